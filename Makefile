@@ -1,0 +1,50 @@
+# `make run` shows the page, `make test` checks everything. Both make their own environment in .venv.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+
+# Settings of `make run`; the environment or the command line may set them.
+export NST_MODEL_DIR ?= models/style_transfer
+export NST_GRPC_PORT ?= 8500
+export NST_REST_PORT ?= 8501
+export NST_UI_PORT ?= 8080
+WEIGHTS ?= imagenet
+
+.PHONY: help setup run model test lint types unit clean
+.DEFAULT_GOAL := help
+
+help:  ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+setup: $(VENV)/.installed  ## make .venv and install the pinned requirements
+
+$(VENV)/.installed: requirements.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
+	touch $@
+
+$(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-dev.txt
+	touch $@
+
+run: setup  ## export the model if there is none, start server and page, stop both on Ctrl-C
+	@exec $(BIN)/python -m ui.launch
+
+model: setup  ## export a new version of the model: make model WEIGHTS=imagenet|random|PATH
+	$(BIN)/python -m model.export --weights $(WEIGHTS) --output $(NST_MODEL_DIR)
+
+test: lint types unit  ## lint, types and all tests
+
+lint: $(VENV)/.installed-dev  ## ruff
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.installed-dev  ## mypy
+	$(BIN)/mypy
+
+unit: $(VENV)/.installed-dev  ## pytest
+	$(BIN)/pip check
+	$(BIN)/python -m pytest
+
+clean:  ## remove the environment, the exported models and all caches
+	rm -rf $(VENV) models artifacts .mypy_cache .pytest_cache .ruff_cache

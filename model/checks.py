@@ -1,0 +1,26 @@
+"""Checks inside the graph: real TensorFlow Serving checks no shape or value for us."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+
+def checked(value: tf.Tensor, condition: tf.Tensor, *message: str | tf.Tensor) -> tf.Tensor:
+    """Returns the value once the condition holds; else fails the run with INVALID_ARGUMENT.
+
+    A graph runs whatever is ready, so a check that nothing waits for may come after the work it should prevent.
+    All that is computed from the returned value waits for the check.
+
+    Args:
+      value: any tensor.
+      condition: bool scalar.
+      message: parts of one sentence: the argument in backticks, what was expected, what was received. Tensors that
+        are no strings are written as numbers.
+    """
+    parts = [part if _is_text(part) else tf.strings.as_string(part) for part in message]
+    with tf.control_dependencies([tf.debugging.Assert(condition, [tf.strings.join(parts)])]):
+        return tf.identity(value)
+
+
+def _is_text(part: str | tf.Tensor) -> bool:
+    return isinstance(part, str) or part.dtype == tf.string

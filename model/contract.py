@@ -1,0 +1,62 @@
+"""The served model's signatures: the one table that the graph, the clients and the tests read.
+
+Every input and output is batch-major: B content pictures in a call (mostly 1), S style pictures for each of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+PREVIEW_SIZE_PX = 512  # long side, at most, of `preview_bytes`
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """One input or output: its name, dtype (TensorFlow's name for it) and shape (None: any)."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | None, ...]
+    meaning: str
+
+
+@dataclass(frozen=True)
+class Signature:
+    """One signature of the SavedModel."""
+
+    name: str
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+
+
+CONTENT = Tensor("content_bytes", "string", (None,), "an encoded picture: JPEG, PNG, GIF (first frame) or BMP")
+STYLE = Tensor("style_bytes", "string", (None, None), "S encoded pictures whose style is taken")
+SETTINGS = Tensor("settings", "string", (None,), "name=value pairs, comma separated; empty: the default preset")
+STATE = Tensor("state_bytes", "string", (None,), "where the run stands; empty: at its start")
+TAKE_STEPS = Tensor("take_steps", "int32", (None,), "steps to take in this call; 0 only renders `image_bytes`")
+
+IMAGE = Tensor("image_bytes", "string", (None,), "the result as PNG")
+IMAGE_IF_ASKED = Tensor(
+    "image_bytes", "string", (None,), "the picture as PNG: when the run is complete or `take_steps` is 0, else empty"
+)
+PREVIEW = Tensor("preview_bytes", "string", (None,), f"the picture as JPEG, at most {PREVIEW_SIZE_PX} pixels long")
+LOSSES = Tensor("losses", "float32", (None, None, 4), "per step: total, content, style, total_variation; NaN: no step")
+STEP = Tensor("step", "int32", (None,), "steps taken since the start of the run")
+STEPS = Tensor("steps", "int32", (None,), "steps of the whole run")
+PROGRESS = Tensor("progress", "float32", (None,), "share of the whole run's work that is done, 0 to 1")
+DESCRIPTION = Tensor("description", "string", (None,), "what the model is and the settings in full, as JSON")
+
+SIGNATURES: Mapping[str, Signature] = {
+    signature.name: signature
+    for signature in (
+        Signature("serving_default", (CONTENT, STYLE), (IMAGE,)),
+        Signature("stylize", (CONTENT, STYLE, SETTINGS), (IMAGE, LOSSES)),
+        Signature(
+            "advance",
+            (CONTENT, STYLE, SETTINGS, STATE, TAKE_STEPS),
+            (STATE, PREVIEW, IMAGE_IF_ASKED, LOSSES, STEP, STEPS, PROGRESS),
+        ),
+        Signature("describe", (SETTINGS,), (DESCRIPTION,)),
+    )
+}

@@ -1,0 +1,131 @@
+"""Exports the served model: `python -m model.export --weights imagenet|random|PATH --output DIR`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from model.errors import InvalidInput, StyleTransferError
+from model.settings import LAYERS, MAX_INPUT_PX, MAX_SIZE_PX, MAX_STEPS, MAX_STYLES, SETTINGS
+from model.weights import Weights, load
+
+PRECISIONS = ("auto", "float32", "bfloat16", "float16")
+DEEPEST_LAYER = "block5_conv1"  # no style or content loss in use goes deeper
+
+
+def choose_precision() -> str:
+    """Returns the fastest type that loses nothing here: bfloat16 where the machine computes in it, else float32."""
+    import tensorflow as tf
+
+    if tf.config.list_physical_devices("GPU"):
+        return "bfloat16"
+    try:
+        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return "float32"
+    return "bfloat16" if "avx512_bf16" in flags or "amx_bf16" in flags else "float32"
+
+
+def describe(weights: Weights, precision: str) -> dict[str, Any]:
+    """Returns what `describe` answers with, all but the settings."""
+    import tensorflow as tf
+
+    return {
+        "digest": f"{weights.digest}-{precision}",
+        "weights": {"name": weights.name, "digest": weights.digest, "notice": weights.notice},
+        "layers": list(weights.layers),
+        "precision": precision,
+        "limits": {
+            "size_px": MAX_SIZE_PX,
+            "steps": MAX_STEPS,
+            "styles": MAX_STYLES,
+            "input_px": MAX_INPUT_PX,
+        },
+        "tensorflow": tf.__version__,
+    }
+
+
+def served_layers(weights: Weights) -> Weights:
+    """Cuts the weights after the deepest layer that is of use, and checks that the default recipe can run."""
+    layers = weights.layers[: LAYERS.index(DEEPEST_LAYER) + 1]
+    for setting in SETTINGS.values():
+        if setting.kind == "layers" and not any(name in layers for name, _ in setting.default):
+            wanted = ", ".join(name for name, _ in setting.default)
+            raise InvalidInput(
+                f"`weights` must hold at least one layer of `{setting.name}` ({wanted}). "
+                f"Received: {weights.name}, which ends at {layers[-1]}"
+            )
+    arrays = {f"{name}/{part}": weights.arrays[f"{name}/{part}"] for name in layers for part in ("kernel", "bias")}
+    return Weights(weights.name, arrays, weights.notice)
+
+
+def export(weights: Weights, output: Path, precision: str = "auto") -> Path:
+    """Writes a new version of the model and returns its directory, `output`/N.
+
+    The version is written beside its place and renamed into it, so that a server that watches `output` never sees
+    half of one.
+    """
+    import tensorflow as tf
+
+    from model.signatures import ServedModel
+    from model.stylizer import Stylizer
+    from model.vgg19 import VGG19
+
+    weights = served_layers(weights)
+    precision = choose_precision() if precision == "auto" else precision
+    network = VGG19(weights.arrays, tf.as_dtype(precision))
+    served = ServedModel(Stylizer(network), describe(weights, precision))
+    output.mkdir(parents=True, exist_ok=True)
+    # tensorflow_model_server only looks at names that are integers.
+    draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=output))
+    try:
+        tf.saved_model.save(served, str(draft), signatures=dict(served.functions))
+        draft.chmod(0o755)
+        version = output / str(latest_version(output) + 1)
+        draft.rename(version)
+    except BaseException:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
+    return version
+
+
+def latest_version(base: Path) -> int:
+    """Returns the largest version under a base path, 0 if there is none."""
+    return max((int(path.name) for path in base.glob("*") if path.name.isdigit()), default=0)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m model.export", description=__doc__)
+    parser.add_argument(
+        "--weights", default="imagenet", help="imagenet, random, or an .h5 or .npz file (default: imagenet)"
+    )
+    parser.add_argument(
+        "--output", type=Path, required=True, help="base path: the model goes into a new OUTPUT/VERSION"
+    )
+    parser.add_argument(
+        "--precision", choices=PRECISIONS, default="auto", help="type of the convolutions (default: auto)"
+    )
+    options = parser.parse_args(arguments)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    try:
+        weights = load(options.weights, report=_report)
+        version = export(weights, options.output, options.precision)
+    except StyleTransferError as error:
+        print(f"\nerror: {error}", file=sys.stderr)
+        return 1
+    print(f"{version}: {weights.name} weights, digest {weights.digest}", flush=True)
+    return 0
+
+
+def _report(line: str) -> None:
+    print(f"\r{line}", end="" if line.endswith("MB") else "\n", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

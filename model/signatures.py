@@ -1,0 +1,200 @@
+"""The SavedModel's public face: batch-major functions of encoded pictures, by the table in model/contract.py."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+from model import images
+from model.checks import checked
+from model.contract import PREVIEW_SIZE_PX, SIGNATURES
+from model.parsing import ParsedSettings, parse_settings
+from model.settings import MAX_STEPS, MAX_STYLES, SETTINGS
+from model.state import decode_state, encode_state
+from model.stylizer import Pictures, RunState, Stylizer, averaged_image, plan_sizes, progress
+
+Tensors = dict[str, tf.Tensor]
+
+
+class ServedModel(tf.Module):
+    """A stylizer behind the signatures that are exported.
+
+    Attributes:
+      functions: tf.functions by signature name; each takes and returns tensors by name.
+    """
+
+    def __init__(self, stylizer: Stylizer, description: dict[str, Any]) -> None:
+        """Takes the description that `describe` answers with; its `digest` names the model in every state."""
+        super().__init__(name="served_model")
+        self.stylizer = stylizer
+        self._description = json.dumps(description, sort_keys=True)
+        self._digest = str(description["digest"])
+        bodies: dict[str, Callable[[Tensors], Tensors]] = {
+            "serving_default": self._stylize_by_default,
+            "stylize": self._stylize,
+            "advance": self._advance,
+            "describe": self._describe,
+        }
+        self.functions = {name: _traced(name, body) for name, body in bodies.items()}
+
+    def _parse(self, text: tf.Tensor) -> ParsedSettings:
+        return parse_settings(text, self.stylizer.network.layers)
+
+    def _stylize_by_default(self, inputs: Tensors) -> Tensors:
+        settings = tf.fill(tf.shape(inputs["content_bytes"]), "")
+        return {"image_bytes": self._stylize(inputs | {"settings": settings})["image_bytes"]}
+
+    def _stylize(self, inputs: Tensors) -> Tensors:
+        inputs = _same_batch(inputs)
+        rows = tf.reduce_max(
+            tf.map_fn(lambda text: self._parse(text)["steps"], inputs["settings"], fn_output_signature=tf.int32)
+        )
+
+        def one(picture: Tensors) -> Tensors:
+            settings = self._parse(picture["settings"])
+            pictures = _decode(picture)
+            state = self.stylizer.initial_state(pictures, settings)
+            state, losses = self.stylizer.advance(pictures, settings, state, settings["steps"])
+            return {"image_bytes": _png(state, settings), "losses": _pad(losses, rows)}
+
+        return _map("stylize", one, inputs)
+
+    def _advance(self, inputs: Tensors) -> Tensors:
+        inputs = _same_batch(inputs)
+        take = inputs["take_steps"]
+        received = tf.strings.reduce_join(tf.strings.as_string(take), separator=", ")
+        inputs["take_steps"] = take = checked(
+            take,
+            tf.reduce_all((take >= 0) & (take <= MAX_STEPS)),
+            f"`take_steps` must be from 0 to {MAX_STEPS}. Received: ",
+            received,
+        )
+        rows = tf.reduce_max(take)
+
+        def one(picture: Tensors) -> Tensors:
+            settings = self._parse(picture["settings"])
+            pictures = _decode(picture)
+            state = tf.cond(
+                picture["state_bytes"] == "",
+                lambda: self.stylizer.initial_state(pictures, settings),
+                lambda: decode_state(picture["state_bytes"], self._digest),
+            )
+            state, losses = self.stylizer.advance(pictures, settings, state, picture["take_steps"])
+            asked = (picture["take_steps"] == 0) | (state.step >= settings["steps"])
+            return {
+                "state_bytes": encode_state(state, self._digest),
+                "preview_bytes": images.encode_preview(
+                    images.to_uint8(averaged_image(state, settings)), PREVIEW_SIZE_PX
+                ),
+                "image_bytes": tf.cond(asked, lambda: _png(state, settings), lambda: tf.constant("")),
+                "losses": _pad(losses, rows),
+                "step": state.step,
+                "steps": settings["steps"],
+                "progress": progress(plan_sizes(pictures.content, settings), state.step),
+            }
+
+        return _map("advance", one, inputs)
+
+    def _describe(self, inputs: Tensors) -> Tensors:
+        layers = self.stylizer.network.layers
+        # The description is one JSON object; the settings are put in as its last member.
+        opening = self._description[:-1] + ', "settings": {'
+
+        def text_of(name: str, value: tf.Tensor) -> tf.Tensor:
+            if SETTINGS[name].kind == "layers":
+                in_use = value > 0
+                pairs = tf.strings.join([tf.constant(layers), tf.strings.as_string(value, shortest=True)], ":")
+                value = tf.strings.reduce_join(tf.boolean_mask(pairs, in_use), separator="/")
+            if value.dtype == tf.string:
+                return tf.strings.join([f'"{name}": "', value, '"'])
+            number = value if value.dtype.is_integer else tf.strings.as_string(value, shortest=True)
+            return tf.strings.join(
+                [f'"{name}": ', number if number.dtype == tf.string else tf.strings.as_string(number)]
+            )
+
+        def one(picture: Tensors) -> Tensors:
+            parsed = self._parse(picture["settings"])
+            members = [text_of(name, parsed[name]) for name in SETTINGS]
+            return {"description": tf.strings.join([opening, tf.strings.join(members, ", "), "}}"])}
+
+        return _map("describe", one, inputs)
+
+
+def _traced(name: str, body: Callable[[Tensors], Tensors]) -> tf.types.experimental.GenericFunction:
+    specs = [tf.TensorSpec(t.shape, tf.as_dtype(t.dtype), name=t.name) for t in SIGNATURES[name].inputs]
+
+    @tf.function(input_signature=specs, autograph=False)  # all control flow is written as TensorFlow's own
+    def signature(*tensors: tf.Tensor) -> Tensors:
+        # TensorFlow Serving feeds any shape, whatever the signature says.
+        inputs = {spec.name: _of_rank(tensor, spec) for spec, tensor in zip(specs, tensors, strict=True)}
+        return body(inputs)
+
+    return signature
+
+
+def _of_rank(tensor: tf.Tensor, spec: tf.TensorSpec) -> tf.Tensor:
+    names = {1: "[B]", 2: "[B, S]"}
+    shape = tf.strings.reduce_join(tf.strings.as_string(tf.shape(tensor)), separator=", ")
+    # `tf.reshape` to a fixed rank lets the rest of the graph rely on what the check has seen.
+    tensor = checked(
+        tensor,
+        tf.equal(tf.rank(tensor), spec.shape.rank),
+        f"`{spec.name}` must have the shape {names[spec.shape.rank]}. Received: [",
+        shape,
+        "]",
+    )
+    return tf.ensure_shape(tensor, spec.shape)
+
+
+def _same_batch(inputs: Tensors) -> Tensors:
+    """Checks that every input is for the same number of pictures, and the styles for their limit."""
+    batch = tf.shape(inputs["content_bytes"])[0]
+    result = {}
+    for name, tensor in inputs.items():
+        count = tf.shape(tensor)[0]
+        result[name] = checked(
+            tensor,
+            (count == batch) & (batch > 0),
+            f"`{name}` must have as many elements as `content_bytes`, at least 1. Received: ",
+            count,
+            " for ",
+            batch,
+        )
+    styles = tf.shape(result["style_bytes"])[1]
+    result["style_bytes"] = checked(
+        result["style_bytes"],
+        (styles >= 1) & (styles <= MAX_STYLES),
+        f"`style_bytes` must hold 1 to {MAX_STYLES} styles for each content picture. Received: ",
+        styles,
+    )
+    return result
+
+
+def _decode(picture: Tensors) -> Pictures:
+    count = tf.shape(picture["style_bytes"])[0]
+    styles = tf.TensorArray(tf.uint8, count, element_shape=[None, None, 3], infer_shape=False, clear_after_read=False)
+    styles = tf.while_loop(
+        lambda i, _: i < count,
+        lambda i, styles: (i + 1, styles.write(i, images.decode(picture["style_bytes"][i], "style_bytes"))),
+        (tf.constant(0), styles),
+        parallel_iterations=1,
+    )[1]
+    return Pictures(images.decode(picture["content_bytes"], "content_bytes"), styles)
+
+
+def _png(state: RunState, settings: ParsedSettings) -> tf.Tensor:
+    return tf.io.encode_png(images.to_uint8(averaged_image(state, settings)))
+
+
+def _pad(losses: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
+    """Appends rows of NaN to losses [n, 4], so that all pictures of a batch have as many."""
+    return tf.pad(losses, [[0, rows - tf.shape(losses)[0]], [0, 0]], constant_values=float("nan"))
+
+
+def _map(name: str, one: Callable[[Tensors], Tensors], inputs: Tensors) -> Tensors:
+    """Runs one picture after another: a batch saves calls, not memory."""
+    specs = {t.name: tf.TensorSpec(t.shape[1:], tf.as_dtype(t.dtype)) for t in SIGNATURES[name].outputs}
+    return tf.map_fn(one, inputs, fn_output_signature=specs, parallel_iterations=1)

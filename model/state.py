@@ -1,0 +1,61 @@
+"""A run's state as one string that a client carries from call to call; the server keeps nothing.
+
+Layout: 20 decimal digits of a hash, then a serialised string tensor of the parts: the format with the model's digest,
+the counters, and the four float32 pictures. Whatever is damaged on the way fails the hash, so what passes it is
+trusted to have the shapes it had when it was written.
+"""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from model.checks import checked
+from model.stylizer import RunState
+
+_HASH_DIGITS = 20
+_HASH_BUCKETS = 2**63 - 1
+_FORMAT = "style-transfer-state-1"
+
+
+def encode_state(state: RunState, model_digest: str) -> tf.Tensor:
+    """Returns the state as a string scalar; `model_digest` names the model that it belongs to."""
+    counters = tf.stack([state.step, state.averaged])
+    parts = [counters, state.image, state.average, state.first, state.second]
+    strings = tf.stack([_mark(model_digest), *(tf.io.serialize_tensor(part) for part in parts)])
+    payload = tf.io.serialize_tensor(strings)
+    return tf.strings.join([_hash(payload), payload])
+
+
+def decode_state(data: tf.Tensor, model_digest: str) -> RunState:
+    """Reads what `encode_state` wrote.
+
+    Raises:
+      tf.errors.InvalidArgumentError: when the graph runs; the state is damaged, or of another model.
+    """
+    # What is shorter than a hash is replaced by a hash that no payload has, since its parts could not be read.
+    long_enough = tf.where(tf.strings.length(data) >= _HASH_DIGITS, data, "9" * _HASH_DIGITS)
+    payload = tf.strings.substr(long_enough, _HASH_DIGITS, -1)
+    payload = checked(
+        payload,
+        tf.strings.substr(long_enough, 0, _HASH_DIGITS) == _hash(payload),
+        "`state_bytes` must be empty or what an earlier call of `advance` returned, unchanged. Received: ",
+        tf.strings.length(data),
+        " bytes that are damaged or no state at all",
+    )
+    strings = tf.ensure_shape(tf.io.parse_tensor(payload, tf.string), [6])
+    mark = _mark(model_digest)
+    strings = checked(
+        strings, strings[0] == mark, f"`state_bytes` must come from this model ({mark}). Received: ", strings[0]
+    )
+    counters = tf.ensure_shape(tf.io.parse_tensor(strings[1], tf.int32), [2])
+    pictures = [tf.ensure_shape(tf.io.parse_tensor(strings[i], tf.float32), [None, None, 3]) for i in range(2, 6)]
+    return RunState(counters[0], counters[1], *pictures)
+
+
+def _mark(model_digest: str) -> str:
+    return f"{_FORMAT} {model_digest}"
+
+
+def _hash(payload: tf.Tensor) -> tf.Tensor:
+    number = tf.strings.to_hash_bucket_fast(payload, _HASH_BUCKETS)
+    return tf.strings.as_string(number, width=_HASH_DIGITS, fill="0")

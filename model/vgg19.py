@@ -1,0 +1,168 @@
+"""VGG19's convolutional part as two explicit passes: features forwards, gradients backwards.
+
+Simonyan and Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition", 2015. Layer names, the
+order of operations and "same" padding with zeros are Keras's (keras.applications.VGG19), but for one departure that
+is on by default: the picture's edge is repeated around it before the first convolution instead of zeros, which keeps
+dark borders out of the result.
+
+The backward pass is written out rather than taken from a `tf.GradientTape`, because a layer's loss enters it only
+where that layer is weighed: what no loss asks for is computed in neither direction, although the graph is the same
+for every choice of layers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from model.settings import LAYERS
+
+IMAGENET_MEAN_BGR = (103.939, 116.779, 123.68)  # grey levels; Keras's "caffe" preprocessing
+
+FIRST_OF_BLOCK = frozenset(f"block{block}_conv1" for block in range(2, 6))
+"""Layers that take the pooled output of the layer before them."""
+
+
+def preprocess(image: tf.Tensor) -> tf.Tensor:
+    """Turns RGB of 0 to 255 into what VGG19 was trained on: BGR minus the ImageNet mean.
+
+    Args:
+      image: float32 [H, W, 3], RGB, 0 to 255.
+
+    Returns:
+      float32 [H, W, 3], BGR, about -124 to 151.
+    """
+    return tf.reverse(image, [-1]) - tf.constant(IMAGENET_MEAN_BGR)
+
+
+class VGG19(tf.Module):
+    """VGG19 as far as its weights go.
+
+    Attributes:
+      layers: names of the layers it has, in order.
+      channels: the number of channels of each.
+      dtype: type of the convolutions and features; gradients leave the network as float32.
+    """
+
+    def __init__(self, weights: Mapping[str, npt.NDArray[np.float32]], dtype: tf.DType = tf.float32) -> None:
+        """Takes `NAME/kernel` [3, 3, in, out] and `NAME/bias` [out] for a leading run of LAYERS."""
+        super().__init__(name="vgg19")
+        self.dtype = dtype
+        self.layers = tuple(name for name in LAYERS if f"{name}/kernel" in weights)
+        self.channels = tuple(weights[f"{name}/bias"].shape[0] for name in self.layers)
+        self._kernels = [self._variable(f"{name}/kernel", weights) for name in self.layers]
+        self._biases = [self._variable(f"{name}/bias", weights) for name in self.layers]
+
+    def _variable(self, name: str, weights: Mapping[str, npt.NDArray[np.float32]]) -> tf.Variable:
+        return tf.Variable(tf.cast(weights[name], self.dtype), trainable=False, name=name.replace("/", "_"))
+
+    def features(self, image: tf.Tensor, last: tf.Tensor | int) -> list[tf.Tensor]:
+        """Returns the activations after ReLU of every layer.
+
+        Args:
+          image: float32 [H, W, 3], RGB, 0 to 255.
+          last: int32 scalar, index of the deepest layer that is needed.
+
+        Returns:
+          A tensor of `dtype` [1, h, w, C] for each layer, and [1, 0, 0, C] for those after `last`.
+        """
+        x = preprocess(image)[tf.newaxis]  # [1, H, W, 3]
+        # A symmetric pad by one repeats the edge. Padding here lets the first convolution be a "valid" one.
+        x = tf.cast(tf.pad(x, _EDGE, "SYMMETRIC"), self.dtype)  # [1, H+2, W+2, 3]
+        x = self._convolve(0, x, "VALID")  # [1, H, W, C]
+        activations = [x]
+        for index in range(1, len(self.layers)):
+            x = tf.cond(index <= last, self._forward(index, x), self._nothing(index))
+            activations.append(x)
+        return activations
+
+    def image_gradient(
+        self,
+        image: tf.Tensor,
+        activations: Sequence[tf.Tensor],
+        last: tf.Tensor | int,
+        add_loss: Callable[[int, tf.Tensor, tf.Tensor], tf.Tensor],
+    ) -> tf.Tensor:
+        """Carries the gradient of a loss on the features back to the picture.
+
+        Args:
+          image: float32 [H, W, 3], the picture that `activations` came from.
+          activations: what `features` returned for the same `last`.
+          last: int32 scalar, index of the deepest layer that has a loss.
+          add_loss: called for each layer from the deepest to the first with its index, its features and the gradient
+            that reached it from deeper layers, both [1, h, w, C]; returns that gradient with the layer's own added.
+
+        Returns:
+          float32 [H, W, 3], the gradient with respect to `image`.
+        """
+        gradient = None
+        for index in reversed(range(len(self.layers))):
+            y = activations[index]
+            if gradient is None:
+                gradient = tf.zeros_like(y)
+            else:
+                gradient = tf.cond(
+                    index < last,
+                    self._backward(index + 1, y, activations[index + 1], gradient),
+                    lambda y=y: tf.zeros_like(y),
+                )
+            gradient = add_loss(index, y, gradient)
+        gradient = tf.raw_ops.ReluGrad(gradients=gradient, features=activations[0])
+        height, width = tf.unstack(tf.shape(image)[:2])
+        gradient = tf.raw_ops.Conv2DBackpropInput(
+            input_sizes=[1, height + 2, width + 2, 3],
+            filter=self._kernels[0],
+            out_backprop=gradient,
+            strides=[1, 1, 1, 1],
+            padding="VALID",
+        )
+        gradient = tf.raw_ops.MirrorPadGrad(input=tf.cast(gradient, tf.float32), paddings=_EDGE, mode="SYMMETRIC")
+        return tf.reverse(gradient[0], [-1])  # BGR to RGB, the transpose of `preprocess`
+
+    def _convolve(self, index: int, x: tf.Tensor, padding: str) -> tf.Tensor:
+        x = tf.nn.conv2d(x, self._kernels[index], 1, padding)
+        return tf.nn.relu(tf.nn.bias_add(x, self._biases[index]))
+
+    def _forward(self, index: int, x: tf.Tensor) -> Callable[[], tf.Tensor]:
+        def forward() -> tf.Tensor:
+            return self._convolve(index, self._input(index, x), "SAME")
+
+        return forward
+
+    def _input(self, index: int, x: tf.Tensor) -> tf.Tensor:
+        """What a layer convolves, given the features of the layer before it."""
+        return tf.nn.max_pool2d(x, 2, 2, "VALID") if self.layers[index] in FIRST_OF_BLOCK else x
+
+    def _nothing(self, index: int) -> Callable[[], tf.Tensor]:
+        return lambda: tf.zeros([1, 0, 0, self.channels[index]], self.dtype)
+
+    def _backward(self, index: int, x: tf.Tensor, y: tf.Tensor, gradient: tf.Tensor) -> Callable[[], tf.Tensor]:
+        """From the gradient at a layer's features `y` to that at the features `x` of the layer before."""
+
+        def backward() -> tf.Tensor:
+            inputs = self._input(index, x)
+            at_inputs = tf.raw_ops.Conv2DBackpropInput(
+                input_sizes=tf.shape(inputs),
+                filter=self._kernels[index],
+                out_backprop=tf.raw_ops.ReluGrad(gradients=gradient, features=y),
+                strides=[1, 1, 1, 1],
+                padding="SAME",
+            )
+            if inputs is x:
+                return at_inputs
+            return tf.raw_ops.MaxPoolGrad(
+                orig_input=x,
+                orig_output=inputs,
+                grad=at_inputs,
+                ksize=[1, 2, 2, 1],
+                strides=[1, 2, 2, 1],
+                padding="VALID",
+            )
+
+        return backward
+
+
+_EDGE = [[0, 0], [1, 1], [1, 1], [0, 0]]

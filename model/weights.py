@@ -1,0 +1,248 @@
+"""Where VGG19's weights come from: ImageNet's by Keras, a file, or random ones."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+import requests
+
+from model.errors import InvalidInput, WeightsUnavailable
+from model.settings import LAYERS
+
+NST_WEIGHTS = "NST_WEIGHTS"
+"""Environment variable: a file to take in place of the Keras cache and the download."""
+
+# keras.applications.vgg19: the file without the classifier, and the MD5 that Keras checks.
+KERAS_URL = (
+    "https://storage.googleapis.com/tensorflow/keras-applications/vgg19/"
+    "vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5"
+)
+KERAS_MD5 = "253f8cb515780f3b799900260a226db6"
+KERAS_FILE = KERAS_URL.rsplit("/", 1)[1]
+
+CONNECT_TIMEOUT_S = 10.0
+READ_TIMEOUT_S = 30.0
+RANDOM_SEED = 0
+_CHUNK_BYTES = 1 << 20
+_WIDTHS = (64, 128, 256, 512, 512)  # channels of each block
+
+Arrays = Mapping[str, npt.NDArray[np.float32]]
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Kernels and biases by `LAYER/kernel` [3, 3, in, out] and `LAYER/bias` [out], float32.
+
+    Attributes:
+      name: what these weights are called wherever they are shown.
+      arrays: for a leading run of VGG19's layers.
+      notice: a sentence for people who should know that these are not the weights they expect, or "".
+    """
+
+    name: str
+    arrays: Arrays
+    notice: str = ""
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        return tuple(name for name in LAYERS if f"{name}/kernel" in self.arrays)
+
+    @property
+    def digest(self) -> str:
+        """First 16 hexadecimal digits of a SHA-256 over all names and values."""
+        sha = hashlib.sha256()
+        for key in sorted(self.arrays):
+            sha.update(key.encode())
+            sha.update(np.ascontiguousarray(self.arrays[key], "<f4").tobytes())
+        return sha.hexdigest()[:16]
+
+
+def load(choice: str, report: Report = lambda _: None) -> Weights:
+    """Returns the weights that a choice names.
+
+    Args:
+      choice: `imagenet`, `random`, or a path to an .h5 or .npz file.
+      report: called with a line of text for what takes time.
+
+    Raises:
+      WeightsUnavailable: `imagenet` is not to be had; the text says what was tried.
+      InvalidInput: the file is missing, unreadable, or holds no VGG19 weights.
+    """
+    if choice == "imagenet":
+        return imagenet(report)
+    if choice == "random":
+        return random()
+    return from_file(Path(choice))
+
+
+def imagenet(report: Report = lambda _: None) -> Weights:
+    """Returns Keras's ImageNet weights: from NST_WEIGHTS, Keras's cache, or its download.
+
+    NST_WEIGHTS is the user's word: an .h5 file must be Keras's, by its hash; an .npz file is taken for what it is
+    and keeps its own name.
+    """
+    named = os.environ.get(NST_WEIGHTS)
+    if named:
+        path = Path(named)
+        if path.suffix == ".npz":
+            return from_file(path)
+        _check_hash(path, f"`{NST_WEIGHTS}`")
+        return Weights("imagenet", _read_h5(path))
+    cached = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")) / "models" / KERAS_FILE
+    if not cached.exists():
+        _download(KERAS_URL, cached, report)
+    _check_hash(cached, "the cached file")
+    return Weights("imagenet", _read_h5(cached))
+
+
+def _md5(path: Path) -> str:
+    md5 = hashlib.md5(usedforsecurity=False)
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            md5.update(chunk)
+    return md5.hexdigest()
+
+
+def _check_hash(path: Path, what: str) -> None:
+    if not path.is_file():
+        raise InvalidInput(f"{what} must be a weights file (.h5 or .npz). Received: {path}, which does not exist")
+    found = _md5(path)
+    if found != KERAS_MD5:
+        raise WeightsUnavailable(
+            f"{what} must be Keras's {KERAS_FILE} with MD5 {KERAS_MD5}. Received: {path} with MD5 {found}. "
+            "Delete it to have it fetched again, or pass another file by its path (--weights PATH)."
+        )
+
+
+def _download(url: str, path: Path, report: Report) -> None:
+    """Fetches to a temporary file beside `path` and renames it there once its hash is right."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    report(f"Fetching {url}")
+    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
+        part = Path(file.name)
+        try:
+            with requests.get(url, stream=True, timeout=(CONNECT_TIMEOUT_S, READ_TIMEOUT_S)) as answer:
+                answer.raise_for_status()
+                expected, received = int(answer.headers.get("Content-Length", 0)), 0
+                for chunk in answer.iter_content(_CHUNK_BYTES):
+                    file.write(chunk)
+                    received += len(chunk)
+                    if expected:
+                        report(f"{received / 1e6:.0f} of {expected / 1e6:.0f} MB")
+            file.flush()
+            _check_hash(part, "the download")
+        except (requests.RequestException, WeightsUnavailable) as error:
+            part.unlink(missing_ok=True)
+            raise WeightsUnavailable(
+                f"ImageNet weights were not found. Tried: {NST_WEIGHTS} (not set), {path} (not there), "
+                f"{url} ({error}). "
+                f"Fetch that file on another machine and set {NST_WEIGHTS} to it, or export with --weights random."
+            ) from error
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+    part.replace(path)
+
+
+def from_file(path: Path) -> Weights:
+    """Reads an .npz file with `LAYER/kernel` and `LAYER/bias`, or an .h5 file as Keras writes it.
+
+    The file may end at any layer; what comes after a missing layer is not used.
+    """
+    if not path.is_file():
+        raise InvalidInput(
+            "`weights` must be imagenet, random, or the path of an .h5 or .npz file. "
+            f"Received: {path}, which does not exist"
+        )
+    try:
+        if path.suffix == ".npz":
+            with np.load(path) as file:
+                arrays = {key: np.asarray(file[key], np.float32) for key in file.files}
+        elif path.suffix in (".h5", ".hdf5"):
+            arrays = dict(_read_h5(path))
+        else:
+            raise InvalidInput(f"`weights` must be an .h5 or .npz file. Received: {path}")
+    except (OSError, ValueError, KeyError) as error:
+        if isinstance(error, InvalidInput):
+            raise
+        raise InvalidInput(f"`weights` must be a readable .h5 or .npz file. Received: {path} ({error})") from error
+    return Weights(path.stem, _leading_layers(arrays, path))
+
+
+def _read_h5(path: Path) -> Arrays:
+    """Reads Keras's layout: a group for each layer that holds, at any depth, a kernel and a bias."""
+    arrays: dict[str, npt.NDArray[np.float32]] = {}
+    with h5py.File(path) as file:
+        groups = file.get("model_weights", file)
+        for layer in LAYERS:
+            if layer not in groups:
+                continue
+
+            def take(_: str, item: object, layer: str = layer) -> None:
+                if isinstance(item, h5py.Dataset):
+                    arrays[f"{layer}/{'kernel' if item.ndim == 4 else 'bias'}"] = np.asarray(item, np.float32)
+
+            groups[layer].visititems(take)
+    return arrays
+
+
+def _leading_layers(arrays: Arrays, path: Path) -> Arrays:
+    """Keeps the layers up to the first that is missing, and checks their shapes."""
+    kept: dict[str, npt.NDArray[np.float32]] = {}
+    channels = 3
+    for layer in LAYERS:
+        kernel, bias = arrays.get(f"{layer}/kernel"), arrays.get(f"{layer}/bias")
+        if kernel is None or bias is None:
+            break
+        fits = kernel.ndim == 4 and kernel.shape[:3] == (3, 3, channels) and bias.shape == kernel.shape[3:]
+        if not fits or not (np.isfinite(kernel).all() and np.isfinite(bias).all()):
+            raise InvalidInput(
+                f"`weights` must hold finite {layer}/kernel [3, 3, {channels}, C] and {layer}/bias [C]. "
+                f"Received: {list(kernel.shape)} and {list(bias.shape)} in {path}"
+            )
+        kept[f"{layer}/kernel"], kept[f"{layer}/bias"] = kernel, bias
+        channels = kernel.shape[3]
+    if not kept:
+        raise InvalidInput(f"`weights` must hold VGG19 layers named as in Keras, from {LAYERS[0]} on. Received: {path}")
+    return kept
+
+
+def random(seed: int = RANDOM_SEED, last: str = "block5_conv1") -> Weights:
+    """Returns He-normal kernels, each layer rescaled to a mean square of 1 on a fixed input, so that none fades out.
+
+    He, Zhang, Ren and Sun, "Delving Deep into Rectifiers", 2015; the rescaling is that of Mishkin and Matas, "All You
+    Need Is a Good Init", 2016. Biases are zero.
+    """
+    import tensorflow as tf
+
+    from model.vgg19 import FIRST_OF_BLOCK, preprocess
+
+    generator = np.random.default_rng(seed)
+    # Smooth noise over several scales is closer to a picture than white noise is.
+    picture = sum(
+        np.kron(generator.uniform(0, 255, (64 // cell, 64 // cell, 3)), np.ones((cell, cell, 1))) for cell in (1, 4, 16)
+    )
+    x = preprocess(tf.constant(picture / 3, tf.float32))[tf.newaxis]
+    arrays: dict[str, npt.NDArray[np.float32]] = {}
+    for layer in LAYERS[: LAYERS.index(last) + 1]:
+        fan_in, width = 9 * x.shape[-1], _WIDTHS[int(layer[5]) - 1]
+        kernel = generator.normal(0, np.sqrt(2 / fan_in), (3, 3, x.shape[-1], width)).astype(np.float32)
+        x = tf.nn.max_pool2d(x, 2, 2, "VALID") if layer in FIRST_OF_BLOCK else x
+        y = tf.nn.relu(tf.nn.conv2d(x, kernel, 1, "SAME"))
+        scale = float(tf.reduce_mean(tf.square(y))) ** -0.5
+        arrays[f"{layer}/kernel"], arrays[f"{layer}/bias"] = kernel * scale, np.zeros(width, np.float32)
+        x = y * scale
+    return Weights(
+        "random",
+        arrays,
+        "These are random feature weights: the pictures are far from what trained weights give.",
+    )

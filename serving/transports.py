@@ -1,0 +1,216 @@
+"""Ways to a served model: gRPC, REST, or the SavedModel in this very process. One call each: `predict`.
+
+Only the last imports TensorFlow, and only when it is asked for.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import grpc
+import numpy as np
+import numpy.typing as npt
+import requests
+
+from model.contract import SIGNATURES, Tensor
+from model.errors import InvalidInput, ServingFailed, ServingUnavailable, clean, from_code, from_http_status
+from serving import wire
+from serving.contract import GRPC_OPTIONS, MODEL_NAME
+
+Arrays = dict[str, npt.NDArray[Any]]
+"""Tensors by name; strings are arrays of `bytes` objects."""
+
+
+class Transport(Protocol):
+    """A way to a served model."""
+
+    def predict(
+        self, signature: str, inputs: Mapping[str, Any], *, outputs: Sequence[str] = (), timeout_s: float
+    ) -> Arrays:
+        """Runs a signature.
+
+        Args:
+          signature: its name.
+          inputs: nested lists or arrays by name, as in model/contract.py.
+          outputs: names that are wanted; none means all. REST returns all in any case.
+          timeout_s: longest time to wait.
+
+        Raises:
+          StyleTransferError: see model/errors.py.
+        """
+
+    def close(self) -> None:
+        """Gives back what the transport holds."""
+
+
+def connect(server: str, model_name: str = MODEL_NAME) -> Transport:
+    """Returns the transport for `grpc://HOST:PORT`, `http(s)://HOST:PORT`, or the path of a SavedModel.
+
+    Raises:
+      InvalidInput: it is none of these.
+    """
+    scheme, _, address = server.partition("://")
+    if scheme == "grpc" and address:
+        return GrpcTransport(address, model_name)
+    if scheme in ("http", "https") and address:
+        return RestTransport(server, model_name)
+    if "://" not in server:
+        return LocalTransport(Path(server))
+    raise InvalidInput(
+        f"`server` must be grpc://HOST:PORT, http://HOST:PORT or the path of a SavedModel. Received: {server}"
+    )
+
+
+class GrpcTransport:
+    """TensorFlow Serving's PredictionService."""
+
+    def __init__(self, address: str, model_name: str) -> None:
+        self._address = address
+        self._model_name = model_name
+        self._channel = grpc.insecure_channel(address, options=GRPC_OPTIONS)
+        self._predict = self._channel.unary_unary(
+            wire.PREDICT,
+            request_serializer=wire.PredictRequest.SerializeToString,
+            response_deserializer=wire.PredictResponse.FromString,
+        )
+
+    def predict(
+        self, signature: str, inputs: Mapping[str, Any], *, outputs: Sequence[str] = (), timeout_s: float
+    ) -> Arrays:
+        request = wire.PredictRequest(output_filter=outputs)
+        request.model_spec.name, request.model_spec.signature_name = self._model_name, signature
+        for tensor in SIGNATURES[signature].inputs:
+            _to_proto(_to_array(inputs[tensor.name], tensor), tensor, request.inputs[tensor.name])
+        try:
+            response = self._predict(request, timeout=timeout_s)
+        except grpc.RpcError as error:
+            code, details = error.code(), error.details() or ""
+            if code is grpc.StatusCode.UNAVAILABLE and "connect" in details.lower():
+                raise ServingUnavailable(f"No server answers at grpc://{self._address}.") from error
+            raise from_code(code.name, clean(details)) from error
+        return {
+            tensor.name: _from_proto(response.outputs[tensor.name], tensor)
+            for tensor in SIGNATURES[signature].outputs
+            if tensor.name in response.outputs
+        }
+
+    def close(self) -> None:
+        self._channel.close()
+
+
+class RestTransport:
+    """TensorFlow Serving's REST API, in its columnar form."""
+
+    def __init__(self, server: str, model_name: str) -> None:
+        self._server = server.rstrip("/")
+        self._url = f"{self._server}/v1/models/{model_name}:predict"
+        self._session = requests.Session()
+
+    def predict(
+        self, signature: str, inputs: Mapping[str, Any], *, outputs: Sequence[str] = (), timeout_s: float
+    ) -> Arrays:
+        tensors = SIGNATURES[signature].inputs
+        body = {
+            "signature_name": signature,
+            "inputs": {tensor.name: _to_json(_to_array(inputs[tensor.name], tensor).tolist()) for tensor in tensors},
+        }
+        try:
+            answer = self._session.post(self._url, data=json.dumps(body), timeout=timeout_s)
+        except requests.Timeout as error:
+            raise from_code("DEADLINE_EXCEEDED", f"No answer from {self._server} within {timeout_s:g} s.") from error
+        except requests.RequestException as error:
+            raise ServingUnavailable(f"No server answers at {self._server}.") from error
+        try:
+            document = answer.json()
+        except ValueError as error:
+            raise ServingFailed(f"{self._server} answered HTTP {answer.status_code} with what is no JSON.") from error
+        if answer.status_code != requests.codes.ok:
+            text = document.get("error", "") if isinstance(document, dict) else ""
+            raise from_http_status(answer.status_code, clean(str(text)))
+        values = document["outputs"]
+        expected = SIGNATURES[signature].outputs
+        if len(expected) == 1:
+            values = {expected[0].name: values}
+        return {t.name: _to_array(_from_json(values[t.name]), t) for t in expected}
+
+    def close(self) -> None:
+        self._session.close()
+
+
+class LocalTransport:
+    """The SavedModel in this process, for one person on one machine without a server."""
+
+    def __init__(self, path: Path) -> None:
+        """Takes a version's directory, or a base path, of which it takes the latest version."""
+        from serving.local import load_signatures
+
+        self._signatures = load_signatures(path)
+
+    def predict(
+        self, signature: str, inputs: Mapping[str, Any], *, outputs: Sequence[str] = (), timeout_s: float
+    ) -> Arrays:
+        tensors = SIGNATURES[signature].inputs
+        return self._signatures(signature, {t.name: _to_array(inputs[t.name], t) for t in tensors})
+
+    def close(self) -> None:
+        pass
+
+
+def _to_array(value: Any, tensor: Tensor) -> npt.NDArray[Any]:
+    if tensor.dtype != "string":
+        return np.asarray(value, tensor.dtype)
+    array = np.empty(_shape(value), object)
+    array.reshape(-1)[:] = _flat(value)
+    return array
+
+
+def _shape(value: Any) -> tuple[int, ...]:
+    if isinstance(value, (bytes, str)):
+        return ()
+    return (len(value), *(_shape(value[0]) if len(value) else ()))
+
+
+def _flat(value: Any) -> list[bytes]:
+    if isinstance(value, str):
+        return [value.encode()]
+    return [value] if isinstance(value, bytes) else [leaf for item in value for leaf in _flat(item)]
+
+
+def _to_proto(array: npt.NDArray[Any], tensor: Tensor, proto: Any) -> None:
+    proto.dtype = wire.DATA_TYPES[tensor.dtype]
+    for size in array.shape:
+        proto.tensor_shape.dim.add(size=size)
+    if tensor.dtype == "string":
+        proto.string_val.extend(array.reshape(-1).tolist())
+    else:
+        proto.tensor_content = np.ascontiguousarray(array).tobytes()
+
+
+def _from_proto(proto: Any, tensor: Tensor) -> npt.NDArray[Any]:
+    shape = [dim.size for dim in proto.tensor_shape.dim]
+    if tensor.dtype == "string":
+        array = np.empty(len(proto.string_val), object)
+        array[:] = list(proto.string_val)
+        return array.reshape(shape)
+    if proto.tensor_content:
+        return np.frombuffer(proto.tensor_content, tensor.dtype).reshape(shape)
+    values = np.asarray(proto.float_val or proto.int_val, tensor.dtype)
+    # A tensor proto may leave out a run of equal values at its end.
+    missing = int(np.prod(shape)) - values.size
+    return np.concatenate([values, np.repeat(values[-1:], missing)]).reshape(shape)
+
+
+def _to_json(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return {"b64": base64.b64encode(value).decode("ascii")}
+    return [_to_json(item) for item in value] if isinstance(value, list) else value
+
+
+def _from_json(value: Any) -> Any:
+    if isinstance(value, dict):
+        return base64.b64decode(value["b64"])
+    return [_from_json(item) for item in value] if isinstance(value, list) else value
