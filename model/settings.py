@@ -85,13 +85,19 @@ class Setting:
     def parse(self, text: str) -> Any:
         """Returns the value that a text stands for, or raises `InvalidInput`."""
         text = text.strip()
+        try:
+            return self.check(self._read(text))
+        except InvalidInput:
+            raise self.error(text) from None
+
+    def _read(self, text: str) -> Any:
         if self.kind == "choice":
-            return self.check(text)
+            return text
         if self.kind == "layers":
-            return self.check(_parse_layers(text, self))
-        if not NUMBER.fullmatch(text) or (self.kind == "integer" and not INTEGER.fullmatch(text)):
+            return _parse_layers(text, self)
+        if not (INTEGER if self.kind == "integer" else NUMBER).fullmatch(text):
             raise self.error(text)
-        return self.check(int(text) if self.kind == "integer" else float(text))
+        return int(text) if self.kind == "integer" else float(text)
 
     def check(self, value: Any) -> Any:
         """Returns the value as the field's type, or raises `InvalidInput`."""

@@ -186,8 +186,8 @@ class Stylizer(tf.Module):
 
         def at_one_size(state: RunState, rows: tf.TensorArray) -> tuple[RunState, tf.TensorArray]:
             level = tf.reduce_sum(tf.cast(sizes.ends <= state.step, tf.int32))
-            state = _at_size(state, settings, sizes.heights[level], sizes.widths[level])
-            targets = self._targets(pictures, settings, state)
+            state = at_size(state, settings, sizes.heights[level], sizes.widths[level])
+            targets = self.targets(pictures, settings, state)
 
             def one_step(state: RunState, rows: tf.TensorArray) -> tuple[RunState, tf.TensorArray]:
                 terms, gradient = self.losses_and_gradient(state.image, targets, settings)
@@ -259,7 +259,7 @@ class Stylizer(tf.Module):
         )
         return tf.stack([total, terms["content"], terms["style"], variation]), gradient
 
-    def _targets(self, pictures: Pictures, settings: ParsedSettings, state: RunState) -> Targets:
+    def targets(self, pictures: Pictures, settings: ParsedSettings, state: RunState) -> Targets:
         """Computes the targets for the state's size; the style pictures are resized to the same long side."""
         style_weights, content_weights, last = layer_weights(settings)
         height, width = tf.unstack(tf.shape(state.image)[:2])
@@ -333,7 +333,7 @@ def _adam(state: RunState, gradient: tf.Tensor, settings: ParsedSettings) -> Run
     return RunState(state.step + 1, state.averaged + 1, image, average, first, second)
 
 
-def _at_size(state: RunState, settings: ParsedSettings, height: tf.Tensor, width: tf.Tensor) -> RunState:
+def at_size(state: RunState, settings: ParsedSettings, height: tf.Tensor, width: tf.Tensor) -> RunState:
     """Returns the state at a size: as it is, or enlarged to start the next size from the averaged picture."""
     same = tf.reduce_all(tf.shape(state.image)[:2] == tf.stack([height, width]))
 

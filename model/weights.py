@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import queue
 import tempfile
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -129,28 +131,45 @@ def _download(url: str, path: Path, report: Report) -> None:
     report(f"Fetching {url}")
     with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
         part = Path(file.name)
+    try:
+        with _open(url) as answer, part.open("wb") as file:
+            answer.raise_for_status()
+            expected, received = int(answer.headers.get("Content-Length", 0)), 0
+            for chunk in answer.iter_content(_CHUNK_BYTES):
+                file.write(chunk)
+                received += len(chunk)
+                if expected:
+                    report(f"{received / 1e6:.0f} of {expected / 1e6:.0f} MB")
+        _check_hash(part, "the download")
+        part.replace(path)
+    except (requests.RequestException, WeightsUnavailable) as error:
+        raise WeightsUnavailable(
+            f"ImageNet weights were not found. Tried: {NST_WEIGHTS} (not set), {path} (not there), {url} ({error}). "
+            f"Fetch that file on another machine and set {NST_WEIGHTS} to it, or export with --weights random."
+        ) from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _open(url: str) -> requests.Response:
+    """Begins a download, or gives up after CONNECT_TIMEOUT_S, the look-up of the name included."""
+    answers: queue.SimpleQueue[requests.Response | requests.RequestException] = queue.SimpleQueue()
+
+    def get() -> None:
         try:
-            with requests.get(url, stream=True, timeout=(CONNECT_TIMEOUT_S, READ_TIMEOUT_S)) as answer:
-                answer.raise_for_status()
-                expected, received = int(answer.headers.get("Content-Length", 0)), 0
-                for chunk in answer.iter_content(_CHUNK_BYTES):
-                    file.write(chunk)
-                    received += len(chunk)
-                    if expected:
-                        report(f"{received / 1e6:.0f} of {expected / 1e6:.0f} MB")
-            file.flush()
-            _check_hash(part, "the download")
-        except (requests.RequestException, WeightsUnavailable) as error:
-            part.unlink(missing_ok=True)
-            raise WeightsUnavailable(
-                f"ImageNet weights were not found. Tried: {NST_WEIGHTS} (not set), {path} (not there), "
-                f"{url} ({error}). "
-                f"Fetch that file on another machine and set {NST_WEIGHTS} to it, or export with --weights random."
-            ) from error
-        except BaseException:
-            part.unlink(missing_ok=True)
-            raise
-    part.replace(path)
+            answers.put(requests.get(url, stream=True, timeout=(CONNECT_TIMEOUT_S, READ_TIMEOUT_S)))
+        except requests.RequestException as error:
+            answers.put(error)
+
+    # requests cannot bound the look-up of a name, which may hang far longer than a connection.
+    threading.Thread(target=get, daemon=True).start()
+    try:
+        answer = answers.get(timeout=CONNECT_TIMEOUT_S)
+    except queue.Empty:
+        raise requests.ConnectTimeout(f"no answer within {CONNECT_TIMEOUT_S:.0f} s") from None
+    if isinstance(answer, requests.RequestException):
+        raise answer
+    return answer
 
 
 def from_file(path: Path) -> Weights:

@@ -1,0 +1,88 @@
+"""What the tests share: small pictures, small networks, and the real ones where they are at hand.
+
+NST_WEIGHTS may name true VGG19 features (an .npz to block3_conv1 is enough), and NST_TEST_IMAGES a directory with
+tubingen.jpg, golden_gate.jpg, starry_night.jpg and the_scream.jpg. Tests that need them skip where they are absent.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from PIL import Image
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before anything imports TensorFlow
+
+from model.weights import Weights  # noqa: E402
+
+
+CHANNELS = {"block1_conv1": 4, "block1_conv2": 5, "block2_conv1": 6, "block2_conv2": 3, "block3_conv1": 7}
+
+
+def smooth_picture(height: int, width: int, seed: int = 0) -> npt.NDArray[np.uint8]:
+    """Returns uint8 [height, width, 3]: waves of a few directions and colours, unlike noise at any scale."""
+    generator = np.random.default_rng(seed)
+    y, x = np.mgrid[:height, :width] / max(height, width)
+    waves = [
+        np.sin(2 * np.pi * (fx * x + fy * y)[..., np.newaxis] + generator.uniform(0, 6, 3))
+        for fx, fy in generator.uniform(-6, 6, (5, 2))
+    ]
+    return (127.5 + 25 * np.sum(waves, 0)).clip(0, 255).astype(np.uint8)
+
+
+def encode(picture: npt.NDArray[np.uint8] | Image.Image, kind: str = "PNG", **options: object) -> bytes:
+    """Returns an encoded picture."""
+    image = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
+    output = io.BytesIO()
+    image.save(output, kind, **options)
+    return output.getvalue()
+
+
+def decoded(data: bytes) -> npt.NDArray[np.uint8]:
+    """Returns uint8 [H, W, 3] of an encoded picture."""
+    return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+
+
+@pytest.fixture(scope="session")
+def true_features() -> Path:
+    """Path of true VGG19 features, as far as they are at hand."""
+    path = os.environ.get("NST_WEIGHTS")
+    if not path:
+        pytest.skip("NST_WEIGHTS names no true VGG19 features")
+    return Path(path)
+
+
+@pytest.fixture(scope="session")
+def images() -> Path:
+    """Directory of the photographs and paintings."""
+    path = os.environ.get("NST_TEST_IMAGES")
+    if not path:
+        pytest.skip("NST_TEST_IMAGES names no directory of pictures")
+    return Path(path)
+
+
+@pytest.fixture(scope="session")
+def small_weights() -> Weights:
+    """Five layers of a few channels each: a network that every test can afford."""
+    generator = np.random.default_rng(1)
+    arrays, inputs = {}, 3
+    for layer, outputs in CHANNELS.items():
+        kernel = generator.normal(0, np.sqrt(2 / (9 * inputs)), (3, 3, inputs, outputs))
+        arrays[f"{layer}/kernel"] = (kernel / (60 if inputs == 3 else 1)).astype(np.float32)
+        arrays[f"{layer}/bias"] = generator.normal(0, 0.1, outputs).astype(np.float32)
+        inputs = outputs
+    return Weights("small", arrays)
+
+
+@pytest.fixture(scope="session")
+def small_model(small_weights: Weights, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Base path of the small network's SavedModel, in float32; the model is version 1 there."""
+    from model.export import export
+
+    base = tmp_path_factory.mktemp("models") / "style_transfer"
+    export(small_weights, base, "float32")
+    return base

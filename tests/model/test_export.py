@@ -1,0 +1,250 @@
+"""The exported SavedModel, run as TensorFlow Serving runs it: a v1 session, by feed and fetch names."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from model.contract import SIGNATURES
+from model.errors import InvalidInput, clean
+from model.export import export, main
+from model.settings import SETTINGS, StyleSettings
+from model.stylizer import Stylizer, averaged_image
+from model.vgg19 import VGG19
+from model.weights import Weights
+from tests.conftest import decoded, encode, smooth_picture
+from tests.model.test_stylizer import pictures, settings
+
+Call = Callable[..., dict[str, Any]]
+
+CONTENT, STYLE = smooth_picture(48, 64, 1), smooth_picture(50, 40, 2)
+TEXT = "size=64,smallest_size=32,steps=12"
+
+
+@pytest.fixture(scope="module")
+def call(small_model: Path) -> Call:
+    session = tf.compat.v1.Session(graph=tf.Graph())
+    with session.graph.as_default():
+        # TensorFlow calls its own v1 loader deprecated; TensorFlow Serving uses it.
+        model = tf.compat.v1.saved_model.load(session, ["serve"], str(small_model / "1"))
+
+    def run(name: str, /, **inputs: Any) -> dict[str, Any]:
+        signature = model.signature_def[name]
+        feeds = {signature.inputs[key].name: value for key, value in inputs.items()}
+        return session.run({key: tensor.name for key, tensor in signature.outputs.items()}, feeds)
+
+    run.signatures = model.signature_def  # type: ignore[attr-defined]
+    return run
+
+
+def one_pair() -> dict[str, Any]:
+    return {"content_bytes": [encode(CONTENT)], "style_bytes": [[encode(STYLE)]]}
+
+
+def advance(call: Call, text: str = TEXT, state: bytes = b"", take: int = 100, **inputs: Any) -> dict[str, Any]:
+    return call("advance", **{**one_pair(), **inputs}, settings=[text], state_bytes=[state], take_steps=[take])
+
+
+def refusal(call: Call, name: str, **inputs: Any) -> str:
+    with pytest.raises(tf.errors.InvalidArgumentError) as failure:
+        call(name, **inputs)
+    return clean(failure.value.message)
+
+
+def test_signatures_are_those_of_the_contract(call: Call) -> None:
+    signatures = call.signatures  # type: ignore[attr-defined]
+    for name, expected in SIGNATURES.items():
+        for side, tensors in (("inputs", expected.inputs), ("outputs", expected.outputs)):
+            exported = getattr(signatures[name], side)
+            assert set(exported) == {tensor.name for tensor in tensors}
+            for tensor in tensors:
+                info = exported[tensor.name]
+                assert tf.as_dtype(info.dtype).name == tensor.dtype
+                assert [None if dim.size < 0 else dim.size for dim in info.tensor_shape.dim] == list(tensor.shape)
+
+
+def test_the_saved_model_gives_the_picture_of_the_loop_in_the_process(call: Call, small_weights: Weights) -> None:
+    stylizer, parsed = Stylizer(VGG19(small_weights.arrays)), settings(TEXT)
+
+    @tf.function(autograph=False)
+    def loop() -> tuple[tf.Tensor, tf.Tensor]:
+        inputs = pictures(CONTENT, STYLE)
+        state, losses = stylizer.advance(inputs, parsed, stylizer.initial_state(inputs, parsed), tf.constant(12))
+        return averaged_image(state, parsed), losses
+
+    image, losses = loop()
+    outputs = call("stylize", **one_pair(), settings=[TEXT])
+    np.testing.assert_allclose(outputs["losses"][0], losses, rtol=1e-3)
+    difference = np.abs(decoded(outputs["image_bytes"][0]).astype(float) - np.round(image))
+    assert difference.mean() < 0.05  # the two graphs are optimised apart, so a rounding may fall otherwise
+
+
+def test_serving_default_is_stylize_with_the_default_settings(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    default = call("serving_default", **one_pair())
+    explicit = call("stylize", **one_pair(), settings=[""])
+    assert default["image_bytes"] == explicit["image_bytes"]
+    assert decoded(default["image_bytes"][0]).shape == (384, 512, 3)
+
+
+def test_five_stretches_give_the_bytes_of_one(call: Call) -> None:
+    whole = advance(call)
+    state, losses = b"", []
+    for take in (1, 3, 2, 1, 50):
+        outputs = advance(call, state=state, take=take)
+        state = outputs["state_bytes"][0]
+        losses.append(outputs["losses"][0])
+    assert state == whole["state_bytes"][0]
+    assert outputs["image_bytes"][0] == whole["image_bytes"][0]
+    np.testing.assert_array_equal(np.concatenate(losses)[:12], whole["losses"][0][:12])
+
+
+def test_stylize_and_advance_agree(call: Call) -> None:
+    assert advance(call)["image_bytes"][0] == call("stylize", **one_pair(), settings=[TEXT])["image_bytes"][0]
+
+
+def test_the_same_call_gives_the_same_bytes(call: Call) -> None:
+    text = TEXT + ",start=noise,seed=5"
+    assert advance(call, text)["image_bytes"][0] == advance(call, text)["image_bytes"][0]
+
+
+def test_advance_says_where_the_run_stands(call: Call) -> None:
+    begun = advance(call, take=5)
+    assert (begun["step"][0], begun["steps"][0]) == (5, 12)
+    assert 0 < begun["progress"][0] < 1
+    assert begun["image_bytes"][0] == b""
+    assert begun["losses"].shape == (1, 5, 4)
+    assert decoded(begun["preview_bytes"][0]).shape[1] == 45
+    done = advance(call, state=begun["state_bytes"][0])
+    assert (done["step"][0], done["progress"][0]) == (12, 1)
+    assert np.isfinite(done["losses"][0]).all(-1).sum() == 7
+
+
+def test_taking_no_steps_renders_the_picture_as_it_stands(call: Call) -> None:
+    begun = advance(call, take=5)
+    rendered = advance(call, state=begun["state_bytes"][0], take=0)
+    assert rendered["step"][0] == 5
+    assert decoded(rendered["image_bytes"][0]).shape == decoded(begun["preview_bytes"][0]).shape
+
+
+def test_a_run_can_go_on_with_more_steps_at_its_last_size(call: Call) -> None:
+    done = advance(call)
+    more = advance(call, "size=64,smallest_size=64,steps=15", done["state_bytes"][0])
+    assert more["step"][0] == 15
+    assert decoded(more["image_bytes"][0]).shape == (48, 64, 3)
+
+
+def test_a_batch_treats_each_picture_for_itself(call: Call) -> None:
+    texts = [TEXT, "size=40,smallest_size=40,steps=3"]
+    turned = np.ascontiguousarray(CONTENT.transpose(1, 0, 2))
+    outputs = call(
+        "stylize",
+        content_bytes=[encode(CONTENT), encode(turned)],
+        style_bytes=[[encode(STYLE)], [encode(CONTENT)]],
+        settings=texts,
+    )
+    assert [decoded(data).shape for data in outputs["image_bytes"]] == [(48, 64, 3), (40, 30, 3)]
+    assert np.isfinite(outputs["losses"]).all(-1).sum(-1).tolist() == [12, 3]
+    alone = call("stylize", **one_pair(), settings=[texts[0]])
+    assert outputs["image_bytes"][0] == alone["image_bytes"][0]
+
+
+def test_two_styles_blend(call: Call) -> None:
+    both = [encode(STYLE), encode(smooth_picture(40, 40, 9))]
+    results = [advance(call, style_bytes=[s])["image_bytes"][0] for s in (both, both[::-1], both[:1])]
+    assert np.abs(decoded(results[0]).astype(float) - decoded(results[1])).mean() < 0.5
+    assert np.abs(decoded(results[0]).astype(float) - decoded(results[2])).mean() > 1
+
+
+@pytest.mark.parametrize("shape", [(48, 64), (64, 48), (33, 47), (51, 20), (40, 40)])
+def test_orientation_and_odd_sizes_are_kept(call: Call, shape: tuple[int, int]) -> None:
+    text = f"size={max(shape)},smallest_size={max(shape)},steps=1"
+    image = advance(call, text, content_bytes=[encode(smooth_picture(*shape))])["image_bytes"][0]
+    assert decoded(image).shape == (*shape, 3)
+
+
+def test_describe_tells_the_model_and_the_settings_in_full(call: Call, small_weights: Weights) -> None:
+    text = "preset=quick,style_layers=block1_conv1:0.25/block2_conv1"
+    description = json.loads(call("describe", settings=[text])["description"][0])
+    assert description["weights"] == {"name": "small", "digest": small_weights.digest, "notice": ""}
+    assert description["layers"] == list(small_weights.layers)
+    assert description["precision"] == "float32"
+    assert list(description["settings"]) == list(SETTINGS)
+    expected = StyleSettings.parse(text)
+    as_text = ",".join(f"{name}={value}" for name, value in description["settings"].items())
+    assert StyleSettings.parse(as_text) == expected
+
+
+def test_wrong_shapes_are_refused_by_name(call: Call) -> None:
+    pair = one_pair()
+    assert refusal(call, "stylize", **{**pair, "style_bytes": [[encode(STYLE)]] * 2}, settings=[""]) == (
+        "`style_bytes` must have as many elements as `content_bytes`, at least 1. Received: 2 for 1"
+    )
+    assert refusal(call, "stylize", **{**pair, "style_bytes": [[encode(STYLE)] * 9]}, settings=[""]) == (
+        "`style_bytes` must hold 1 to 8 styles for each content picture. Received: 9"
+    )
+    assert refusal(call, "stylize", **pair, settings=["", ""]).startswith("`settings` must have as many")
+    assert (
+        refusal(call, "advance", **pair, settings=[""], state_bytes=[b""], take_steps=[-1])
+        == "`take_steps` must be from 0 to 10000. Received: -1"
+    )
+
+
+def test_a_bad_picture_is_refused_by_name(call: Call) -> None:
+    pair = {**one_pair(), "style_bytes": [[b"hello"]]}
+    assert refusal(call, "stylize", **pair, settings=[TEXT]).startswith("`style_bytes` must be a JPEG, PNG, GIF or BMP")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda s: s[:-1],
+        lambda s: s[:10],
+        lambda s: s[:20],
+        lambda s: s[:5000] + bytes([s[5000] ^ 1]) + s[5001:],
+        lambda s: bytes([s[0] ^ 1]) + s[1:],
+        lambda s: s + b"\0",
+        lambda s: b"no state at all, but a long text",
+    ],
+)
+def test_a_damaged_state_is_refused(call: Call, damage: Callable[[bytes], bytes]) -> None:
+    state = damage(advance(call, take=1)["state_bytes"][0])
+    message = refusal(call, "advance", **one_pair(), settings=[TEXT], state_bytes=[state], take_steps=[1])
+    assert message.startswith("`state_bytes` must be empty or what an earlier call of `advance` returned")
+
+
+def test_a_state_of_another_model_is_refused(call: Call, small_weights: Weights, tmp_path: Path) -> None:
+    arrays = {key: value * 1.5 for key, value in small_weights.arrays.items()}
+    other = tf.saved_model.load(str(export(Weights("other", arrays), tmp_path, "float32")))
+    inputs = {key: tf.constant(value) for key, value in one_pair().items()}
+    state = other.signatures["advance"](
+        **inputs, settings=tf.constant([TEXT]), state_bytes=tf.constant([b""]), take_steps=tf.constant([1])
+    )["state_bytes"].numpy()[0]
+    message = refusal(call, "advance", **one_pair(), settings=[TEXT], state_bytes=[state], take_steps=[1])
+    assert message.startswith("`state_bytes` must come from this model")
+
+
+def test_each_export_is_a_new_version_and_leaves_nothing_else(small_weights: Weights, tmp_path: Path) -> None:
+    np.savez(tmp_path / "w.npz", **small_weights.arrays)
+    base = tmp_path / "models"
+    (base / "7").mkdir(parents=True)
+    assert main(["--weights", str(tmp_path / "w.npz"), "--output", str(base), "--precision", "float32"]) == 0
+    assert sorted(path.name for path in base.iterdir()) == ["7", "8"]
+
+
+def test_export_says_which_layer_is_missing(
+    small_weights: Weights, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arrays = {key: value for key, value in small_weights.arrays.items() if key.startswith("block1")}
+    with pytest.raises(
+        InvalidInput, match=r"`content_layers` \(block3_conv1\). Received: short, which ends at block1_conv2"
+    ):
+        export(Weights("short", arrays), tmp_path / "models")
+    assert main(["--weights", str(tmp_path / "none.npz"), "--output", str(tmp_path)]) == 1
+    assert capsys.readouterr().err.strip().startswith("error: `weights` must be imagenet, random, or the path")
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,144 @@
+"""The settings in Python, and the same texts read in the graph."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from model.errors import InvalidInput, clean
+from model.parsing import parse_settings
+from model.settings import LAYERS, PRESET, PRESETS, SETTINGS, StyleSettings
+
+MODEL_LAYERS = LAYERS[:5]
+
+GOOD = [
+    "",
+    "size=384",
+    "preset=fine",
+    "preset=quick,steps=7",
+    "steps=7,preset=quick",
+    " size = 20 , steps = 3 ",
+    ",,size=20,,",
+    "size=20,size=30",
+    "size=+20",
+    "style_weight=2e3,content_weight=.5,total_variation_weight=0",
+    "learning_rate=1.",
+    "statistics=gram,start=noise,seed=42",
+    "style_layers=block2_conv2",
+    "style_layers= block1_conv1 : 2 / block3_conv1:0",
+    "content_layers=block1_conv2:1e-3/block2_conv1",
+]
+
+BAD = [
+    ("size=9", "`size` must be an integer from 16 to 4096. Received: 9"),
+    ("size=4097", "`size`"),
+    ("size=", "`size`"),
+    ("size=5e2", "`size`"),
+    ("size==3", "`size`"),
+    ("steps=1.5", "`steps` must be an integer from 1 to 10000. Received: 1.5"),
+    ("steps=99999999999999999999", "`steps`"),
+    ("style_weight=nan", "`style_weight` must be a number from 0 to 1e+09. Received: nan"),
+    ("style_weight=-1", "`style_weight`"),
+    ("style_weight=inf", "`style_weight`"),
+    ("style_weight=1e99", "`style_weight`"),
+    ("style_weight=0x10", "`style_weight`"),
+    ("style_weight=0,content_weight=0,total_variation_weight=0", "`style_weight`, `content_weight`"),
+    ("statistics=Gram", "`statistics` must be one of mean_covariance, gram. Received: Gram"),
+    ("preset=best", "`preset` must be one of quick, balanced, fine. Received: best"),
+    ("sise=9", "`settings` must be name=value pairs"),
+    ("size", "`settings` must be name=value pairs"),
+    ("=", "`settings` must be name=value pairs"),
+    ("style_layers=", "`style_layers`"),
+    ("style_layers=conv1", "`style_layers`"),
+    ("style_layers=block1_conv1:", "`style_layers`"),
+    ("style_layers=block1_conv1:-1/block2_conv1", "`style_layers`"),
+    ("style_layers=block1_conv1:0", "`style_layers`"),
+    ("style_layers=block1_conv1/block1_conv1", "`style_layers`"),
+    ("style_layers=block1_conv1//block2_conv1", "`style_layers`"),
+    ("size=größer", "`size` must be an integer from 16 to 4096. Received: größer"),
+]
+
+
+@tf.function(input_signature=[tf.TensorSpec([], tf.string)], autograph=False)
+def in_graph(text: tf.Tensor) -> dict[str, tf.Tensor]:
+    return parse_settings(text, MODEL_LAYERS)
+
+
+def as_the_graph_gives_them(settings: StyleSettings) -> dict[str, Any]:
+    values = dict(settings.items())
+    for name, setting in SETTINGS.items():
+        if setting.kind == "layers":
+            weights = dict(values[name])
+            values[name] = np.float32([weights.get(layer, 0) for layer in MODEL_LAYERS])
+        elif setting.kind == "choice":
+            values[name] = values[name].encode()
+    return values
+
+
+@pytest.mark.parametrize("text", GOOD)
+def test_python_and_graph_read_the_same_values(text: str) -> None:
+    expected = as_the_graph_gives_them(StyleSettings.parse(text))
+    actual = {name: value.numpy() for name, value in in_graph(tf.constant(text)).items()}
+    assert actual.keys() == expected.keys()
+    for name, value in expected.items():
+        if isinstance(value, bytes):
+            assert actual[name] == value
+        else:
+            np.testing.assert_allclose(actual[name], value, rtol=1e-6, err_msg=name)
+
+
+@pytest.mark.parametrize(("text", "words"), BAD, ids=[text for text, _ in BAD])
+def test_python_and_graph_refuse_the_same_texts_in_the_same_words(text: str, words: str) -> None:
+    with pytest.raises(InvalidInput) as in_python:
+        StyleSettings.parse(text)
+    with pytest.raises(tf.errors.InvalidArgumentError) as failure:
+        in_graph(tf.constant(text))
+    assert str(in_python.value).startswith(words)
+    # The graph adds which layers the model has.
+    of_graph = clean(failure.value.message).replace(f" (the model has {', '.join(MODEL_LAYERS)})", "")
+    assert of_graph == str(in_python.value)
+
+
+def test_a_layer_that_the_model_lacks_is_refused_by_the_graph_alone() -> None:
+    text = "style_layers=block5_conv1"
+    assert StyleSettings.parse(text).style_layers == (("block5_conv1", 1.0),)
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"the model has block1_conv1, .*Received: block5_conv1"):
+        in_graph(tf.constant(text))
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_text_and_settings_turn_into_each_other(preset: str) -> None:
+    settings = StyleSettings.of(preset, style_layers=(("block1_conv1", 0.25), ("block2_conv2", 1)), seed=3)
+    assert StyleSettings.parse(str(settings)) == settings
+
+
+def test_only_what_differs_from_the_default_travels() -> None:
+    assert str(StyleSettings()) == ""
+    assert str(StyleSettings(size=20)) == "size=20"
+
+
+def test_every_setting_tells_enough_to_make_a_flag_and_a_widget() -> None:
+    for setting in (PRESET, *SETTINGS.values()):
+        assert setting.label
+        assert setting.help.endswith(".")
+        assert setting.check(setting.default) == setting.default
+        if setting.kind in ("integer", "number"):
+            assert setting.low is not None
+            assert setting.high is not None
+
+
+@pytest.mark.parametrize(
+    "values", [{"size": True}, {"size": "512"}, {"size": 20.5}, {"seed": -1}, {"averaging": float("nan")}]
+)
+def test_values_of_the_wrong_kind_are_refused(values: dict[str, Any]) -> None:
+    with pytest.raises(InvalidInput, match=next(iter(values))):
+        StyleSettings(**values)
+
+
+def test_settings_cannot_be_changed() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        StyleSettings().size = 3  # type: ignore[misc]

@@ -1,0 +1,198 @@
+"""Where weights come from, and what is said when they do not."""
+
+from __future__ import annotations
+
+import hashlib
+import http.server
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from model import weights
+from model.errors import InvalidInput, WeightsUnavailable
+from model.settings import LAYERS
+from model.weights import Weights
+
+
+def write_h5(path: Path, source: Weights) -> Path:
+    """Writes what Keras's application files look like: /LAYER/LAYER_W_1:0 and /LAYER/LAYER_b_1:0."""
+    with h5py.File(path, "w") as file:
+        for layer in source.layers:
+            file[f"{layer}/{layer}_W_1:0"] = source.arrays[f"{layer}/kernel"]
+            file[f"{layer}/{layer}_b_1:0"] = source.arrays[f"{layer}/bias"]
+    return path
+
+
+def write_npz(path: Path, source: Weights) -> Path:
+    np.savez(path, **source.arrays)
+    return path
+
+
+def same(one: Weights, other: Weights) -> bool:
+    return one.layers == other.layers and all(np.array_equal(one.arrays[k], other.arrays[k]) for k in one.arrays)
+
+
+@pytest.fixture(autouse=True)
+def nothing_at_hand(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv(weights.NST_WEIGHTS, raising=False)
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+
+
+@pytest.fixture
+def pinned(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, small_weights: Weights) -> Path:
+    """A small file in Keras's layout that passes for Keras's own, its hash being the one that is asked for."""
+    path = write_h5(tmp_path / "published.h5", small_weights)
+    digest = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+    monkeypatch.setattr(weights, "KERAS_MD5", digest)
+    return path
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
+    """A local server in place of Keras's, over a directory that is returned."""
+    root = tmp_path / "served"
+    root.mkdir()
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *arguments: object) -> None:
+            super().__init__(*arguments, directory=str(root))
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as served:
+        thread = threading.Thread(target=served.serve_forever)
+        thread.start()
+        monkeypatch.setattr(weights, "KERAS_URL", f"http://127.0.0.1:{served.server_port}/{weights.KERAS_FILE}")
+        yield root
+        served.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize("write", [write_npz, write_h5])
+def test_a_file_gives_its_arrays_and_its_name(tmp_path: Path, small_weights: Weights, write: object) -> None:
+    path = write(tmp_path / ("mine.npz" if write is write_npz else "mine.h5"), small_weights)
+    loaded = weights.load(str(path))
+    assert same(loaded, small_weights)
+    assert loaded.name == "mine"
+    assert loaded.digest == small_weights.digest
+
+
+def test_a_file_may_end_at_any_layer(tmp_path: Path, small_weights: Weights) -> None:
+    arrays = {key: value for key, value in small_weights.arrays.items() if not key.startswith("block2_conv1")}
+    loaded = weights.load(str(write_npz(tmp_path / "short.npz", Weights("short", arrays))))
+    assert loaded.layers == LAYERS[:2]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("missing.npz", None, "which does not exist"),
+        ("text.npz", b"hello", "must be a readable .h5 or .npz file"),
+        ("text.h5", b"hello", "must be a readable .h5 or .npz file"),
+        ("weights.txt", b"hello", "must be an .h5 or .npz file"),
+    ],
+)
+def test_a_file_that_is_none_is_refused(tmp_path: Path, name: str, content: bytes | None, words: str) -> None:
+    path = tmp_path / name
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(InvalidInput, match=rf"`weights`.*{words}|`weights` .*") as failure:
+        weights.load(str(path))
+    assert words in str(failure.value)
+    assert str(path) in str(failure.value)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda a: a.clear(),
+        lambda a: a.update({"block1_conv1/kernel": a["block1_conv1/kernel"][:, :, :2]}),
+        lambda a: a.update({"block2_conv1/bias": a["block2_conv1/bias"] * np.nan}),
+    ],
+    ids=["no layer", "wrong shape", "not finite"],
+)
+def test_a_file_with_wrong_arrays_is_refused(tmp_path: Path, small_weights: Weights, damage: object) -> None:
+    arrays = dict(small_weights.arrays)
+    damage(arrays)
+    path = tmp_path / "damaged.npz"
+    np.savez(path, other=np.zeros(1), **arrays)
+    with pytest.raises(InvalidInput, match="`weights` must hold"):
+        weights.load(str(path))
+
+
+def test_imagenet_takes_the_file_that_is_named(
+    monkeypatch: pytest.MonkeyPatch, pinned: Path, small_weights: Weights
+) -> None:
+    monkeypatch.setenv(weights.NST_WEIGHTS, str(pinned))
+    loaded = weights.load("imagenet")
+    assert loaded.name == "imagenet"
+    assert same(loaded, small_weights)
+
+
+def test_imagenet_refuses_a_named_file_with_another_hash(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, small_weights: Weights
+) -> None:
+    path = write_h5(tmp_path / "other.h5", small_weights)
+    monkeypatch.setenv(weights.NST_WEIGHTS, str(path))
+    with pytest.raises(WeightsUnavailable, match=rf"MD5 {weights.KERAS_MD5}. Received: .*other.h5 with MD5"):
+        weights.load("imagenet")
+
+
+def test_a_named_npz_is_taken_under_its_own_name(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, small_weights: Weights
+) -> None:
+    monkeypatch.setenv(weights.NST_WEIGHTS, str(write_npz(tmp_path / "mine.npz", small_weights)))
+    assert weights.load("imagenet").name == "mine"
+
+
+def test_imagenet_is_fetched_once_and_then_cached(server: Path, pinned: Path, small_weights: Weights) -> None:
+    (server / weights.KERAS_FILE).write_bytes(pinned.read_bytes())
+    lines: list[str] = []
+    assert same(weights.load("imagenet", lines.append), small_weights)
+    assert any("MB" in line for line in lines)
+    (server / weights.KERAS_FILE).unlink()
+    assert same(weights.load("imagenet"), small_weights)
+
+
+def test_a_corrupt_download_is_refused_and_not_kept(server: Path, pinned: Path, tmp_path: Path) -> None:
+    (server / weights.KERAS_FILE).write_bytes(pinned.read_bytes()[:-1] + b"!")
+    with pytest.raises(WeightsUnavailable, match="the download must be Keras's"):
+        weights.load("imagenet")
+    assert list((tmp_path / "keras" / "models").iterdir()) == []
+
+
+def test_a_failed_download_says_what_was_tried(server: Path) -> None:
+    with pytest.raises(WeightsUnavailable) as failure:
+        weights.load("imagenet")
+    for words in (weights.NST_WEIGHTS, "models", weights.KERAS_URL, "404", "--weights random"):
+        assert words in str(failure.value)
+
+
+def test_a_server_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        monkeypatch.setattr(weights, "KERAS_URL", f"http://127.0.0.1:{silent.getsockname()[1]}/{weights.KERAS_FILE}")
+        monkeypatch.setattr(weights, "CONNECT_TIMEOUT_S", 0.2)
+        with pytest.raises(WeightsUnavailable, match="no answer within"):
+            weights.load("imagenet")
+
+
+def test_random_weights_are_the_same_each_time_and_say_so() -> None:
+    one, other = weights.load("random"), weights.load("random")
+    assert same(one, other)
+    assert not same(one, weights.random(seed=1))
+    assert one.layers == LAYERS[: LAYERS.index("block5_conv1") + 1]
+    assert "random" in one.notice
+
+
+def test_the_digest_changes_with_any_value(small_weights: Weights) -> None:
+    arrays = {key: value.copy() for key, value in small_weights.arrays.items()}
+    arrays["block2_conv1/bias"][0] += 1e-3
+    assert Weights("small", arrays).digest != small_weights.digest
