@@ -133,10 +133,12 @@ def from_http_status(status: int, message: str) -> StyleTransferError:
 
 def clean(message: str) -> str:
     """Returns the sentence that the graph wrote, out of what TensorFlow wraps around it."""
-    found = re.search(r"assertion failed: \[(.*?)\](?:\s+\[\[\{\{node |\s*$)", message, re.DOTALL)
+    found = re.search(r"assertion failed: \[(.*)", message, re.DOTALL)
     if not found:
         lines = [line.strip() for line in message.splitlines()]
-        lines = [line for line in lines if line and not line.startswith(("Graph execution error", "[[{{node"))]
+        lines = [line for line in lines if line and not line.startswith(("Graph execution error", "[["))]
         return lines[0] if lines else "The server gave no reason."
     # An assertion's text comes escaped as in C.
-    return codecs.escape_decode(found[1].encode())[0].decode("utf-8", "replace")
+    sentence, *wrapping = re.split(r"\]\s+\[\[\{\{", found[1], maxsplit=1)
+    sentence = sentence if wrapping else sentence.rstrip().removesuffix("]")
+    return codecs.escape_decode(sentence.encode())[0].decode("utf-8", "replace")

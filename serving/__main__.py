@@ -104,11 +104,11 @@ def _run(
     last: Progress | None = None
     try:
         with tqdm(
-            total=1.0, disable=options.quiet, dynamic_ncols=True, bar_format="{percentage:3.0f}%|{bar}| {postfix}"
+            total=1.0, disable=options.quiet, dynamic_ncols=True, bar_format="{percentage:3.0f}%|{bar}| {desc}"
         ) as bar:
             for last in client.run(content, styles, settings, cancelled=cancelled):
                 bar.n = last.share
-                bar.set_postfix_str(_text(last))
+                bar.set_description_str(_text(last))
     finally:
         signal.signal(signal.SIGINT, earlier)
     if last is None:

@@ -131,11 +131,14 @@ class RestTransport:
         if answer.status_code != requests.codes.ok:
             text = document.get("error", "") if isinstance(document, dict) else ""
             raise from_http_status(answer.status_code, clean(str(text)))
-        values = document["outputs"]
         expected = SIGNATURES[signature].outputs
-        if len(expected) == 1:
-            values = {expected[0].name: values}
-        return {t.name: _to_array(_from_json(values[t.name]), t) for t in expected}
+        try:
+            values = document["outputs"]
+            if len(expected) == 1:
+                values = {expected[0].name: values}
+            return {t.name: _to_array(_from_json(values[t.name]), t) for t in expected}
+        except (TypeError, KeyError, ValueError) as error:
+            raise ServingFailed(f"{self._server} answered what is no answer of `{signature}`.") from error
 
     def close(self) -> None:
         self._session.close()

@@ -60,9 +60,14 @@ def test_an_animation_gives_its_first_frame() -> None:
     np.testing.assert_array_equal(decode(data), decoded(data))
 
 
+_IDAT = (
+    struct.pack(">I", 8) + b"IDAT" + zlib.compress(b"") + struct.pack(">I", zlib.crc32(b"IDAT" + zlib.compress(b"")))
+)
+
+
 def png_header(width: int, height: int) -> bytes:
     body = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + body + struct.pack(">I", zlib.crc32(body)) + b"\0" * 20
+    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + body + struct.pack(">I", zlib.crc32(body)) + _IDAT
 
 
 def jpeg_header(width: int, height: int) -> bytes:
@@ -72,7 +77,8 @@ def jpeg_header(width: int, height: int) -> bytes:
 
 
 def gif_header(width: int, height: int) -> bytes:
-    return b"GIF89a" + struct.pack("<HH", width, height) + b"\0" * 30
+    frame = b"," + struct.pack("<HHHHB", 0, 0, width, height, 0) + b"\x08\x01\x00\x00"
+    return b"GIF89a" + struct.pack("<HH", width, height) + b"\0" * 3 + frame
 
 
 def bmp_header(width: int, height: int) -> bytes:

@@ -1,0 +1,182 @@
+"""The three ways to a model give the same, right and wrong alike; and what is said when there is no way."""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from model.contract import SIGNATURES
+from model.errors import InvalidInput, ModelNotFound, ServingFailed, ServingUnavailable, StyleTransferError, clean
+from serving import wire
+from serving.transports import GrpcTransport, LocalTransport, RestTransport, Transport, _from_proto, connect
+from tests.conftest import encode, free_port, smooth_picture
+from tests.serving.conftest import Served
+
+CONTENT, STYLE = encode(smooth_picture(40, 56, 1)), encode(smooth_picture(50, 40, 2))
+WAYS = ("grpc", "http", "path")
+TEXT = "size=56,smallest_size=28,steps=6"
+
+
+@functools.cache
+def transport(served: Served, way: str) -> Transport:
+    return connect(getattr(served, way))
+
+
+def stylize(way: Transport, **inputs: Any) -> dict[str, Any]:
+    defaults = {"content_bytes": [CONTENT], "style_bytes": [[STYLE]], "settings": [TEXT]}
+    return way.predict("stylize", {**defaults, **inputs}, timeout_s=60)
+
+
+@pytest.fixture(scope="module")
+def by_grpc(served: Served) -> dict[str, Any]:
+    return stylize(transport(served, "grpc"))
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_every_way_gives_the_same_picture_and_losses(served: Served, way: str, by_grpc: dict[str, Any]) -> None:
+    outputs = stylize(transport(served, way))
+    assert outputs["image_bytes"][0] == by_grpc["image_bytes"][0]
+    np.testing.assert_allclose(outputs["losses"], by_grpc["losses"], rtol=1e-6)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_every_way_gives_what_the_contract_says(served: Served, way: str) -> None:
+    inputs = {
+        "content_bytes": [CONTENT], "style_bytes": [[STYLE]], "settings": [TEXT], "state_bytes": [b""],
+        "take_steps": [2],
+    }  # fmt: skip
+    outputs = transport(served, way).predict("advance", inputs, timeout_s=60)
+    assert set(outputs) == {tensor.name for tensor in SIGNATURES["advance"].outputs}
+    for tensor in SIGNATURES["advance"].outputs:
+        assert outputs[tensor.name].dtype == (object if tensor.dtype == "string" else tensor.dtype)
+        assert outputs[tensor.name].ndim == len(tensor.shape)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        ({"settings": ["size=9"]}, "`size` must be an integer from 16 to 4096. Received: 9"),
+        ({"settings": ["größe=9"]}, "größe=9"),
+        ({"content_bytes": [b"text"]}, "`content_bytes` must be a JPEG, PNG, GIF or BMP picture. Received: 4 bytes"),
+        ({"style_bytes": [[STYLE] * 9]}, "`style_bytes` must hold 1 to 8 styles for each content picture. Received: 9"),
+        ({"settings": ["style_layers=block5_conv1"]}, "block3_conv1). Received: block5_conv1"),
+    ],
+)
+def test_every_way_refuses_in_the_same_words(served: Served, way: str, inputs: Any, message: str) -> None:
+    with pytest.raises(InvalidInput) as failure:
+        stylize(transport(served, way), **inputs)
+    assert message in str(failure.value)
+    assert "{{" not in str(failure.value)
+
+
+@pytest.mark.parametrize("way", [GrpcTransport, RestTransport])
+def test_an_unknown_model_is_not_found(served: Served, way: type) -> None:
+    address = served.grpc.removeprefix("grpc://") if way is GrpcTransport else served.http
+    with pytest.raises(ModelNotFound, match="nosuch"):
+        stylize(way(address, "nosuch"))
+
+
+@pytest.mark.parametrize("scheme", ["grpc", "http"])
+def test_nobody_there_is_said_in_one_sentence(scheme: str) -> None:
+    server = f"{scheme}://127.0.0.1:{free_port()}"
+    with pytest.raises(ServingUnavailable) as failure:
+        connect(server).predict("describe", {"settings": [""]}, timeout_s=10)
+    assert str(failure.value) == f"No server answers at {server}."
+
+
+@pytest.mark.parametrize("server", ["ftp://host:1", "grpc://", "://x"])
+def test_an_address_of_no_known_kind_is_refused(server: str) -> None:
+    with pytest.raises(InvalidInput, match="`server` must be grpc://HOST:PORT"):
+        connect(server)
+
+
+def test_a_path_without_a_model_is_refused(tmp_path: Any) -> None:
+    with pytest.raises(InvalidInput, match="must be the path of a SavedModel"):
+        LocalTransport(tmp_path)
+
+
+@pytest.fixture
+def answering() -> Iterator[tuple[str, list[tuple[int, bytes]]]]:
+    """A server that answers every POST with what is put in the list."""
+    answers: list[tuple[int, bytes]] = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            status, body = answers[0]
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}", answers
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [(400, "INVALID_ARGUMENT"), (429, "RESOURCE_EXHAUSTED"), (503, "UNAVAILABLE"), (500, "INTERNAL")],
+)
+def test_http_errors_become_ours(answering: Any, status: int, code: str) -> None:
+    server, answers = answering
+    answers.append((status, json.dumps({"error": "because"}).encode()))
+    with pytest.raises(StyleTransferError, match="because") as failure:
+        stylize(connect(server))
+    assert failure.value.code == code
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"", b"[]", b'{"outputs": 3}', b'{"outputs": {"image_bytes": ["x"]}}'])
+def test_garbage_is_an_error_of_ours(answering: Any, body: bytes) -> None:
+    server, answers = answering
+    answers.append((200, body))
+    with pytest.raises(ServingFailed):
+        stylize(connect(server))
+
+
+@pytest.mark.parametrize(
+    "values", [np.float32([[1, 2], [2, 2]]), np.float32([[3, 3], [3, 3]]), np.zeros((1, 0), np.float32)]
+)
+def test_tensors_are_read_however_they_are_packed(values: Any) -> None:
+    tensor = next(t for t in SIGNATURES["stylize"].outputs if t.name == "losses")
+    for proto in (
+        tf.make_tensor_proto(values),
+        tf.compat.v1.make_tensor_proto(values.tolist(), tf.float32, values.shape),
+    ):
+        ours = wire.Tensor.FromString(proto.SerializeToString())
+        np.testing.assert_array_equal(_from_proto(ours, tensor), values)
+
+
+@pytest.mark.parametrize(
+    ("message", "sentence"),
+    [
+        ("assertion failed: [`a` must be b.]\n\t [[{{node x/Assert}}]]", "`a` must be b."),
+        ("Graph execution error:\n\nassertion failed: [`a` [1]]\n\t [[{{function_node f}}{{node x}}]]", "`a` [1]"),
+        ("assertion failed: [caf\\303\\251 \\'x\\']", "café 'x'"),
+        ("jpeg::Uncompress failed.\n\t [[{{node x}}]]", "jpeg::Uncompress failed."),
+        ("", "The server gave no reason."),
+    ],
+)
+def test_messages_lose_what_tensorflow_wraps_around_them(message: str, sentence: str) -> None:
+    assert clean(message) == sentence
+
+
+def test_a_client_imports_no_tensorflow() -> None:
+    code = "import sys, serving.client, serving.__main__; sys.exit('tensorflow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
