@@ -1,4 +1,4 @@
-"""Exports the served model: `python -m model.export --weights imagenet|random|PATH --output DIR`."""
+"""Exports the served model: `python -m model.export --weights auto|imagenet|own|random|PATH --output DIR`."""
 
 from __future__ import annotations
 
@@ -103,7 +103,9 @@ def main(arguments: list[str] | None = None) -> int:
     """The command line; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m model.export", description=__doc__)
     parser.add_argument(
-        "--weights", default="imagenet", help="imagenet, random, or an .h5 or .npz file (default: imagenet)"
+        "--weights",
+        default="auto",
+        help="imagenet, own, random, a .h5 or .npz file, or auto: imagenet if to be had, else own (default: auto)",
     )
     parser.add_argument(
         "--output", type=Path, required=True, help="base path: the model goes into a new OUTPUT/VERSION"

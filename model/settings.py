@@ -77,7 +77,7 @@ class Setting:
                 "layers of the model as NAME or NAME:WEIGHT, joined by slashes, each once, weights from 0 and not all 0"
             )
         noun = "an integer" if self.kind == "integer" else "a number"
-        return f"{noun} from {self.low:g} to {self.high:g}"
+        return f"{noun} from {self.low:.10g} to {self.high:.10g}"
 
     def error(self, value: object) -> InvalidInput:
         return InvalidInput(f"`{self.name}` must be {self.expected}. Received: {value}")

@@ -1,4 +1,4 @@
-"""Where VGG19's weights come from: ImageNet's by Keras, a file, or random ones."""
+"""Where VGG19's weights come from: ImageNet's by Keras, our own, a file, or random ones."""
 
 from __future__ import annotations
 
@@ -33,6 +33,7 @@ KERAS_FILE = KERAS_URL.rsplit("/", 1)[1]
 CONNECT_TIMEOUT_S = 10.0
 READ_TIMEOUT_S = 30.0
 RANDOM_SEED = 0
+OWN_FILE = Path(__file__).with_name("own_weights.npz")
 _CHUNK_BYTES = 1 << 20
 _WIDTHS = (64, 128, 256, 512, 512)  # channels of each block
 
@@ -72,18 +73,37 @@ def load(choice: str, report: Report = lambda _: None) -> Weights:
     """Returns the weights that a choice names.
 
     Args:
-      choice: `imagenet`, `random`, or a path to an .h5 or .npz file.
+      choice: `auto`, `imagenet`, `own`, `random`, or a path to an .h5 or .npz file.
       report: called with a line of text for what takes time.
 
     Raises:
       WeightsUnavailable: `imagenet` is not to be had; the text says what was tried.
       InvalidInput: the file is missing, unreadable, or holds no VGG19 weights.
     """
+    if choice == "auto":
+        return auto(report)
     if choice == "imagenet":
         return imagenet(report)
+    if choice == "own":
+        return own()
     if choice == "random":
         return random()
     return from_file(Path(choice))
+
+
+def auto(report: Report = lambda _: None) -> Weights:
+    """Returns ImageNet's weights where they are at hand or can be fetched, else our own, and reports which and why."""
+    try:
+        return imagenet(report)
+    except WeightsUnavailable as error:
+        report(str(error))
+        report("Going on with this project's own weights.")
+        return own()
+
+
+def own() -> Weights:
+    """Returns the weights that this project trained itself; model/own_weights.md says how and how good they are."""
+    return Weights("own", from_file(OWN_FILE).arrays)
 
 
 def imagenet(report: Report = lambda _: None) -> Weights:
@@ -145,7 +165,7 @@ def _download(url: str, path: Path, report: Report) -> None:
     except (requests.RequestException, WeightsUnavailable) as error:
         raise WeightsUnavailable(
             f"ImageNet weights were not found. Tried: {NST_WEIGHTS} (not set), {path} (not there), {url} ({error}). "
-            f"Fetch that file on another machine and set {NST_WEIGHTS} to it, or export with --weights random."
+            f"Fetch that file on another machine and set {NST_WEIGHTS} to it, or export with --weights own."
         ) from error
     finally:
         part.unlink(missing_ok=True)
@@ -179,7 +199,7 @@ def from_file(path: Path) -> Weights:
     """
     if not path.is_file():
         raise InvalidInput(
-            "`weights` must be imagenet, random, or the path of an .h5 or .npz file. "
+            "`weights` must be auto, imagenet, own, random, or the path of an .h5 or .npz file. "
             f"Received: {path}, which does not exist"
         )
     try:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import os
-import socket
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +18,7 @@ from PIL import Image
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before anything imports TensorFlow
 
 from model.weights import Weights
+from tests.served import served  # noqa: F401 - a fixture for all
 
 CHANNELS = {"block1_conv1": 4, "block1_conv2": 5, "block2_conv1": 6, "block2_conv2": 3, "block3_conv1": 7}
 
@@ -86,10 +86,3 @@ def small_model(small_weights: Weights, tmp_path_factory: pytest.TempPathFactory
     base = tmp_path_factory.mktemp("models") / "style_transfer"
     export(small_weights, base, "float32")
     return base
-
-
-def free_port() -> int:
-    """Returns a port on 127.0.0.1 that nobody listens on right now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -112,19 +112,14 @@ def run(model_dir: Path, stop: threading.Event) -> None:
 
 
 def _export(model_dir: Path, stop: threading.Event) -> None:
-    """Exports with ImageNet's weights, or with random ones where those cannot be had, and says so."""
     print("No model yet: exporting it, once.", flush=True)
-    for weights in ("imagenet", "random"):
-        child = _start("model.export", f"--weights={weights}", f"--output={model_dir}")
-        while child.poll() is None:
-            if stop.wait(0.1):
-                _stop([child])
-                raise LaunchError("Stopped before the model was exported.")
-        if child.returncode == 0:
-            return
-        if weights == "imagenet":
-            print("Going on with random weights: their pictures are far from what trained weights give.", flush=True)
-    raise LaunchError("The model could not be exported.")
+    child = _start("model.export", "--weights=auto", f"--output={model_dir}")
+    while child.poll() is None:
+        if stop.wait(0.1):
+            _stop([child])
+            raise LaunchError("Stopped before the model was exported.")
+    if child.returncode != 0:
+        raise LaunchError("The model could not be exported; the reason is above.")
 
 
 def _start(module: str, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:

@@ -246,5 +246,5 @@ def test_export_says_which_layer_is_missing(
     ):
         export(Weights("short", arrays), tmp_path / "models")
     assert main(["--weights", str(tmp_path / "none.npz"), "--output", str(tmp_path)]) == 1
-    assert capsys.readouterr().err.strip().startswith("error: `weights` must be imagenet, random, or the path")
+    assert capsys.readouterr().err.strip().startswith("error: `weights` must be auto, imagenet, own, random, or")
     assert list(tmp_path.iterdir()) == []

@@ -41,7 +41,7 @@ BAD = [
     ("size==3", "`size`"),
     ("steps=1.5", "`steps` must be an integer from 1 to 10000. Received: 1.5"),
     ("steps=99999999999999999999", "`steps`"),
-    ("style_weight=nan", "`style_weight` must be a number from 0 to 1e+09. Received: nan"),
+    ("style_weight=nan", "`style_weight` must be a number from 0 to 1000000000. Received: nan"),
     ("style_weight=-1", "`style_weight`"),
     ("style_weight=inf", "`style_weight`"),
     ("style_weight=1e99", "`style_weight`"),

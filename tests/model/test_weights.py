@@ -170,7 +170,7 @@ def test_a_corrupt_download_is_refused_and_not_kept(server: Path, pinned: Path, 
 def test_a_failed_download_says_what_was_tried(server: Path) -> None:
     with pytest.raises(WeightsUnavailable) as failure:
         weights.load("imagenet")
-    for words in (weights.NST_WEIGHTS, "models", weights.KERAS_URL, "404", "--weights random"):
+    for words in (weights.NST_WEIGHTS, "models", weights.KERAS_URL, "404", "--weights own"):
         assert words in str(failure.value)
 
 

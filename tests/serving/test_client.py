@@ -14,7 +14,7 @@ from model.settings import StyleSettings
 from serving import client as client_module
 from serving.client import StyleTransferClient
 from tests.conftest import decoded, encode, smooth_picture
-from tests.serving.conftest import Served
+from tests.served import Served
 
 CONTENT, STYLE = encode(smooth_picture(40, 56, 1)), encode(smooth_picture(50, 40, 2))
 SETTINGS = StyleSettings(size=56, smallest_size=28, steps=12)

@@ -14,7 +14,7 @@ import pytest
 from model.settings import SETTINGS, StyleSettings
 from serving.__main__ import _settings, build_parser, main
 from tests.conftest import decoded, encode, smooth_picture
-from tests.serving.conftest import ROOT, Served
+from tests.served import ROOT, Served
 
 
 @pytest.fixture

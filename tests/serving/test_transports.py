@@ -19,8 +19,9 @@ from model.contract import SIGNATURES
 from model.errors import InvalidInput, ModelNotFound, ServingFailed, ServingUnavailable, StyleTransferError, clean
 from serving import wire
 from serving.transports import GrpcTransport, LocalTransport, RestTransport, Transport, _from_proto, connect
-from tests.conftest import encode, free_port, smooth_picture
-from tests.serving.conftest import Served
+from tests.conftest import encode, smooth_picture
+from tests.ports import free_port
+from tests.served import Served
 
 CONTENT, STYLE = encode(smooth_picture(40, 56, 1)), encode(smooth_picture(50, 40, 2))
 WAYS = ("grpc", "http", "path")

@@ -13,9 +13,9 @@ import pytest
 import requests
 
 from serving.contract import MODEL_NAME
-from tests.conftest import free_port
+from tests.ports import free_port
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 START_S = 90.0
 
 

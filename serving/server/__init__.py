@@ -1,0 +1,23 @@
+"""The embedded server: one SavedModel over gRPC and REST, spoken as tensorflow_model_server speaks them.
+
+For one machine without Docker; production is the real tensorflow_model_server, on the same SavedModel directory:
+
+    python -m serving.server --model_base_path=DIR --model_name=NAME --port=8500 --rest_api_port=8501
+
+Dependencies point one way, adapters to core, so that a rule of TensorFlow Serving is written once for both:
+
+    __main__       flags, signals, exit codes
+    app            what runs in one process: ports, loader thread, clean stop
+    rest           HTTP routes over the core             json_tensor    request and answer bodies <-> named arrays
+                                                         json_values    JSON values <-> arrays
+    grpc_service   gRPC services over the core           tensor_proto   TensorProto <-> arrays
+    ports          opens both                            messages       status and metadata documents of both
+    core           transport-free: load, status, find, predict
+    run_queue      admission: how many runs at once, how many may wait
+    servable       one loaded version: a v1 session      signature_rules  which inputs and outputs a call may name
+    warmup         replays the recorded warm-up requests
+    versions       version directories
+    flags          the command line, one dataclass
+
+Importing this package imports no TensorFlow: a wrong flag or a taken port is reported at once.
+"""

@@ -1,0 +1,68 @@
+"""python -m serving.server: flags, signals and exit codes.
+
+Exit codes: 0 after SIGTERM or Ctrl-C; 1 when there is nothing to serve or a port is taken; 2 for a wrong flag.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from types import FrameType
+
+from model.errors import StyleTransferError
+from serving.server.flags import parse
+
+log = logging.getLogger("serving.server")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Serves until a signal comes or the model cannot be loaded; returns the exit code.
+
+    Args:
+      argv: the arguments, without the program's name. None: those of the process.
+    """
+    options = parse(sys.argv[1:] if argv is None else argv)
+    logging.basicConfig(
+        level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S"
+    )
+    # TensorFlow's own notices (1: no INFO) and its advice to give up v1 sessions, which TensorFlow Serving uses.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+
+    # Not at the top: the flags are checked before anything large is imported.
+    from serving.server.app import ServerApp
+
+    try:
+        app = ServerApp(options)
+    except StyleTransferError as error:
+        return _fail(error)
+
+    def on_signal(number: int, _: FrameType | None) -> None:
+        if app.ended.is_set():
+            os._exit(128 + number)  # asked twice: at once, with the exit code of a process that the signal ended
+        app.ended.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, on_signal)
+    app.start()
+    app.ended.wait()
+    if app.failure is None:
+        log.info("Stopping: running calls end, new ones are refused.")
+    app.stop()
+    code = 0 if app.failure is None else _fail(app.failure)
+    if app.loading:  # TensorFlow is in the middle of a load, which nothing can stop: leave it behind
+        logging.shutdown()
+        os._exit(code)
+    return code
+
+
+def _fail(error: StyleTransferError) -> int:
+    print(f"serving.server: error: {error}", file=sys.stderr, flush=True)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,93 @@
+"""TensorProto <-> NumPy arrays.
+
+Strings are object arrays of `bytes` throughout: NumPy's own bytes dtype would cut trailing NULs off a picture.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+from tensorflow.core.framework import tensor_pb2, tensor_shape_pb2, types_pb2
+
+from model.errors import InvalidInput, ServingFailed
+
+Array: TypeAlias = npt.NDArray[Any]
+
+# A proto may declare more elements than it carries (the last one is repeated). A few bytes could so claim all memory.
+MAX_REPEATED_ELEMENTS = 1 << 26
+
+# Which typed field holds a dtype's values, and the view of the array that it takes (None: the values themselves).
+_FIELDS: dict[int, tuple[str, Any]] = {
+    types_pb2.DT_FLOAT: ("float_val", None),
+    types_pb2.DT_DOUBLE: ("double_val", None),
+    types_pb2.DT_INT8: ("int_val", None),
+    types_pb2.DT_INT16: ("int_val", None),
+    types_pb2.DT_INT32: ("int_val", None),
+    types_pb2.DT_UINT8: ("int_val", None),
+    types_pb2.DT_UINT16: ("int_val", None),
+    types_pb2.DT_INT64: ("int64_val", None),
+    types_pb2.DT_UINT32: ("uint32_val", None),
+    types_pb2.DT_UINT64: ("uint64_val", None),
+    types_pb2.DT_BOOL: ("bool_val", None),
+    types_pb2.DT_STRING: ("string_val", None),
+    types_pb2.DT_HALF: ("half_val", np.uint16),
+    types_pb2.DT_BFLOAT16: ("half_val", np.uint16),
+    types_pb2.DT_COMPLEX64: ("scomplex_val", np.float32),
+    types_pb2.DT_COMPLEX128: ("dcomplex_val", np.float64),
+}
+
+
+def dtype_name(dtype: int) -> str:
+    """Returns TensorFlow's C++ name of a dtype: `float`, `int32`, `string`, `half`."""
+    return str(types_pb2.DataType.Name(dtype)).removeprefix("DT_").lower()
+
+
+def decode(proto: tensor_pb2.TensorProto, alias: str) -> Array:
+    """Returns the array that a TensorProto holds, in typed fields or in `tensor_content`.
+
+    Args:
+      proto: any dense tensor.
+      alias: the input's name, for the error's text.
+
+    Raises:
+      InvalidInput: the proto contradicts itself, or its dtype cannot travel.
+    """
+    dims = [dim.size for dim in proto.tensor_shape.dim]
+    failure = InvalidInput(f"tensor parsing error: {alias}")
+    if proto.dtype not in _FIELDS or proto.tensor_shape.unknown_rank or any(size < 0 for size in dims):
+        raise failure
+    if not proto.tensor_content and math.prod(dims) > MAX_REPEATED_ELEMENTS:
+        values, view = _FIELDS[proto.dtype]
+        per_element = 2 if view in (np.float32, np.float64) else 1
+        if len(getattr(proto, values)) < math.prod(dims) * per_element:
+            raise failure
+    try:
+        array: Array = tf.make_ndarray(proto)
+    except (ValueError, TypeError, OverflowError, MemoryError):
+        raise failure from None
+    return array
+
+
+def encode(array: Array) -> tensor_pb2.TensorProto:
+    """Returns the array as a TensorProto with typed fields, as TensorFlow Serving sends it by default.
+
+    Raises:
+      ServingFailed: the dtype cannot travel.
+    """
+    dtype = tf.as_dtype(array.dtype).as_datatype_enum
+    if dtype not in _FIELDS:
+        raise ServingFailed(f"Cannot send a tensor of type {dtype_name(dtype)}.", "UNIMPLEMENTED")
+    proto = tensor_pb2.TensorProto(
+        dtype=dtype,
+        tensor_shape=tensor_shape_pb2.TensorShapeProto(
+            dim=[tensor_shape_pb2.TensorShapeProto.Dim(size=size) for size in array.shape]
+        ),
+    )
+    values, view = _FIELDS[dtype]
+    flat = np.ascontiguousarray(array).reshape(-1)
+    getattr(proto, values).extend((flat if view is None else flat.view(view)).tolist())
+    return proto

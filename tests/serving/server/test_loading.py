@@ -1,0 +1,169 @@
+"""What may be loaded, in which states, and what happens when it may not."""
+
+from __future__ import annotations
+
+import re
+import threading
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from model.errors import ModelNotFound, ServingFailed
+from serving.server.app import ServerApp
+from serving.server.core import ModelRef, ServerCore
+from serving.server.flags import ServerOptions
+from serving.server.run_queue import RunQueue
+from serving.server.servable import Servable
+from serving.server.versions import VersionPath, find_latest
+from tests.serving.server import models
+from tests.serving.server.conftest import Client, served, wait_until
+
+
+@pytest.fixture(scope="module")
+def padded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """half_plus_two as version 2, half_plus_three as version 00000010."""
+    base = tmp_path_factory.mktemp("padded")
+    models.half_plus_two(base, "2")
+    models.half_plus_three(base, "00000010")
+    return base
+
+
+def test_newest_version_is_served_under_its_number(padded: Path) -> None:
+    with served(padded, "m") as client:
+        client.wait_until_available()
+        assert client.post({"instances": [[0]]}).json() == {"predictions": [[3.0]]}
+        assert client.get().json()["model_version_status"][0]["version"] == "10"
+        assert client.post({"instances": [[0]]}, "/versions/2:predict").status_code == 404
+
+
+def test_ports_answer_while_the_model_loads(padded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    go, load = threading.Event(), Servable.load
+
+    def load_when_told(version: VersionPath) -> Servable:
+        go.wait(20)
+        return load(version)
+
+    monkeypatch.setattr(Servable, "load", load_when_told)
+    with served(padded, "m") as client:
+        wait_until(lambda: client.get().json()["model_version_status"][0]["state"] == "LOADING")
+        assert client.status().model_version_status[0].state == 20  # LOADING
+        response = client.post({"instances": [[0]]})
+        assert (response.status_code, response.json()) == (404, {"error": "Servable not found for request: Latest(m)"})
+        with pytest.raises(grpc.RpcError) as caught:
+            client.metadata("signature_def")
+        assert caught.value.code() == grpc.StatusCode.NOT_FOUND
+        go.set()
+        client.wait_until_available()
+        assert client.post({"instances": [[0]]}).status_code == 200
+
+
+def test_states_from_start_to_end(padded: Path) -> None:
+    core, ref = ServerCore("m", find_latest(padded), RunQueue()), ModelRef("m")
+    states = [core.status(ref)[0].state]
+    core.load()
+    states.append(core.status(ref)[0].state)
+    core.stop()
+    states.append(core.status(ref)[0].state)
+    core.close()
+    states.append(core.status(ref)[0].state)
+    assert states == ["START", "AVAILABLE", "UNLOADING", "END"]
+    with pytest.raises(ModelNotFound):
+        core.find(ref)
+
+
+def empty_directory(path: Path) -> None:
+    path.mkdir()
+
+
+def no_protobuf(path: Path) -> None:
+    path.mkdir()
+    (path / "saved_model.pb").write_bytes(b"this is no protocol buffer")
+
+
+def no_variables(path: Path) -> None:
+    models.half_plus_two(path.parent, path.name)
+    for file in (path / "variables").iterdir():
+        file.unlink()
+
+
+def other_tag(path: Path) -> None:
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        tf.constant(1)
+        builder = tf.compat.v1.saved_model.Builder(str(path))
+        builder.add_meta_graph_and_variables(session, ["train"])
+        builder.save()
+
+
+def failing_warmup(path: Path) -> None:
+    models.zoo(path.parent, path.name)
+    models.write_warmup(path, [request("careful", x=np.float32([1])), request("careful", x=np.float32([9]))])
+
+
+def damaged_warmup(path: Path) -> None:
+    models.half_plus_two(path.parent, path.name)
+    models.write_warmup(path, [request("", x=np.float32([[1]]))])
+    file = path / "assets.extra" / "tf_serving_warmup_requests"
+    file.write_bytes(file.read_bytes()[:-6])
+
+
+def request(signature: str, **inputs: Any) -> Any:
+    return Client("any name", app=None, channel=None).request(signature, **inputs)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("break_it", "reason"),
+    [
+        (empty_directory, "Could not load the SavedModel in .*SavedModel file does not exist"),
+        (no_protobuf, "Could not load the SavedModel in .*Cannot parse file"),
+        (no_variables, "Could not load the SavedModel in .*variables"),
+        (other_tag, r"Could not load the SavedModel in .*\(tag `serve`\)"),
+        (failing_warmup, r"Warm-up request 1 of .* failed: .*`x` must be below 5"),
+        (damaged_warmup, "Warm-up request 0 of .* failed: "),
+    ],
+)
+def test_model_that_cannot_be_served(tmp_path: Path, break_it: Any, reason: str) -> None:
+    break_it(tmp_path / "1")
+    options = ServerOptions(model_base_path=str(tmp_path), model_name="m")
+    app = ServerApp(options, any_free_port=True)
+    app.start()
+    assert app.ended.wait(20)
+    app.stop()
+    assert isinstance(app.failure, ServingFailed)
+    assert re.search(reason, str(app.failure), re.DOTALL)
+    assert "Traceback" not in str(app.failure)
+
+
+def test_warmup_runs_before_the_model_is_available(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    models.zoo(tmp_path)
+    models.write_warmup(tmp_path / "1", [request("careful", x=np.float32([1])), request("scalar", x=np.float32(2))])
+    seen = []
+    predict = Servable.predict
+
+    def watch(self: Servable, signature_name: str, inputs: Any, *args: Any) -> Any:
+        seen.append((signature_name, inputs["x"].tolist(), core.status(ModelRef("m"))[0].state))
+        return predict(self, signature_name, inputs, *args)
+
+    monkeypatch.setattr(Servable, "predict", watch)
+    core = ServerCore("m", find_latest(tmp_path), RunQueue())
+    core.load()
+    assert seen == [("careful", [1.0], "LOADING"), ("scalar", 2.0, "LOADING")]
+    core.close()
+    seen.clear()
+    core = ServerCore("m", find_latest(tmp_path), RunQueue(), warm_up=False)
+    core.load()
+    assert seen == []
+    core.close()
+
+
+def test_failed_load_shows_in_the_status(tmp_path: Path) -> None:
+    (tmp_path / "1").mkdir()
+    core = ServerCore("m", find_latest(tmp_path), RunQueue())
+    with pytest.raises(ServingFailed):
+        core.load()
+    (status,) = core.status(ModelRef("m"))
+    assert (status.state, status.code) == ("END", "INTERNAL")
+    assert "SavedModel file does not exist" in status.message

@@ -1,0 +1,159 @@
+"""The whole process: exit codes, sentences, signals. Few, since TensorFlow takes seconds to start."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import grpc
+import pytest
+import requests
+
+from model.errors import ServingUnavailable
+from serving.server import ports
+from tests.serving.server.conftest import wait_until
+
+ROOT = Path(__file__).parents[3]
+START_S = 60  # TensorFlow's import on a busy machine
+
+
+def command(*flags: str) -> list[str]:
+    return [sys.executable, "-m", "serving.server", *flags]
+
+
+def run(*flags: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command(*flags), cwd=ROOT, capture_output=True, text=True, timeout=START_S, check=False)
+
+
+def free_port() -> int:
+    with ports.open_socket("127.0.0.1", 0, "port") as opened:
+        return int(opened.getsockname()[1])
+
+
+@contextmanager
+def process(base: Path, name: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A server process that is available, and the URL of its model."""
+    grpc_port, rest_port = free_port(), free_port()
+    flags = (f"--model_base_path={base}", f"--model_name={name}", f"--port={grpc_port}", f"--rest_api_port={rest_port}")
+    started = subprocess.Popen(command(*flags), cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    url = f"http://127.0.0.1:{rest_port}/v1/models/{name}"
+    try:
+        wait_until(lambda: started.poll() is not None or is_available(url), START_S)
+        yield started, url
+    finally:
+        started.kill()
+        started.wait(10)
+        assert started.stderr is not None
+        started.stderr.close()
+
+
+def is_available(url: str) -> bool:
+    try:
+        return requests.get(url, timeout=5).json()["model_version_status"][0]["state"] == "AVAILABLE"
+    except requests.ConnectionError:
+        return False
+
+
+def test_help_names_every_flag_and_needs_no_tensorflow() -> None:
+    ended = run("--help")
+    assert ended.returncode == 0
+    for flag in (
+        "--port",
+        "--rest_api_port",
+        "--model_name",
+        "--model_base_path",
+        "--rest_api_timeout_in_ms",
+        "--host",
+    ):
+        assert flag in ended.stdout
+
+
+def test_unknown_flag_is_named() -> None:
+    ended = run("--model_base_path=/m", "--no_such_flag=1")
+    assert ended.returncode != 0
+    assert "--no_such_flag" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_missing_directory_is_one_sentence(tmp_path: Path) -> None:
+    ended = run(f"--model_base_path={tmp_path / 'missing'}")
+    assert ended.returncode == 1
+    assert ended.stderr == (
+        "serving.server: error: `--model_base_path` must be a directory. "
+        f"Received: {tmp_path / 'missing'}, which is none.\n"
+    )
+
+
+@pytest.mark.parametrize("flag", ["port", "rest_api_port"])
+def test_taken_port_is_named_with_its_flag(model_dir: Path, flag: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        number = taken.getsockname()[1]
+        other = "rest_api_port" if flag == "port" else "port"
+        ended = run(f"--model_base_path={model_dir / 'zoo'}", f"--{flag}={number}", f"--{other}={free_port()}")
+    assert ended.returncode == 1
+    assert ended.stderr.startswith(f"serving.server: error: Port {number} on 127.0.0.1 cannot be opened")
+    assert ended.stderr.endswith(f"choose another port with --{flag}.\n")
+    assert ended.stderr.count("\n") == 1
+
+
+def test_port_of_another_grpc_server_counts_as_taken() -> None:
+    server, number = ports.open_grpc_server("127.0.0.1", 0, "port", 1)
+    server.start()
+    with pytest.raises(ServingUnavailable, match=f"Port {number} on 127.0.0.1 cannot be opened"):
+        ports.open_grpc_server("127.0.0.1", number, "port", 1)
+    server.stop(0).wait()
+
+
+def test_port_is_held_alone_from_the_moment_it_is_opened() -> None:
+    with ports.open_socket("127.0.0.1", 0, "rest_api_port") as opened:
+        number = opened.getsockname()[1]
+        with pytest.raises(ServingUnavailable, match=f"Port {number} .* --rest_api_port"):
+            ports.open_socket("127.0.0.1", number, "rest_api_port")
+    server, number = ports.open_grpc_server("127.0.0.1", 0, "port", 1)
+    sharing = grpc.server(ThreadPoolExecutor(1))  # gRPC's default: share the port if the other one agrees
+    with pytest.raises(RuntimeError):
+        sharing.add_insecure_port(f"127.0.0.1:{number}")
+    server.stop(0).wait()
+
+
+def test_broken_model_ends_the_process(tmp_path: Path) -> None:
+    (tmp_path / "1").mkdir()
+    ended = run(f"--model_base_path={tmp_path}", f"--port={free_port()}")
+    assert ended.returncode == 1
+    (sentence,) = [line for line in ended.stderr.splitlines() if line.startswith("serving.server:")]
+    assert sentence.startswith(f"serving.server: error: Could not load the SavedModel in {tmp_path / '1'}")
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signal_in_mid_run_ends_cleanly(model_dir: Path, number: signal.Signals) -> None:
+    with process(model_dir / "zoo", "zoo") as (server, url):
+        answers: list[requests.Response] = []
+
+        def call() -> None:
+            body = {"signature_name": "slow", "inputs": 2.5}
+            answers.append(requests.post(f"{url}:predict", json=body, timeout=30))
+
+        running = threading.Thread(target=call)
+        running.start()
+        time.sleep(1.0)  # until the run has surely begun
+        os.kill(server.pid, number)
+        time.sleep(0.2)
+        new = requests.post(f"{url}:predict", json={"signature_name": "scalar", "inputs": 1}, timeout=30)
+        assert (new.status_code, new.json()) == (503, {"error": "The server is stopping."})
+        running.join(30)
+        assert [(answer.status_code, answer.json()) for answer in answers] == [(200, {"outputs": True})]
+        assert server.wait(20) == 0
+        assert server.stderr is not None
+        log = server.stderr.read()
+        assert "Traceback" not in log
+        assert "REST POST /v1/models/zoo:predict 200" in log

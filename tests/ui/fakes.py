@@ -1,0 +1,86 @@
+"""A client that needs no server: a run of a few stretches with real small pictures."""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from model.errors import StyleTransferError
+from model.settings import StyleSettings
+from serving.progress import Progress
+
+
+def encoded(
+    width: int = 24, height: int = 16, kind: str = "PNG", colour: tuple[int, int, int] = (200, 90, 40)
+) -> bytes:
+    out = io.BytesIO()
+    Image.new("RGB", (width, height), colour).save(out, kind)
+    return out.getvalue()
+
+
+class FakeClient:
+    """Answers as `StyleTransferClient` does, stretch by stretch.
+
+    Attributes:
+      stretches: how many a run has.
+      gate: when given, a run waits for it before each stretch after the first, so that a test decides how far it gets.
+      problem: what `describe` raises, if anything.
+      breaks_at: the stretch before which a run raises `run_problem`.
+      renders: whether a cancelled run ends with the result as PNG.
+      calls: what `run` was called with.
+    """
+
+    def __init__(self, stretches: int = 4) -> None:
+        self.stretches = stretches
+        self.gate: threading.Semaphore | None = None
+        self.problem: StyleTransferError | None = None
+        self.run_problem: Exception | None = None
+        self.breaks_at = 0
+        self.renders = False
+        self.notice = ""
+        self.calls: list[dict[str, Any]] = []
+
+    def describe(self, settings: StyleSettings | None = None) -> dict[str, Any]:
+        if self.problem is not None:
+            raise self.problem
+        weights = {"name": "imagenet", "digest": "0123456789abcdef", "notice": self.notice}
+        return {"weights": weights, "precision": "bfloat16", "version": 3}
+
+    def run(
+        self, content: bytes, styles: Sequence[bytes], settings: StyleSettings, *,
+        state: bytes = b"", cancelled: threading.Event | None = None,
+    ) -> Iterator[Progress]:  # fmt: skip
+        self.calls.append({"content": content, "styles": tuple(styles), "settings": settings, "state": state})
+        done = int(state or b"0")
+        stretch = settings.steps // self.stretches
+        for number in range(done // stretch, self.stretches):
+            if self.run_problem is not None and number == self.breaks_at:
+                raise self.run_problem
+            if self.gate is not None and number:
+                self.gate.acquire(timeout=10)
+            if cancelled is not None and cancelled.is_set():
+                if self.renders:
+                    yield self._record(number * stretch, settings.steps, np.empty((0, 4), np.float32), image=True)
+                return
+            steps = np.arange(number * stretch + 1, (number + 1) * stretch + 1, dtype=np.float32)
+            losses = np.stack([9 / steps, 1 - 1 / (steps + 1), 8 / steps, 0.1 + 0 * steps], axis=-1)
+            yield self._record((number + 1) * stretch, settings.steps, losses, image=number + 1 == self.stretches)
+
+    def _record(self, step: int, steps: int, losses: np.ndarray, *, image: bool) -> Progress:
+        return Progress(
+            step=step,
+            steps=steps,
+            share=step / steps,
+            losses=losses.astype(np.float32),
+            preview=encoded(kind="JPEG"),
+            image=encoded() if image else b"",
+            state=str(step).encode(),
+            seconds=step / 10,
+            steps_per_s=10.0,
+            seconds_left=(steps - step) / 10,
+        )

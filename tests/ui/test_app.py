@@ -1,0 +1,211 @@
+"""The page as a whole, through Streamlit's own test harness and a client that needs no server."""
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import streamlit as st
+from streamlit.testing.v1 import AppTest
+
+from model.errors import Overloaded, ServingUnavailable
+from model.settings import StyleSettings
+from tests.ui.fakes import FakeClient, encoded
+from tests.ui.test_views import header_of
+from ui import backend
+from ui.samples import CONTENTS, STYLES
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def client(monkeypatch) -> Iterator[FakeClient]:
+    fake = FakeClient()
+    monkeypatch.setattr(backend, "connect", lambda server: fake)
+    monkeypatch.setenv("NST_SERVING_URL", "grpc://fake:8500")
+    yield fake
+    st.cache_resource.clear()  # all pages of the harness have one session's name, and so one session's cache
+
+
+@pytest.fixture
+def page(client) -> AppTest:
+    return AppTest.from_file(str(ROOT / "ui" / "app.py"), default_timeout=20).run()
+
+
+def text_of(page: AppTest) -> str:
+    shown = [*page.error, *page.warning, *page.info, *page.caption, *page.markdown]
+    return "\n".join(str(element.value) for element in shown)
+
+
+def until(page: AppTest, condition, timeout_s: float = 10.0) -> None:
+    """Redraws, as the browser's timer does, until a condition holds."""
+    end = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < end, text_of(page)
+        time.sleep(0.02)
+        page.run()
+
+
+def keys(page: AppTest, kind: str) -> set[str]:
+    return {element.key for element in page.get(kind)}
+
+
+def test_first_visit_has_a_pair_and_a_free_button(page):
+    assert not page.exception
+    assert not page.error
+    assert page.title[0].value == "Neural style transfer"
+    assert not page.button(key="start").disabled
+    assert len(page.get("image")) == 2
+    badges = text_of(page)
+    for fact in ("Server ready", "grpc://fake:8500", "imagenet (01234567)", "bfloat16", "Model version: 3"):
+        assert fact in badges
+
+
+def test_one_click_gives_a_picture(client, page):
+    client.gate = threading.Semaphore(0)
+    page.button(key="start").click().run()
+    until(page, lambda: "Step 125 of 500" in page.get("progress")[0].proto.text)
+    assert page.button(key="start").disabled
+    assert not page.button(key="stop").disabled
+    assert page.get("progress")[0].value == 25
+    assert len(page.get("image")) == 3
+    assert page.get("vega_lite_chart")
+    client.gate.release(3)
+    until(page, lambda: page.get("download_button"))
+    assert not page.exception
+    assert not page.error
+    assert "500 steps in 50 seconds" in text_of(page)
+    assert not page.button(key="start").disabled
+    assert not page.get("progress")
+    call = client.calls[0]
+    assert call["content"] == CONTENTS[0].path.read_bytes()
+    assert call["styles"] == (STYLES[0].path.read_bytes(),)
+    assert call["settings"] == StyleSettings()
+
+
+def test_stop_keeps_the_picture_and_go_on_finishes_it(client, page):
+    client.gate = threading.Semaphore(0)
+    page.button(key="start").click().run()
+    until(page, lambda: "Step 125" in page.get("progress")[0].proto.text)
+    page.button(key="stop").click().run()
+    client.gate.release()
+    until(page, lambda: page.get("download_button"))
+    assert "Stopped at step 125 of 500" in text_of(page)
+    assert not page.exception
+    client.gate = None
+    page.button(key="go_on").click().run()
+    until(page, lambda: "500 steps in" in text_of(page))
+    assert client.calls[1]["state"] == b"125"
+
+
+def test_other_samples_and_knobs_reach_the_server(client, page):
+    page.button_group(key="content_sample").set_value(CONTENTS[1].name).run()
+    page.button_group(key="style_sample").set_value(STYLES[2].name).run()
+    page.button_group(key="preset").set_value("quick").run()
+    page.number_input(key="knob_style_weight").set_value(2500.0).run()
+    page.selectbox(key="knob_statistics").set_value("gram").run()
+    page.text_input(key="knob_style_layers").set_value("block2_conv1:2").run()
+    assert page.button_group(key="preset").value in (None, [])
+    page.button(key="start").click().run()
+    until(page, lambda: client.calls)
+    settings = StyleSettings.of("quick", style_weight=2500, statistics="gram", style_layers=(("block2_conv1", 2.0),))
+    assert client.calls[0]["settings"] == settings
+    assert client.calls[0]["content"] == CONTENTS[1].path.read_bytes()
+    assert client.calls[0]["styles"] == (STYLES[2].path.read_bytes(),)
+
+
+def test_bad_layers_are_explained_and_block_the_start(page):
+    page.text_input(key="knob_style_layers").set_value("block9").run()
+    assert [error.value.split(" must")[0] for error in page.error] == ["Style layers"]
+    assert page.button(key="start").disabled
+    assert not page.exception
+
+
+def test_an_upload_is_used_and_a_sample_takes_its_place_again(client, page):
+    mine = encoded(40, 30)
+    page.file_uploader(key="content_upload_0").upload("mine.png", mine, "image/png").run()
+    assert page.button_group(key="content_sample").value in (None, [])
+    page.button(key="start").click().run()
+    until(page, lambda: client.calls and page.get("download_button"))
+    assert client.calls[0]["content"] == mine
+    page.button_group(key="content_sample").set_value(CONTENTS[1].name).run()
+    page.button(key="start").click().run()
+    until(page, lambda: len(client.calls) == 2)
+    assert client.calls[1]["content"] == CONTENTS[1].path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("data", "words"), [(b"no picture", "not a picture"), (header_of(9000, 9000), "81 megapixels")]
+)
+def test_a_bad_file_is_one_sentence_and_the_page_goes_on(client, page, data, words):
+    page.file_uploader(key="style_upload_0").upload("x.bmp", data, "image/bmp").run()
+    assert len(page.error) == 1
+    assert words in page.error[0].value
+    assert not page.exception
+    assert page.button(key="start").disabled
+    page.button_group(key="style_sample").set_value(STYLES[1].name).run()
+    assert not page.error
+    assert not page.button(key="start").disabled
+
+
+def test_a_server_that_is_down_is_one_sentence_and_a_retry(client):
+    client.problem = ServingUnavailable("connection refused: 127.0.0.1")
+    page = AppTest.from_file(str(ROOT / "ui" / "app.py"), default_timeout=20).run()
+    assert len(page.error) == 1
+    assert "grpc://fake:8500 does not answer" in page.error[0].value
+    assert not page.exception
+    assert page.button(key="start").disabled
+    page.number_input(key="knob_size").set_value(256).run()  # the rest of the page is in use meanwhile
+    client.problem = None
+    page.button(key="retry").click().run()
+    assert not page.error
+    assert not page.button(key="start").disabled
+    assert page.number_input(key="knob_size").value == 256
+
+
+def test_a_server_that_goes_away_in_mid_run_leaves_the_picture(client, page):
+    client.run_problem, client.breaks_at = ServingUnavailable("gone"), 2
+    client.problem = client.run_problem
+    page.button(key="start").click().run()
+    until(page, lambda: page.get("download_button"))
+    assert [("does not answer" in e.value, "at step 250" in e.value) for e in page.error] == [
+        (True, False),
+        (False, True),
+    ]
+    assert page.button(key="start").disabled
+    assert page.button(key="go_on").disabled
+    client.run_problem = client.problem = None
+    page.button(key="retry").click().run()
+    page.button(key="go_on").click().run()
+    until(page, lambda: "500 steps in" in text_of(page))
+    assert not page.error
+
+
+def test_a_busy_server_is_one_sentence(client, page):
+    client.run_problem = Overloaded("queue is full")
+    page.button(key="start").click().run()
+    until(page, lambda: page.error)
+    assert [error.value for error in page.error] == [
+        "The server has as much work as it can take: try again in a minute."
+    ]
+    assert not page.button(key="start").disabled
+    assert not page.get("download_button")
+    assert not page.exception
+
+
+def test_untrained_weights_are_announced(client):
+    client.notice = "These weights are random."
+    page = AppTest.from_file(str(ROOT / "ui" / "app.py"), default_timeout=20).run()
+    assert [warning.value for warning in page.warning] == ["These weights are random."]
+
+
+def test_the_page_imports_no_tensorflow():
+    program = (
+        "import sys; from ui import backend, cards, chart, header, jobs, knobs, live, panel, uploads, wording; "
+        "assert 'tensorflow' not in sys.modules and 'keras' not in sys.modules, 'tensorflow was imported'"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,162 @@
+"""The job: a run in a thread, that can be stopped, fail, and go on."""
+
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from model.errors import ServingFailed, ServingUnavailable
+from model.settings import StyleSettings
+from tests.ui.fakes import FakeClient, encoded
+from ui.jobs import Desk, Job, Request, Status
+
+STEPS = 40
+
+
+def request() -> Request:
+    return Request(encoded(), (encoded(colour=(1, 2, 3)),), StyleSettings(steps=STEPS))
+
+
+def until(condition, timeout_s: float = 5.0) -> None:
+    end = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.002)
+
+
+def test_runs_to_the_end_and_keeps_every_loss():
+    client = FakeClient(stretches=4)
+    job = Job(client, request())
+    assert job.snapshot().status is Status.NEW
+    job.start()
+    job.wait(5)
+    now = job.snapshot()
+    assert now.status is Status.DONE
+    assert not now.active
+    assert now.step == now.steps == STEPS
+    assert now.share == 1
+    np.testing.assert_allclose(now.losses[:, 2], 8 / np.arange(1, STEPS + 1), rtol=1e-6)
+    assert now.picture == now.image == encoded()
+    assert client.calls[0]["settings"] == request().settings
+    assert client.calls[0]["state"] == b""
+
+
+def test_a_snapshot_does_not_change_behind_the_page():
+    client = FakeClient()
+    client.gate = threading.Semaphore(0)
+    job = Job(client, request())
+    job.start()
+    until(lambda: job.snapshot().step == 10)
+    then = job.snapshot()
+    client.gate.release(3)
+    job.wait(5)
+    assert then.step == 10
+    assert len(then.losses) == 10
+    assert then.active
+    with pytest.raises(AttributeError):
+        then.step = 11
+
+
+def stopped_job(client: FakeClient, **how) -> Job:
+    client.gate = threading.Semaphore(0)
+    job = Job(client, request())
+    job.start()
+    until(lambda: job.snapshot().step == 10)
+    job.stop(**how)
+    assert job.snapshot().status is Status.STOPPING
+    assert job.snapshot().active
+    client.gate.release()
+    job.wait(5)
+    return job
+
+
+def test_stop_keeps_the_picture():
+    now = stopped_job(FakeClient()).snapshot()
+    assert now.status is Status.STOPPED
+    assert now.problem is None
+    assert not now.interrupted
+    assert now.step == 10
+    assert now.picture == now.preview != b""
+
+
+def test_stop_takes_the_full_picture_when_the_client_renders_it():
+    client = FakeClient()
+    client.renders = True
+    now = stopped_job(client).snapshot()
+    assert now.status is Status.STOPPED
+    assert now.picture == now.image == encoded()
+    assert len(now.losses) == 10
+
+
+def test_goes_on_from_where_it_was_stopped():
+    client = FakeClient()
+    job = stopped_job(client)
+    client.gate = None
+    job.start()
+    job.wait(5)
+    now = job.snapshot()
+    assert client.calls[1]["state"] == b"10"
+    assert now.status is Status.DONE
+    assert len(now.losses) == STEPS
+
+
+def test_a_failure_keeps_the_picture_and_the_way_on():
+    client = FakeClient()
+    client.run_problem, client.breaks_at = ServingUnavailable("gone"), 2
+    job = Job(client, request())
+    job.start()
+    job.wait(5)
+    now = job.snapshot()
+    assert now.status is Status.FAILED
+    assert isinstance(now.problem, ServingUnavailable)
+    assert now.step == 20
+    assert now.picture
+    client.run_problem = None
+    job.start()
+    job.wait(5)
+    assert job.snapshot().status is Status.DONE
+    assert job.snapshot().problem is None
+
+
+def test_a_bug_becomes_a_problem_and_not_a_dead_thread(caplog):
+    client = FakeClient()
+    client.run_problem = ZeroDivisionError("a bug")
+    job = Job(client, request())
+    job.start()
+    job.wait(5)
+    now = job.snapshot()
+    assert now.status is Status.FAILED
+    assert isinstance(now.problem, ServingFailed)
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_starting_twice_runs_once():
+    client = FakeClient()
+    client.gate = threading.Semaphore(0)
+    job = Job(client, request())
+    job.start()
+    job.start()
+    client.gate.release(9)
+    job.wait(5)
+    job.start()
+    job.wait(5)
+    assert len(client.calls) == 1
+
+
+def test_a_desk_holds_one_job_and_stops_it_when_it_closes():
+    client = FakeClient()
+    client.gate = threading.Semaphore(0)
+    desk = Desk()
+    desk.close()
+    first, second = Job(client, request()), Job(client, request())
+    desk.take(first)
+    desk.take(second)
+    assert desk.job is second
+    assert first.snapshot().status in (Status.STOPPING, Status.STOPPED)
+    desk.close()
+    client.gate.release(9)
+    first.wait(5)
+    second.wait(5)
+    assert second.snapshot().status is Status.STOPPED
+    assert second.snapshot().interrupted

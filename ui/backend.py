@@ -1,0 +1,88 @@
+"""The server behind the page: where it is, what it says of itself, and its errors in plain words."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from model.errors import (
+    DeadlineExceeded,
+    InvalidInput,
+    ModelNotFound,
+    Overloaded,
+    ServingUnavailable,
+    StyleTransferError,
+)
+from serving.client import StyleTransferClient
+
+ADDRESS_VARIABLE = "NST_SERVING_URL"
+DEFAULT_ADDRESS = "grpc://127.0.0.1:8500"
+SCHEMES = ("grpc://", "http://", "https://")
+
+
+def address() -> str:
+    """Returns the server's address, from the environment."""
+    return os.environ.get(ADDRESS_VARIABLE, "").strip() or DEFAULT_ADDRESS
+
+
+def connect(server: str) -> StyleTransferClient:
+    """Returns a client of the server; the one place where the page makes one.
+
+    Raises:
+      InvalidInput: the address is none of a server. A path would make the client run the model in this process,
+        and load TensorFlow into it.
+    """
+    if not server.startswith(SCHEMES):
+        raise InvalidInput(f"`{ADDRESS_VARIABLE}` must be grpc://HOST:PORT or http://HOST:PORT. Received: {server}")
+    return StyleTransferClient(server)
+
+
+@dataclass(frozen=True)
+class Server:
+    """What the page tells of the server.
+
+    Attributes:
+      address: where it is.
+      facts: pairs of a name and a value, for people.
+      notice: a sentence that people should read before they judge the pictures, or "".
+      problem: why it does not answer, in a plain sentence, or "".
+    """
+
+    address: str
+    facts: tuple[tuple[str, str], ...] = ()
+    notice: str = ""
+    problem: str = ""
+
+    @property
+    def ready(self) -> bool:
+        return not self.problem
+
+
+def read(description: Mapping[str, Any], server: str) -> Server:
+    """Reads what `describe` answers; what is missing there is not shown."""
+    weights = description.get("weights") or {}
+    digest = str(weights.get("digest") or "")
+    name = str(weights.get("name") or "")
+    facts = (
+        ("Weights", f"{name} ({digest[:8]})" if name and digest else name),
+        ("Precision", str(description.get("precision") or "")),
+        ("Model version", str(description.get("version") or "")),
+    )
+    return Server(server, tuple((label, value) for label, value in facts if value), str(weights.get("notice") or ""))
+
+
+def sentence(error: StyleTransferError, server: str) -> str:
+    """Says in one plain sentence what went wrong and what helps."""
+    if isinstance(error, ServingUnavailable):
+        return f"The server at {server} does not answer: start it, or wait until it has loaded the model."
+    if isinstance(error, ModelNotFound):
+        return f"The server at {server} answers, but it does not serve the style transfer model."
+    if isinstance(error, Overloaded):
+        return "The server has as much work as it can take: try again in a minute."
+    if isinstance(error, DeadlineExceeded):
+        return "The server took too long to answer: try again, or choose a smaller size."
+    if isinstance(error, InvalidInput):
+        return f"This does not work: {error}"
+    return "Something went wrong on the server: try again, and if it happens again look into the server's log."

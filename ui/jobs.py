@@ -1,0 +1,195 @@
+"""One stylisation that runs in the background while the page is free to redraw.
+
+A worker thread consumes `StyleTransferClient.run`; the page reads `Job.snapshot()`. The thread calls nothing of
+Streamlit, and the page shares nothing with it but the job.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from model.errors import Cancelled, ServingFailed, StyleTransferError
+from model.settings import LOSS_TERMS, StyleSettings
+from serving.progress import Progress
+
+log = logging.getLogger(__name__)
+
+
+class Client(Protocol):
+    """What a job needs of `serving.client.StyleTransferClient`."""
+
+    def run(
+        self, content: bytes, styles: Sequence[bytes], settings: StyleSettings, *,
+        state: bytes = b"", cancelled: threading.Event | None = None,
+    ) -> Iterator[Progress]: ...  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked for: a picture, the pictures whose style it takes on, and how."""
+
+    content: bytes
+    styles: tuple[bytes, ...]
+    settings: StyleSettings
+
+
+class Status(Enum):
+    """Where a job stands. It may go on from `STOPPED` and `FAILED` where it left off."""
+
+    NEW = "new"
+    RUNNING = "running"
+    STOPPING = "stopping"  # the stretch under way is still awaited
+    STOPPED = "stopped"
+    DONE = "done"
+    FAILED = "failed"
+
+
+def _no_losses() -> npt.NDArray[np.float32]:
+    return np.empty((0, len(LOSS_TERMS)), np.float32)
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What is known of a job at one moment.
+
+    Attributes:
+      status: where it stands.
+      step, steps, share, seconds, steps_per_s, seconds_left: as in `serving.progress.Progress`.
+      losses: float32 [step, 4], all rows so far.
+      preview: the picture as it stands, JPEG, at most 512 pixels long; empty before the first stretch.
+      image: the result as PNG; empty until the server has sent it.
+      problem: why the job failed.
+      interrupted: it was stopped because the page went away, not by a person.
+    """
+
+    status: Status = Status.NEW
+    step: int = 0
+    steps: int = 0
+    share: float = 0.0
+    losses: npt.NDArray[np.float32] = field(default_factory=_no_losses)
+    preview: bytes = b""
+    image: bytes = b""
+    seconds: float = 0.0
+    steps_per_s: float = 0.0
+    seconds_left: float | None = None
+    problem: StyleTransferError | None = None
+    interrupted: bool = False
+
+    @property
+    def active(self) -> bool:
+        return self.status in (Status.RUNNING, Status.STOPPING)
+
+    @property
+    def picture(self) -> bytes:
+        """The best picture there is: the result, else the preview, else nothing."""
+        return self.image or self.preview
+
+
+class Job:
+    """One run of the served model, in a thread of its own. All methods may be called from any thread."""
+
+    def __init__(self, client: Client, request: Request) -> None:
+        self.request = request
+        self._client = client
+        self._lock = threading.Lock()
+        self._cancelled = threading.Event()
+        self._worker: threading.Thread | None = None
+        self._state = b""
+        self._now = Snapshot(steps=request.settings.steps)
+
+    def snapshot(self) -> Snapshot:
+        with self._lock:
+            return self._now
+
+    def start(self) -> None:
+        """Starts the run, or lets it go on from where it stands; does nothing while it runs or once it is done."""
+        with self._lock:
+            if self._now.active or self._now.status is Status.DONE:
+                return
+            self._cancelled = threading.Event()
+            self._now = replace(self._now, status=Status.RUNNING, problem=None, interrupted=False, seconds_left=None)
+            # A daemon: a call that hangs must not keep the process from ending.
+            self._worker = threading.Thread(
+                target=self._work, args=(self._cancelled, self._state), name="stylisation", daemon=True
+            )
+            self._worker.start()
+
+    def stop(self, *, interrupted: bool = False) -> None:
+        """Asks the run to end after the stretch under way; the picture stays."""
+        with self._lock:
+            if self._now.status is Status.RUNNING:
+                self._cancelled.set()
+                self._now = replace(self._now, status=Status.STOPPING, interrupted=interrupted)
+
+    def wait(self, timeout_s: float | None = None) -> None:
+        """Waits until the run has ended."""
+        if self._worker is not None:
+            self._worker.join(timeout_s)
+
+    def _work(self, cancelled: threading.Event, state: bytes) -> None:
+        before = self.snapshot().seconds
+        problem: StyleTransferError | None = None
+        try:
+            run = self._client.run(
+                self.request.content, self.request.styles, self.request.settings, state=state, cancelled=cancelled
+            )
+            for progress in run:
+                self._take(progress, before)
+        except Cancelled:
+            cancelled.set()
+        except StyleTransferError as error:
+            problem = error
+        except Exception as error:  # the boundary of the thread: nothing above it could tell a person
+            log.exception("The stylisation failed in an unforeseen way.")
+            problem = ServingFailed(f"{type(error).__name__}: {error}", "INTERNAL")
+        with self._lock:
+            if self._now.image and self._now.step >= self._now.steps:
+                status, problem = Status.DONE, None
+            elif problem is not None and not cancelled.is_set():
+                status = Status.FAILED
+            elif cancelled.is_set():
+                status, problem = Status.STOPPED, None
+            else:
+                status, problem = Status.FAILED, ServingFailed("The run ended before its last step.", "INTERNAL")
+            self._now = replace(self._now, status=status, problem=problem, seconds_left=None)
+
+    def _take(self, progress: Progress, before: float) -> None:
+        with self._lock:
+            self._state = progress.state or self._state
+            self._now = replace(
+                self._now,
+                step=progress.step,
+                steps=progress.steps,
+                share=progress.share,
+                losses=np.concatenate([self._now.losses, progress.losses]),
+                preview=progress.preview or self._now.preview,
+                image=progress.image,
+                seconds=before + progress.seconds,
+                steps_per_s=progress.steps_per_s,
+                seconds_left=progress.seconds_left,
+            )
+
+
+class Desk:
+    """What a session has at work: at most one job. Closing it, when the session ends, stops the job."""
+
+    def __init__(self) -> None:
+        self.job: Job | None = None
+
+    def take(self, job: Job) -> None:
+        """Puts a job on the desk and starts it; the one before is stopped."""
+        self.close()
+        self.job = job
+        job.start()
+
+    def close(self) -> None:
+        if self.job is not None:
+            self.job.stop(interrupted=True)

@@ -1,0 +1,97 @@
+"""The result's side of the page: nothing yet, a picture that improves, or the picture to take home."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from model.errors import ServingUnavailable
+from ui import backend, chart, header, uploads, wording
+from ui.jobs import Job, Snapshot, Status
+
+BEAT_S = 0.5  # how often the browser asks how far the job is
+FILE_NAME = "stylised.png"
+
+
+def show(job: Job | None, active: bool) -> None:
+    """Draws a job, and draws it anew while it runs; `active` is whether the rest of the page was drawn as of a run."""
+    st.fragment(_draw, run_every=BEAT_S if active else None)(job, active)
+
+
+def _draw(job: Job | None, active: bool) -> None:
+    if job is None:
+        _nothing_yet()
+        return
+    now = job.snapshot()
+    if now.active != active:
+        st.rerun()  # the whole page: Start is freed or blocked, and the timer stops or starts
+    if now.active:
+        _running(job, now)
+    else:
+        _ended(job, now)
+
+
+def _nothing_yet() -> None:
+    with st.container(
+        border=True, height=440, horizontal_alignment="center", vertical_alignment="center", key="nothing_yet"
+    ):
+        st.markdown("### :material/imagesmode:", width="content")
+        st.markdown("**Your picture appears here**", width="content")
+        st.caption("Press Start, and watch it being painted.", width="content")
+
+
+def _running(job: Job, now: Snapshot) -> None:
+    # Before the first stretch the content stands in: the picture grows out of it.
+    st.image(now.preview or job.request.content, width="stretch", alt="The picture so far")
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        st.progress(min(max(now.share, 0.0), 1.0), text=wording.progress_line(now))
+        st.button(
+            "Stop",
+            key="stop",
+            icon=":material/stop_circle:",
+            help="Ends the run and keeps the picture as it stands.",
+            disabled=now.status is Status.STOPPING,
+            on_click=job.stop,
+        )
+    _curve(now)
+
+
+def _ended(job: Job, now: Snapshot) -> None:
+    if now.problem is not None:
+        st.error(_why(now), icon=":material/error:")
+    if now.step:
+        st.image(now.picture, width="stretch", alt="The stylised picture")
+    elif now.status is Status.STOPPED:
+        st.info("Stopped before the first step: there is no picture yet.", icon=":material/info:")
+    with st.container(horizontal=True, vertical_alignment="center"):
+        if now.step:
+            st.download_button(
+                "Download PNG",
+                uploads.as_png(now.picture),
+                file_name=FILE_NAME,
+                mime="image/png",
+                key="download",
+                icon=":material/download:",
+                type="primary",
+                on_click="ignore",
+            )
+        if now.status in (Status.STOPPED, Status.FAILED):
+            st.button("Go on", key="go_on", icon=":material/resume:", disabled=not header.ready(), on_click=job.start)
+        if now.step:
+            st.caption(wording.summary(now))
+    _curve(now)
+
+
+def _why(now: Snapshot) -> str:
+    """Says why a run failed; that the server is away stands at the top of the page already."""
+    if isinstance(now.problem, ServingUnavailable):
+        return wording.cut_off(now)
+    return backend.sentence(now.problem, backend.address()) if now.problem else ""
+
+
+def _curve(now: Snapshot) -> None:
+    if len(now.losses) > 1:
+        st.altair_chart(
+            chart.loss_chart(now.losses, now.steps),
+            alt="Loss of each term over the steps, on a logarithmic axis",
+            key="losses",
+        )

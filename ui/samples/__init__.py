@@ -1,0 +1,40 @@
+"""The sample pictures: what there is to choose from, and the files.
+
+Each is drawn by this package's own code from a seed; `python -m ui.samples --output DIR` draws them anew. The page
+reads the files only, and never draws.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One sample picture.
+
+    Attributes:
+      name: name of the function that draws it, and of its file.
+      label: what a person reads.
+      alt: what is to be seen, for those who cannot see it.
+    """
+
+    name: str
+    label: str
+    alt: str
+
+    @property
+    def path(self) -> Path:
+        return Path(__file__).parent / f"{self.name}.jpg"
+
+
+CONTENTS = (
+    Sample("dusk_lake", "Dusk lake", "A village by a lake below snowy mountains at dusk"),
+    Sample("lighthouse", "Lighthouse", "A red and white lighthouse on a cliff above a blue sea"),
+)
+STYLES = (
+    Sample("eddies", "Eddies", "Thick brush strokes that swirl in teal, indigo and gold"),
+    Sample("stained_glass", "Glass", "A stained glass window: a sun of coloured pieces joined by dark lead"),
+    Sample("waves", "Waves", "A woodcut of leaning blue waves under a red sun"),
+)

@@ -1,0 +1,120 @@
+"""Pictures that people bring: checked, upright, and a thumbnail that fits its card."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from dataclasses import dataclass
+from functools import lru_cache
+
+from PIL import Image
+
+from model.errors import InvalidInput
+from model.settings import MAX_INPUT_PX
+from serving import pictures
+from ui.samples import Sample
+from ui.wording import megapixels
+
+TYPES = ("jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff")
+THUMBNAIL_PX = (480, 320)
+
+NO_PICTURE = "This file is not a picture that can be read: choose a JPEG, PNG, WebP, GIF, BMP or TIFF file."
+BROKEN = "This picture is damaged or of an unusual kind: open it in an image program, save it as JPEG and try again."
+
+
+class BadPicture(Exception):
+    """A file cannot be used. The text is one plain sentence for the person who brought it."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture that is ready to be sent.
+
+    Attributes:
+      data: encoded, upright, sRGB.
+      width, height: in pixels.
+      thumbnail: PNG of `THUMBNAIL_PX`, the picture in the middle, transparent around it, so that cards line up.
+      alt: what it shows, for those who cannot see it.
+    """
+
+    data: bytes
+    width: int
+    height: int
+    thumbnail: bytes
+    alt: str
+
+
+def load(data: bytes, argument: str, alt: str) -> Picture:
+    """Makes a picture of a file's bytes.
+
+    Args:
+      data: the file.
+      argument: what the picture is for: `content` or `style`.
+      alt: what it shows.
+
+    Raises:
+      BadPicture: it is no picture, too large, or damaged.
+    """
+    check_header(data)
+    try:
+        upright = pictures.prepare(data, argument)
+    except InvalidInput as error:
+        raise BadPicture(BROKEN) from error
+    with Image.open(io.BytesIO(upright)) as image:
+        return Picture(upright, image.width, image.height, thumbnail(image), alt)
+
+
+def check_header(data: bytes) -> None:
+    """Refuses what is no picture, or too large, before anything is decoded.
+
+    Raises:
+      BadPicture: the file cannot be used.
+    """
+    with warnings.catch_warnings():
+        # Pillow warns of pictures far below our own limit, and refuses above twice its own: both are ours to say.
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        try:
+            with Image.open(io.BytesIO(data)) as image:
+                width, height = image.size
+        except Image.DecompressionBombError as error:
+            raise BadPicture(_too_large("This picture")) from error
+        except Exception as error:  # Pillow's readers raise almost anything on hostile files
+            raise BadPicture(NO_PICTURE) from error
+    if width * height > MAX_INPUT_PX:
+        raise BadPicture(_too_large(f"This picture has {width} x {height} pixels ({megapixels(width * height)})"))
+
+
+def _too_large(what: str) -> str:
+    limit = megapixels(MAX_INPUT_PX)
+    if what.endswith(")"):
+        return f"{what}, and the limit is {limit}: make it smaller and try again."
+    return f"{what} is larger than {limit}: make it smaller and try again."
+
+
+def thumbnail(image: Image.Image) -> bytes:
+    """Returns a small PNG of a picture, centred on a transparent ground."""
+    ground = Image.new("RGBA", THUMBNAIL_PX)
+    small = image.convert("RGBA")
+    small.thumbnail(THUMBNAIL_PX)
+    ground.paste(small, ((ground.width - small.width) // 2, (ground.height - small.height) // 2))
+    out = io.BytesIO()
+    ground.save(out, "PNG")
+    return out.getvalue()
+
+
+@lru_cache
+def sample(which: Sample) -> Picture:
+    """Returns a sample as a picture. Kept for all sessions: samples are nobody's."""
+    data = which.path.read_bytes()
+    with Image.open(io.BytesIO(data)) as image:
+        return Picture(data, image.width, image.height, thumbnail(image), which.alt)
+
+
+def as_png(data: bytes) -> bytes:
+    """Returns a picture as PNG; what is PNG already stays as it is."""
+    if data.startswith(b"\x89PNG"):
+        return data
+    out = io.BytesIO()
+    with Image.open(io.BytesIO(data)) as image:
+        image.save(out, "PNG")
+    return out.getvalue()

@@ -1,0 +1,71 @@
+"""Numbers in the words of people: time, speed, size, progress."""
+
+from __future__ import annotations
+
+from ui.jobs import Snapshot, Status
+
+
+def duration(seconds: float) -> str:
+    """Says how long something takes, no more exactly than a person cares: `8 seconds`, `2 minutes`, `1 h 10 min`."""
+    if seconds < 1:
+        return "less than a second"
+    if seconds < 20:
+        return _count(round(seconds), "second")
+    if seconds < 57.5:
+        return f"{5 * round(seconds / 5)} seconds"
+    minutes = round(seconds / 60)
+    if minutes < 60:
+        return _count(minutes, "minute")
+    hours, minutes = divmod(5 * round(minutes / 5), 60)
+    return f"{hours} h {minutes} min" if minutes else _count(hours, "hour")
+
+
+def time_left(seconds: float | None) -> str:
+    """Says how long a run still takes; None: there is no ground for an estimate yet."""
+    if seconds is None:
+        return "estimating the time left"
+    return "almost done" if seconds < 2 else f"about {duration(seconds)} left"
+
+
+def speed(steps_per_s: float) -> str:
+    """Says how fast a run is, in whichever unit gives a number above one."""
+    if steps_per_s <= 0:
+        return ""
+    if steps_per_s < 1:
+        return f"{1 / steps_per_s:.1f} s a step"
+    return f"{steps_per_s:.0f} steps/s" if steps_per_s >= 10 else f"{steps_per_s:.1f} steps/s"
+
+
+def progress_line(now: Snapshot) -> str:
+    """Returns what stands beside the progress bar."""
+    if now.status is Status.STOPPING:
+        return "Stopping after this stretch"
+    if not now.step:
+        return "Sending the pictures"
+    parts = [f"Step {now.step} of {now.steps}", speed(now.steps_per_s), time_left(now.seconds_left)]
+    return " · ".join(part for part in parts if part)
+
+
+def summary(now: Snapshot) -> str:
+    """Returns what stands under a picture when the run has ended."""
+    if now.status is Status.DONE:
+        return f"{_count(now.steps, 'step')} in {duration(now.seconds)}"
+    if now.status is Status.STOPPED:
+        return f"Stopped at step {now.step} of {now.steps}, after {duration(now.seconds)}"
+    return f"As it stood at step {now.step} of {now.steps}"
+
+
+def cut_off(now: Snapshot) -> str:
+    """Says that the server went away in mid-run, and what is left."""
+    if not now.step:
+        return "The server stopped answering before the first step: start again when it is back."
+    return f"The server stopped answering at step {now.step}: the picture is kept, and can go on when it is back."
+
+
+def megapixels(pixels: int) -> str:
+    """Says how large a picture is."""
+    return f"{pixels / 1e6:.0f} megapixels"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
