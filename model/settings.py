@@ -182,7 +182,7 @@ class StyleSettings:
         1000.0, "Style weight", "How strongly the result takes on the painting.", low=0, high=MAX_WEIGHT
     )
     content_weight: float = _setting(
-        10.0, "Content weight", "How firmly the result holds to the photograph.", low=0, high=MAX_WEIGHT
+        20.0, "Content weight", "How firmly the result holds to the photograph.", low=0, high=MAX_WEIGHT
     )
     total_variation_weight: float = _setting(
         8e-4, "Total variation weight", "How smooth the result is: higher removes fine grain.", low=0, high=MAX_WEIGHT

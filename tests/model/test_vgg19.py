@@ -30,7 +30,7 @@ def test_preprocessing_can_be_undone() -> None:
 
 
 def test_features_equal_those_of_keras_away_from_the_edge() -> None:
-    """At the edge they differ on purpose: the picture is repeated there instead of zeros (see the module)."""
+    """At the edge they differ on purpose: it is repeated there where Keras puts zeros (see the module)."""
     own = weights_module.random()
     keras = tf.keras.applications.VGG19(include_top=False, weights=None)
     for layer in own.layers:
@@ -47,10 +47,9 @@ def test_features_equal_those_of_keras_away_from_the_edge() -> None:
         np.testing.assert_allclose(ours[0, row, column], theirs[0, row, column], rtol=1e-3, atol=1e-4)
 
 
-def test_the_edge_is_repeated_around_the_picture(small_weights: Weights) -> None:
-    flat = tf.fill([12, 12, 3], 200.0)
-    first = VGG19(small_weights.arrays).features(flat, 0)[0]
-    np.testing.assert_allclose(first, tf.broadcast_to(first[:, 5:6, 5:6], first.shape), rtol=1e-5)
+def test_a_flat_picture_has_flat_features_up_to_its_edge(small_weights: Weights) -> None:
+    for features in VGG19(small_weights.arrays).features(tf.fill([16, 16, 3], 200.0), 4):
+        np.testing.assert_allclose(features, tf.broadcast_to(features[:, 2:3, 2:3], features.shape), rtol=1e-4)
 
 
 @pytest.mark.parametrize("last", [0, 1, 2, 4])
