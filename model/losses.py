@@ -17,28 +17,8 @@ Loss = Callable[[tf.Tensor], tf.Tensor]
 EPSILON = 1e-12  # keeps a division by a vanishing normaliser finite
 
 
-@tf.custom_gradient
-def gram_matrix(features: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
-    """Returns the Gram matrix F'F / N of features at N positions.
-
-    The gradient is written out because G is symmetric in F: one product F (dG + dG') / N instead of two.
-
-    Args:
-      features: float32 [N, C].
-
-    Returns:
-      float32 [C, C].
-    """
-    positions = tf.cast(tf.shape(features)[0], tf.float32)
-
-    def gradient(upstream: tf.Tensor) -> tf.Tensor:
-        return tf.matmul(features, (upstream + tf.transpose(upstream)) / positions)  # [N, C]
-
-    return tf.matmul(features, features, transpose_a=True) / positions, gradient
-
-
 def moments(features: tf.Tensor) -> tf.Tensor:
-    """Returns the first two raw moments of features over positions.
+    """Returns the first two raw moments of features over their N positions: the Gram matrix F'F / N, and the mean.
 
     Raw moments of several pictures blend linearly; covariances do not. So styles are mixed as moments.
 
@@ -48,8 +28,20 @@ def moments(features: tf.Tensor) -> tf.Tensor:
     Returns:
       float32 [C + 1, C]: the Gram matrix, and the mean as last row.
     """
-    flat = tf.reshape(tf.cast(features, tf.float32), [-1, features.shape[-1]])  # [N, C]
-    return tf.concat([gram_matrix(flat), tf.reduce_mean(flat, 0, keepdims=True)], 0)
+    return _moments(tf.reshape(tf.cast(features, tf.float32), [-1, features.shape[-1]]))
+
+
+@tf.custom_gradient
+def _moments(flat: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
+    """`moments` of float32 [N, C]. Its gradient uses that the Gram matrix is symmetric: one product instead of two."""
+    positions = tf.cast(tf.shape(flat)[0], tf.float32)
+    gram = tf.matmul(flat, flat, transpose_a=True) / positions
+
+    def gradient(upstream: tf.Tensor) -> tf.Tensor:
+        of_gram, of_mean = upstream[:-1], upstream[-1]
+        return tf.nn.bias_add(tf.matmul(flat, (of_gram + tf.transpose(of_gram)) / positions), of_mean / positions)
+
+    return tf.concat([gram, tf.reduce_mean(flat, 0, keepdims=True)], 0), gradient
 
 
 def style_statistics(raw: tf.Tensor, statistics: tf.Tensor) -> tf.Tensor:
@@ -80,7 +72,8 @@ def content_loss(features: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
     return tf.reduce_mean(tf.math.squared_difference(tf.cast(features, tf.float32), tf.cast(target, tf.float32)))
 
 
-def total_variation(image: tf.Tensor) -> tf.Tensor:
+@tf.custom_gradient
+def total_variation(image: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
     """Returns the mean square difference of neighbouring pixels, right and below together.
 
     Args:
@@ -88,8 +81,15 @@ def total_variation(image: tf.Tensor) -> tf.Tensor:
     """
     right = image[:, 1:] - image[:, :-1]  # [H, W-1, 3]
     below = image[1:] - image[:-1]  # [H-1, W, 3]
-    differences = tf.cast(tf.size(right) + tf.size(below), tf.float32)
-    return (tf.reduce_sum(tf.square(right)) + tf.reduce_sum(tf.square(below))) / tf.maximum(differences, 1.0)
+    differences = tf.maximum(tf.cast(tf.size(right) + tf.size(below), tf.float32), 1.0)
+
+    def gradient(upstream: tf.Tensor) -> tf.Tensor:
+        # Written out because the automatic gradient of four slices costs more than all the rest of this loss.
+        from_right = tf.pad(right, [[0, 0], [1, 0], [0, 0]]) - tf.pad(right, [[0, 0], [0, 1], [0, 0]])
+        from_below = tf.pad(below, [[1, 0], [0, 0], [0, 0]]) - tf.pad(below, [[0, 1], [0, 0], [0, 0]])
+        return (from_right + from_below) * (2.0 * upstream / differences)
+
+    return (tf.reduce_sum(tf.square(right)) + tf.reduce_sum(tf.square(below))) / differences, gradient
 
 
 def value_and_gradient(loss: Loss, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

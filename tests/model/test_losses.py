@@ -91,8 +91,9 @@ def test_total_variation_of_a_single_pixel_is_nothing() -> None:
     assert losses.total_variation(tf.ones([1, 1, 3])) == 0
 
 
-def test_gram_matrix_of_a_known_picture() -> None:
-    np.testing.assert_allclose(losses.gram_matrix(tf.constant([[1.0, 2.0], [3.0, 0.0]])), [[5.0, 1.0], [1.0, 2.0]])
+def test_moments_of_a_known_picture() -> None:
+    raw = losses.moments(tf.constant([[[[1.0, 2.0], [3.0, 0.0]]]]))
+    np.testing.assert_allclose(raw, [[5.0, 1.0], [1.0, 2.0], [2.0, 1.0]])
 
 
 def test_losses_mean_the_same_at_every_size() -> None:
