@@ -204,6 +204,20 @@ class StyleSettings:
     start: str = _setting(
         "content", "Start", "What the first, smallest picture is: the content, or noise.", choices=("content", "noise")
     )
+    colours: str = _setting(
+        "of_style",
+        "Colours",
+        "Whose colours the result has: the style's, the content's (only light and dark change), or the style's "
+        "matched to the content's beforehand.",
+        choices=("of_style", "of_content", "matched"),
+    )
+    style_scale: float = _setting(
+        1.0,
+        "Style scale",
+        "Size of the style picture to that of the result: smaller makes finer strokes.",
+        low=0.1,
+        high=4,
+    )
     seed: int = _setting(0, "Seed", "Chooses the noise; the same seed gives the same picture.", low=0, high=999_999_999)
     smallest_size: int = _setting(
         128,

@@ -14,7 +14,7 @@ from model.contract import PREVIEW_SIZE_PX, SIGNATURES
 from model.parsing import ParsedSettings, parse_settings
 from model.settings import MAX_STEPS, MAX_STYLES, SETTINGS
 from model.state import decode_state, encode_state
-from model.stylizer import Pictures, RunState, Stylizer, averaged_image, plan_sizes, progress
+from model.stylizer import Pictures, RunState, Stylizer, plan_sizes, progress, result_image
 
 Tensors = dict[str, tf.Tensor]
 
@@ -58,7 +58,8 @@ class ServedModel(tf.Module):
             pictures = _decode(picture)
             state = self.stylizer.initial_state(pictures, settings)
             state, losses = self.stylizer.advance(pictures, settings, state, settings["steps"])
-            return {"image_bytes": _png(state, settings), "losses": _pad(losses, rows)}
+            image = tf.io.encode_png(_rendered(state, pictures, settings))
+            return {"image_bytes": image, "losses": _pad(losses, rows)}
 
         return _map("stylize", one, inputs)
 
@@ -83,13 +84,12 @@ class ServedModel(tf.Module):
                 lambda: decode_state(picture["state_bytes"], self._digest),
             )
             state, losses = self.stylizer.advance(pictures, settings, state, picture["take_steps"])
+            image = _rendered(state, pictures, settings)
             asked = (picture["take_steps"] == 0) | (state.step >= settings["steps"])
             return {
                 "state_bytes": encode_state(state, self._digest),
-                "preview_bytes": images.encode_preview(
-                    images.to_uint8(averaged_image(state, settings)), PREVIEW_SIZE_PX
-                ),
-                "image_bytes": tf.cond(asked, lambda: _png(state, settings), lambda: tf.constant("")),
+                "preview_bytes": images.encode_preview(image, PREVIEW_SIZE_PX),
+                "image_bytes": tf.cond(asked, lambda: tf.io.encode_png(image), lambda: tf.constant("")),
                 "losses": _pad(losses, rows),
                 "step": state.step,
                 "steps": settings["steps"],
@@ -185,8 +185,8 @@ def _decode(picture: Tensors) -> Pictures:
     return Pictures(images.decode(picture["content_bytes"], "content_bytes"), styles)
 
 
-def _png(state: RunState, settings: ParsedSettings) -> tf.Tensor:
-    return tf.io.encode_png(images.to_uint8(averaged_image(state, settings)))
+def _rendered(state: RunState, pictures: Pictures, settings: ParsedSettings) -> tf.Tensor:
+    return images.to_uint8(result_image(state, pictures.content, settings))
 
 
 def _pad(losses: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:

@@ -11,10 +11,11 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from model import images, losses
+from model import colour, images, losses
 from model.checks import checked
 from model.optimizers import adam_step
 from model.parsing import ParsedSettings
+from model.settings import MAX_SIZE_PX
 from model.vgg19 import VGG19
 
 STEPS_RATIO = 0.8  # steps at one size over those at the next smaller one
@@ -143,6 +144,17 @@ def averaged_image(state: RunState, settings: ParsedSettings) -> tf.Tensor:
     """Returns the result as it stands, float32 [H, W, 3]: the averaged iterate, or the start if no step was taken."""
     decay = tf.pow(settings["averaging"], tf.cast(state.averaged, tf.float32))
     return tf.cond(state.averaged > 0, lambda: state.average / (1.0 - decay), lambda: state.image)
+
+
+def result_image(state: RunState, content: tf.Tensor, settings: ParsedSettings) -> tf.Tensor:
+    """Returns what a person gets to see, float32 [H, W, 3]: the averaged picture in the colours that are asked for."""
+    image = averaged_image(state, settings)
+    height, width = tf.unstack(tf.shape(image)[:2])
+    return tf.cond(
+        settings["colours"] == "of_content",
+        lambda: colour.with_colours_of(image, tf.clip_by_value(images.resize(content, height, width), 0.0, 255.0)),
+        lambda: image,
+    )
 
 
 class Stylizer(tf.Module):
@@ -275,19 +287,26 @@ class Stylizer(tf.Module):
                 for index, f in enumerate(features)
             ]
 
+        content_image = images.resize(pictures.content, height, width)
+
+        def style_image(index: tf.Tensor) -> tf.Tensor:
+            image = _fit(pictures.styles.read(index), height, width, settings["style_scale"])
+            return tf.cond(
+                settings["colours"] == "matched", lambda: colour.matched(image, content_image), lambda: image
+            )
+
         count = pictures.styles.size()
         blended = tf.while_loop(
             lambda i, _: i < count,
             lambda i, sums: (
                 i + 1,
-                [s + m for s, m in zip(sums, moments(_fit(pictures.styles.read(i), height, width)), strict=True)],
+                [s + m for s, m in zip(sums, moments(style_image(i)), strict=True)],
             ),
             (tf.constant(0), [tf.zeros([c + 1, c]) for c in self.network.channels]),
             parallel_iterations=1,
         )[1]
         style = [losses.style_statistics(sums / tf.cast(count, tf.float32), settings["statistics"]) for sums in blended]
 
-        content_image = images.resize(pictures.content, height, width)
         content = self.network.features(content_image, last)
         style_scale, content_scale = [], []
         for index, features in enumerate(content):
@@ -348,9 +367,9 @@ def at_size(state: RunState, settings: ParsedSettings, height: tf.Tensor, width:
     return tf.cond(same, lambda: state, enlarged)
 
 
-def _fit(image: tf.Tensor, height: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
-    """Resizes a style picture to the long side of height x width, in its own shape."""
+def _fit(image: tf.Tensor, height: tf.Tensor, width: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
+    """Resizes a style picture to `scale` times the long side of height x width, in its own shape."""
     sides = tf.cast(tf.shape(image)[:2], tf.float32)
-    scale = tf.cast(tf.maximum(height, width), tf.float32) / tf.reduce_max(sides)
-    target = tf.maximum(tf.cast(tf.round(sides * scale), tf.int32), SHORT_SIDE_PX)
+    long_side = tf.minimum(scale * tf.cast(tf.maximum(height, width), tf.float32), float(MAX_SIZE_PX))
+    target = tf.maximum(tf.cast(tf.round(sides * (long_side / tf.reduce_max(sides))), tf.int32), SHORT_SIDE_PX)
     return images.resize(image, target[0], target[1])

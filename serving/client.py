@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -89,9 +90,10 @@ class StyleTransferClient:
         """
         if not 1 <= len(styles) <= MAX_STYLES:
             raise InvalidInput(f"`styles` must be 1 to {MAX_STYLES} pictures. Received: {len(styles)}")
+        style_px = math.ceil(settings.size * max(1.0, settings.style_scale))
         inputs = {
             "content_bytes": [prepare(content, "content", longest_px=settings.size)],
-            "style_bytes": [[prepare(style, "style", longest_px=settings.size) for style in styles]],
+            "style_bytes": [[prepare(style, "style", longest_px=style_px) for style in styles]],
             "settings": [str(settings)],
         }
         started, clock = time.monotonic(), _Clock()

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from model import images
 from model.contract import SIGNATURES
 from model.errors import InvalidInput, clean
 from model.export import export, main
@@ -49,6 +50,12 @@ def one_pair() -> dict[str, Any]:
 
 def advance(call: Call, text: str = TEXT, state: bytes = b"", take: int = 100, **inputs: Any) -> dict[str, Any]:
     return call("advance", **{**one_pair(), **inputs}, settings=[text], state_bytes=[state], take_steps=[take])
+
+
+def resized(picture: Any, long_side: int) -> Any:
+    scale = long_side / max(picture.shape[:2])
+    height, width = [round(side * scale) for side in picture.shape[:2]]
+    return images.to_uint8(images.resize(tf.constant(picture), height, width)).numpy()
 
 
 def refusal(call: Call, name: str, **inputs: Any) -> str:
@@ -159,6 +166,19 @@ def test_two_styles_blend(call: Call) -> None:
     results = [advance(call, style_bytes=[s])["image_bytes"][0] for s in (both, both[::-1], both[:1])]
     assert np.abs(decoded(results[0]).astype(float) - decoded(results[1])).mean() < 0.5
     assert np.abs(decoded(results[0]).astype(float) - decoded(results[2])).mean() > 1
+
+
+def test_the_content_can_keep_its_colours(call: Call) -> None:
+    content = resized(CONTENT, 64).astype(float)
+    chroma = {}
+    for colours in ("of_style", "of_content"):
+        outputs = advance(call, f"{TEXT},colours={colours}")
+        image = decoded(outputs["image_bytes"][0]).astype(float)
+        difference = image - content
+        inside = ((image > 0) & (image < 255)).all(-1)  # clipping is the one thing that may shift a colour
+        chroma[colours] = np.abs(difference - difference.mean(-1, keepdims=True))[inside].mean()
+    assert chroma["of_content"] < 1
+    assert chroma["of_style"] > 10
 
 
 @pytest.mark.parametrize("shape", [(48, 64), (64, 48), (33, 47), (51, 20), (40, 40)])

@@ -7,8 +7,9 @@ import numpy.typing as npt
 import pytest
 import tensorflow as tf
 
+from model import colour
 from model.errors import clean
-from model.images import resize
+from model.images import resize, to_uint8
 from model.optimizers import adam_step
 from model.parsing import ParsedSettings, parse_settings
 from model.stylizer import Pictures, RunState, Stylizer, at_size, averaged_image, plan_sizes, progress
@@ -194,6 +195,38 @@ def test_total_variation_smooths(stylizer: Stylizer) -> None:
     parsed = settings("size=64,smallest_size=64,steps=30,style_weight=0,content_weight=0,total_variation_weight=1")
     _, losses = stylizer.advance(pictures(), parsed, stylizer.initial_state(pictures(), parsed), tf.constant(30))
     assert losses[-1, 3] < 0.5 * losses[0, 3]
+
+
+def test_the_style_can_take_on_the_colours_of_the_content(stylizer: Stylizer) -> None:
+    """Matching in the graph is styling with a picture whose colours were matched by hand."""
+    content = np.uint8([40, 80, 120]) + smooth_picture(48, 64, 1) // 4
+    style = np.uint8([120, 80, 40]) + smooth_picture(64, 50, 2) // 4
+    by_hand = colour.matched(tf.cast(style, tf.float32), tf.cast(content, tf.float32))
+
+    def statistics(style: npt.NDArray[np.uint8], colours: str) -> tf.Tensor:
+        parsed, inputs = settings(f"size=64,smallest_size=64,colours={colours}"), pictures(content, style)
+        return stylizer.targets(inputs, parsed, stylizer.initial_state(inputs, parsed)).style[0]
+
+    expected = statistics(to_uint8(by_hand).numpy(), "of_style")
+    assert float(tf.norm(statistics(style, "matched") - expected) / tf.norm(expected)) < 0.02
+    assert float(tf.norm(statistics(style, "of_style") - expected) / tf.norm(expected)) > 0.2
+
+
+def test_the_style_scale_sets_the_size_of_the_style_picture(stylizer: Stylizer) -> None:
+    """Waves of 16 pixels at half the scale are waves of 8 pixels."""
+    y = np.arange(64)[:, np.newaxis, np.newaxis]
+    wide, narrow = [
+        np.broadcast_to(127 + 100 * np.sin(2 * np.pi * y / period), (64, 64, 3)).astype(np.uint8) for period in (16, 8)
+    ]
+    content = smooth_picture(64, 64, 1)
+
+    def statistics(style: npt.NDArray[np.uint8], scale: float) -> tf.Tensor:
+        parsed, inputs = settings(f"size=64,smallest_size=64,style_scale={scale}"), pictures(content, style)
+        return stylizer.targets(inputs, parsed, stylizer.initial_state(inputs, parsed)).style[2]
+
+    fine = statistics(narrow, 1)
+    distance = {scale: float(tf.norm(statistics(wide, scale) - fine) / tf.norm(fine)) for scale in (0.5, 1)}
+    assert distance[0.5] < 0.5 * distance[1]
 
 
 def test_noise_depends_on_the_seed_alone(stylizer: Stylizer) -> None:

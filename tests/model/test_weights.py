@@ -15,7 +15,7 @@ import pytest
 
 from model import weights
 from model.errors import InvalidInput, WeightsUnavailable
-from model.settings import LAYERS
+from model.settings import LAYERS, StyleSettings
 from model.weights import Weights
 
 
@@ -182,6 +182,32 @@ def test_a_server_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch
         monkeypatch.setattr(weights, "CONNECT_TIMEOUT_S", 0.2)
         with pytest.raises(WeightsUnavailable, match="no answer within"):
             weights.load("imagenet")
+
+
+def test_own_weights_reach_the_layers_of_the_default_recipe_and_are_small() -> None:
+    own = weights.load("own")
+    assert own.name == "own"
+    assert {name for name, _ in (*StyleSettings().style_layers, *StyleSettings().content_layers)} <= set(own.layers)
+    assert weights.OWN_FILE.stat().st_size < 12_000_000
+
+
+def test_auto_takes_imagenet_where_it_is_at_hand(monkeypatch: pytest.MonkeyPatch, pinned: Path) -> None:
+    monkeypatch.setenv(weights.NST_WEIGHTS, str(pinned))
+    assert weights.load("auto").name == "imagenet"
+
+
+def test_auto_falls_back_to_our_own_and_says_so(server: Path) -> None:
+    lines: list[str] = []
+    assert weights.load("auto", lines.append).name == "own"
+    assert weights.KERAS_URL in lines[-2]
+    assert weights.NST_WEIGHTS in lines[-2]
+    assert lines[-1] == "Going on with this project's own weights."
+
+
+def test_auto_does_not_hide_a_wrong_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv(weights.NST_WEIGHTS, str(tmp_path / "nosuch.h5"))
+    with pytest.raises(InvalidInput, match="`NST_WEIGHTS` must be a weights file"):
+        weights.load("auto")
 
 
 def test_random_weights_are_the_same_each_time_and_say_so() -> None:

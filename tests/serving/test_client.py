@@ -129,9 +129,11 @@ def test_large_pictures_are_shrunk_before_they_travel(served: Served) -> None:
         client._transport.predict = spy  # type: ignore[method-assign]
         large = encode(smooth_picture(300, 401))
         *_, last = client.run(large, [large], StyleSettings(size=57, smallest_size=57, steps=1))
+        next(client.run(large, [large], StyleSettings(size=57, smallest_size=57, steps=1, style_scale=1.5)))
     assert decoded(sent[0]["content_bytes"][0]).shape == (43, 57, 3)
     assert decoded(sent[0]["style_bytes"][0][0]).shape == (43, 57, 3)
     assert decoded(last.image).shape == (43, 57, 3)
+    assert decoded(sent[-1]["style_bytes"][0][0]).shape == (64, 86, 3)
 
 
 def test_describe_gives_the_weights_and_the_settings(served: Served) -> None:

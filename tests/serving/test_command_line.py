@@ -48,7 +48,8 @@ def test_it_says_what_it_did(
 def test_every_setting_is_a_flag_and_reaches_the_settings() -> None:
     other = StyleSettings(
         size=99, steps=7, style_weight=3, content_weight=2, total_variation_weight=0.5, statistics="gram",
-        style_layers=(("block1_conv2", 2.0),), content_layers=(("block2_conv2", 1.0),), start="noise", seed=4,
+        style_layers=(("block1_conv2", 2.0),), content_layers=(("block2_conv2", 1.0),), start="noise",
+        colours="matched", style_scale=0.5, seed=4,
         smallest_size=33, learning_rate=1.5, averaging=0.25,
     )  # fmt: skip
     assert all(value != SETTINGS[name].default for name, value in other.items())

@@ -1,0 +1,68 @@
+"""Colours against their definitions, and on pictures that have none."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import tensorflow as tf
+
+from model import colour
+from tests.conftest import smooth_picture
+
+# ITU-R BT.601: RGB to luma and the two differences of colour (YIQ).
+YIQ = np.array([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
+
+
+def picture(seed: int, low: float = 80, high: float = 170) -> npt.NDArray[np.float64]:
+    return low + smooth_picture(20, 30, seed) / 255 * (high - low)
+
+
+def tensor(image: npt.NDArray[np.float64]) -> tf.Tensor:
+    return tf.constant(image, tf.float32)
+
+
+def test_luma_is_the_images_and_chroma_the_contents() -> None:
+    image, content = picture(1), picture(2)
+    result = colour.with_colours_of(tensor(image), tensor(content)).numpy().astype(float)
+    np.testing.assert_allclose(result @ YIQ[0], image @ YIQ[0], atol=1e-3)
+    np.testing.assert_allclose(result @ YIQ[1:].T, content @ YIQ[1:].T, atol=0.1)
+
+
+def test_a_grey_content_gives_a_grey_result() -> None:
+    grey = np.repeat(picture(1)[..., :1], 3, -1)
+    result = colour.with_colours_of(tensor(picture(2)), tensor(grey)).numpy()
+    assert np.ptp(result, axis=-1).max() < 1e-3
+
+
+def test_the_result_stays_in_range() -> None:
+    result = colour.with_colours_of(tf.fill([4, 4, 3], 255.0), tensor(np.full((4, 4, 3), [250.0, 0.0, 10.0])))
+    assert float(tf.reduce_max(result)) <= 255
+    assert float(tf.reduce_min(result)) >= 0
+
+
+def test_matched_colours_have_the_contents_mean_and_covariance() -> None:
+    content = picture(2) * [0.5, 1, 0.8]
+    result = colour.matched(tensor(picture(1)), tensor(content)).numpy().astype(float).reshape(-1, 3)
+    np.testing.assert_allclose(result.mean(0), content.mean((0, 1)), atol=0.01)
+    np.testing.assert_allclose(np.cov(result.T), np.cov(content.reshape(-1, 3).T), rtol=0.02, atol=0.5)
+
+
+def test_matching_a_picture_to_itself_changes_nothing() -> None:
+    np.testing.assert_allclose(colour.matched(tensor(picture(1)), tensor(picture(1))), picture(1), atol=0.05)
+
+
+@pytest.mark.parametrize("grey", ["style", "content", "both", "flat"])
+def test_pictures_without_colour_do_no_harm(grey: str) -> None:
+    style, content = picture(1), picture(2)
+    without = np.repeat(style[..., :1], 3, -1)
+    if grey in ("style", "both"):
+        style = without
+    if grey in ("content", "both"):
+        content = without
+    if grey == "flat":
+        style, content = np.full_like(style, 100), np.full_like(content, 50)
+    result = colour.matched(tensor(style), tensor(content)).numpy()
+    assert np.isfinite(result).all()
+    assert -50 < result.min() <= result.max() < 305
+    np.testing.assert_allclose(result.mean((0, 1)), content.mean((0, 1)), atol=0.01)
