@@ -163,8 +163,10 @@ def _download(url: str, path: Path, report: Report) -> None:
         _check_hash(part, "the download")
         part.replace(path)
     except (requests.RequestException, WeightsUnavailable) as error:
+        # What requests says of an unreachable host fills several lines, and means just that.
+        reason = "cannot be reached" if isinstance(error, requests.ConnectionError) else error
         raise WeightsUnavailable(
-            f"ImageNet weights were not found. Tried: {NST_WEIGHTS} (not set), {path} (not there), {url} ({error}). "
+            f"ImageNet's weights were not found. Tried: {NST_WEIGHTS} (not set), {path} (not there), {url} ({reason}). "
             f"Fetch that file on another machine and set {NST_WEIGHTS} to it, or export with --weights own."
         ) from error
     finally:

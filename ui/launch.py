@@ -126,7 +126,7 @@ def _start(module: str, *arguments: str, **environment: str) -> subprocess.Popen
     # A session of its own: Ctrl-C in the terminal reaches this process alone, which stops the others in order.
     return subprocess.Popen(
         [sys.executable, "-m", module, *arguments],
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2", **environment},
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **environment},
         start_new_session=True,
     )
 

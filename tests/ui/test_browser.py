@@ -1,0 +1,154 @@
+"""The page as a person meets it: Chromium against what `make run` starts, with a small network and small pictures.
+
+Screenshots are kept in artifacts/. Skips where Chromium or its driver is missing.
+"""
+
+from __future__ import annotations
+
+import io
+import shutil
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from selenium import webdriver
+from selenium.common.exceptions import StaleElementReferenceException
+from selenium.webdriver.chrome.options import Options
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.wait import WebDriverWait
+
+from tests.conftest import encode, smooth_picture
+from tests.ui.test_launch import ROOT, launch, wait_for
+
+CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+PATIENCE_S = 60
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="chromium and chromedriver are not installed"),
+]
+
+
+@pytest.fixture(scope="module")
+def page(small_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of a page with its server, started as `make run` starts them."""
+    log = tmp_path_factory.mktemp("launch") / "log"
+    process, ports = launch(small_model, log)
+    try:
+        assert "The page is at" in wait_for("The page is at", log, process)
+        yield f"http://127.0.0.1:{ports['NST_UI_PORT']}"
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+@pytest.fixture
+def browser(page: str, tmp_path: Path) -> Iterator[webdriver.Chrome]:
+    options = Options()
+    options.binary_location = CHROMIUM or ""
+    for flag in (
+        "headless=new", "no-sandbox", "disable-gpu", "disable-background-networking", "disable-component-update",
+        "disable-sync", "no-first-run", "disable-dev-shm-usage", "window-size=1360,900",
+        f"user-data-dir={tmp_path / 'profile'}",
+    ):  # fmt: skip
+        options.add_argument(f"--{flag}")
+    options.add_experimental_option("prefs", {"download.default_directory": str(tmp_path)})
+    chrome = webdriver.Chrome(options=options, service=Service(DRIVER))
+    try:
+        chrome.get(page)
+        yield chrome
+    finally:
+        chrome.quit()
+
+
+def button(browser: webdriver.Chrome, label: str) -> WebElement:
+    """Waits for a button that can be pressed."""
+
+    def find(_: object) -> WebElement | None:
+        found = [b for b in browser.find_elements(By.TAG_NAME, "button") if label in b.text and b.is_enabled()]
+        return found[0] if found else None
+
+    waiting = WebDriverWait(browser, PATIENCE_S, ignored_exceptions=[StaleElementReferenceException])
+    return waiting.until(find, f"no button {label}")
+
+
+def says(browser: webdriver.Chrome, words: str) -> None:
+    waiting = WebDriverWait(browser, PATIENCE_S, ignored_exceptions=[StaleElementReferenceException])
+    waiting.until(lambda _: words in browser.find_element(By.TAG_NAME, "body").text, f"never said: {words}")
+
+
+def picture(browser: webdriver.Chrome, page: str) -> np.ndarray:
+    """Returns the result that the page shows."""
+    source = browser.find_elements(By.CSS_SELECTOR, "[data-testid=stImage] img")[-1].get_attribute("src")
+    assert source is not None
+    assert source.startswith(page)
+    with urllib.request.urlopen(source) as answer:
+        return np.asarray(Image.open(io.BytesIO(answer.read())).convert("RGB"))
+
+
+def keep(browser: webdriver.Chrome, name: str) -> None:
+    artifacts = ROOT / "artifacts"
+    artifacts.mkdir(exist_ok=True)
+    browser.save_screenshot(str(artifacts / f"{name}.png"))
+
+
+def settle(browser: webdriver.Chrome) -> None:
+    """Waits until the page has drawn what the last action changed."""
+    time.sleep(0.5)  # the action has to reach the server before the page counts as running
+    app = "[data-testid=stApp][data-test-script-state=notRunning]"
+    WebDriverWait(browser, PATIENCE_S).until(lambda _: browser.find_elements(By.CSS_SELECTOR, app))
+
+
+def set_number(browser: webdriver.Chrome, label: str, value: int) -> None:
+    field = browser.find_element(By.CSS_SELECTOR, f"input[aria-label^='{label}']")
+    browser.execute_script("arguments[0].select()", field)
+    field.send_keys(f"{value}\n")
+    settle(browser)
+
+
+def test_a_first_visit_gives_a_picture_with_one_click(browser: webdriver.Chrome, page: str) -> None:
+    start = button(browser, "Start")
+    keep(browser, "first_visit")
+    start.click()
+    button(browser, "Stop")
+    button(browser, "Download PNG")
+    keep(browser, "done")
+    assert picture(browser, page).shape == (341, 512, 3)
+    assert "Traceback" not in browser.page_source
+
+
+def test_stop_keeps_the_picture(browser: webdriver.Chrome, page: str) -> None:
+    button(browser, "Start")
+    set_number(browser, "Steps", 10_000)
+    button(browser, "Start").click()
+    says(browser, "steps/s")
+    button(browser, "Stop").click()
+    button(browser, "Download PNG")
+    keep(browser, "stopped")
+    assert np.ptp(picture(browser, page)) > 0
+
+
+def test_an_upload_that_is_no_picture_is_one_sentence_and_the_page_goes_on(
+    browser: webdriver.Chrome, page: str, tmp_path: Path
+) -> None:
+    (tmp_path / "text.jpg").write_text("hello")
+    (tmp_path / "tall.png").write_bytes(encode(smooth_picture(60, 40)))
+    button(browser, "Start")
+    upload = "input[type=file]"
+    browser.find_element(By.CSS_SELECTOR, upload).send_keys(str(tmp_path / "text.jpg"))
+    says(browser, "is not a picture")
+    keep(browser, "no_picture")
+    browser.find_element(By.CSS_SELECTOR, upload).send_keys(str(tmp_path / "tall.png"))
+    shown = "img[alt*='tall.png']"
+    WebDriverWait(browser, PATIENCE_S).until(lambda _: browser.find_elements(By.CSS_SELECTOR, shown))
+    set_number(browser, "Size", 96)
+    set_number(browser, "Steps", 5)
+    button(browser, "Start").click()
+    button(browser, "Download PNG")
+    assert picture(browser, page).shape == (96, 64, 3)
