@@ -5,8 +5,9 @@
 Each pair is stylised with random, own and true features to block3_conv1, at the same size, steps and settings. The
 result is judged under the true features: style distance is |G - G*| / |G_content - G*| with Gram matrices G, mean over
 the five layers and over full, half and quarter size; 0 is the painting, 1 the untouched photograph. That favours the
-true features, since they alone optimise what is measured. Whoever lets go of the photograph gets nearer to the painting,
-so the content error is printed too: relative to the variance of the network's own features, and under the true ones.
+true features, since they alone optimise what is measured. Whoever lets go of the photograph gets nearer to the
+painting, so the content error is printed too: relative to the variance of the network's own features, and under the
+true ones.
 No training run has seen any of the pictures.
 """
 
