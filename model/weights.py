@@ -164,7 +164,8 @@ def _download(url: str, path: Path, report: Report) -> None:
         part.replace(path)
     except (requests.RequestException, WeightsUnavailable) as error:
         # What requests says of an unreachable host fills several lines, and means just that.
-        reason = "cannot be reached" if isinstance(error, requests.ConnectionError) else error
+        unreachable = isinstance(error, requests.ConnectionError) and not isinstance(error, requests.Timeout)
+        reason = "cannot be reached" if unreachable else error
         raise WeightsUnavailable(
             f"ImageNet's weights were not found. Tried: {NST_WEIGHTS} (not set), {path} (not there), {url} ({reason}). "
             f"Fetch that file on another machine and set {NST_WEIGHTS} to it, or export with --weights own."
