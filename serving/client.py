@@ -20,7 +20,7 @@ from serving.progress import Progress
 from serving.transports import Transport, connect
 
 TIMEOUT_S = 300.0  # of one call; a step of the largest picture takes a minute on a small machine
-STRETCH_S = 1.5  # of work that a call asks for: seldom enough to cost little, often enough to follow
+STRETCH_S = 2.0  # of work that a call asks for; each call costs a third of a second on top (tests/benchmarks/notes.md)
 GROWTH = 4  # at most, from one stretch to the next
 
 
