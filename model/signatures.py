@@ -110,10 +110,7 @@ class ServedModel(tf.Module):
                 value = tf.strings.reduce_join(tf.boolean_mask(pairs, in_use), separator="/")
             if value.dtype == tf.string:
                 return tf.strings.join([f'"{name}": "', value, '"'])
-            number = value if value.dtype.is_integer else tf.strings.as_string(value, shortest=True)
-            return tf.strings.join(
-                [f'"{name}": ', number if number.dtype == tf.string else tf.strings.as_string(number)]
-            )
+            return tf.strings.join([f'"{name}": ', tf.strings.as_string(value, shortest=value.dtype.is_floating)])
 
         def one(picture: Tensors) -> Tensors:
             parsed = self._parse(picture["settings"])

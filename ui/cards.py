@@ -42,8 +42,10 @@ def show(card: Card) -> Picture | None:
     st.session_state.setdefault(sample_key, card.samples[0].name)
 
     def choose_sample() -> None:
-        # An uploader cannot be emptied, but under a new key it starts empty.
-        st.session_state[generation] += 1
+        # An uploader cannot be emptied, but under a new key it starts empty. A change to no sample is nobody's choice:
+        # a browser that exchanges one upload for another may report the pills as they were a moment ago.
+        if st.session_state[sample_key] is not None:
+            st.session_state[generation] += 1
 
     def choose_upload() -> None:
         # No sample is lit while an upload is in use; one that is taken away again gives the first sample back.

@@ -124,6 +124,17 @@ def test_bad_layers_are_explained_and_block_the_start(page):
     assert not page.exception
 
 
+def test_an_upload_stays_when_the_browser_reports_the_pills_as_they_were(client, page):
+    second = encoded(20, 30)
+    page.file_uploader(key="content_upload_0").upload("first.png", encoded(30, 20), "image/png").run()
+    page.file_uploader(key="content_upload_0").clear().run()
+    page.file_uploader(key="content_upload_0").upload("second.png", second, "image/png")
+    page.button_group(key="content_sample").set_value(None).run()
+    page.button(key="start").click().run()
+    until(page, lambda: client.calls)
+    assert client.calls[0]["content"] == second
+
+
 def test_an_upload_is_used_and_a_sample_takes_its_place_again(client, page):
     mine = encoded(40, 30)
     page.file_uploader(key="content_upload_0").upload("mine.png", mine, "image/png").run()

@@ -134,19 +134,30 @@ def test_stop_keeps_the_picture(browser: webdriver.Chrome, page: str) -> None:
     assert np.ptp(picture(browser, page)) > 0
 
 
+def upload(browser: webdriver.Chrome, path: Path) -> None:
+    """Brings a file to the content card."""
+    button(browser, "Start")
+    settle(browser)
+    browser.find_element(By.CSS_SELECTOR, "input[type=file]").send_keys(str(path))
+
+
 def test_an_upload_that_is_no_picture_is_one_sentence_and_the_page_goes_on(
-    browser: webdriver.Chrome, page: str, tmp_path: Path
+    browser: webdriver.Chrome, tmp_path: Path
 ) -> None:
     (tmp_path / "text.jpg").write_text("hello")
-    (tmp_path / "tall.png").write_bytes(encode(smooth_picture(60, 40)))
-    button(browser, "Start")
-    upload = "input[type=file]"
-    browser.find_element(By.CSS_SELECTOR, upload).send_keys(str(tmp_path / "text.jpg"))
+    upload(browser, tmp_path / "text.jpg")
     says(browser, "is not a picture")
     keep(browser, "no_picture")
-    browser.find_element(By.CSS_SELECTOR, upload).send_keys(str(tmp_path / "tall.png"))
+    button(browser, "Lighthouse").click()
+    button(browser, "Start")
+
+
+def test_an_upload_is_painted_in_its_own_shape(browser: webdriver.Chrome, page: str, tmp_path: Path) -> None:
+    (tmp_path / "tall.png").write_bytes(encode(smooth_picture(60, 40)))
+    upload(browser, tmp_path / "tall.png")
     shown = "img[alt*='tall.png']"
     WebDriverWait(browser, PATIENCE_S).until(lambda _: browser.find_elements(By.CSS_SELECTOR, shown))
+    settle(browser)
     set_number(browser, "Size", 96)
     set_number(browser, "Steps", 5)
     button(browser, "Start").click()
