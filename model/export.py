@@ -12,6 +12,7 @@ from typing import Any
 
 from model.errors import InvalidInput, StyleTransferError
 from model.settings import LAYERS, MAX_INPUT_PX, MAX_SIZE_PX, MAX_STEPS, MAX_STYLES, SETTINGS
+from model.versions import find_versions
 from model.weights import Weights, load
 
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
@@ -86,17 +87,13 @@ def export(weights: Weights, output: Path, precision: str = "auto") -> Path:
     try:
         tf.saved_model.save(served, str(draft), signatures=dict(served.functions))
         draft.chmod(0o755)
-        version = output / str(latest_version(output) + 1)
+        earlier = find_versions(output)
+        version = output / str(earlier[-1].number + 1 if earlier else 1)
         draft.rename(version)
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
         raise
     return version
-
-
-def latest_version(base: Path) -> int:
-    """Returns the largest version under a base path, 0 if there is none."""
-    return max((int(path.name) for path in base.glob("*") if path.name.isdigit()), default=0)
 
 
 def main(arguments: list[str] | None = None) -> int:

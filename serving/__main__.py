@@ -15,11 +15,8 @@ from tqdm import tqdm
 from model.errors import InvalidInput, StyleTransferError
 from model.settings import PRESET, SETTINGS, Setting, StyleSettings, format_value
 from serving.client import StyleTransferClient
-from serving.contract import GRPC_PORT, MODEL_NAME
+from serving.contract import DEFAULT_SERVER, MODEL_NAME, SERVER_VARIABLE
 from serving.progress import Progress
-
-NST_SERVING_URL = "NST_SERVING_URL"
-DEFAULT_SERVER = f"grpc://127.0.0.1:{GRPC_PORT}"
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -34,9 +31,9 @@ def build_parser() -> argparse.ArgumentParser:
     where = parser.add_mutually_exclusive_group()
     where.add_argument(
         "--server",
-        default=os.environ.get(NST_SERVING_URL, DEFAULT_SERVER),
+        default=os.environ.get(SERVER_VARIABLE, DEFAULT_SERVER),
         metavar="URL",
-        help=f"grpc://HOST:PORT or http://HOST:PORT (default: {NST_SERVING_URL}, or {DEFAULT_SERVER})",
+        help=f"grpc://HOST:PORT or http://HOST:PORT (default: {SERVER_VARIABLE}, or {DEFAULT_SERVER})",
     )
     where.add_argument(
         "--local", metavar="PATH", help="run the SavedModel at this path in the process, without a server"

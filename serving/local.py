@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from model.errors import InvalidInput, clean, from_code
+from model.versions import find_versions
 
 _CODES = {code.value[0]: code.name for code in grpc.StatusCode}
 
@@ -28,8 +29,8 @@ def load_signatures(path: Path) -> Callable[[str, dict[str, npt.NDArray[Any]]], 
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     import tensorflow as tf
 
-    versions = sorted((p for p in path.glob("*") if p.name.isdigit()), key=lambda p: int(p.name))
-    directory = path if (path / "saved_model.pb").exists() else next(reversed(versions), path)
+    versions = find_versions(path)
+    directory = path if (path / "saved_model.pb").exists() or not versions else versions[-1].path
     try:
         loaded = tf.saved_model.load(str(directory))
     except (OSError, ValueError) as error:

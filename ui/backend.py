@@ -16,15 +16,14 @@ from model.errors import (
     StyleTransferError,
 )
 from serving.client import StyleTransferClient
+from serving.contract import DEFAULT_SERVER, SERVER_VARIABLE
 
-ADDRESS_VARIABLE = "NST_SERVING_URL"
-DEFAULT_ADDRESS = "grpc://127.0.0.1:8500"
 SCHEMES = ("grpc://", "http://", "https://")
 
 
 def address() -> str:
     """Returns the server's address, from the environment."""
-    return os.environ.get(ADDRESS_VARIABLE, "").strip() or DEFAULT_ADDRESS
+    return os.environ.get(SERVER_VARIABLE, "").strip() or DEFAULT_SERVER
 
 
 def connect(server: str) -> StyleTransferClient:
@@ -35,7 +34,7 @@ def connect(server: str) -> StyleTransferClient:
         and load TensorFlow into it.
     """
     if not server.startswith(SCHEMES):
-        raise InvalidInput(f"`{ADDRESS_VARIABLE}` must be grpc://HOST:PORT or http://HOST:PORT. Received: {server}")
+        raise InvalidInput(f"`{SERVER_VARIABLE}` must be grpc://HOST:PORT or http://HOST:PORT. Received: {server}")
     return StyleTransferClient(server)
 
 

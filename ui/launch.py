@@ -18,7 +18,8 @@ from pathlib import Path
 
 import requests
 
-from serving.contract import GRPC_PORT, MODEL_NAME, REST_PORT
+from model.versions import find_versions
+from serving.contract import GRPC_PORT, MODEL_NAME, REST_PORT, SERVER_VARIABLE
 
 HOST = "127.0.0.1"
 UI_PORT = 8080  # Streamlit's own default, 8501, is TensorFlow Serving's REST port
@@ -82,7 +83,7 @@ def main() -> int:
 def run(model_dir: Path, stop: threading.Event) -> None:
     """Exports if need be, starts server and page, and waits for `stop` or for one of them to end."""
     grpc, rest, page = GRPC.number(), REST.number(), PAGE.number()
-    if not any(path.name.isdigit() for path in model_dir.glob("*")):
+    if not find_versions(model_dir):
         _export(model_dir, stop)
     children: dict[str, subprocess.Popen[bytes]] = {}
     try:
@@ -100,7 +101,7 @@ def run(model_dir: Path, stop: threading.Event) -> None:
             str(Path(__file__).with_name("app.py")),
             f"--server.port={page}",
             f"--server.address={HOST}",
-            NST_SERVING_URL=f"grpc://{HOST}:{grpc}",
+            **{SERVER_VARIABLE: f"grpc://{HOST}:{grpc}"},
         )
         _wait_until_both_answer(children, rest, page, stop)
         if not stop.is_set():

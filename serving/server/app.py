@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from model.errors import ServingFailed, StyleTransferError
+from model.versions import VersionPath
 from serving.server import ports
 from serving.server.flags import ServerOptions
 from serving.server.run_queue import RunQueue
-from serving.server.versions import VersionPath, find_latest
+from serving.server.versions import find_latest
 
 if TYPE_CHECKING:
     import grpc

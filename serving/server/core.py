@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from model.errors import InvalidInput, ModelNotFound
+from model.versions import VersionPath
 from serving.server import warmup
 from serving.server.run_queue import RunQueue
 from serving.server.servable import Servable
 from serving.server.tensor_proto import Array
-from serving.server.versions import VersionPath
 
 log = logging.getLogger(__name__)
 

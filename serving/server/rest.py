@@ -23,11 +23,11 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from model.errors import HTTP_STATUS, InvalidInput, ServingFailed, StyleTransferError
+from model.versions import MAX_VERSION
 from serving.server import json_tensor, messages
 from serving.server.core import ModelRef, ServerCore
 from serving.server.servable import Servable
 from serving.server.signature_rules import DEFAULT_SIGNATURE
-from serving.server.versions import MAX_VERSION
 
 log = logging.getLogger(__name__)
 

@@ -16,10 +16,10 @@ from tensorflow.core.protobuf import config_pb2, error_codes_pb2
 from tensorflow.python.client import pywrap_tf_session
 
 from model.errors import DeadlineExceeded, ServingFailed, StyleTransferError, from_code
+from model.versions import VersionPath
 from serving.server import signature_rules
 from serving.server.run_queue import TIMED_OUT
 from serving.server.tensor_proto import Array
-from serving.server.versions import VersionPath
 
 SERVE_TAG = "serve"
 

@@ -13,12 +13,13 @@ import pytest
 import tensorflow as tf
 
 from model.errors import ModelNotFound, ServingFailed
+from model.versions import VersionPath
 from serving.server.app import ServerApp
 from serving.server.core import ModelRef, ServerCore
 from serving.server.flags import ServerOptions
 from serving.server.run_queue import RunQueue
 from serving.server.servable import Servable
-from serving.server.versions import VersionPath, find_latest
+from serving.server.versions import find_latest
 from tests.serving.server import models
 from tests.serving.server.conftest import Client, served, wait_until
 

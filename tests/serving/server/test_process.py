@@ -20,6 +20,7 @@ import requests
 
 from model.errors import ServingUnavailable
 from serving.server import ports
+from tests.ports import free_port
 from tests.serving.server.conftest import wait_until
 
 ROOT = Path(__file__).parents[3]
@@ -32,11 +33,6 @@ def command(*flags: str) -> list[str]:
 
 def run(*flags: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command(*flags), cwd=ROOT, capture_output=True, text=True, timeout=START_S, check=False)
-
-
-def free_port() -> int:
-    with ports.open_socket("127.0.0.1", 0, "port") as opened:
-        return int(opened.getsockname()[1])
 
 
 @contextmanager
