@@ -32,31 +32,55 @@ class Signature:
 
 CONTENT = Tensor("content_bytes", "string", (None,), "an encoded picture: JPEG, PNG, GIF (first frame) or BMP")
 STYLE = Tensor("style_bytes", "string", (None, None), "S encoded pictures whose style is taken")
+CONTENT_MASK = Tensor(
+    "content_mask_bytes",
+    "string",
+    (None, None),
+    "for each style a picture that is white where that style paints; empty: what the others leave, or everywhere",
+)
+STYLE_MASK = Tensor(
+    "style_mask_bytes",
+    "string",
+    (None, None),
+    "for each style a picture that is white where it counts; empty: all of it",
+)
+INITIAL = Tensor("initial_bytes", "string", (None,), "an encoded picture to start from; empty: as `start` says")
 SETTINGS = Tensor("settings", "string", (None,), "name=value pairs, comma separated; empty: the default preset")
 STATE = Tensor("state_bytes", "string", (None,), "where the run stands; empty: at its start")
 TAKE_STEPS = Tensor("take_steps", "int32", (None,), "steps to take in this call; 0 only renders `image_bytes`")
 
 IMAGE = Tensor("image_bytes", "string", (None,), "the result as PNG")
 IMAGE_IF_ASKED = Tensor(
-    "image_bytes", "string", (None,), "the picture as PNG: when the run is complete or `take_steps` is 0, else empty"
+    "image_bytes", "string", (None,), "the picture as PNG: when the run is over or `take_steps` is 0, else empty"
 )
 PREVIEW = Tensor("preview_bytes", "string", (None,), f"the picture as JPEG, at most {PREVIEW_SIZE_PX} pixels long")
 LOSSES = Tensor("losses", "float32", (None, None, 4), "per step: total, content, style, total_variation; NaN: no step")
 STEP = Tensor("step", "int32", (None,), "steps taken since the start of the run")
 STEPS = Tensor("steps", "int32", (None,), "steps of the whole run")
 PROGRESS = Tensor("progress", "float32", (None,), "share of the whole run's work that is done, 0 to 1")
+STOPPED = Tensor(
+    "stopped",
+    "string",
+    (None,),
+    "why the run is over before its last step: converged (`least_improvement`), or not_finite (a loss was not; the "
+    "last finite picture is kept); else empty",
+)
 DESCRIPTION = Tensor("description", "string", (None,), "what the model is and the settings in full, as JSON")
+
+_RECIPE = (CONTENT, STYLE, SETTINGS)
+_GUIDED = (CONTENT, STYLE, CONTENT_MASK, STYLE_MASK, INITIAL, SETTINGS)
+_RESUMED = (STATE, TAKE_STEPS)
+_RESULT = (IMAGE, LOSSES, STOPPED)
+_STRETCH = (STATE, PREVIEW, IMAGE_IF_ASKED, LOSSES, STEP, STEPS, PROGRESS, STOPPED)
 
 SIGNATURES: Mapping[str, Signature] = {
     signature.name: signature
     for signature in (
         Signature("serving_default", (CONTENT, STYLE), (IMAGE,)),
-        Signature("stylize", (CONTENT, STYLE, SETTINGS), (IMAGE, LOSSES)),
-        Signature(
-            "advance",
-            (CONTENT, STYLE, SETTINGS, STATE, TAKE_STEPS),
-            (STATE, PREVIEW, IMAGE_IF_ASKED, LOSSES, STEP, STEPS, PROGRESS),
-        ),
+        Signature("stylize", _RECIPE, _RESULT),
+        Signature("stylize_guided", _GUIDED, _RESULT),
+        Signature("advance", (*_RECIPE, *_RESUMED), _STRETCH),
+        Signature("advance_guided", (*_GUIDED, *_RESUMED), _STRETCH),
         Signature("describe", (SETTINGS,), (DESCRIPTION,)),
     )
 }

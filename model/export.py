@@ -10,13 +10,13 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from model.errors import InvalidInput, StyleTransferError
-from model.settings import LAYERS, MAX_INPUT_PX, MAX_SIZE_PX, MAX_STEPS, MAX_STYLES, SETTINGS
+from model.errors import StyleTransferError
+from model.settings import LAYERS, MAX_INPUT_PX, MAX_SIZE_PX, MAX_STEPS, MAX_STYLES
 from model.versions import find_versions
 from model.weights import Weights, load
 
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
-DEEPEST_LAYER = "block5_conv1"  # no style or content loss in use goes deeper
+DEEPEST_LAYER = "block5_conv2"  # the content layer of two presets; none goes deeper
 
 
 def choose_precision() -> str:
@@ -52,15 +52,8 @@ def describe(weights: Weights, precision: str) -> dict[str, Any]:
 
 
 def served_layers(weights: Weights) -> Weights:
-    """Cuts the weights after the deepest layer that is of use, and checks that the default recipe can run."""
+    """Cuts the weights after the deepest layer that is of use."""
     layers = weights.layers[: LAYERS.index(DEEPEST_LAYER) + 1]
-    for setting in SETTINGS.values():
-        if setting.kind == "layers" and not any(name in layers for name, _ in setting.default):
-            wanted = ", ".join(name for name, _ in setting.default)
-            raise InvalidInput(
-                f"`weights` must hold at least one layer of `{setting.name}` ({wanted}). "
-                f"Received: {weights.name}, which ends at {layers[-1]}"
-            )
     arrays = {f"{name}/{part}": weights.arrays[f"{name}/{part}"] for name in layers for part in ("kernel", "bias")}
     return Weights(weights.name, arrays, weights.notice)
 
@@ -74,13 +67,12 @@ def export(weights: Weights, output: Path, precision: str = "auto") -> Path:
     import tensorflow as tf
 
     from model.signatures import ServedModel
-    from model.stylizer import Stylizer
     from model.vgg19 import VGG19
 
     weights = served_layers(weights)
     precision = choose_precision() if precision == "auto" else precision
     network = VGG19(weights.arrays, tf.as_dtype(precision))
-    served = ServedModel(Stylizer(network), describe(weights, precision))
+    served = ServedModel(network, describe(weights, precision))
     output.mkdir(parents=True, exist_ok=True)
     # tensorflow_model_server only looks at names that are integers.
     draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=output))

@@ -1,8 +1,8 @@
 """Content, style and total variation losses: pure functions, float32 inside.
 
 Gatys, Ecker and Bethge, "Image Style Transfer Using Convolutional Neural Networks", CVPR 2016, with the conventions
-of this project: every loss is a mean over its elements, never a sum, so that a weight means the same at every size,
-and a Gram matrix is divided by the number of positions alone (Gatys divides the loss by 4 N^2 C^2 instead).
+of this project: a loss is a mean over its elements unless its name says sum, so that a weight means the same at every
+size, and a Gram matrix is divided by the number of positions alone (Gatys divides the loss by 4 N^2 C^2 instead).
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ from collections.abc import Callable
 import tensorflow as tf
 
 Loss = Callable[[tf.Tensor], tf.Tensor]
-"""From features to a scalar."""
+"""From a picture or statistics to scalars."""
 
 EPSILON = 1e-12  # keeps a division by a vanishing normaliser finite
+RIDGE = 1e-4  # of the mean variance, added to the variances before a root is taken of a covariance
+NEWTON_SCHULZ_STEPS = 15  # each brings a small eigenvalue's root 1.5 times nearer; 12 are usual
 
 
 def moments(features: tf.Tensor) -> tf.Tensor:
@@ -28,72 +30,298 @@ def moments(features: tf.Tensor) -> tf.Tensor:
     Returns:
       float32 [C + 1, C]: the Gram matrix, and the mean as last row.
     """
-    return _moments(tf.reshape(tf.cast(features, tf.float32), [-1, features.shape[-1]]))
+    flat = _flat(features)
+    gram = tf.matmul(flat, flat, transpose_a=True) / _rows(flat)
+    return tf.concat([gram, tf.reduce_mean(flat, 0, keepdims=True)], 0)
 
 
-@tf.custom_gradient
-def _moments(flat: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
-    """`moments` of float32 [N, C]. Its gradient uses that the Gram matrix is symmetric: one product instead of two."""
-    positions = tf.cast(tf.shape(flat)[0], tf.float32)
-    gram = tf.matmul(flat, flat, transpose_a=True) / positions
-
-    def gradient(upstream: tf.Tensor) -> tf.Tensor:
-        of_gram, of_mean = upstream[:-1], upstream[-1]
-        return tf.nn.bias_add(tf.matmul(flat, (of_gram + tf.transpose(of_gram)) / positions), of_mean / positions)
-
-    return tf.concat([gram, tf.reduce_mean(flat, 0, keepdims=True)], 0), gradient
-
-
-def style_statistics(raw: tf.Tensor, statistics: tf.Tensor) -> tf.Tensor:
-    """Turns raw moments into the statistics that are compared.
+def moments_gradient(features: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
+    """Returns the gradient of a loss with respect to features, given that with respect to their `moments`.
 
     Args:
-      raw: float32 [C + 1, C], from `moments`.
-      statistics: string scalar, `gram` or `mean_covariance`.
+      features: any float type, [1, h, w, C].
+      upstream: float32 [C + 1, C].
 
     Returns:
-      float32 [C + 1, C]: the Gram matrix and zeros, or the covariance and the mean.
+      The features' shape and type.
     """
-    mean = raw[-1:] * tf.cast(tf.equal(statistics, "mean_covariance"), tf.float32)  # [1, C]
-    return tf.concat([raw[:-1] - tf.matmul(mean, mean, transpose_a=True), mean], 0)
+    # The Gram matrix is symmetric: one product instead of two. The mean's share is a bias of it.
+    flat, upstream = _flat(features), upstream / _rows(features)
+    gradient = tf.nn.bias_add(tf.matmul(flat, _symmetric(upstream[:-1])), upstream[-1])
+    return tf.cast(tf.reshape(gradient, tf.shape(features)), features.dtype)
 
 
-def style_loss(statistics: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
-    """Returns the mean square difference of two statistics [C + 1, C], over the C x C elements of the matrix.
+def guided_moments(features: tf.Tensor, masks: tf.Tensor) -> tf.Tensor:
+    """Returns `moments` where masks are, each position counting as much as the mask says.
 
-    For Gram matrices this is mean((G - G*)^2). The squares of the mean's C elements are added to the covariance's.
+    Gatys et al., "Controlling Perceptual Factors in Neural Style Transfer", CVPR 2017, section 4: features times a
+    guidance channel whose squares sum to one; a mask here is that channel's square.
+
+    Args:
+      features: any float type, [1, h, w, C].
+      masks: float32 [R, h, w], 0 to 1.
+
+    Returns:
+      float32 [R, C + 1, C]; zeros where a mask is all black.
     """
-    channels = tf.cast(tf.shape(target)[-1], tf.float32)
-    return tf.reduce_sum(tf.math.squared_difference(statistics, target)) / (channels * channels)
+    flat = _flat(features)
+
+    def of_region(weights: tf.Tensor) -> tf.Tensor:
+        weighted = flat * weights  # [N, C]
+        gram = tf.matmul(weighted, flat, transpose_a=True)
+        return tf.concat([gram, tf.reduce_sum(weighted, 0, keepdims=True)], 0)
+
+    # One region after another, so that memory does not grow with their number.
+    return tf.map_fn(of_region, _guides(masks), parallel_iterations=1)
 
 
-def content_loss(features: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
-    """Returns the mean square difference of features and target, any float type, [1, h, w, C] both."""
-    return tf.reduce_mean(tf.math.squared_difference(tf.cast(features, tf.float32), tf.cast(target, tf.float32)))
+def guided_moments_gradient(features: tf.Tensor, masks: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
+    """Returns the gradient with respect to features, given `upstream` [R, C + 1, C] at their `guided_moments`."""
+    flat, guides = _flat(features), _guides(masks)
+
+    def add_region(region: tf.Tensor, gradient: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        of_gram, of_mean = upstream[region, :-1], upstream[region, -1]
+        return region + 1, gradient + guides[region] * tf.nn.bias_add(tf.matmul(flat, _symmetric(of_gram)), of_mean)
+
+    _, gradient = tf.while_loop(
+        lambda region, _: region < tf.shape(masks)[0], add_region, (0, tf.zeros_like(flat)), parallel_iterations=1
+    )
+    return tf.cast(tf.reshape(gradient, tf.shape(features)), features.dtype)
+
+
+def _flat(features: tf.Tensor) -> tf.Tensor:
+    return tf.reshape(tf.cast(features, tf.float32), tf.stack([-1, tf.shape(features)[-1]]))  # [N, C]
+
+
+def _rows(features: tf.Tensor) -> tf.Tensor:
+    """Returns the number of positions of features [..., C], float32 scalar."""
+    return tf.cast(tf.reduce_prod(tf.shape(features)[:-1]), tf.float32)
+
+
+def _guides(masks: tf.Tensor) -> tf.Tensor:
+    """Returns masks [R, h, w] as weights of the positions, [R, N, 1], with sum 1."""
+    weights = tf.reshape(masks, tf.stack([tf.shape(masks)[0], -1, 1]))
+    return weights / tf.maximum(tf.reduce_sum(weights, 1, keepdims=True), EPSILON)
+
+
+def _symmetric(matrix: tf.Tensor) -> tf.Tensor:
+    return matrix + tf.linalg.matrix_transpose(matrix)
+
+
+def style_target(raw: tf.Tensor, statistics: tf.Tensor) -> tf.Tensor:
+    """Turns styles' raw moments into what `style_losses` compares with.
+
+    Args:
+      raw: float32 [R, C + 1, C], from `moments`, one for each region.
+      statistics: string scalar, `gram`, `mean_covariance` or `wasserstein`.
+
+    Returns:
+      float32 [R, C + 1, C]: a matrix and a row. For `gram` the Gram matrix and zeros; for `mean_covariance` the
+      covariance and the mean; for `wasserstein` the covariance's square root and the mean.
+    """
+
+    def with_root() -> tf.Tensor:
+        about_mean = _statistics(raw, 1.0)
+        covariance = about_mean[:, :-1]
+        ridge = RIDGE * tf.linalg.trace(covariance) / _channels(raw) + EPSILON  # [R]
+        values, vectors = tf.linalg.eigh(covariance + ridge[:, tf.newaxis, tf.newaxis] * tf.eye(tf.shape(raw)[-1]))
+        roots = tf.sqrt(tf.maximum(values, 0.0))[:, tf.newaxis]  # [R, 1, C]
+        return tf.concat([tf.matmul(vectors * roots, vectors, transpose_b=True), about_mean[:, -1:]], 1)
+
+    return tf.cond(tf.equal(statistics, "wasserstein"), with_root, lambda: _statistics(raw, _is_about_mean(statistics)))
+
+
+def style_losses(raw: tf.Tensor, target: tf.Tensor, statistics: tf.Tensor) -> tf.Tensor:
+    """Returns the distance of a picture's features from a style's, float32 [R].
+
+    `gram`: mean((G - G*)^2) over the C x C elements. `mean_covariance`: the same of covariances, and the squared
+    differences of the C means added before dividing by C^2. `wasserstein`: the squared Wasserstein-2 distance of two
+    Gaussians over C,
+
+        (|mu - mu*|^2 + tr(S + S* - 2 (S*^1/2 S S*^1/2)^1/2)) / C.
+
+    Args:
+      raw: float32 [R, C + 1, C], moments of the picture's features, one for each region.
+      target: float32 [R, C + 1, C], from `style_target`.
+      statistics: string scalar, as for the target.
+    """
+    return tf.cond(
+        tf.equal(statistics, "wasserstein"),
+        lambda: _wasserstein(raw, target),
+        lambda: _squares(raw, target, _is_about_mean(statistics)),
+    )
+
+
+def style_losses_and_gradient(raw: tf.Tensor, target: tf.Tensor, statistics: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns `style_losses`, and the gradient of each with respect to its moments, float32 [R, C + 1, C]."""
+    # The tape is inside of the branches: the gradient of a tf.cond carries all that either branch computed.
+    return tf.cond(
+        tf.equal(statistics, "wasserstein"),
+        lambda: value_and_gradient(lambda raw: _wasserstein(raw, target), raw),
+        lambda: value_and_gradient(lambda raw: _squares(raw, target, _is_about_mean(statistics)), raw),
+    )
+
+
+def style_sizes(target: tf.Tensor, statistics: tf.Tensor) -> tf.Tensor:
+    """Returns the distance of nothing at all from a style, float32 [R]: what its loss can be measured in."""
+    channels = _channels(target)
+    elements = tf.where(tf.equal(statistics, "wasserstein"), channels, channels**2)
+    return tf.reduce_sum(tf.square(target), [1, 2]) / elements
+
+
+def _squares(raw: tf.Tensor, target: tf.Tensor, about_mean: tf.Tensor) -> tf.Tensor:
+    difference = tf.math.squared_difference(_statistics(raw, about_mean), target)
+    return tf.reduce_sum(difference, [1, 2]) / _channels(raw) ** 2
+
+
+def _is_about_mean(statistics: tf.Tensor) -> tf.Tensor:
+    return tf.cast(tf.equal(statistics, "mean_covariance"), tf.float32)
+
+
+def _statistics(raw: tf.Tensor, about_mean: tf.Tensor | float) -> tf.Tensor:
+    """Returns covariance and mean [R, C + 1, C] where `about_mean` is 1, Gram matrix and zeros where it is 0."""
+    mean = raw[:, -1:] * about_mean  # [R, 1, C]
+    return tf.concat([raw[:, :-1] - tf.matmul(mean, mean, transpose_a=True), mean], 1)
+
+
+def _channels(raw: tf.Tensor) -> tf.Tensor:
+    return tf.cast(tf.shape(raw)[-1], tf.float32)
+
+
+def _wasserstein(raw: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
+    about_mean = _statistics(raw, 1.0)
+    root, channels = target[:, :-1], _channels(raw)
+    variance = tf.reduce_sum(tf.square(root), [1, 2])  # [R], trace of S*
+    ridge = (RIDGE * variance / channels)[:, tf.newaxis, tf.newaxis]
+    covariance = about_mean[:, :-1] + ridge * tf.eye(tf.shape(raw)[-1])
+    between = tf.matmul(tf.matmul(root, covariance), root)
+    means = tf.reduce_sum(tf.math.squared_difference(about_mean[:, -1], target[:, -1]), -1)
+    return (means + tf.linalg.trace(covariance) + variance - 2.0 * trace_of_root(between)) / channels
 
 
 @tf.custom_gradient
-def total_variation(image: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
-    """Returns the mean square difference of neighbouring pixels, right and below together.
+def trace_of_root(matrices: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
+    """Returns the traces [R] of the roots of symmetric positive matrices [R, C, C].
+
+    The gradient of such a trace is half the inverse root.
+
+    Newton-Schulz iteration for both roots at once: Higham, "Functions of Matrices", 2008, equation 6.35. An eigenvalue
+    that is tiny beside the largest is not reached in the given steps; both roots are then too small there, which
+    leaves the gradient finite.
+    """
+    identity = tf.eye(tf.shape(matrices)[-1])
+    norm = tf.norm(matrices, axis=[1, 2], keepdims=True) + EPSILON  # [R, 1, 1]
+    start = matrices / norm
+
+    def step(i: tf.Tensor, root: tf.Tensor, inverse: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        factor = 1.5 * identity - 0.5 * tf.matmul(inverse, root)
+        return i + 1, tf.matmul(root, factor), tf.matmul(factor, inverse)
+
+    _, root, inverse = tf.while_loop(
+        lambda i, *_: i < NEWTON_SCHULZ_STEPS,
+        step,
+        (tf.constant(0), start, tf.zeros_like(start) + identity),
+        parallel_iterations=1,
+    )
+    scale = tf.sqrt(norm)
+
+    def gradient(upstream: tf.Tensor) -> tf.Tensor:
+        return upstream[:, tf.newaxis, tf.newaxis] * 0.5 * inverse / scale
+
+    return tf.linalg.trace(root) * scale[:, 0, 0], gradient
+
+
+def content_loss(features: tf.Tensor, target: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns the mean square difference of features and target, and its gradient.
+
+    Args:
+      features: any float type, [1, h, w, C].
+      target: of the same shape and type.
+
+    Returns:
+      float32 scalar, and the gradient with respect to the features, float32 of their shape.
+    """
+    difference = tf.cast(features, tf.float32) - tf.cast(target, tf.float32)
+    count = tf.maximum(tf.cast(tf.size(difference), tf.float32), 1.0)
+    return tf.reduce_sum(tf.square(difference)) / count, difference * (2.0 / count)
+
+
+def total_variation(image: tf.Tensor, form: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns the total variation of a picture, and its gradient.
 
     Args:
       image: float32 [H, W, 3], 0 to 255.
+      form: string scalar. `squared`: mean of the squared differences to the right and below, together; `squared_sum`:
+        their sum; `absolute_sum`: sum of the absolute differences (tf.image.total_variation); `power_sum`: sum of
+        (dx^2 + dy^2)^1.25 (keras.io); `nine_point`: 2 (mean dx^2 / 3 + mean dy^2 / 3 + mean of both diagonals' squares
+        / 12) (crowsonkb).
+
+    Returns:
+      float32 scalar, and float32 [H, W, 3].
     """
-    right = image[:, 1:] - image[:, :-1]  # [H, W-1, 3]
-    below = image[1:] - image[:-1]  # [H-1, W, 3]
+    branches = {"squared": _squared, **{name: _with_gradient(f) for name, f in _FORMS.items()}}
+    value, gradient = tf.switch_case(
+        tf.argmax(tf.equal(form, list(branches)), output_type=tf.int32),
+        [lambda branch=branch: branch(image) for branch in branches.values()],
+    )
+    return value, tf.ensure_shape(gradient, image.shape)
+
+
+def _squared(image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    right, below = _right(image), _below(image)
     differences = tf.maximum(tf.cast(tf.size(right) + tf.size(below), tf.float32), 1.0)
+    # Written out because the automatic gradient of four slices costs more than all the rest of this loss.
+    from_right = tf.pad(right, [[0, 0], [1, 0], [0, 0]]) - tf.pad(right, [[0, 0], [0, 1], [0, 0]])
+    from_below = tf.pad(below, [[1, 0], [0, 0], [0, 0]]) - tf.pad(below, [[0, 1], [0, 0], [0, 0]])
+    value = (tf.reduce_sum(tf.square(right)) + tf.reduce_sum(tf.square(below))) / differences
+    return value, (from_right + from_below) * (2.0 / differences)
 
-    def gradient(upstream: tf.Tensor) -> tf.Tensor:
-        # Written out because the automatic gradient of four slices costs more than all the rest of this loss.
-        from_right = tf.pad(right, [[0, 0], [1, 0], [0, 0]]) - tf.pad(right, [[0, 0], [0, 1], [0, 0]])
-        from_below = tf.pad(below, [[1, 0], [0, 0], [0, 0]]) - tf.pad(below, [[0, 1], [0, 0], [0, 0]])
-        return (from_right + from_below) * (2.0 * upstream / differences)
 
-    return (tf.reduce_sum(tf.square(right)) + tf.reduce_sum(tf.square(below))) / differences, gradient
+def _squared_sum(image: tf.Tensor) -> tf.Tensor:
+    return tf.reduce_sum(tf.square(_right(image))) + tf.reduce_sum(tf.square(_below(image)))
+
+
+def _absolute_sum(image: tf.Tensor) -> tf.Tensor:
+    return tf.reduce_sum(tf.abs(_right(image))) + tf.reduce_sum(tf.abs(_below(image)))
+
+
+def _power_sum(image: tf.Tensor) -> tf.Tensor:
+    squares = tf.square(_right(image)[:-1]) + tf.square(_below(image)[:, :-1])  # [H-1, W-1, 3]
+    return tf.reduce_sum(tf.pow(squares, 1.25))
+
+
+def _nine_point(image: tf.Tensor) -> tf.Tensor:
+    falling, rising = image[1:, 1:] - image[:-1, :-1], image[1:, :-1] - image[:-1, 1:]  # [H-1, W-1, 3]
+    straight = _mean_square(_right(image)) + _mean_square(_below(image))
+    return 2.0 * (straight / 3.0 + (_mean_square(falling) + _mean_square(rising)) / 12.0)
+
+
+_FORMS: dict[str, Loss] = {
+    "squared_sum": _squared_sum,
+    "absolute_sum": _absolute_sum,
+    "power_sum": _power_sum,
+    "nine_point": _nine_point,
+}
+
+
+def _right(image: tf.Tensor) -> tf.Tensor:
+    return image[:, 1:] - image[:, :-1]  # [H, W-1, 3]
+
+
+def _below(image: tf.Tensor) -> tf.Tensor:
+    return image[1:] - image[:-1]  # [H-1, W, 3]
+
+
+def _mean_square(x: tf.Tensor) -> tf.Tensor:
+    return tf.reduce_sum(tf.square(x)) / tf.maximum(tf.cast(tf.size(x), tf.float32), 1.0)
+
+
+def _with_gradient(loss: Loss) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
+    return lambda image: value_and_gradient(loss, image)
 
 
 def value_and_gradient(loss: Loss, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns loss(x), a scalar, and its gradient, of x's shape and type."""
+    """Returns loss(x), and the gradient of its sum, of x's shape and type."""
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(x)
         value = loss(x)

@@ -1,8 +1,139 @@
-"""Optimisers as pure step functions over their state."""
+"""Optimisers as pure step functions over their state: Adam, limited-memory BFGS, gradient descent.
+
+Written here rather than taken from a library: TensorFlow's own optimisers keep their state in variables, which a served
+graph that remembers nothing cannot have, and TensorFlow Probability's L-BFGS (last released in November 2024) runs a
+line search of its own to the end, with no losses, no result and no stop between its steps.
+"""
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import tensorflow as tf
+
+from model.parsing import ParsedSettings
+
+DECAY_STEPS = 100  # between two applications of `learning_rate_decay`
+FIRST_MOVE = 1.0  # grey levels that L-BFGS moves pixels by on average while it knows no curvature
+RETREAT = 0.25  # share of a refused step that is tried next
+MAX_REFUSALS = 8  # steps in a row that do not lower the loss: 0.25^8 of a step is nothing
+LEAST_CURVATURE = 1e-10  # s'y over s's and y'y's root, below which a pair says nothing
+
+
+class OptimizerState(NamedTuple):
+    """What an optimiser remembers.
+
+    Attributes:
+      slots: float32 [K, H, W, 3]. Adam: mean of the gradients, mean of their squares. L-BFGS with a history of m: the
+        last accepted picture, its gradient, m differences of pictures, m differences of gradients, newest first.
+      numbers: float32 [3]. L-BFGS: loss of the last accepted picture (infinite: there is none), pairs in the history,
+        refusals in a row.
+    """
+
+    slots: tf.Tensor
+    numbers: tf.Tensor
+
+
+class Step(NamedTuple):
+    """What an optimiser's step gives.
+
+    Attributes:
+      image: float32 [H, W, 3], where to look next, 0 to 255.
+      state: the optimiser's state after the step.
+      result: float32 [H, W, 3], the picture that counts for the result.
+      accepted: bool scalar, whether `result` is a new one.
+      failed: bool scalar, whether the loss or the gradient was not finite and no step can be taken.
+      exhausted: bool scalar, whether no step lowers the loss any more.
+    """
+
+    image: tf.Tensor
+    state: OptimizerState
+    result: tf.Tensor
+    accepted: tf.Tensor
+    failed: tf.Tensor
+    exhausted: tf.Tensor
+
+
+def initial(image: tf.Tensor, settings: ParsedSettings) -> OptimizerState:
+    """Returns the state before the first step, for a picture float32 [H, W, 3]."""
+    pictures = tf.where(_is(settings, "lbfgs"), 2 + 2 * settings["history"], tf.where(_is(settings, "adam"), 2, 0))
+    height, width = tf.unstack(tf.shape(image)[:2])
+    return OptimizerState(tf.zeros(tf.stack([pictures, height, width, 3])), tf.constant(_NO_MEMORY))
+
+
+def enlarged(state: OptimizerState, settings: ParsedSettings, height: tf.Tensor, width: tf.Tensor) -> OptimizerState:
+    """Carries a state to a larger size.
+
+    The losses are means, so a pixel's share of the gradient shrinks as the pixels grow in number. The last accepted
+    picture and its gradient are of the smaller size, so L-BFGS starts from the next one, with its pairs.
+    """
+    slots = state.slots
+    old, new = [tf.cast(tf.reduce_prod(n), tf.float32) for n in (tf.shape(slots)[1:3], tf.stack([height, width]))]
+    ratio = old / new
+    # Keys' cubic kernel, as for the picture.
+    resized = tf.image.resize(slots, tf.stack([height, width]), method="bicubic", antialias=True)
+    resized = tf.ensure_shape(resized, [None, None, None, 3])
+
+    def adam() -> tf.Tensor:
+        return tf.stack([resized[0] * ratio, tf.nn.relu(resized[1]) * tf.square(ratio)])
+
+    def lbfgs() -> tf.Tensor:
+        pairs = 2 + settings["history"]
+        return tf.concat([resized[:pairs], resized[pairs:] * ratio], 0)
+
+    slots = tf.switch_case(_index(settings), [adam, lbfgs, lambda: resized])
+    return OptimizerState(tf.ensure_shape(slots, _SLOTS), tf.stack([float("inf"), state.numbers[1], 0.0]))
+
+
+def take_step(
+    image: tf.Tensor,
+    gradient: tf.Tensor,
+    loss: tf.Tensor,
+    state: OptimizerState,
+    settings: ParsedSettings,
+    step: tf.Tensor,
+) -> Step:
+    """Takes one step of the optimiser that the settings name.
+
+    Args:
+      image: float32 [H, W, 3], where `loss` and `gradient` were taken.
+      gradient: float32 [H, W, 3].
+      loss: float32 scalar.
+      state: the optimiser's.
+      settings: `optimizer` and its numbers.
+      step: int32 scalar, 1 for the first step of the run.
+    """
+    finite = tf.math.is_finite(loss) & tf.reduce_all(tf.math.is_finite(gradient))
+    decays = tf.cast((step - 1) // DECAY_STEPS, tf.float32)
+    rate = settings["learning_rate"] * tf.pow(settings["learning_rate_decay"], decays)
+
+    def simple(update: tf.Tensor, slots: tf.Tensor) -> Step:
+        moved = tf.where(finite, tf.clip_by_value(image - update, 0.0, 255.0), image)
+        return Step(moved, OptimizerState(slots, state.numbers), moved, finite, ~finite, tf.constant(False))
+
+    def adam() -> Step:
+        update, first, second = adam_step(
+            gradient, state.slots[0], state.slots[1], step,
+            learning_rate=rate, beta_1=settings["beta_1"], beta_2=settings["beta_2"], epsilon=settings["epsilon"],
+        )  # fmt: skip
+        return simple(update, tf.stack([first, second]))
+
+    def sgd() -> Step:
+        return simple(rate * gradient, state.slots)
+
+    return Step(
+        *tf.nest.pack_sequence_as(
+            _SHAPE_OF_STEP,
+            tf.switch_case(
+                _index(settings),
+                [
+                    lambda: tf.nest.flatten(adam()),
+                    lambda: tf.nest.flatten(lbfgs_step(image, gradient, loss, finite, state, rate)),
+                    lambda: tf.nest.flatten(sgd()),
+                ],
+            ),
+        )
+    )
 
 
 def adam_step(
@@ -12,9 +143,9 @@ def adam_step(
     step: tf.Tensor,
     *,
     learning_rate: tf.Tensor | float,
-    beta_1: float = 0.9,
-    beta_2: float = 0.99,
-    epsilon: float = 1e-8,
+    beta_1: tf.Tensor | float = 0.9,
+    beta_2: tf.Tensor | float = 0.99,
+    epsilon: tf.Tensor | float = 1e-8,
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """One step of Adam (Kingma and Ba, 2015, algorithm 1; epsilon as there, outside the corrected root).
 
@@ -37,3 +168,130 @@ def adam_step(
     corrected_first = first / (1.0 - tf.pow(beta_1, t))
     corrected_second = second / (1.0 - tf.pow(beta_2, t))
     return learning_rate * corrected_first / (tf.sqrt(corrected_second) + epsilon), first, second
+
+
+def lbfgs_step(
+    image: tf.Tensor,
+    gradient: tf.Tensor,
+    loss: tf.Tensor,
+    finite: tf.Tensor,
+    state: OptimizerState,
+    longest: tf.Tensor,
+) -> Step:
+    """One step of limited-memory BFGS (Nocedal and Wright, "Numerical Optimization", 2006, algorithm 7.4) with retreat.
+
+    There is no line search: the full step is tried, no longer than `longest` grey levels on average. Where it did not
+    lower the loss, or the loss is not finite, the next look is nearer to the last accepted picture, by RETREAT. So
+    every step is one evaluation, and a step that goes wrong is never kept.
+
+    Args:
+      image: float32 [H, W, 3], where `loss` and `gradient` were taken.
+      gradient: float32 [H, W, 3].
+      loss: float32 scalar.
+      finite: bool scalar, whether loss and gradient are.
+      state: the optimiser's.
+      longest: float32 scalar, grey levels.
+    """
+    history = tf.shape(state.slots)[0] // 2 - 1
+    before, slope_before = state.slots[0], state.slots[1]
+    moves, slopes = state.slots[2 : 2 + history], state.slots[2 + history :]  # [m, H, W, 3] both
+    loss_before, pairs, refusals = tf.unstack(state.numbers)
+    has_before = tf.math.is_finite(loss_before)
+    accepted = finite & (~has_before | (loss < loss_before))
+
+    def advance() -> list[tf.Tensor]:
+        move, slope = image - before, gradient - slope_before
+        curved = tf.reduce_sum(move * slope) > LEAST_CURVATURE * tf.norm(move) * tf.norm(slope)
+        useful = has_before & curved
+
+        def remembered() -> tuple[tf.Tensor, tf.Tensor]:
+            return tuple(tf.concat([new[tf.newaxis], old[:-1]], 0) for new, old in ((move, moves), (slope, slopes)))
+
+        new_moves, new_slopes = tf.cond(useful, remembered, lambda: (moves, slopes))
+        known = tf.minimum(pairs + tf.cast(useful, tf.float32), tf.cast(history, tf.float32))
+        direction = two_loop(gradient, new_moves, new_slopes, tf.cast(known, tf.int32))
+        downhill = tf.reduce_sum(direction * gradient) < 0
+        direction = tf.where(downhill, direction, -gradient)
+        length = tf.reduce_mean(tf.abs(direction))
+        limit = tf.where(downhill & (known > 0), longest, tf.minimum(longest, FIRST_MOVE))
+        # Without curvature the gradient's own length means nothing: it is brought to the limit, not only below it.
+        scale = limit / tf.maximum(length, _TINY)
+        scale = tf.where(downhill & (known > 0), tf.minimum(scale, 1.0), scale)
+        target = tf.clip_by_value(image + scale * direction, 0.0, 255.0)
+        slots = tf.concat([tf.stack([image, gradient]), new_moves, new_slopes], 0)
+        return [target, slots, tf.stack([loss, tf.where(downhill, known, 0.0), 0.0])]
+
+    def retreat() -> list[tf.Tensor]:
+        # A picture that is not finite has no point between itself and the last one.
+        nearer = before + RETREAT * (tf.where(tf.math.is_finite(image), image, before) - before)
+        return [nearer, state.slots, tf.stack([loss_before, pairs, refusals + 1.0])]
+
+    target, slots, numbers = tf.cond(accepted, advance, retreat)
+    given_up = numbers[2] >= MAX_REFUSALS
+    nowhere = ~finite & ~has_before
+    return Step(
+        image=tf.where(nowhere, image, target),
+        state=OptimizerState(slots, numbers),
+        result=image,
+        accepted=accepted,
+        failed=nowhere | (given_up & ~finite),
+        exhausted=given_up & finite,
+    )
+
+
+def two_loop(gradient: tf.Tensor, moves: tf.Tensor, slopes: tf.Tensor, pairs: tf.Tensor) -> tf.Tensor:
+    """Returns -H g for the L-BFGS approximation H of the inverse Hessian.
+
+    The two loops run over inner products alone, which one matrix product gives (Chen et al., "Large-scale L-BFGS using
+    MapReduce", 2014): the direction is a combination of the 2 m + 1 vectors s_i, y_i and g.
+
+    Args:
+      gradient: float32 [H, W, 3].
+      moves: float32 [m, H, W, 3], s, newest first.
+      slopes: float32 [m, H, W, 3], y, newest first.
+      pairs: int32 scalar, how many of them are known.
+
+    Returns:
+      float32 [H, W, 3]; -g if no pair is known.
+    """
+    history = tf.shape(moves)[0]
+    vectors = tf.concat([moves, slopes, gradient[tf.newaxis]], 0)
+    vectors = tf.reshape(vectors, tf.stack([2 * history + 1, -1]))  # [2m + 1, H * W * 3]
+    products = tf.cast(tf.matmul(vectors, vectors, transpose_b=True), tf.float64)
+    inverse = 1.0 / tf.linalg.diag_part(products[:history, history : 2 * history])  # 1 / s'y, infinite where unknown
+
+    def one(index: tf.Tensor) -> tf.Tensor:
+        return tf.one_hot(index, 2 * history + 1, dtype=tf.float64)
+
+    def first(i: tf.Tensor, weights: tf.Tensor, alphas: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        alpha = inverse[i] * tf.tensordot(products[i], weights, 1)
+        return i + 1, weights - alpha * one(history + i), tf.tensor_scatter_nd_update(alphas, [[i]], [alpha])
+
+    _, weights, alphas = tf.while_loop(
+        lambda i, *_: i < pairs, first, (0, one(2 * history), tf.zeros([history], tf.float64)), parallel_iterations=1
+    )
+    newest = 1.0 / inverse[0] / products[history, history]  # s'y / y'y
+    weights *= tf.where(pairs > 0, newest, 1.0)
+
+    def second(i: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        beta = inverse[i] * tf.tensordot(products[history + i], weights, 1)
+        return i - 1, weights + (alphas[i] - beta) * one(i)
+
+    _, weights = tf.while_loop(lambda i, _: i >= 0, second, (pairs - 1, weights), parallel_iterations=1)
+    direction = -tf.linalg.matvec(vectors, tf.cast(weights, tf.float32), transpose_a=True)
+    return tf.reshape(direction, tf.shape(gradient))
+
+
+_TINY = 1e-30
+_NO_MEMORY = (float("inf"), 0.0, 0.0)
+_SLOTS = [None, None, None, 3]
+_KINDS = ("adam", "lbfgs", "sgd")
+_SHAPE_OF_STEP = Step(0, OptimizerState(0, 0), 0, 0, 0, 0)
+
+
+def _is(settings: ParsedSettings, kind: str) -> tf.Tensor:
+    return tf.equal(settings["optimizer"], kind)
+
+
+def _index(settings: ParsedSettings) -> tf.Tensor:
+    return tf.argmax(tf.equal(settings["optimizer"], list(_KINDS)), output_type=tf.int32)

@@ -12,13 +12,13 @@ from typing import Any
 import tensorflow as tf
 
 from model.checks import checked
+from model.presets import PRESETS, preset
 from model.settings import (
     ALL_WEIGHTS_ZERO,
     INTEGER,
     MAX_WEIGHT,
     NUMBER,
     PRESET,
-    PRESETS,
     SETTINGS,
     UNKNOWN_SETTING,
     LayerWeights,
@@ -27,15 +27,16 @@ from model.settings import (
 )
 
 ParsedSettings = dict[str, tf.Tensor]
-"""By name: int32 or float32 scalars, string scalars for choices, float32 [L] weights for layers."""
+"""By name: int32 or float32 scalars, string scalars for choices, float32 [L] for layers, float32 [n] for styles."""
 
 
-def parse_settings(text: tf.Tensor, layers: Sequence[str]) -> ParsedSettings:
+def parse_settings(text: tf.Tensor, layers: Sequence[str], weights: str = "") -> ParsedSettings:
     """Reads one settings string.
 
     Args:
       text: string scalar, see model/settings.py.
       layers: names of the model's L layers.
+      weights: name of the model's feature weights, which the presets may depend on.
 
     Returns:
       Every setting. Layers become a vector of weights over the model's layers.
@@ -52,20 +53,35 @@ def parse_settings(text: tf.Tensor, layers: Sequence[str]) -> ParsedSettings:
     wrong = tf.boolean_mask(pairs, ~known | ~tf.strings.regex_full_match(pairs, "(?s).*=.*"))
     values = checked(values, tf.size(wrong) == 0, UNKNOWN_SETTING, tf.concat([wrong, [""]], 0)[0])
 
-    def last_value(name: str, otherwise: tf.Tensor | str) -> tf.Tensor:
-        given = tf.boolean_mask(values, names == name)
-        return tf.concat([[otherwise], given], 0)[-1]
+    def last_of(wanted: list[str], otherwise: tf.Tensor) -> tf.Tensor:
+        """Returns for each name the last value that was given, or `otherwise`; string [K] both."""
+        position = tf.where(names[:, tf.newaxis] == wanted, tf.range(tf.size(names))[:, tf.newaxis], -1)
+        last = tf.reduce_max(tf.concat([position, tf.fill([1, len(wanted)], -1)], 0), 0)  # [K]
+        return tf.where(last >= 0, tf.gather(tf.concat([values, [""]], 0), tf.maximum(last, 0)), otherwise)
 
-    preset = last_value(PRESET.name, PRESET.default)
-    preset = _parse(PRESET, preset, layers)
-    row = tf.argmax(tf.equal(preset, list(PRESETS)))
-    parsed = {}
-    for setting in SETTINGS.values():
-        by_preset = [_text_of(setting, overrides.get(setting.name), layers) for overrides in PRESETS.values()]
-        parsed[setting.name] = _parse(setting, last_value(setting.name, tf.constant(by_preset)[row]), layers)
-    weights = [parsed[name] for name in ("style_weight", "content_weight", "total_variation_weight")]
-    parsed["style_weight"] = checked(parsed["style_weight"], tf.reduce_any(tf.stack(weights) > 0), ALL_WEIGHTS_ZERO)
-    return parsed
+    chosen = _choices([PRESET], last_of([PRESET.name], tf.constant([PRESET.default])))
+    row = tf.argmax(tf.equal(chosen, list(PRESETS)))
+    # One tensor for all settings: an op for each would be thousands, and a graph's time to load grows with them.
+    overrides = [preset(name, weights) for name in PRESETS]
+    by_preset = [[_text_of(s, values.get(s.name), layers) for s in SETTINGS.values()] for values in overrides]
+    texts = last_of(list(SETTINGS), tf.constant(by_preset)[row])
+
+    parsed: ParsedSettings = {}
+    for kinds, parse in (
+        (("integer", "number"), _numbers),
+        (("choice",), _choices),
+        (("layers",), lambda s, t: [_parse_layers(one, t[i], layers) for i, one in enumerate(s)]),
+        (("weights",), lambda s, t: [_parse_weights(one, t[i]) for i, one in enumerate(s)]),
+    ):
+        settings = [setting for setting in SETTINGS.values() if setting.kind in kinds]
+        own = tf.gather(texts, [list(SETTINGS).index(setting.name) for setting in settings])
+        of_kind = parse(settings, own)
+        for index, setting in enumerate(settings):
+            value = of_kind[index]
+            parsed[setting.name] = tf.cast(value, _TYPES[setting.kind]) if setting.kind in _TYPES else value
+    terms = [parsed[name] for name in ("style_weight", "content_weight", "total_variation_weight")]
+    parsed["style_weight"] = checked(parsed["style_weight"], tf.reduce_any(tf.stack(terms) > 0), ALL_WEIGHTS_ZERO)
+    return {name: parsed[name] for name in SETTINGS}
 
 
 def _text_of(setting: Setting, override: Any, layers: Sequence[str]) -> str:
@@ -76,27 +92,53 @@ def _text_of(setting: Setting, override: Any, layers: Sequence[str]) -> str:
 
 
 def available(value: LayerWeights, layers: Sequence[str]) -> LayerWeights:
-    """Returns those layers of a preset that a model has."""
-    return tuple((name, weight) for name, weight in value if name in layers)
+    """Returns those layers of a preset that a model has; its deepest where it has none of them."""
+    return tuple((name, weight) for name, weight in value if name in layers) or ((layers[-1], 1.0),)
 
 
-def _parse(setting: Setting, text: tf.Tensor, layers: Sequence[str]) -> tf.Tensor:
-    refusal = (f"`{setting.name}` must be {setting.expected}. Received: ", text)
-    if setting.kind == "choice":
-        return checked(text, tf.reduce_any(tf.equal(text, list(setting.choices))), *refusal)
-    if setting.kind == "layers":
-        return _parse_layers(setting, text, layers)
-    pattern = INTEGER if setting.kind == "integer" else NUMBER
-    value = _number(text, pattern.pattern)
+def _choices(settings: Sequence[Setting], texts: tf.Tensor) -> tf.Tensor:
+    """Returns the texts [K] once each is among its setting's choices."""
+    pairs = [f"{index}={choice}" for index, setting in enumerate(settings) for choice in setting.choices]
+    own = tf.strings.join([[str(index) for index in range(len(settings))], texts], "=")
+    return _all_good(settings, texts, texts, tf.reduce_any(own[:, tf.newaxis] == pairs, -1))
+
+
+def _numbers(settings: Sequence[Setting], texts: tf.Tensor) -> tf.Tensor:
+    """Returns float64 [K], which holds every integer and number exactly."""
+    whole = tf.constant([setting.kind == "integer" for setting in settings])
+    values = tf.where(whole, _number(texts, INTEGER.pattern), _number(texts, NUMBER.pattern))
+    low = tf.constant([setting.low for setting in settings], tf.float64)
+    high = tf.constant([setting.high for setting in settings], tf.float64)
     # A value that is no number reads as NaN, which no range holds.
-    value = checked(value, (value >= setting.low) & (value <= setting.high), *refusal)
-    return tf.cast(value, tf.int32 if setting.kind == "integer" else tf.float32)
+    return _all_good(settings, texts, values, (values >= low) & (values <= high))
+
+
+def _parse_weights(setting: Setting, text: tf.Tensor) -> tf.Tensor:
+    items = tf.strings.split(text, "/")
+    items = tf.boolean_mask(items, tf.fill(tf.shape(items), tf.not_equal(text, "")))
+    weights = _number(tf.strings.strip(items), NUMBER.pattern)
+    weights = _all_good([setting], [text], weights, [_are_weights(weights) | tf.equal(text, "")])
+    return tf.cast(weights, tf.float32)
+
+
+def _all_good(settings: Sequence[Setting], texts: tf.Tensor, values: tf.Tensor, good: tf.Tensor) -> tf.Tensor:
+    """Returns the values once all K settings are good; else fails with the words for the first that is not."""
+    first = tf.argmin(tf.cast(good, tf.int32))
+    words = tf.constant([f"`{setting.name}` must be {setting.expected}. Received: " for setting in settings])
+    return checked(values, tf.reduce_all(good), words[first], tf.gather(texts, first))
+
+
+_TYPES = {"integer": tf.int32, "number": tf.float32}
 
 
 def _number(text: tf.Tensor, pattern: str) -> tf.Tensor:
     """Reads float64 numbers from strings of any shape; NaN where the pattern does not match."""
     matches = tf.strings.regex_full_match(text, pattern)
     return tf.strings.to_number(tf.where(matches, text, "nan"), tf.float64)
+
+
+def _are_weights(weights: tf.Tensor) -> tf.Tensor:
+    return tf.reduce_all((weights >= 0) & (weights <= MAX_WEIGHT)) & (tf.reduce_sum(weights) > 0)
 
 
 def _parse_layers(setting: Setting, text: tf.Tensor, layers: Sequence[str]) -> tf.Tensor:
@@ -108,10 +150,9 @@ def _parse_layers(setting: Setting, text: tf.Tensor, layers: Sequence[str]) -> t
     chosen = names[:, tf.newaxis] == list(layers)  # [items, L]
     once = tf.reduce_all(tf.reduce_sum(tf.cast(chosen, tf.int32), 0) <= 1)
     known = tf.reduce_all(tf.reduce_any(chosen, -1))
-    in_range = tf.reduce_all((weights >= 0) & (weights <= MAX_WEIGHT)) & (tf.reduce_sum(weights) > 0)
     weights = checked(
         weights,
-        once & known & in_range,
+        once & known & _are_weights(weights),
         f"`{setting.name}` must be {setting.expected} (the model has {', '.join(layers)}). Received: ",
         text,
     )

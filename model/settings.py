@@ -13,11 +13,12 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from model.errors import InvalidInput
+from model.presets import PRESETS
 
 LAYERS = tuple(
     f"block{block}_conv{conv}" for block, convs in enumerate((2, 2, 4, 4, 4), start=1) for conv in range(1, convs + 1)
@@ -34,6 +35,9 @@ MAX_INPUT_PX = 64_000_000  # width times height of a picture that is sent in; 19
 
 LayerWeights = tuple[tuple[str, float], ...]
 
+GROUPS = ("Picture", "Style", "Losses", "Optimisation")
+"""The headings that the settings stand under, wherever they are listed."""
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -44,6 +48,7 @@ class Setting:
       default: value of the default preset.
       label: what a person reads beside the widget.
       help: one or two sentences on what it does.
+      group: one of GROUPS.
       unit: unit of a number, or "".
       low, high: inclusive range of a number.
       choices: the known values of a choice.
@@ -53,6 +58,7 @@ class Setting:
     default: Any
     label: str
     help: str
+    group: str = GROUPS[0]
     unit: str = ""
     low: float | None = None
     high: float | None = None
@@ -60,11 +66,11 @@ class Setting:
 
     @property
     def kind(self) -> str:
-        """One of `integer`, `number`, `choice`, `layers`."""
+        """One of `integer`, `number`, `choice`, `layers`, `weights`."""
         if self.choices:
             return "choice"
         if isinstance(self.default, tuple):
-            return "layers"
+            return "layers" if self.default else "weights"
         return "integer" if isinstance(self.default, int) else "number"
 
     @property
@@ -76,6 +82,8 @@ class Setting:
             return (
                 "layers of the model as NAME or NAME:WEIGHT, joined by slashes, each once, weights from 0 and not all 0"
             )
+        if self.kind == "weights":
+            return "one number for each style, joined by slashes, from 0 and not all 0, or nothing"
         noun = "an integer" if self.kind == "integer" else "a number"
         return f"{noun} from {self.low:.10g} to {self.high:.10g}"
 
@@ -94,10 +102,19 @@ class Setting:
         if self.kind == "choice":
             return text
         if self.kind == "layers":
-            return _parse_layers(text, self)
-        if not (INTEGER if self.kind == "integer" else NUMBER).fullmatch(text):
+            return tuple(self._read_layer(item) for item in text.split("/"))
+        if self.kind == "weights":
+            return tuple(self._read_number(item.strip(), NUMBER) for item in text.split("/")) if text else ()
+        return self._read_number(text, INTEGER if self.kind == "integer" else NUMBER)
+
+    def _read_layer(self, item: str) -> tuple[str, float]:
+        name, colon, weight = (part.strip() for part in item.partition(":"))
+        return name, self._read_number(weight if colon else "1", NUMBER)
+
+    def _read_number(self, text: str, pattern: re.Pattern[str]) -> float:
+        if not pattern.fullmatch(text):
             raise self.error(text)
-        return int(text) if self.kind == "integer" else float(text)
+        return float(text)
 
     def check(self, value: Any) -> Any:
         """Returns the value as the field's type, or raises `InvalidInput`."""
@@ -107,6 +124,8 @@ class Setting:
             return value
         if self.kind == "layers":
             return self._check_layers(value)
+        if self.kind == "weights":
+            return self._check_weights(value)
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise self.error(value)
         if self.kind == "integer" and value != int(value):
@@ -118,11 +137,16 @@ class Setting:
     def _check_layers(self, value: Any) -> LayerWeights:
         layers = tuple((str(name), float(weight)) for name, weight in value)
         names = [name for name, _ in layers]
-        weights = [weight for _, weight in layers]
         known = set(names) <= set(LAYERS) and len(set(names)) == len(names)
-        if not known or not all(0 <= w <= MAX_WEIGHT for w in weights) or not any(weights):
+        if not known or not _are_weights([weight for _, weight in layers]):
             raise self.error(format_value(layers))
         return layers
+
+    def _check_weights(self, value: Any) -> tuple[float, ...]:
+        weights = tuple(float(weight) for weight in value)
+        if weights and not _are_weights(weights):
+            raise self.error(format_value(weights))
+        return weights
 
 
 MAX_WEIGHT = 1e9
@@ -131,23 +155,19 @@ INTEGER = re.compile(r"[-+]?[0-9]{1,9}")
 NUMBER = re.compile(r"[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]{1,2})?")
 
 
-def _parse_layers(text: str, setting: Setting) -> LayerWeights:
-    layers = []
-    for item in text.split("/"):
-        name, _, weight = (part.strip() for part in item.partition(":"))
-        if ":" not in item:
-            weight = "1"
-        if not NUMBER.fullmatch(weight):
-            raise setting.error(text)
-        layers.append((name, float(weight)))
-    return tuple(layers)
+def _are_weights(weights: Sequence[float]) -> bool:
+    return all(0 <= weight <= MAX_WEIGHT for weight in weights) and any(weights)
 
 
 def format_value(value: Any) -> str:
     """Writes a setting's value as `Setting.parse` reads it."""
     if isinstance(value, tuple):
-        return "/".join(name if weight == 1 else f"{name}:{format_value(weight)}" for name, weight in value)
+        return "/".join(format_value(item) if isinstance(item, float) else _format_layer(*item) for item in value)
     return str(value).removesuffix(".0")
+
+
+def _format_layer(name: str, weight: float) -> str:
+    return name if weight == 1 else f"{name}:{format_value(weight)}"
 
 
 def _setting(default: Any, label: str, help: str, **facts: Any) -> Any:
@@ -156,7 +176,7 @@ def _setting(default: Any, label: str, help: str, **facts: Any) -> Any:
 
 @dataclass(frozen=True)
 class StyleSettings:
-    """All that a person can set, with the default preset's values.
+    """All that a person can set, with the default preset's values; `preset` and `given` say what was asked for.
 
     The default recipe: start from the content at 128 pixels on the long side, enlarge by sqrt(2) up to `size`;
     at every size Adam lowers style + content + total variation, and the averaged iterate goes on to the next.
@@ -171,77 +191,227 @@ class StyleSettings:
         512,
         "Size",
         "Long side of the result; the short side follows the content picture.",
+        group="Picture",
         unit="pixels",
         low=16,
         high=MAX_SIZE_PX,
     )
     steps: int = _setting(
-        500, "Steps", "Optimisation steps over all sizes; more steps, more detail.", unit="steps", low=1, high=MAX_STEPS
+        500,
+        "Steps",
+        "Optimisation steps over all sizes; more steps, more detail.",
+        group="Picture",
+        unit="steps",
+        low=1,
+        high=MAX_STEPS,
     )
     style_weight: float = _setting(
-        1000.0, "Style weight", "How strongly the result takes on the painting.", low=0, high=MAX_WEIGHT
+        1000.0,
+        "Style weight",
+        "How strongly the result takes on the painting.",
+        group="Picture",
+        low=0,
+        high=MAX_WEIGHT,
     )
     content_weight: float = _setting(
-        20.0, "Content weight", "How firmly the result holds to the photograph.", low=0, high=MAX_WEIGHT
+        20.0,
+        "Content weight",
+        "How firmly the result holds to the photograph.",
+        group="Picture",
+        low=0,
+        high=MAX_WEIGHT,
     )
     total_variation_weight: float = _setting(
-        8e-4, "Total variation weight", "How smooth the result is: higher removes fine grain.", low=0, high=MAX_WEIGHT
-    )
-    statistics: str = _setting(
-        "mean_covariance",
-        "Style statistics",
-        "What is compared of each style layer: the mean and covariance of its features, or their Gram matrix.",
-        choices=("mean_covariance", "gram"),
-    )
-    style_layers: LayerWeights = _setting(
-        (("block1_conv1", 1.0), ("block2_conv1", 1.0), ("block3_conv1", 1.0)),
-        "Style layers",
-        "Layers whose statistics make the style, with their weights: early ones colour and grain, later ones strokes.",
-    )
-    content_layers: LayerWeights = _setting(
-        (("block3_conv1", 1.0),), "Content layers", "Layers whose features hold the content, with their weights."
-    )
-    start: str = _setting(
-        "content", "Start", "What the first, smallest picture is: the content, or noise.", choices=("content", "noise")
+        8e-4,
+        "Total variation weight",
+        "How smooth the result is: higher removes fine grain.",
+        group="Picture",
+        low=0,
+        high=MAX_WEIGHT,
     )
     colours: str = _setting(
         "of_style",
         "Colours",
         "Whose colours the result has: the style's, the content's (only light and dark change), or the style's "
         "matched to the content's beforehand.",
+        group="Picture",
         choices=("of_style", "of_content", "matched"),
+    )
+    start: str = _setting(
+        "content",
+        "Start",
+        "What the first, smallest picture is: the content, noise, noise in the style's colours, or plain grey. A "
+        "picture that is sent along as the start takes its place.",
+        group="Picture",
+        choices=("content", "noise", "style_colours", "grey"),
+    )
+    seed: int = _setting(
+        0,
+        "Seed",
+        "Chooses the noise; the same seed gives the same picture.",
+        group="Picture",
+        low=0,
+        high=999_999_999,
     )
     style_scale: float = _setting(
         1.0,
         "Style scale",
         "Size of the style picture to that of the result: smaller makes finer strokes.",
+        group="Style",
         low=0.1,
         high=4,
     )
-    seed: int = _setting(0, "Seed", "Chooses the noise; the same seed gives the same picture.", low=0, high=999_999_999)
+    style_size: int = _setting(
+        0,
+        "Style size",
+        "Long side of the style picture before `style_scale`, whatever the size of the result; 0 follows the result.",
+        group="Style",
+        unit="pixels",
+        low=0,
+        high=MAX_SIZE_PX,
+    )
+    blend_weights: tuple[float, ...] = _setting(
+        (),
+        "Blend weights",
+        "How much each style picture counts, one number for each; nothing: all the same.",
+        group="Style",
+    )
+    statistics: str = _setting(
+        "mean_covariance",
+        "Style statistics",
+        "What is compared of each style layer: the mean and covariance of its features, their Gram matrix, or the "
+        "Wasserstein-2 distance between Gaussians of that mean and covariance.",
+        group="Style",
+        choices=("mean_covariance", "gram", "wasserstein"),
+    )
+    style_layers: LayerWeights = _setting(
+        (("block1_conv1", 1.0), ("block2_conv1", 1.0), ("block3_conv1", 1.0)),
+        "Style layers",
+        "Layers whose statistics make the style, with their weights: early ones colour and grain, later ones strokes.",
+        group="Style",
+    )
+    content_layers: LayerWeights = _setting(
+        (("block3_conv1", 1.0),),
+        "Content layers",
+        "Layers whose features hold the content, with their weights.",
+        group="Losses",
+    )
+    normalisation: str = _setting(
+        "relative",
+        "Normalisation",
+        "What each layer's loss is divided by: the untouched content's style loss and the variance of its features, "
+        "the size of the target itself, or nothing.",
+        group="Losses",
+        choices=("relative", "target", "none"),
+    )
+    content_loss: str = _setting(
+        "mean",
+        "Content loss",
+        "Mean or sum of the squared differences; a sum grows with the picture.",
+        group="Losses",
+        choices=("mean", "sum"),
+    )
+    total_variation: str = _setting(
+        "squared",
+        "Total variation",
+        "How neighbours are compared: mean of squares, sum of squares, sum of absolute differences, sum of the "
+        "gradient's square to the power 1.25, or mean of squares over nine points.",
+        group="Losses",
+        choices=("squared", "squared_sum", "absolute_sum", "power_sum", "nine_point"),
+    )
+    pooling: str = _setting(
+        "max",
+        "Pooling",
+        "How the network halves its features: the average is doubled, which keeps their size about as it was.",
+        group="Losses",
+        choices=("max", "average"),
+    )
+    padding: str = _setting(
+        "replicate",
+        "Padding",
+        "What the convolutions see beyond the border: the edge repeated, or zeros as in training.",
+        group="Losses",
+        choices=("replicate", "zero"),
+    )
+    jitter: int = _setting(
+        0,
+        "Jitter",
+        "Each step looks at the picture shifted at random by up to this much, against patterns that follow the "
+        "network's grid. Costs a pass more.",
+        group="Losses",
+        unit="pixels",
+        low=0,
+        high=16,
+    )
     smallest_size: int = _setting(
         128,
         "Smallest size",
         "Long side of the first, coarsest picture; from `size` up there is one size only.",
+        group="Optimisation",
         unit="pixels",
         low=16,
         high=MAX_SIZE_PX,
     )
+    optimizer: str = _setting(
+        "adam",
+        "Optimiser",
+        "Adam, limited-memory BFGS, or plain gradient descent.",
+        group="Optimisation",
+        choices=("adam", "lbfgs", "sgd"),
+    )
     learning_rate: float = _setting(
         8.0,
         "Learning rate",
-        "Adam's step: about the most a pixel moves in one step.",
+        "Adam: about the most a pixel moves in one step. L-BFGS: the most that pixels move on average. Gradient "
+        "descent: the factor on the gradient.",
+        group="Optimisation",
         unit="grey levels",
         low=1e-3,
         high=255,
     )
-    averaging: float = _setting(
-        0.9,
-        "Averaging",
-        "Decay of the running average of the steps, which is the result; 0 takes the last step.",
-        low=0,
-        high=0.999,
+    learning_rate_decay: float = _setting(
+        1.0,
+        "Learning rate decay",
+        "Factor on the learning rate every 100 steps.",
+        group="Optimisation",
+        low=0.01,
+        high=1,
     )
+    beta_1: float = _setting(
+        0.9, "Beta 1", "Decay of Adam's mean of the gradients.", group="Optimisation", low=0, high=0.9999
+    )
+    beta_2: float = _setting(
+        0.99, "Beta 2", "Decay of Adam's mean of their squares.", group="Optimisation", low=0, high=0.9999
+    )
+    epsilon: float = _setting(
+        1e-8, "Epsilon", "Added to the root of that mean, after its bias is corrected.", group="Optimisation",
+        low=1e-12, high=1,
+    )  # fmt: skip
+    history: int = _setting(
+        10, "History", "Pairs that L-BFGS remembers; each costs two pictures of memory.", group="Optimisation",
+        unit="pairs", low=1, high=50,
+    )  # fmt: skip
+    result: str = _setting(
+        "average",
+        "Result",
+        "What a size hands on, and the run in the end: the running average of its steps, the step with the lowest "
+        "loss, or the last one.",
+        group="Optimisation",
+        choices=("average", "best", "last"),
+    )
+    averaging: float = _setting(
+        0.9, "Averaging", "Decay of the running average of the steps.", group="Optimisation", low=0, high=0.999
+    )
+    least_improvement: float = _setting(
+        0.0,
+        "Least improvement",
+        "A size ends early once its loss falls by less than this share over 20 steps; 0: never.",
+        group="Optimisation",
+        low=0,
+        high=0.5,
+    )
+    preset: str = dataclasses.field(default="balanced", compare=False)
+    given: tuple[str, ...] = dataclasses.field(default=(), compare=False, repr=False)
 
     def __post_init__(self) -> None:
         for setting in SETTINGS.values():
@@ -261,7 +431,7 @@ class StyleSettings:
         for name in values:
             if name not in SETTINGS:
                 raise unknown_setting(name)
-        return cls(**{**PRESETS[preset], **values})
+        return cls(**{**PRESETS[preset], **values}, preset=preset, given=tuple(values))
 
     @classmethod
     def parse(cls, text: str) -> StyleSettings:
@@ -285,10 +455,14 @@ class StyleSettings:
         return cls.of(preset, **values)
 
     def __str__(self) -> str:
-        """The settings as text: those that differ from the default preset, so that any server understands them."""
-        return ",".join(
-            f"{name}={format_value(value)}" for name, value in self.items() if value != SETTINGS[name].default
-        )
+        """The settings as text: the preset, and what was given or differs from it.
+
+        What nobody asked for is left to the server, whose presets suit its weights and layers.
+        """
+        base = {**_DEFAULTS, **PRESETS[self.preset]}
+        named = [(PRESET.name, self.preset)] if self.preset != PRESET.default else []
+        named += [(name, value) for name, value in self.items() if name in self.given or value != base[name]]
+        return ",".join(f"{name}={format_value(value)}" for name, value in named)
 
     def items(self) -> Iterator[tuple[str, Any]]:
         """Yields every setting's name and value, in the order of the fields."""
@@ -296,19 +470,16 @@ class StyleSettings:
             yield name, getattr(self, name)
 
     def replace(self, **values: Any) -> StyleSettings:
-        return dataclasses.replace(self, **values)
+        return dataclasses.replace(self, **values, given=tuple(dict.fromkeys((*self.given, *values))))
 
 
 SETTINGS: Mapping[str, Setting] = {
     field.name: Setting(name=field.name, default=field.default, **field.metadata)
     for field in dataclasses.fields(StyleSettings)
+    if field.metadata
 }
+_DEFAULTS = {name: setting.default for name, setting in SETTINGS.items()}
 
-PRESETS: Mapping[str, Mapping[str, Any]] = {
-    "quick": {"size": 384, "steps": 250},
-    "balanced": {},
-    "fine": {"size": 1024, "steps": 900},
-}
 PRESET = Setting(
     name="preset",
     default="balanced",

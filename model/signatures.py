@@ -10,13 +10,22 @@ import tensorflow as tf
 
 from model import images
 from model.checks import checked
-from model.contract import PREVIEW_SIZE_PX, SIGNATURES
-from model.parsing import ParsedSettings, parse_settings
+from model.contract import CONTENT_MASK, INITIAL, PREVIEW_SIZE_PX, SIGNATURES, STYLE, STYLE_MASK
+from model.objective import Objective, Pictures
+from model.parsing import parse_settings
 from model.settings import MAX_STEPS, MAX_STYLES, SETTINGS
+from model.sizes import plan_sizes, progress
 from model.state import decode_state, encode_state
-from model.stylizer import Pictures, RunState, Stylizer, plan_sizes, progress, result_image
+from model.stylizer import GOING, STOPPED, Stylizer, result_image
+from model.vgg19 import VGG19
 
 Tensors = dict[str, tf.Tensor]
+
+_ONE_PICTURE = {
+    tensor.name: tf.TensorSpec(tensor.shape[1:], tf.as_dtype(tensor.dtype), name=tensor.name)
+    for tensor in SIGNATURES["advance_guided"].inputs
+}
+"""What `advance_guided` takes, for one picture of the batch."""
 
 
 class ServedModel(tf.Module):
@@ -26,80 +35,91 @@ class ServedModel(tf.Module):
       functions: tf.functions by signature name; each takes and returns tensors by name.
     """
 
-    def __init__(self, stylizer: Stylizer, description: dict[str, Any]) -> None:
+    def __init__(self, network: VGG19, description: dict[str, Any]) -> None:
         """Takes the description that `describe` answers with; its `digest` names the model in every state."""
         super().__init__(name="served_model")
-        self.stylizer = stylizer
+        self.network = network
+        self.stylizer = Stylizer(Objective(network))
         self._description = json.dumps(description, sort_keys=True)
         self._digest = str(description["digest"])
         bodies: dict[str, Callable[[Tensors], Tensors]] = {
             "serving_default": self._stylize_by_default,
             "stylize": self._stylize,
+            "stylize_guided": self._stylize,
             "advance": self._advance,
+            "advance_guided": self._advance,
             "describe": self._describe,
         }
+        self._parse = tf.function(
+            lambda text: parse_settings(text, network.layers, str(description["weights"]["name"])),
+            input_signature=[tf.TensorSpec([], tf.string)],
+            autograph=False,
+            experimental_attributes={"_noinline": True},
+        )
+        # One trace that all signatures call: tracing takes seconds, and the graph is stored once.
+        self._run = tf.function(self._advance_one, input_signature=[_ONE_PICTURE], autograph=False)
         self.functions = {name: _traced(name, body) for name, body in bodies.items()}
-
-    def _parse(self, text: tf.Tensor) -> ParsedSettings:
-        return parse_settings(text, self.stylizer.network.layers)
 
     def _stylize_by_default(self, inputs: Tensors) -> Tensors:
         settings = tf.fill(tf.shape(inputs["content_bytes"]), "")
         return {"image_bytes": self._stylize(inputs | {"settings": settings})["image_bytes"]}
 
     def _stylize(self, inputs: Tensors) -> Tensors:
-        inputs = _same_batch(inputs)
-        rows = tf.reduce_max(
-            tf.map_fn(lambda text: self._parse(text)["steps"], inputs["settings"], fn_output_signature=tf.int32)
+        inputs = _complete(inputs)
+        inputs["state_bytes"] = tf.fill(tf.shape(inputs["settings"]), "")
+        inputs["take_steps"] = tf.map_fn(
+            lambda text: self._parse(text)["steps"], inputs["settings"], fn_output_signature=tf.int32
         )
-
-        def one(picture: Tensors) -> Tensors:
-            settings = self._parse(picture["settings"])
-            pictures = _decode(picture)
-            state = self.stylizer.initial_state(pictures, settings)
-            state, losses = self.stylizer.advance(pictures, settings, state, settings["steps"])
-            image = tf.io.encode_png(_rendered(state, pictures, settings))
-            return {"image_bytes": image, "losses": _pad(losses, rows)}
-
-        return _map("stylize", one, inputs)
+        return self._run_all("stylize", inputs)
 
     def _advance(self, inputs: Tensors) -> Tensors:
-        inputs = _same_batch(inputs)
+        inputs = _complete(inputs)
         take = inputs["take_steps"]
         received = tf.strings.reduce_join(tf.strings.as_string(take), separator=", ")
-        inputs["take_steps"] = take = checked(
+        inputs["take_steps"] = checked(
             take,
             tf.reduce_all((take >= 0) & (take <= MAX_STEPS)),
             f"`take_steps` must be from 0 to {MAX_STEPS}. Received: ",
             received,
         )
-        rows = tf.reduce_max(take)
+        return self._run_all("advance", inputs)
+
+    def _run_all(self, name: str, inputs: Tensors) -> Tensors:
+        rows = tf.reduce_max(inputs["take_steps"])
 
         def one(picture: Tensors) -> Tensors:
-            settings = self._parse(picture["settings"])
-            pictures = _decode(picture)
-            state = tf.cond(
-                picture["state_bytes"] == "",
-                lambda: self.stylizer.initial_state(pictures, settings),
-                lambda: decode_state(picture["state_bytes"], self._digest),
-            )
-            state, losses = self.stylizer.advance(pictures, settings, state, picture["take_steps"])
-            image = _rendered(state, pictures, settings)
-            asked = (picture["take_steps"] == 0) | (state.step >= settings["steps"])
-            return {
-                "state_bytes": encode_state(state, self._digest),
-                "preview_bytes": images.encode_preview(image, PREVIEW_SIZE_PX),
-                "image_bytes": tf.cond(asked, lambda: tf.io.encode_png(image), lambda: tf.constant("")),
-                "losses": _pad(losses, rows),
-                "step": state.step,
-                "steps": settings["steps"],
-                "progress": progress(plan_sizes(pictures.content, settings), state.step),
-            }
+            outputs = self._run({name: picture[name] for name in _ONE_PICTURE})
+            outputs["losses"] = _pad(outputs["losses"], rows)
+            return {tensor.name: outputs[tensor.name] for tensor in SIGNATURES[name].outputs}
 
-        return _map("advance", one, inputs)
+        return _map(name, one, inputs)
+
+    def _advance_one(self, picture: Tensors) -> Tensors:
+        """Takes the next steps of one picture's run; returns all that any signature gives of it."""
+        settings = self._parse(picture["settings"])
+        pictures = _decode(picture)
+        state = tf.cond(
+            picture["state_bytes"] == "",
+            lambda: self.stylizer.initial_state(pictures, settings),
+            lambda: decode_state(picture["state_bytes"], self._digest),
+        )
+        state, losses = self.stylizer.advance(pictures, settings, state, picture["take_steps"])
+        image = images.to_uint8(result_image(state, pictures, settings))
+        over = (state.step >= settings["steps"]) | (state.stopped != GOING)
+        asked = (picture["take_steps"] == 0) | over
+        return {
+            "state_bytes": encode_state(state, self._digest),
+            "preview_bytes": images.encode_preview(image, PREVIEW_SIZE_PX),
+            "image_bytes": tf.cond(asked, lambda: tf.io.encode_png(image), lambda: tf.constant("")),
+            "losses": losses,
+            "step": state.step,
+            "steps": settings["steps"],
+            "progress": tf.where(over, 1.0, progress(plan_sizes(pictures.content, settings), state.step)),
+            "stopped": tf.constant(STOPPED)[state.stopped],
+        }
 
     def _describe(self, inputs: Tensors) -> Tensors:
-        layers = self.stylizer.network.layers
+        layers = self.network.layers
         # The description is one JSON object; the settings are put in as its last member.
         opening = self._description[:-1] + ', "settings": {'
 
@@ -108,6 +128,8 @@ class ServedModel(tf.Module):
                 in_use = value > 0
                 pairs = tf.strings.join([tf.constant(layers), tf.strings.as_string(value, shortest=True)], ":")
                 value = tf.strings.reduce_join(tf.boolean_mask(pairs, in_use), separator="/")
+            if SETTINGS[name].kind == "weights":
+                value = tf.strings.reduce_join(tf.strings.as_string(value, shortest=True), separator="/")
             if value.dtype == tf.string:
                 return tf.strings.join([f'"{name}": "', value, '"'])
             return tf.strings.join([f'"{name}": ', tf.strings.as_string(value, shortest=value.dtype.is_floating)])
@@ -146,8 +168,8 @@ def _of_rank(tensor: tf.Tensor, spec: tf.TensorSpec) -> tf.Tensor:
     return tf.ensure_shape(tensor, spec.shape)
 
 
-def _same_batch(inputs: Tensors) -> Tensors:
-    """Checks that every input is for the same number of pictures, and the styles for their limit."""
+def _complete(inputs: Tensors) -> Tensors:
+    """Checks that every input is for the same number of pictures and styles, and fills in those of the guided form."""
     batch = tf.shape(inputs["content_bytes"])[0]
     result = {}
     for name, tensor in inputs.items():
@@ -160,13 +182,27 @@ def _same_batch(inputs: Tensors) -> Tensors:
             " for ",
             batch,
         )
-    styles = tf.shape(result["style_bytes"])[1]
-    result["style_bytes"] = checked(
-        result["style_bytes"],
+    styles = tf.shape(result[STYLE.name])[1]
+    result[STYLE.name] = checked(
+        result[STYLE.name],
         (styles >= 1) & (styles <= MAX_STYLES),
-        f"`style_bytes` must hold 1 to {MAX_STYLES} styles for each content picture. Received: ",
+        f"`{STYLE.name}` must hold 1 to {MAX_STYLES} styles for each content picture. Received: ",
         styles,
     )
+    for name in (CONTENT_MASK.name, STYLE_MASK.name):
+        if name in result:
+            count = tf.shape(result[name])[1]
+            result[name] = checked(
+                result[name],
+                count == styles,
+                f"`{name}` must hold one mask for each of the ",
+                styles,
+                " styles, which may be empty. Received: ",
+                count,
+            )
+        else:
+            result[name] = tf.fill(tf.shape(result[STYLE.name]), "")
+    result.setdefault(INITIAL.name, tf.fill(tf.shape(result["content_bytes"]), ""))
     return result
 
 
@@ -179,11 +215,13 @@ def _decode(picture: Tensors) -> Pictures:
         (tf.constant(0), styles),
         parallel_iterations=1,
     )[1]
-    return Pictures(images.decode(picture["content_bytes"], "content_bytes"), styles)
-
-
-def _rendered(state: RunState, pictures: Pictures, settings: ParsedSettings) -> tf.Tensor:
-    return images.to_uint8(result_image(state, pictures.content, settings))
+    return Pictures(
+        content=images.decode(picture["content_bytes"], "content_bytes"),
+        styles=styles,
+        content_masks=picture[CONTENT_MASK.name],
+        style_masks=picture[STYLE_MASK.name],
+        initial=picture[INITIAL.name],
+    )
 
 
 def _pad(losses: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:

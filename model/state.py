@@ -1,8 +1,8 @@
 """A run's state as one string that a client carries from call to call; the server keeps nothing.
 
 Layout: 20 decimal digits of a hash, then a serialised string tensor of the parts: the format with the model's digest,
-the counters, and the four float32 pictures. Whatever is damaged on the way fails the hash, so what passes it is
-trusted to have the shapes it had when it was written.
+and every tensor of the state in the order of its fields. Whatever is damaged on the way fails the hash, so what passes
+it is trusted to have the shapes it had when it was written.
 """
 
 from __future__ import annotations
@@ -10,19 +10,18 @@ from __future__ import annotations
 import tensorflow as tf
 
 from model.checks import checked
-from model.stylizer import RunState
+from model.stylizer import STATE_SHAPES, STATE_TYPES, RunState
 
 _HASH_DIGITS = 20
 _HASH_BUCKETS = 2**63 - 1
-_FORMAT = "style-transfer-state-1"
+_FORMAT = "style-transfer-state-2"
+_PARTS = tf.nest.flatten(STATE_SHAPES)
 
 
 def encode_state(state: RunState, model_digest: str) -> tf.Tensor:
     """Returns the state as a string scalar; `model_digest` names the model that it belongs to."""
-    counters = tf.stack([state.step, state.averaged])
-    parts = [counters, state.image, state.average, state.first, state.second]
-    strings = tf.stack([_mark(model_digest), *(tf.io.serialize_tensor(part) for part in parts)])
-    payload = tf.io.serialize_tensor(strings)
+    parts = [tf.io.serialize_tensor(part) for part in tf.nest.flatten(state)]
+    payload = tf.io.serialize_tensor(tf.stack([_mark(model_digest), *parts]))
     return tf.strings.join([_hash(payload), payload])
 
 
@@ -42,14 +41,17 @@ def decode_state(data: tf.Tensor, model_digest: str) -> RunState:
         tf.strings.length(data),
         " bytes that are damaged or no state at all",
     )
-    strings = tf.ensure_shape(tf.io.parse_tensor(payload, tf.string), [6])
+    strings = tf.io.parse_tensor(payload, tf.string)
     mark = _mark(model_digest)
     strings = checked(
         strings, strings[0] == mark, f"`state_bytes` must come from this model ({mark}). Received: ", strings[0]
     )
-    counters = tf.ensure_shape(tf.io.parse_tensor(strings[1], tf.int32), [2])
-    pictures = [tf.ensure_shape(tf.io.parse_tensor(strings[i], tf.float32), [None, None, 3]) for i in range(2, 6)]
-    return RunState(counters[0], counters[1], *pictures)
+    strings = tf.ensure_shape(strings, [1 + len(_PARTS)])
+    parts = [
+        tf.ensure_shape(tf.io.parse_tensor(strings[1 + index], dtype), shape)
+        for index, (shape, dtype) in enumerate(zip(_PARTS, tf.nest.flatten(STATE_TYPES), strict=True))
+    ]
+    return tf.nest.pack_sequence_as(STATE_SHAPES, parts)
 
 
 def _mark(model_digest: str) -> str:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from model.errors import InvalidInput
-from model.settings import ALL_WEIGHTS_ZERO, PRESETS, SETTINGS, Setting, StyleSettings, format_value
+from model.presets import PRESETS
+from model.settings import ALL_WEIGHTS_ZERO, SETTINGS, Setting, StyleSettings, format_value
 
 VISIBLE = ("size", "steps", "style_weight", "content_weight", "total_variation_weight")
 """The knobs that are always in sight; all others stand under Advanced."""

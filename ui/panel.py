@@ -7,7 +7,8 @@ from typing import Any
 import streamlit as st
 
 from model.errors import InvalidInput
-from model.settings import PRESET, PRESETS, SETTINGS, StyleSettings
+from model.presets import PRESETS
+from model.settings import PRESET, SETTINGS, StyleSettings
 from ui import knobs
 from ui.knobs import Knob
 

@@ -1,0 +1,22 @@
+"""Functions that a graph calls rather than contains."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+
+def isolated(function: Callable[..., Any], *specs: tf.TensorSpec) -> tf.types.experimental.GenericFunction:
+    """Returns a graph function that is traced, stored and optimised once, however often it is called.
+
+    TensorFlow inlines an ordinary `tf.function` at every call and then optimises the whole, which takes about a
+    millisecond for each op. A server does that when a signature is called for the first time. So what is called for
+    each of thirteen layers stays a function at run time; a call costs less than a tenth of a millisecond.
+
+    Args:
+      function: takes and returns tensors, in nests; no Python state.
+      specs: of its arguments.
+    """
+    return tf.function(function, input_signature=specs, autograph=False, experimental_attributes={"_noinline": True})

@@ -1,0 +1,72 @@
+"""Masks: which part of the content each style paints, and which part of a style picture counts.
+
+A mask is a picture whose brightness says how much a place belongs: white fully, black not at all, grey in between.
+"""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from model import images
+from model.checks import checked
+
+BLOCKS = 5  # of the network; each halves its input
+
+
+def regions(masks: tf.Tensor, height: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
+    """Decodes one mask for each style; an empty one is all that the others leave.
+
+    Args:
+      masks: string [S], encoded pictures of any size, or empty strings.
+      height: int32 scalar, pixels of the result.
+      width: int32 scalar, pixels of the result.
+
+    Returns:
+      float32 [S, height, width], 0 to 1.
+    """
+    drawn = tf.not_equal(masks, "")
+
+    def decode(mask: tf.Tensor) -> tf.Tensor:
+        return tf.cond(mask == "", lambda: tf.zeros([height, width]), lambda: _decoded(mask, height, width))
+
+    given = tf.map_fn(decode, masks, fn_output_signature=tf.TensorSpec([None, None], tf.float32), parallel_iterations=1)
+    rest = tf.maximum(1.0 - tf.reduce_sum(given, 0), 0.0)  # [height, width]
+    covered = tf.where(drawn[:, tf.newaxis, tf.newaxis], given, rest)
+    return checked(
+        covered,
+        tf.reduce_any(covered > 0),
+        "`content_mask_bytes` must leave some place to paint. Received: masks that are black everywhere",
+    )
+
+
+def of_style(mask: tf.Tensor, height: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
+    """Decodes the mask of one style picture, float32 [height, width]; an empty one is white."""
+    decoded = tf.cond(mask == "", lambda: tf.ones([height, width]), lambda: _decoded(mask, height, width, "style"))
+    return checked(
+        decoded,
+        tf.reduce_any(decoded > 0),
+        "`style_mask_bytes` must leave some of the style picture. Received: a mask that is black everywhere",
+    )
+
+
+def _decoded(mask: tf.Tensor, height: tf.Tensor, width: tf.Tensor, side: str = "content") -> tf.Tensor:
+    picture = images.decode(mask, f"{side}_mask_bytes")
+    # Linear between pixels and averaged when shrunk: never outside 0 to 1.
+    size = tf.stack([height, width])
+    resized = tf.image.resize(tf.reduce_mean(tf.cast(picture, tf.float32), -1, keepdims=True), size, antialias=True)
+    return tf.clip_by_value(resized[..., 0] / 255.0, 0.0, 1.0)
+
+
+def pyramid(mask: tf.Tensor) -> list[tf.Tensor]:
+    """Returns a mask at the resolution of each of the network's blocks.
+
+    Args:
+      mask: float32 [R, H, W].
+
+    Returns:
+      BLOCKS tensors, float32 [R, h, w], each the mean over squares of two of the one before it, as pooling goes.
+    """
+    levels = [mask[..., tf.newaxis]]  # [R, H, W, 1]
+    for _ in range(BLOCKS - 1):
+        levels.append(tf.nn.avg_pool2d(levels[-1], 2, 2, "VALID"))
+    return [level[..., 0] for level in levels]

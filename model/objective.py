@@ -1,0 +1,362 @@
+"""What a run lowers: the loss of a picture against its targets, and its gradient."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from model import colour, images, losses, masks
+from model.checks import checked
+from model.isolated import isolated
+from model.parsing import ParsedSettings
+from model.settings import MAX_SIZE_PX
+from model.sizes import SHORT_SIDE_PX
+from model.vgg19 import VGG19, Form
+
+_BLANK = tf.TensorShape([None, None, None])
+
+
+class Pictures(NamedTuple):
+    """The inputs of one run, with S styles.
+
+    Attributes:
+      content: uint8 [H, W, 3].
+      styles: TensorArray of uint8 [h, w, 3].
+      content_masks: string [S], encoded masks over the content (see model/masks.py), or empty strings.
+      style_masks: string [S], encoded masks over each style picture, or empty strings.
+      initial: string scalar, the encoded picture to start from, or empty.
+    """
+
+    content: tf.Tensor
+    styles: tf.TensorArray
+    content_masks: tf.Tensor
+    style_masks: tf.Tensor
+    initial: tf.Tensor
+
+
+class Targets(NamedTuple):
+    """What a size is optimised towards. Lists run over the L layers; what a layer is not weighed for is empty.
+
+    There is one region for each style where masks say who paints where, else one for their blend.
+
+    Attributes:
+      masked: bool scalar, whether there are masks.
+      masks: float32 [R, H, W]; of no meaning without masks.
+      shares: float32 [R], weight of each region, with sum 1.
+      style: float32 [R, C + 1, C], what `losses.style_loss` compares with.
+      style_scale: float32 [R], factor on each region's style loss.
+      content: features of the content picture [1, h, w, C].
+      content_scale: float32 scalars, factor on the content loss.
+      content_image: float32 [H, W, 3], the content picture at this size.
+    """
+
+    masked: tf.Tensor
+    masks: tf.Tensor
+    shares: tf.Tensor
+    style: list[tf.Tensor]
+    style_scale: list[tf.Tensor]
+    content: list[tf.Tensor]
+    content_scale: list[tf.Tensor]
+    content_image: tf.Tensor
+
+
+class Objective(tf.Module):
+    """The loss of a picture under a network; all methods are graph code and take what `parse_settings` returns."""
+
+    def __init__(self, network: VGG19) -> None:
+        super().__init__(name="objective")
+        self.network = network
+        features = tf.TensorSpec([1, None, None, None], network.dtype)
+        pixels, stack, vector = [tf.TensorSpec([None] * rank) for rank in (3, 3, 1)]
+        layer, flag, text = [tf.TensorSpec([], dtype) for dtype in (tf.int32, tf.bool, tf.string)]
+        self._features = isolated(
+            lambda image, last, *form: network.features(image, last, Form(*form)), pixels, layer, flag, flag
+        )
+        self._moments = isolated(_moments, features, stack, flag)
+        self._style_target = isolated(_style_target, features, stack, flag, stack, vector, text, text)
+        self._content_scale = isolated(_content_scale, features, text, text)
+        self._style_term = isolated(_style_term, features, stack, flag, stack, vector, text)
+
+    def targets(self, pictures: Pictures, settings: ParsedSettings, height: tf.Tensor, width: tf.Tensor) -> Targets:
+        """Computes the targets for one size of the result."""
+        style_weights, content_weights, last = _unstacked(layer_weights(settings))
+        content_image = content_at(pictures, height, width)
+        masked = is_masked(pictures)
+        regions = tf.cond(
+            masked,
+            lambda: masks.regions(pictures.content_masks, height, width),
+            lambda: tf.zeros([1, SHORT_SIDE_PX, SHORT_SIDE_PX]),
+        )
+        regions = tf.ensure_shape(regions, _BLANK)
+        blend = blend_weights(pictures, settings)  # [S]
+        areas = tf.cond(masked, lambda: tf.reduce_mean(regions, [1, 2]), lambda: tf.ones_like(blend))
+        shares = blend * areas
+        shares = checked(
+            shares,
+            tf.reduce_sum(shares) > 0,
+            "`blend_weights` must be above 0 for a style whose mask is not black. Received: none that is",
+        )
+        shares /= tf.reduce_sum(shares)
+
+        raw = self._style_moments(pictures, settings, content_image)
+        content = self._features(content_image, last, *form(settings))
+        pyramid = masks.pyramid(regions)
+        count = tf.cond(masked, lambda: tf.size(shares), lambda: tf.constant(1))
+        style, style_scale, content_scale = [], [], []
+        for index, features in enumerate(content):
+            target, scale = tf.cond(
+                style_weights[index] > 0,
+                lambda index=index, features=features: self._style_target(
+                    features, pyramid[self._block(index)], masked, raw[index], shares,
+                    settings["statistics"], settings["normalisation"],
+                ),
+                lambda index=index: (raw[index][:count], tf.zeros([count])),
+            )  # fmt: skip
+            style.append(target)
+            style_scale.append(scale)
+            content_scale.append(
+                tf.cond(
+                    content_weights[index] > 0,
+                    lambda features=features: self._content_scale(
+                        features, settings["normalisation"], settings["content_loss"]
+                    ),
+                    lambda: tf.constant(0.0),
+                )
+            )
+        shares = tf.cond(masked, lambda: shares, lambda: tf.ones([1]))
+        return Targets(masked, regions, shares, style, style_scale, content, content_scale, content_image)
+
+    def losses_and_gradient(
+        self, image: tf.Tensor, targets: Targets, settings: ParsedSettings, step: tf.Tensor | int = 0
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns the losses of a picture, float32 [4] (see LOSS_TERMS), and the gradient of their weighted sum.
+
+        Args:
+          image: float32 [H, W, 3], 0 to 255.
+          targets: for this size.
+          settings: weights, layers and statistics.
+          step: int32 scalar; with `seed` it chooses where `jitter` shifts the picture to.
+
+        Returns:
+          The losses, and the gradient with respect to the image, float32 [H, W, 3].
+        """
+        style_weights, content_weights, last = _unstacked(layer_weights(settings))
+        network_form = form(settings)
+        shift = tf.random.stateless_uniform(
+            [2], tf.stack([settings["seed"], step + 1]), -settings["jitter"], settings["jitter"] + 1, tf.int32
+        )
+        jittered = settings["jitter"] > 0
+        seen = _if(jittered, lambda: shifted(image, shift), image)
+        regions = _if(
+            jittered & targets.masked,
+            lambda: tf.transpose(shifted(tf.transpose(targets.masks, [1, 2, 0]), shift), [2, 0, 1]),
+            targets.masks,
+        )
+        wanted = tf.cond(
+            jittered & (settings["content_weight"] > 0),
+            lambda: self._features(shifted(targets.content_image, shift), last, *network_form),
+            lambda: targets.content,
+        )
+        pyramid = masks.pyramid(regions)
+        terms = {"style": tf.constant(0.0), "content": tf.constant(0.0)}
+
+        def style(index: int, features: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            weight = style_weights[index] * settings["style_weight"]
+            value, gradient = self._style_term(
+                features, pyramid[self._block(index)], targets.masked, targets.style[index],
+                weight * targets.shares * targets.style_scale[index], settings["statistics"],
+            )  # fmt: skip
+            return value / weight, gradient
+
+        def content(index: int, features: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            value, slope = losses.content_loss(features, wanted[index])
+            scale = targets.content_scale[index]
+            weight = content_weights[index] * settings["content_weight"]
+            return scale * value, tf.cast(weight * scale * slope, features.dtype)
+
+        def add_loss(index: int, features: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:
+            for name, loss, share, weight in (
+                ("style", style, style_weights[index], settings["style_weight"]),
+                ("content", content, content_weights[index], settings["content_weight"]),
+            ):
+
+                def added(loss=loss, gradient=gradient) -> tuple[tf.Tensor, tf.Tensor]:  # type: ignore[no-untyped-def]
+                    value, own = loss(index, features)
+                    return value, gradient + own
+
+                value, gradient = tf.cond(
+                    share * weight > 0, added, lambda gradient=gradient: (tf.constant(0.0), gradient)
+                )
+                terms[name] += share * value
+            return gradient
+
+        activations = self._features(seen, last, *network_form)
+        gradient = self.network.image_gradient(seen, activations, last, add_loss, network_form)
+        gradient = _if(jittered, lambda: shifted_back(gradient, shift), gradient)
+        variation, variation_gradient = losses.total_variation(image, settings["total_variation"])
+        gradient += settings["total_variation_weight"] * variation_gradient
+        total = (
+            settings["content_weight"] * terms["content"]
+            + settings["style_weight"] * terms["style"]
+            + settings["total_variation_weight"] * variation
+        )
+        return tf.stack([total, terms["content"], terms["style"], variation]), gradient
+
+    def _style_moments(self, pictures: Pictures, settings: ParsedSettings, content_image: tf.Tensor) -> list[tf.Tensor]:
+        """Returns float32 [S, C + 1, C] for each layer, the moments of each style; zeros for layers not in use."""
+        style_weights, _, last = _unstacked(layer_weights(settings))
+        height, width = tf.unstack(tf.shape(content_image)[:2])
+
+        def of_style(index: tf.Tensor) -> list[tf.Tensor]:
+            image = _fit(pictures.styles.read(index), height, width, settings)
+            image = _if(settings["colours"] == "matched", lambda: colour.matched(image, content_image), image)
+            mask = pictures.style_masks[index]
+            levels = masks.pyramid(masks.of_style(mask, *tf.unstack(tf.shape(image)[:2]))[tf.newaxis])
+            features = self._features(image, last, *form(settings))
+            return [
+                tf.cond(
+                    style_weights[layer] > 0,
+                    lambda f=f, layer=layer: self._moments(f, levels[self._block(layer)], mask != "")[0],
+                    lambda c=self.network.channels[layer]: tf.zeros([c + 1, c]),
+                )
+                for layer, f in enumerate(features)
+            ]
+
+        return tf.map_fn(
+            of_style,
+            tf.range(pictures.styles.size()),
+            fn_output_signature=[tf.TensorSpec([c + 1, c], tf.float32) for c in self.network.channels],
+            parallel_iterations=1,
+        )
+
+    def _block(self, index: int) -> int:
+        """Returns the block that a layer is in, 0 for the first."""
+        return int(self.network.layers[index][len("block")]) - 1
+
+
+def _moments(features: tf.Tensor, regions: tf.Tensor, masked: tf.Tensor) -> tf.Tensor:
+    """Returns float32 [R, C + 1, C], the moments of features [1, h, w, C] in each region; in one, if not `masked`."""
+    return tf.cond(
+        masked, lambda: losses.guided_moments(features, regions), lambda: losses.moments(features)[tf.newaxis]
+    )
+
+
+def _style_target(
+    content: tf.Tensor, regions: tf.Tensor, masked: tf.Tensor, raw: tf.Tensor, shares: tf.Tensor,
+    statistics: tf.Tensor, normalisation: tf.Tensor,
+) -> tuple[tf.Tensor, tf.Tensor]:  # fmt: skip
+    """Returns what a layer's features are compared with, [R, C + 1, C], and the factor on each region's loss, [R]."""
+    blended = tf.reduce_sum(shares[:, tf.newaxis, tf.newaxis] * raw, 0, keepdims=True)
+    target = losses.style_target(tf.cond(masked, lambda: raw, lambda: blended), statistics)
+    size = losses.style_sizes(target, statistics)
+    gap = losses.style_losses(_moments(content, regions, masked), target, statistics)
+    # A style that is the content itself leaves nothing to divide by: then the style's own size serves.
+    return target, _one_over(normalisation, tf.maximum(gap, 1e-6 * size), size)
+
+
+def _content_scale(features: tf.Tensor, normalisation: tf.Tensor, content_loss: tf.Tensor) -> tf.Tensor:
+    """Returns the factor on a layer's content loss, float32 scalar."""
+    features = tf.cast(features, tf.float32)
+    scale = _one_over(normalisation, tf.math.reduce_variance(features), tf.reduce_mean(tf.square(features)))
+    return scale * tf.where(content_loss == "sum", tf.cast(tf.size(features), tf.float32), 1.0)
+
+
+def _style_term(
+    features: tf.Tensor, regions: tf.Tensor, masked: tf.Tensor, target: tf.Tensor, scale: tf.Tensor,
+    statistics: tf.Tensor,
+) -> tuple[tf.Tensor, tf.Tensor]:  # fmt: skip
+    """Returns the sum over the regions of `scale` [R] times the style loss, and its gradient at the features."""
+    value, slope = losses.style_losses_and_gradient(_moments(features, regions, masked), target, statistics)
+    slope *= scale[:, tf.newaxis, tf.newaxis]
+    gradient = tf.cond(
+        masked,
+        lambda: losses.guided_moments_gradient(features, regions, slope),
+        lambda: losses.moments_gradient(features, slope[0]),
+    )
+    return tf.reduce_sum(scale * value), gradient
+
+
+def is_masked(pictures: Pictures) -> tf.Tensor:
+    """Returns whether any mask over the content was sent, bool scalar."""
+    return tf.reduce_any(tf.not_equal(pictures.content_masks, ""))
+
+
+def content_at(pictures: Pictures, height: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
+    """Returns the content at one size, float32 [height, width, 3], 0 to 255."""
+    return tf.clip_by_value(images.resize(pictures.content, height, width), 0.0, 255.0)
+
+
+def blend_weights(pictures: Pictures, settings: ParsedSettings) -> tf.Tensor:
+    """Returns how much each style counts, float32 [S] with sum 1."""
+    given, styles = settings["blend_weights"], pictures.styles.size()
+    given = checked(
+        given,
+        (tf.size(given) == 0) | (tf.size(given) == styles),
+        "`blend_weights` must be one number for each of the ",
+        styles,
+        " styles, or nothing. Received: ",
+        tf.size(given),
+    )
+    weights = tf.cond(tf.size(given) == 0, lambda: tf.ones([styles]), lambda: given)
+    return weights / tf.reduce_sum(weights)
+
+
+def form(settings: ParsedSettings) -> Form:
+    """Returns how the settings want the network to compute."""
+    return Form(average_pooling=settings["pooling"] == "average", zero_padding=settings["padding"] == "zero")
+
+
+def layer_weights(settings: ParsedSettings) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Returns each layer's share in the style and content terms, float32 [L] with sum 1, and the deepest in use.
+
+    The deepest layer is an int32 scalar index; layers of a term whose weight is 0 do not count.
+    """
+    style, content = settings["style_layers"], settings["content_layers"]
+    in_use = (style * settings["style_weight"] > 0) | (content * settings["content_weight"] > 0)
+    last = tf.reduce_max(tf.where(in_use, tf.range(tf.size(style)), 0))
+    return style / tf.reduce_sum(style), content / tf.reduce_sum(content), last
+
+
+def _unstacked(weights: tuple[tf.Tensor, tf.Tensor, tf.Tensor]) -> tuple[list[tf.Tensor], list[tf.Tensor], tf.Tensor]:
+    style, content, last = weights
+    return tf.unstack(style), tf.unstack(content), last
+
+
+def shifted(image: tf.Tensor, shift: tf.Tensor) -> tf.Tensor:
+    """Moves a picture [H, W, C] up and left by `shift`, int32 [2]; its edges are repeated where nothing moves in."""
+    rows, columns = _sources(image, shift)
+    return tf.ensure_shape(tf.gather(tf.gather(image, rows, axis=0), columns, axis=1), image.shape)
+
+
+def shifted_back(gradient: tf.Tensor, shift: tf.Tensor) -> tf.Tensor:
+    """Returns the transpose of `shifted`: from the gradient at the moved picture to that at the picture, [H, W, C]."""
+    rows, columns = _sources(gradient, shift)
+    height, width = tf.unstack(tf.shape(gradient)[:2])
+    by_row = tf.math.unsorted_segment_sum(gradient, rows, height)
+    by_column = tf.math.unsorted_segment_sum(tf.transpose(by_row, [1, 0, 2]), columns, width)
+    return tf.ensure_shape(tf.transpose(by_column, [1, 0, 2]), gradient.shape)
+
+
+def _sources(image: tf.Tensor, shift: tf.Tensor) -> tuple[tf.Tensor, ...]:
+    sides = tf.unstack(tf.shape(image)[:2])
+    return tuple(tf.clip_by_value(tf.range(n) + shift[i], 0, n - 1) for i, n in enumerate(sides))
+
+
+def _if(condition: tf.Tensor, changed, unchanged: tf.Tensor) -> tf.Tensor:  # type: ignore[no-untyped-def]
+    return tf.cond(condition, changed, lambda: unchanged)
+
+
+def _one_over(normalisation: tf.Tensor, relative: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
+    """Returns the factor that `normalisation` puts on a loss: one over what it is to be measured in."""
+    unit = tf.where(normalisation == "relative", relative, tf.where(normalisation == "target", size, 1.0))
+    return 1.0 / (unit + losses.EPSILON)
+
+
+def _fit(image: tf.Tensor, height: tf.Tensor, width: tf.Tensor, settings: ParsedSettings) -> tf.Tensor:
+    """Resizes a style picture, in its own shape, to the long side that the settings give it."""
+    sides = tf.cast(tf.shape(image)[:2], tf.float32)
+    base = tf.where(settings["style_size"] > 0, settings["style_size"], tf.maximum(height, width))
+    long_side = tf.minimum(settings["style_scale"] * tf.cast(base, tf.float32), float(MAX_SIZE_PX))
+    target = tf.maximum(tf.cast(tf.round(sides * (long_side / tf.reduce_max(sides))), tf.int32), SHORT_SIDE_PX)
+    return images.resize(image, target[0], target[1])

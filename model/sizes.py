@@ -1,0 +1,79 @@
+"""The sizes of a run, from coarse to fine, and how the steps divide among them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from model.checks import checked
+from model.parsing import ParsedSettings
+
+STEPS_RATIO = 0.8  # steps at one size over those at the next smaller one
+SHORT_SIDE_PX = 16  # the least that four poolings by two leave something of
+
+
+class Sizes(NamedTuple):
+    """The sizes of a run and how the steps divide among them.
+
+    Attributes:
+      heights, widths: int32 [K], pixels, from coarse to fine.
+      ends: int32 [K], the step at which each size ends.
+    """
+
+    heights: tf.Tensor
+    widths: tf.Tensor
+    ends: tf.Tensor
+
+
+def plan_sizes(content: tf.Tensor, settings: ParsedSettings) -> Sizes:
+    """Lays out the sizes of a run.
+
+    The long sides are size / sqrt(2)^k down to `smallest_size`, and the last is `size` to the pixel. No size is so
+    small that the short side would leave the network nothing.
+
+    Args:
+      content: [H, W, 3], gives the aspect ratio.
+      settings: `size`, `smallest_size`, `steps`.
+    """
+    height, width = [tf.cast(n, tf.float32) for n in tf.unstack(tf.shape(content)[:2])]
+    long, short = tf.maximum(height, width), tf.minimum(height, width)
+    size = tf.cast(settings["size"], tf.float32)
+    least = tf.math.ceil(SHORT_SIDE_PX * long / short)
+    size = checked(
+        size,
+        size >= least,
+        "`size` must be at least ",
+        tf.cast(least, tf.int32),
+        " for a content picture of ",
+        tf.cast(width, tf.int32),
+        "x",
+        tf.cast(height, tf.int32),
+        f" (the short side then has {SHORT_SIDE_PX} pixels). Received: ",
+        settings["size"],
+    )
+    smallest = tf.minimum(tf.maximum(tf.cast(settings["smallest_size"], tf.float32), least), size)
+    # 1e-3 forgives what rounding takes from a ratio that is a power of sqrt(2).
+    halvings = tf.floor(2.0 * tf.math.log(size / smallest) / tf.math.log(2.0) + 1e-3)
+    below = tf.range(halvings, -0.5, -1.0)  # [K]: K-1, ..., 1, 0
+    long_sides = tf.round(size / tf.pow(2.0, below / 2.0))
+    short_sides = tf.maximum(1.0, tf.round(long_sides * short / long))
+    shares = tf.pow(STEPS_RATIO, tf.reverse(below, [0]))
+    # Rounded down, so that the last size always has a step.
+    ends = tf.floor(tf.cumsum(shares) / tf.reduce_sum(shares) * tf.cast(settings["steps"], tf.float32) + 1e-3)
+    ends = tf.concat([tf.cast(ends[:-1], tf.int32), settings["steps"][tf.newaxis]], 0)
+    wide = width >= height
+    return Sizes(
+        heights=tf.cast(tf.where(wide, short_sides, long_sides), tf.int32),
+        widths=tf.cast(tf.where(wide, long_sides, short_sides), tf.int32),
+        ends=tf.minimum(ends, settings["steps"]),
+    )
+
+
+def progress(sizes: Sizes, step: tf.Tensor) -> tf.Tensor:
+    """Returns the share of a run's work that is done at a step, float32 scalar; a step costs what its pixels do."""
+    pixels = tf.cast(sizes.heights * sizes.widths, tf.float32)
+    starts = tf.concat([[0], sizes.ends[:-1]], 0)
+    all_steps = tf.cast(sizes.ends - starts, tf.float32)
+    done = tf.clip_by_value(tf.cast(step - starts, tf.float32), 0.0, all_steps)
+    return tf.reduce_sum(done * pixels) / tf.reduce_sum(all_steps * pixels)
