@@ -56,9 +56,15 @@ class Step(NamedTuple):
 
 def initial(image: tf.Tensor, settings: ParsedSettings) -> OptimizerState:
     """Returns the state before the first step, for a picture float32 [H, W, 3]."""
-    pictures = tf.where(_is(settings, "lbfgs"), 2 + 2 * settings["history"], tf.where(_is(settings, "adam"), 2, 0))
     height, width = tf.unstack(tf.shape(image)[:2])
-    return OptimizerState(tf.zeros(tf.stack([pictures, height, width, 3])), tf.constant(_NO_MEMORY))
+    return OptimizerState(tf.zeros(tf.stack([_slots(settings), height, width, 3])), tf.constant(_NO_MEMORY))
+
+
+def resumed(state: OptimizerState, image: tf.Tensor, settings: ParsedSettings) -> OptimizerState:
+    """Returns the state, or the initial one if it is of another optimiser than the settings name."""
+    own = tf.shape(state.slots)[0] == _slots(settings)
+    slots, numbers = tf.cond(own, lambda: tuple(state), lambda: tuple(initial(image, settings)))
+    return OptimizerState(tf.ensure_shape(slots, _SLOTS), numbers)
 
 
 def enlarged(state: OptimizerState, settings: ParsedSettings, height: tf.Tensor, width: tf.Tensor) -> OptimizerState:
@@ -287,6 +293,11 @@ _NO_MEMORY = (float("inf"), 0.0, 0.0)
 _SLOTS = [None, None, None, 3]
 _KINDS = ("adam", "lbfgs", "sgd")
 _SHAPE_OF_STEP = Step(0, OptimizerState(0, 0), 0, 0, 0, 0)
+
+
+def _slots(settings: ParsedSettings) -> tf.Tensor:
+    """Returns how many pictures the optimiser remembers, int32 scalar."""
+    return tf.where(_is(settings, "lbfgs"), 2 + 2 * settings["history"], tf.where(_is(settings, "adam"), 2, 0))
 
 
 def _is(settings: ParsedSettings, kind: str) -> tf.Tensor:

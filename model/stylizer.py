@@ -138,6 +138,7 @@ class Stylizer(tf.Module):
         """
         sizes = plan_sizes(pictures.content, settings)
         last_size = tf.size(sizes.ends) - 1
+        state = state._replace(optimizer=optimizers.resumed(state.optimizer, state.image, settings))
         begin = state.step
         stop = tf.minimum(begin + take_steps, settings["steps"])
         rows = tf.TensorArray(tf.float32, tf.maximum(stop - begin, 0), element_shape=[len(LOSS_TERMS)])

@@ -161,8 +161,10 @@ class VGG19(tf.Module):
         """From the gradient at a layer's features `y` to that at the features `x` of the layer before."""
 
         def backward() -> tf.Tensor:
-            inputs = self._input(index, x, form)
-            batch, height, width, channels = tf.unstack(tf.shape(inputs))
+            pooled = self.layers[index] in FIRST_OF_BLOCK
+            batch, height, width, channels = tf.unstack(tf.shape(x))
+            if pooled:
+                height, width = height // 2, width // 2
             at_padded = tf.raw_ops.Conv2DBackpropInput(
                 input_sizes=tf.stack([batch, height + 2, width + 2, channels]),
                 filter=self._kernels[index],
@@ -176,18 +178,24 @@ class VGG19(tf.Module):
                 # A symmetric pad by one is what repeating the edge is.
                 lambda: tf.raw_ops.MirrorPadGrad(input=at_padded, paddings=_BORDER, mode="SYMMETRIC"),
             )
-            if inputs is x:
-                return at_inputs
-            window = {"ksize": [1, 2, 2, 1], "strides": [1, 2, 2, 1], "padding": "VALID"}
-            return _choose(
-                form.average_pooling,
-                lambda: tf.raw_ops.AvgPoolGrad(
-                    orig_input_shape=tf.shape(x), grad=tf.cast(AVERAGE_GAIN, self.dtype) * at_inputs, **window
-                ),
-                lambda: tf.raw_ops.MaxPoolGrad(orig_input=x, orig_output=inputs, grad=at_inputs, **window),
-            )
+            return self._unpooled(x, at_inputs, form) if pooled else at_inputs
 
         return backward
+
+    def _unpooled(self, x: tf.Tensor, gradient: tf.Tensor, form: Form) -> tf.Tensor:
+        """From the gradient at what pooling makes of features `x` to that at `x`."""
+        window = {"ksize": [1, 2, 2, 1], "strides": [1, 2, 2, 1], "padding": "VALID"}
+
+        def of_average() -> tf.Tensor:
+            gain = tf.cast(AVERAGE_GAIN, self.dtype)
+            return tf.raw_ops.AvgPoolGrad(orig_input_shape=tf.shape(x), grad=gain * gradient, **window)
+
+        def of_max() -> tf.Tensor:
+            # Pooled again, right here: only beside the pooling is its gradient oneDNN's, which is 15 times faster.
+            pooled = tf.nn.max_pool2d(x, 2, 2, "VALID")
+            return tf.raw_ops.MaxPoolGrad(orig_input=x, orig_output=pooled, grad=gradient, **window)
+
+        return _choose(form.average_pooling, of_average, of_max)
 
 
 _BORDER = [[0, 0], [1, 1], [1, 1], [0, 0]]

@@ -258,7 +258,7 @@ def _leading_layers(arrays: Arrays, path: Path) -> Arrays:
     return kept
 
 
-def random(seed: int = RANDOM_SEED, last: str = "block5_conv1") -> Weights:
+def random(seed: int = RANDOM_SEED, last: str = "block5_conv2") -> Weights:
     """Returns He-normal kernels, each layer rescaled to a mean square of 1 on a fixed input, so that none fades out.
 
     He, Zhang, Ren and Sun, "Delving Deep into Rectifiers", 2015; the rescaling is that of Mishkin and Matas, "All You

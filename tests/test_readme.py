@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from model.contract import SIGNATURES, Tensor
-from model.settings import PRESET, PRESETS, SETTINGS, format_value
+from model.presets import PRESETS
+from model.settings import PRESET, SETTINGS, format_value
 from tests.conftest import decoded, encode, smooth_picture
 from tests.served import Served
 

@@ -13,14 +13,15 @@ import tensorflow as tf
 
 from model import images
 from model.contract import SIGNATURES
-from model.errors import InvalidInput, clean
+from model.errors import clean
 from model.export import export, main
+from model.objective import Objective
 from model.settings import SETTINGS, StyleSettings
-from model.stylizer import Stylizer, averaged_image
+from model.stylizer import Stylizer, size_result
 from model.vgg19 import VGG19
 from model.weights import Weights
 from tests.conftest import decoded, encode, smooth_picture
-from tests.model.test_stylizer import pictures, settings
+from tests.model.inputs import pictures, settings
 
 Call = Callable[..., dict[str, Any]]
 
@@ -77,13 +78,13 @@ def test_signatures_are_those_of_the_contract(call: Call) -> None:
 
 
 def test_the_saved_model_gives_the_picture_of_the_loop_in_the_process(call: Call, small_weights: Weights) -> None:
-    stylizer, parsed = Stylizer(VGG19(small_weights.arrays)), settings(TEXT)
+    stylizer, parsed = Stylizer(Objective(VGG19(small_weights.arrays))), settings(TEXT)
 
     @tf.function(autograph=False)
     def loop() -> tuple[tf.Tensor, tf.Tensor]:
         inputs = pictures(CONTENT, STYLE)
         state, losses = stylizer.advance(inputs, parsed, stylizer.initial_state(inputs, parsed), tf.constant(12))
-        return averaged_image(state, parsed), losses
+        return size_result(state, parsed), losses
 
     image, losses = loop()
     outputs = call("stylize", **one_pair(), settings=[TEXT])
@@ -257,14 +258,104 @@ def test_each_export_is_a_new_version_and_leaves_nothing_else(small_weights: Wei
     assert sorted(path.name for path in base.iterdir()) == ["7", "8"]
 
 
-def test_export_says_which_layer_is_missing(
-    small_weights: Weights, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_a_network_of_one_block_is_exported_and_its_presets_use_what_it_has(
+    small_weights: Weights, tmp_path: Path
 ) -> None:
     arrays = {key: value for key, value in small_weights.arrays.items() if key.startswith("block1")}
-    with pytest.raises(
-        InvalidInput, match=r"`content_layers` \(block3_conv1\). Received: short, which ends at block1_conv2"
-    ):
-        export(Weights("short", arrays), tmp_path / "models")
+    model = tf.saved_model.load(str(export(Weights("short", arrays), tmp_path, "float32")))
+    answer = model.signatures["describe"](settings=tf.constant(["preset=crowsonkb"]))["description"].numpy()[0]
+    used = json.loads(answer)["settings"]
+    assert used["style_layers"] == "block1_conv1:256"
+    assert used["content_layers"] == "block1_conv2:1"
+
+
+def test_export_says_what_it_could_not_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--weights", str(tmp_path / "none.npz"), "--output", str(tmp_path)]) == 1
     assert capsys.readouterr().err.strip().startswith("error: `weights` must be auto, imagenet, own, random, or")
     assert list(tmp_path.iterdir()) == []
+
+
+def guided(call: Call, name: str = "stylize_guided", text: str = TEXT, **inputs: Any) -> dict[str, Any]:
+    plain = {"content_mask_bytes": [[b""]], "style_mask_bytes": [[b""]], "initial_bytes": [b""], "settings": [text]}
+    return call(name, **{**one_pair(), **plain, **inputs})
+
+
+def test_the_guided_form_without_guidance_is_the_plain_one(call: Call) -> None:
+    assert guided(call)["image_bytes"] == call("stylize", **one_pair(), settings=[TEXT])["image_bytes"]
+
+
+def test_a_mask_leaves_the_content_where_it_is_black(call: Call) -> None:
+    mask = np.zeros((24, 32), np.uint8)
+    mask[:, :16] = 255
+    image = decoded(guided(call, content_mask_bytes=[[encode(mask)]])["image_bytes"][0]).astype(float)
+    content = resized(CONTENT, 64).astype(float)
+    assert np.abs(image - content)[:, 34:].max() <= 1
+    assert np.abs(image - content)[:, :30].mean() > 5
+
+
+def test_masks_work_over_stretches_too(call: Call) -> None:
+    mask = np.zeros((24, 32), np.uint8)
+    mask[:, :16] = 255
+    masks = {"content_mask_bytes": [[encode(mask)]], "initial_bytes": [encode(STYLE)]}
+    whole, state = guided(call, **masks)["image_bytes"], b""
+    for take in (5, 3, 50):
+        outputs = guided(call, "advance_guided", **masks, state_bytes=[state], take_steps=[take])
+        state = outputs["state_bytes"][0]
+    assert outputs["image_bytes"] == whole
+
+
+def test_a_run_starts_from_the_picture_that_is_sent(call: Call) -> None:
+    picture = smooth_picture(48, 64, 9)
+    text = "size=64,smallest_size=64,steps=5"
+    start = guided(call, "advance_guided", text, initial_bytes=[encode(picture)], state_bytes=[b""], take_steps=[0])
+    assert np.abs(decoded(start["image_bytes"][0]).astype(float) - picture).max() <= 1
+
+
+def test_masks_must_be_as_many_as_styles(call: Call) -> None:
+    inputs = {"content_mask_bytes": [[b""]], "style_mask_bytes": [[b"", b""]], "initial_bytes": [b""]}
+    message = refusal(call, "stylize_guided", **one_pair(), **inputs, settings=[TEXT])
+    assert message == (
+        "`style_mask_bytes` must hold one mask for each of the 1 styles, which may be empty. Received: 2"
+    )
+
+
+@pytest.mark.parametrize("name", ["content_mask_bytes", "style_mask_bytes", "initial_bytes"])
+def test_a_bad_mask_or_start_is_refused_by_name(call: Call, name: str) -> None:
+    inputs = {"content_mask_bytes": [[b""]], "style_mask_bytes": [[b""]], "initial_bytes": [b""]}
+    inputs[name] = [b"hello"] if name == "initial_bytes" else [[b"hello"]]  # type: ignore[list-item]
+    message = refusal(call, "stylize_guided", **one_pair(), **inputs, settings=[TEXT])
+    assert message.startswith(f"`{name}` must be a JPEG, PNG, GIF or BMP picture")
+
+
+def test_blend_weights_must_be_as_many_as_styles(call: Call) -> None:
+    message = refusal(call, "stylize", **one_pair(), settings=[TEXT + ",blend_weights=1/2"])
+    assert message == "`blend_weights` must be one number for each of the 1 styles, or nothing. Received: 2"
+
+
+def test_a_run_that_converges_says_so_and_gives_its_picture(call: Call) -> None:
+    outputs = advance(call, "size=64,smallest_size=64,steps=5000,learning_rate=1,least_improvement=0.2", take=5000)
+    assert outputs["stopped"][0] == b"converged"
+    assert outputs["progress"][0] == 1
+    assert outputs["step"][0] < 5000
+    assert decoded(outputs["image_bytes"][0]).shape == (48, 64, 3)
+    again = advance(call, "size=64,smallest_size=64,steps=5000", state=outputs["state_bytes"][0], take=7)
+    assert again["step"][0] == outputs["step"][0]
+    assert again["stopped"][0] == b"converged"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "optimizer=lbfgs,history=3", "optimizer=sgd,learning_rate=0.1", "result=best", "jitter=3,start=style_colours",
+        "statistics=wasserstein,pooling=average,padding=zero", "least_improvement=0.4,steps=200",
+    ],
+)  # fmt: skip
+def test_stretches_give_the_bytes_of_one_call_with_every_kind_of_state(call: Call, text: str) -> None:
+    text = f"{TEXT},{text}"
+    whole = call("stylize", **one_pair(), settings=[text])
+    state, outputs = b"", {"image_bytes": [b""]}
+    while not outputs["image_bytes"][0]:
+        outputs = advance(call, text, state, 7)
+        state = outputs["state_bytes"][0]
+    assert outputs["image_bytes"][0] == whole["image_bytes"][0]
+    assert outputs["stopped"][0] == whole["stopped"][0]

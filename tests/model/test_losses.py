@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 
 from model import losses
+from model.settings import SETTINGS
 
 Array = npt.NDArray[np.float64]
 
@@ -44,6 +45,24 @@ def mean_covariance_style(f: Array, g: Array) -> float:
     return float((np.sum(covariance**2) + np.sum(mean**2)) / f.shape[-1] ** 2)
 
 
+def root(matrix: Array) -> Array:
+    values, vectors = np.linalg.eigh(matrix)
+    return (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
+
+
+def wasserstein_style(f: Array, g: Array) -> float:
+    a, b = f.reshape(-1, f.shape[-1]), g.reshape(-1, g.shape[-1])
+    own, target = np.cov(a.T, bias=True), np.cov(b.T, bias=True)
+    ridge = losses.RIDGE * np.trace(target) / len(target) * np.eye(len(target))
+    own, target = own + ridge, target + ridge
+    between = root(root(target) @ own @ root(target))
+    squared = np.sum((a.mean(0) - b.mean(0)) ** 2) + np.trace(own + target - 2 * between)
+    return float(squared / len(target))
+
+
+STYLE_LOSSES = {"gram": gram_style, "mean_covariance": mean_covariance_style, "wasserstein": wasserstein_style}
+
+
 def content(f: Array, g: Array) -> float:
     return float(np.mean((f - g) ** 2))
 
@@ -53,42 +72,103 @@ def variation(image: Array) -> float:
     return float(np.mean(np.concatenate([right, below]) ** 2))
 
 
-def style(statistics: str) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
-    def loss(f: tf.Tensor, g: tf.Tensor) -> tf.Tensor:
-        ours, target = [losses.style_statistics(losses.moments(x), tf.constant(statistics)) for x in (f, g)]
-        return losses.style_loss(ours, target)
+def target_of(g: Array, statistics: str) -> tf.Tensor:
+    return losses.style_target(losses.moments(tf.constant(g, tf.float32))[tf.newaxis], tf.constant(statistics))
 
-    return loss
+
+def style(f: Array, target: tf.Tensor, statistics: str) -> tuple[float, tf.Tensor]:
+    """Value and gradient with respect to the features, put together as the objective does."""
+    features, kind = tf.constant(f, tf.float32), tf.constant(statistics)
+    raw = losses.moments(features)[tf.newaxis]
+    value, slope = losses.style_losses_and_gradient(raw, target, kind)
+    np.testing.assert_allclose(value, losses.style_losses(raw, target, kind), rtol=1e-6)
+    return float(value[0]), losses.moments_gradient(features, slope[0])
+
+
+@pytest.mark.parametrize("statistics", STYLE_LOSSES)
+def test_style_loss_and_gradient_equal_the_formula(statistics: str) -> None:
+    f, g = features(seed=1), features(seed=2)
+    value, gradient = style(f, target_of(g, statistics), statistics)
+    np.testing.assert_allclose(value, STYLE_LOSSES[statistics](f, g), rtol=1e-3)
+    expected = numeric_gradient(lambda x: STYLE_LOSSES[statistics](x, g), f)
+    np.testing.assert_allclose(gradient, expected, rtol=1e-2, atol=1e-3 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("statistics", STYLE_LOSSES)
+def test_style_loss_of_the_style_itself_is_nothing(statistics: str) -> None:
+    f = features()
+    target = target_of(f, statistics)
+    size = float(losses.style_sizes(target, tf.constant(statistics))[0])
+    assert abs(style(f, target, statistics)[0]) < 1e-4 * size
+
+
+@pytest.mark.parametrize("statistics", STYLE_LOSSES)
+def test_the_size_of_a_style_is_its_distance_from_nothing(statistics: str) -> None:
+    g = features()
+    size = losses.style_sizes(target_of(g, statistics), tf.constant(statistics))[0]
+    np.testing.assert_allclose(size, STYLE_LOSSES[statistics](np.zeros_like(g), g), rtol=1e-2)
+
+
+def test_wasserstein_distance_of_shifted_and_scaled_features_is_known() -> None:
+    """Between N(m, s) and N(m + d, k^2 s) it is d^2 + (k - 1)^2 s in each direction."""
+    g = np.random.default_rng(0).normal(3, 1, (1, 20, 20, 3))
+    f = (g - g.mean((0, 1, 2))) * 2 + g.mean((0, 1, 2)) + 0.5
+    expected = 0.25 + np.trace(np.cov(g.reshape(-1, 3).T, bias=True)) / 3
+    np.testing.assert_allclose(style(f, target_of(g, "wasserstein"), "wasserstein")[0], expected, rtol=1e-2)
+
+
+def test_the_root_of_a_singular_matrix_has_a_finite_gradient() -> None:
+    matrix = tf.constant(np.diag([4.0, 1.0, 0.0])[np.newaxis], tf.float32)
+    value, gradient = losses.value_and_gradient(losses.trace_of_root, matrix)
+    np.testing.assert_allclose(value, [3.0], rtol=1e-3)
+    np.testing.assert_allclose(np.diag(gradient[0])[:2], [0.25, 0.5], rtol=1e-3)
+    assert np.isfinite(gradient).all()
+
+
+def test_content_loss_and_gradient_equal_the_formula() -> None:
+    f, g = features(seed=1), features(seed=2)
+    value, gradient = losses.content_loss(tf.constant(f, tf.float32), tf.constant(g, tf.float32))
+    np.testing.assert_allclose(value, content(f, g), rtol=1e-5)
+    np.testing.assert_allclose(gradient, numeric_gradient(lambda x: content(x, g), f), rtol=1e-4, atol=1e-6)
+
+
+def power_sum(image: Array) -> float:
+    a, b = (image[:-1, :-1] - image[1:, :-1]) ** 2, (image[:-1, :-1] - image[:-1, 1:]) ** 2
+    return float(np.sum((a + b) ** 1.25))
+
+
+def nine_point(image: Array) -> float:
+    straight = sum(np.mean(np.diff(image, axis=axis) ** 2) for axis in (0, 1))
+    diagonal = np.mean((image[1:, 1:] - image[:-1, :-1]) ** 2) + np.mean((image[1:, :-1] - image[:-1, 1:]) ** 2)
+    return float(2 * (straight / 3 + diagonal / 12))
 
 
 @pytest.mark.parametrize(
-    ("ours", "formula"),
+    ("form", "formula"),
     [
-        (style("gram"), gram_style),
-        (style("mean_covariance"), mean_covariance_style),
-        (losses.content_loss, content),
+        ("squared", variation),
+        ("squared_sum", lambda image: float(sum(np.sum(np.diff(image, axis=axis) ** 2) for axis in (0, 1)))),
+        ("absolute_sum", lambda image: float(sum(np.sum(np.abs(np.diff(image, axis=axis))) for axis in (0, 1)))),
+        ("power_sum", power_sum),
+        ("nine_point", nine_point),
     ],
-    ids=["gram", "mean_covariance", "content"],
 )
-def test_loss_and_gradient_equal_the_formula(
-    ours: Callable[[tf.Tensor, tf.Tensor], tf.Tensor], formula: Callable[[Array, Array], float]
-) -> None:
-    f, g = features(seed=1), features(seed=2)
-    target = tf.constant(g, tf.float32)
-    value, gradient = losses.value_and_gradient(lambda x: ours(x, target), tf.constant(f, tf.float32))
-    np.testing.assert_allclose(value, formula(f, g), rtol=1e-5)
-    np.testing.assert_allclose(gradient, numeric_gradient(lambda x: formula(x, g), f), rtol=1e-4, atol=1e-6)
-
-
-def test_total_variation_and_its_gradient_equal_the_formula() -> None:
+def test_total_variation_and_its_gradient_equal_the_formula(form: str, formula: Callable[[Array], float]) -> None:
     image = np.random.default_rng(3).uniform(0, 255, (5, 4, 3))
-    value, gradient = losses.value_and_gradient(losses.total_variation, tf.constant(image, tf.float32))
-    np.testing.assert_allclose(value, variation(image), rtol=1e-5)
-    np.testing.assert_allclose(gradient, numeric_gradient(variation, image, 1e-3), rtol=1e-3, atol=1e-3)
+    value, gradient = losses.total_variation(tf.constant(image, tf.float32), tf.constant(form))
+    np.testing.assert_allclose(value, formula(image), rtol=1e-5)
+    np.testing.assert_allclose(gradient, numeric_gradient(formula, image, 1e-3), rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("form", SETTINGS["total_variation"].choices)
+def test_a_flat_picture_has_no_total_variation_and_no_gradient(form: str) -> None:
+    value, gradient = losses.total_variation(tf.fill([4, 5, 3], 7.0), tf.constant(form))
+    assert float(value) == 0
+    np.testing.assert_array_equal(gradient, np.zeros((4, 5, 3)))
 
 
 def test_total_variation_of_a_single_pixel_is_nothing() -> None:
-    assert losses.total_variation(tf.ones([1, 1, 3])) == 0
+    assert losses.total_variation(tf.ones([1, 1, 3]), tf.constant("squared"))[0] == 0
 
 
 def test_moments_of_a_known_picture() -> None:
@@ -96,19 +176,51 @@ def test_moments_of_a_known_picture() -> None:
     np.testing.assert_allclose(raw, [[5.0, 1.0], [1.0, 2.0], [2.0, 1.0]])
 
 
-def test_losses_mean_the_same_at_every_size() -> None:
+def test_moments_under_a_mask_are_those_of_the_masked_part() -> None:
+    f, mask = features(), np.zeros((2, 5, 7), np.float32)
+    mask[0, :3], mask[1, 3:] = 1, 0.5
+    raw = losses.guided_moments(tf.constant(f, tf.float32), tf.constant(mask))
+    for region, part in enumerate((f[:, :3], f[:, 3:])):
+        np.testing.assert_allclose(raw[region], losses.moments(tf.constant(part, tf.float32)), rtol=1e-5)
+
+
+def test_gradient_of_moments_under_masks_equals_the_formula() -> None:
+    generator = np.random.default_rng(7)
+    f, mask = features((1, 3, 4, 2)), generator.uniform(0, 1, (2, 3, 4))
+    upstream = generator.normal(size=(2, 3, 2))
+
+    def weighted(x: Array) -> float:
+        flat, total = x.reshape(-1, 2), 0.0
+        for region in range(2):
+            w = mask[region].reshape(-1, 1) / mask[region].sum()
+            total += np.sum(upstream[region, :-1] * ((w * flat).T @ flat)) + np.sum(
+                upstream[region, -1] * (w * flat).sum(0)
+            )
+        return float(total)
+
+    actual = losses.guided_moments_gradient(
+        tf.constant(f, tf.float32), tf.constant(mask, tf.float32), tf.constant(upstream, tf.float32)
+    )
+    np.testing.assert_allclose(actual, numeric_gradient(weighted, f), rtol=1e-3, atol=1e-4)
+
+
+def test_a_black_mask_has_no_moments() -> None:
+    raw = losses.guided_moments(tf.constant(features(), tf.float32), tf.zeros([1, 5, 7]))
+    np.testing.assert_array_equal(raw, np.zeros((1, 5, 4)))
+
+
+@pytest.mark.parametrize("statistics", STYLE_LOSSES)
+def test_style_losses_mean_the_same_at_every_size(statistics: str) -> None:
     f, g = features(seed=4), features(seed=5)
     tall_f, tall_g = [np.concatenate([x, x], 1) for x in (f, g)]
-    for loss in (style("gram"), style("mean_covariance"), losses.content_loss):
-        once = loss(tf.constant(f, tf.float32), tf.constant(g, tf.float32))
-        twice = loss(tf.constant(tall_f, tf.float32), tf.constant(tall_g, tf.float32))
-        np.testing.assert_allclose(once, twice, rtol=1e-5)
+    once, twice = [style(x, target_of(y, statistics), statistics)[0] for x, y in ((f, g), (tall_f, tall_g))]
+    np.testing.assert_allclose(once, twice, rtol=1e-4)
 
 
 def test_style_does_not_see_where_things_are() -> None:
     f = features()
     shuffled = np.random.default_rng(0).permutation(f.reshape(-1, 4)).reshape(f.shape)
-    assert style("gram")(tf.constant(f, tf.float32), tf.constant(shuffled, tf.float32)) < 1e-10
+    assert style(f, target_of(shuffled, "gram"), "gram")[0] < 1e-10
 
 
 def test_moments_of_half_precision_features_are_float32() -> None:

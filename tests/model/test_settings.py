@@ -11,7 +11,8 @@ import tensorflow as tf
 
 from model.errors import InvalidInput, clean
 from model.parsing import parse_settings
-from model.settings import LAYERS, PRESET, PRESETS, SETTINGS, StyleSettings
+from model.presets import PRESETS
+from model.settings import GROUPS, LAYERS, PRESET, SETTINGS, StyleSettings
 
 MODEL_LAYERS = LAYERS[:5]
 
@@ -31,6 +32,10 @@ GOOD = [
     "style_layers=block2_conv2",
     "style_layers= block1_conv1 : 2 / block3_conv1:0",
     "content_layers=block1_conv2:1e-3/block2_conv1",
+    "blend_weights=1",
+    "blend_weights= 1 / .5 /0",
+    "blend_weights=",
+    "optimizer=lbfgs,history=5,result=best,least_improvement=1e-3",
 ]
 
 BAD = [
@@ -47,8 +52,8 @@ BAD = [
     ("style_weight=1e99", "`style_weight`"),
     ("style_weight=0x10", "`style_weight`"),
     ("style_weight=0,content_weight=0,total_variation_weight=0", "`style_weight`, `content_weight`"),
-    ("statistics=Gram", "`statistics` must be one of mean_covariance, gram. Received: Gram"),
-    ("preset=best", "`preset` must be one of quick, balanced, fine. Received: best"),
+    ("statistics=Gram", "`statistics` must be one of mean_covariance, gram, wasserstein. Received: Gram"),
+    ("preset=best", "`preset` must be one of quick, balanced, fine, classic, gatys2016, "),
     ("sise=9", "`settings` must be name=value pairs"),
     ("size", "`settings` must be name=value pairs"),
     ("=", "`settings` must be name=value pairs"),
@@ -59,6 +64,11 @@ BAD = [
     ("style_layers=block1_conv1:0", "`style_layers`"),
     ("style_layers=block1_conv1/block1_conv1", "`style_layers`"),
     ("style_layers=block1_conv1//block2_conv1", "`style_layers`"),
+    ("blend_weights=1/-1", "`blend_weights` must be one number for each style"),
+    ("blend_weights=0/0", "`blend_weights`"),
+    ("blend_weights=1/x", "`blend_weights`"),
+    ("blend_weights=1//1", "`blend_weights`"),
+    ("beta_1=1", "`beta_1` must be a number from 0 to 0.9999. Received: 1"),
     ("size=größer", "`size` must be an integer from 16 to 4096. Received: größer"),
 ]
 
@@ -74,6 +84,8 @@ def as_the_graph_gives_them(settings: StyleSettings) -> dict[str, Any]:
         if setting.kind == "layers":
             weights = dict(values[name])
             values[name] = np.float32([weights.get(layer, 0) for layer in MODEL_LAYERS])
+        elif setting.kind == "weights":
+            values[name] = np.float32(values[name])
         elif setting.kind == "choice":
             values[name] = values[name].encode()
     return values
@@ -116,15 +128,26 @@ def test_text_and_settings_turn_into_each_other(preset: str) -> None:
     assert StyleSettings.parse(str(settings)) == settings
 
 
-def test_only_what_differs_from_the_default_travels() -> None:
+def test_only_what_was_asked_for_travels() -> None:
     assert str(StyleSettings()) == ""
     assert str(StyleSettings(size=20)) == "size=20"
+    assert str(StyleSettings.of("fine")) == "preset=fine"
+    assert str(StyleSettings.of("fine", steps=7)) == "preset=fine,steps=7"
+    assert str(StyleSettings.of("fine").replace(seed=3)) == "preset=fine,seed=3"
+
+
+def test_what_was_asked_for_travels_even_where_it_is_the_default() -> None:
+    """The server's preset may differ: by its weights, or because its model lacks a layer."""
+    text = "style_layers=block1_conv1/block2_conv1/block3_conv1"
+    assert StyleSettings.parse(text) == StyleSettings()
+    assert str(StyleSettings.parse(text)) == text
 
 
 def test_every_setting_tells_enough_to_make_a_flag_and_a_widget() -> None:
     for setting in (PRESET, *SETTINGS.values()):
         assert setting.label
         assert setting.help.endswith(".")
+        assert setting.group in GROUPS
         assert setting.check(setting.default) == setting.default
         if setting.kind in ("integer", "number"):
             assert setting.low is not None

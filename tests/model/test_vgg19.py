@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from model import weights as weights_module
 from model.settings import LAYERS
-from model.vgg19 import IMAGENET_MEAN_BGR, VGG19, preprocess
+from model.vgg19 import IMAGENET_MEAN_BGR, VGG19, Form, preprocess
 from model.weights import Weights
 from tests.conftest import smooth_picture
 
@@ -29,8 +29,8 @@ def test_preprocessing_can_be_undone() -> None:
     np.testing.assert_allclose(undone, image, atol=1e-4)
 
 
-def test_features_equal_those_of_keras_away_from_the_edge() -> None:
-    """At the edge they differ on purpose: it is repeated there where Keras puts zeros (see the module)."""
+def test_features_equal_those_of_keras() -> None:
+    """With zeros around; with the edge repeated they differ there on purpose (see the module)."""
     own = weights_module.random()
     keras = tf.keras.applications.VGG19(include_top=False, weights=None)
     for layer in own.layers:
@@ -39,12 +39,27 @@ def test_features_equal_those_of_keras_away_from_the_edge() -> None:
     image = picture(224, 240)
     expected = tf.keras.Model(keras.inputs, outputs)(preprocess(image)[tf.newaxis])
     network = VGG19(own.arrays)
-    assert network.layers == own.layers == LAYERS[: LAYERS.index("block5_conv1") + 1]
-    for ours, theirs in zip(network.features(image, len(LAYERS)), expected, strict=True):
-        assert ours.shape == theirs.shape
+    assert network.layers == own.layers == LAYERS[: LAYERS.index("block5_conv2") + 1]
+    for zeros, repeated, theirs in zip(
+        network.features(image, len(LAYERS), Form(zero_padding=True)),
+        network.features(image, len(LAYERS)),
+        expected,
+        strict=True,
+    ):
+        np.testing.assert_allclose(zeros, theirs, rtol=1e-3, atol=1e-4)
         # The first convolution's difference spreads by one position a layer; half a side is further than it gets.
-        row, column = ours.shape[1] // 2, ours.shape[2] // 2
-        np.testing.assert_allclose(ours[0, row, column], theirs[0, row, column], rtol=1e-3, atol=1e-4)
+        row, column = theirs.shape[1] // 2, theirs.shape[2] // 2
+        np.testing.assert_allclose(repeated[0, row, column], theirs[0, row, column], rtol=1e-3, atol=1e-4)
+
+
+def test_average_pooling_is_the_doubled_mean_over_squares_of_two(small_weights: Weights) -> None:
+    network, image = VGG19(small_weights.arrays), picture(32, 46)
+    first = network.features(image, 1)[1].numpy()[0]
+    pooled = 2 * first.reshape(16, 2, 23, 2, -1).mean((1, 3))
+    padded = np.pad(pooled, ((1, 1), (1, 1), (0, 0)), mode="edge")
+    kernel, bias = [small_weights.arrays[f"block2_conv1/{part}"] for part in ("kernel", "bias")]
+    at = np.maximum(np.einsum("ijc,ijcd->d", padded[5:8, 9:12], kernel) + bias, 0)
+    np.testing.assert_allclose(network.features(image, 2, Form(average_pooling=True))[2][0, 5, 9], at, rtol=1e-4)
 
 
 def test_a_flat_picture_has_flat_features_up_to_its_edge(small_weights: Weights) -> None:
@@ -58,10 +73,11 @@ def test_layers_after_the_last_are_not_computed(small_weights: Weights, last: in
     assert [int(tf.size(f)) > 0 for f in features] == [index <= last for index in range(5)]
 
 
-@pytest.mark.parametrize("weighed", [{0}, {2}, {1, 4}, {0, 1, 2, 3, 4}])
+@pytest.mark.parametrize("form", [Form(), Form(average_pooling=True), Form(zero_padding=True)], ids=str)
+@pytest.mark.parametrize("weighed", [{0}, {1, 4}, {0, 1, 2, 3, 4}])
 @pytest.mark.parametrize("shape", [(16, 16), (33, 46), (47, 30)])
 def test_backward_pass_equals_automatic_differentiation(
-    small_weights: Weights, weighed: set[int], shape: tuple[int, int]
+    small_weights: Weights, weighed: set[int], shape: tuple[int, int], form: Form
 ) -> None:
     network, image, last = VGG19(small_weights.arrays), picture(*shape), max(weighed)
 
@@ -70,14 +86,14 @@ def test_backward_pass_equals_automatic_differentiation(
 
     with tf.GradientTape() as tape:
         tape.watch(image)
-        features = network.features(image, last)
+        features = network.features(image, last, form)
         loss = tf.add_n([tf.reduce_sum(features[index] * seed(features[index])) for index in weighed])
     expected = tape.gradient(loss, image)
 
     def add_loss(index: int, features: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:
         return gradient + seed(features) if index in weighed else gradient
 
-    actual = network.image_gradient(image, network.features(image, last), last, add_loss)
+    actual = network.image_gradient(image, network.features(image, last, form), last, add_loss, form)
     np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
 
 

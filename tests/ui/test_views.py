@@ -15,7 +15,8 @@ from model.errors import (
     ServingFailed,
     ServingUnavailable,
 )
-from model.settings import MAX_INPUT_PX, PRESETS, SETTINGS, StyleSettings
+from model.presets import PRESETS
+from model.settings import MAX_INPUT_PX, SETTINGS, StyleSettings
 from tests.ui.fakes import encoded
 from ui import backend, chart, knobs, uploads, wording
 from ui.jobs import Snapshot, Status

@@ -1,0 +1,48 @@
+"""Inputs of a run, without their encoding."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from model.objective import Pictures
+from model.parsing import ParsedSettings, parse_settings
+from tests.conftest import CHANNELS, encode, smooth_picture
+
+Picture = npt.NDArray[np.uint8]
+
+CONTENT, STYLE = smooth_picture(48, 64, 1), smooth_picture(50, 40, 2)
+
+
+def settings(text: str) -> ParsedSettings:
+    """Parses settings for the small network."""
+    return parse_settings(tf.constant(text), tuple(CHANNELS))
+
+
+def pictures(
+    content: Picture = CONTENT,
+    *styles: Picture,
+    masks: list[Picture | None] | None = None,
+    style_masks: list[Picture | None] | None = None,
+    initial: Picture | None = None,
+) -> Pictures:
+    """Returns the inputs of a run; a mask is uint8 [H, W], or None for an empty one."""
+    styles = styles or (STYLE,)
+    array = tf.TensorArray(
+        tf.uint8, len(styles), element_shape=[None, None, 3], infer_shape=False, clear_after_read=False
+    )
+    for index, style in enumerate(styles):
+        array = array.write(index, style)
+    nothing: list[Picture | None] = [None] * len(styles)
+    return Pictures(
+        content=tf.constant(content),
+        styles=array,
+        content_masks=tf.constant([_encoded(mask) for mask in masks or nothing]),
+        style_masks=tf.constant([_encoded(mask) for mask in style_masks or nothing]),
+        initial=tf.constant(_encoded(initial)),
+    )
+
+
+def _encoded(picture: Picture | None) -> bytes:
+    return b"" if picture is None else encode(picture)

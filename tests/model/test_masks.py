@@ -1,0 +1,55 @@
+"""Masks: decoding, what an empty one stands for, and their resolution at each block of the network."""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+
+from model import masks
+from tests.conftest import encode
+
+
+def regions(*pictures: np.ndarray | None, size: tuple[int, int] = (4, 6)) -> np.ndarray:
+    encoded = [b"" if picture is None else encode(picture) for picture in pictures]
+    return masks.regions(tf.constant(encoded), *[tf.constant(side) for side in size]).numpy()
+
+
+def test_white_is_one_black_is_nothing_and_grey_is_between() -> None:
+    mask = np.zeros((4, 6), np.uint8)
+    mask[0], mask[1] = 255, 51
+    np.testing.assert_allclose(regions(mask)[0, :3, 0], [1, 0.2, 0], atol=1e-6)
+
+
+def test_a_mask_of_another_size_is_resized_with_soft_edges() -> None:
+    mask = np.zeros((40, 60), np.uint8)
+    mask[:, 35:] = 255
+    resized = regions(mask)[0, 0]
+    assert resized[0] == 0
+    assert resized[-1] == 1
+    assert 0.3 < resized[3] < 0.7
+    assert regions(mask).min() >= 0
+    assert regions(mask).max() <= 1
+
+
+def test_an_empty_mask_is_what_the_others_leave() -> None:
+    first, second = np.zeros((4, 6), np.uint8), np.zeros((4, 6), np.uint8)
+    first[:, :2], second[:, 1:3] = 255, 255
+    rest = regions(first, None, second)[1]
+    np.testing.assert_array_equal(rest, np.broadcast_to([0, 0, 0, 1, 1, 1], (4, 6)))
+
+
+def test_a_colour_picture_counts_by_its_brightness() -> None:
+    mask = np.zeros((4, 6, 3), np.uint8)
+    mask[..., 0] = 255
+    np.testing.assert_allclose(regions(mask), 1 / 3, atol=1e-6)
+
+
+def test_an_empty_style_mask_is_white() -> None:
+    np.testing.assert_array_equal(masks.of_style(tf.constant(b""), tf.constant(3), tf.constant(5)), np.ones((3, 5)))
+
+
+def test_levels_have_the_sides_of_the_features_and_keep_the_share() -> None:
+    mask = tf.constant(np.random.default_rng(0).uniform(size=(2, 33, 47)), tf.float32)
+    levels = masks.pyramid(mask)
+    assert [level.shape[1:] for level in levels] == [(33, 47), (16, 23), (8, 11), (4, 5), (2, 2)]
+    np.testing.assert_allclose(tf.reduce_mean(levels[4]), tf.reduce_mean(mask[:, :32, :32]), rtol=0.02)

@@ -1,0 +1,262 @@
+"""The loss of a whole picture against the formulas, its gradient against its slope, and what each setting does."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import tensorflow as tf
+
+from model import colour
+from model.errors import clean
+from model.images import resize, to_uint8
+from model.objective import Objective, Targets, shifted, shifted_back
+from model.parsing import ParsedSettings
+from model.vgg19 import VGG19
+from model.weights import Weights
+from tests.conftest import CHANNELS, smooth_picture
+from tests.model import test_losses as formulas
+from tests.model.inputs import CONTENT, STYLE, Picture, pictures, settings
+
+IMAGE = tf.constant(smooth_picture(48, 64, 4), tf.float32)
+LEFT, RIGHT = np.zeros((48, 64), np.uint8), np.zeros((48, 64), np.uint8)
+LEFT[:, :32], RIGHT[:, 32:] = 255, 255
+
+
+@pytest.fixture(scope="module")
+def objective(small_weights: Weights) -> Objective:
+    return Objective(VGG19(small_weights.arrays))
+
+
+def targets(objective: Objective, parsed: ParsedSettings, *args: Picture, **options: list[Picture | None]) -> Targets:
+    return objective.targets(pictures(*args, **options), parsed, tf.constant(48), tf.constant(64))
+
+
+def features(objective: Objective, picture: tf.Tensor) -> dict[str, formulas.Array]:
+    computed = objective.network.features(tf.cast(picture, tf.float32), 4)
+    return {name: f.numpy().astype(np.float64) for name, f in zip(CHANNELS, computed, strict=True)}
+
+
+def numpy_statistics(
+    pictures: list[formulas.Array], weights: list[float], statistics: str
+) -> tuple[formulas.Array, formulas.Array]:
+    """Matrix and mean of the blend of several pictures' features."""
+    second = sum(w * formulas.gram(f) for w, f in zip(weights, pictures, strict=True))
+    mean = sum(w * f.reshape(-1, f.shape[-1]).mean(0) for w, f in zip(weights, pictures, strict=True))
+    if statistics == "gram":
+        return second, np.zeros_like(mean)
+    return second - np.outer(mean, mean), mean
+
+
+@pytest.mark.parametrize("normalisation", ["relative", "target", "none"])
+@pytest.mark.parametrize("statistics", ["gram", "mean_covariance"])
+def test_losses_of_a_picture_equal_the_formulas(objective: Objective, statistics: str, normalisation: str) -> None:
+    """Weights, layers, normalisation and the blend of two styles, in float64 NumPy on the network's features."""
+    parsed = settings(
+        f"statistics={statistics},normalisation={normalisation},blend_weights=1/3,"
+        "style_weight=7,content_weight=3,total_variation_weight=0.01,"
+        "style_layers=block1_conv1:2/block2_conv1:1,content_layers=block2_conv2:1/block1_conv2:3"
+    )
+    second_style = smooth_picture(64, 48, 3)
+    actual, _ = objective.losses_and_gradient(IMAGE, targets(objective, parsed, CONTENT, STYLE, second_style), parsed)
+    own, content = features(objective, IMAGE), features(objective, tf.constant(CONTENT))
+    styles = [features(objective, resize(STYLE, 64, 51)), features(objective, resize(second_style, 64, 48))]
+
+    def style_term(layer: str) -> float:
+        target = numpy_statistics([style[layer] for style in styles], [0.25, 0.75], statistics)
+
+        def distance(matrix: formulas.Array, mean: formulas.Array) -> float:
+            squares = np.sum((matrix - target[0]) ** 2) + np.sum((mean - target[1]) ** 2)
+            return float(squares / matrix.size)
+
+        nothing = (np.zeros_like(target[0]), np.zeros_like(target[1]))
+        unit = {
+            "relative": distance(*numpy_statistics([content[layer]], [1], statistics)),
+            "target": distance(*nothing),
+            "none": 1.0,
+        }
+        return distance(*numpy_statistics([own[layer]], [1], statistics)) / unit[normalisation]
+
+    def content_term(layer: str) -> float:
+        unit = {"relative": content[layer].var(), "target": np.mean(content[layer] ** 2), "none": 1.0}
+        return formulas.content(own[layer], content[layer]) / float(unit[normalisation])
+
+    content_loss = 0.25 * content_term("block2_conv2") + 0.75 * content_term("block1_conv2")
+    style_loss = 2 / 3 * style_term("block1_conv1") + 1 / 3 * style_term("block2_conv1")
+    variation = formulas.variation(IMAGE.numpy().astype(np.float64))
+    total = 3 * content_loss + 7 * style_loss + 0.01 * variation
+    np.testing.assert_allclose(actual, [total, content_loss, style_loss, variation], rtol=1e-3)
+
+
+def test_style_loss_is_one_and_content_loss_nothing_for_the_content_itself(objective: Objective) -> None:
+    parsed = settings("")
+    losses, _ = objective.losses_and_gradient(tf.constant(CONTENT, tf.float32), targets(objective, parsed), parsed)
+    np.testing.assert_allclose(losses[1:3], [0, 1], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "statistics=gram", "statistics=wasserstein", "style_weight=0", "content_weight=0",
+        "style_layers=block1_conv2", "normalisation=none,style_weight=1", "normalisation=target", "content_loss=sum",
+        "total_variation=nine_point,total_variation_weight=1", "pooling=average", "padding=zero", "jitter=3",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("masked", [False, True], ids=["plain", "masked"])
+def test_gradient_is_the_slope_of_the_total_loss(objective: Objective, text: str, masked: bool) -> None:
+    parsed = settings(text)
+    masks: list[Picture | None] | None = [LEFT, None] if masked else None
+    aims = targets(objective, parsed, CONTENT, STYLE, smooth_picture(40, 40, 5), masks=masks)
+    _, gradient = objective.losses_and_gradient(IMAGE, aims, parsed)
+    direction = gradient / tf.norm(gradient)
+
+    def total(distance: float) -> float:
+        return float(objective.losses_and_gradient(IMAGE + distance * direction, aims, parsed)[0][0])
+
+    # Max pooling has kinks; a small step meets few.
+    np.testing.assert_allclose(total(0.25) - total(-0.25), 0.5 * tf.norm(gradient), rtol=2e-2)
+
+
+def test_a_sum_of_content_is_its_mean_times_the_number_of_features(objective: Objective) -> None:
+    losses = {}
+    for kind in ("mean", "sum"):
+        parsed = settings(f"content_loss={kind},normalisation=none,content_layers=block2_conv1")
+        losses[kind], _ = objective.losses_and_gradient(IMAGE, targets(objective, parsed), parsed)
+    np.testing.assert_allclose(losses["sum"][1] / losses["mean"][1], 24 * 32 * CHANNELS["block2_conv1"], rtol=1e-4)
+
+
+def test_zero_padding_and_average_pooling_reach_the_network(objective: Objective) -> None:
+    seen = [
+        float(objective.losses_and_gradient(IMAGE, targets(objective, settings(text)), settings(text))[0][2])
+        for text in ("", "padding=zero", "pooling=average")
+    ]
+    assert len({round(value, 4) for value in seen}) == 3
+
+
+def test_jitter_looks_elsewhere_each_step_but_at_the_same_loss(objective: Objective) -> None:
+    parsed = settings("jitter=4,seed=1")
+    aims = targets(objective, parsed)
+    seen = [objective.losses_and_gradient(IMAGE, aims, parsed, step)[0].numpy() for step in (0, 1, 2, 0)]
+    np.testing.assert_array_equal(seen[0], seen[3])
+    assert len({float(losses[2]) for losses in seen}) == 3
+    still, _ = objective.losses_and_gradient(IMAGE, aims, settings(""))
+    np.testing.assert_allclose(np.mean(seen, 0)[1:], still[1:], rtol=0.2)
+
+
+def test_shifting_moves_and_repeats_the_edge_and_its_gradient_is_the_transpose() -> None:
+    image = tf.constant(np.arange(12.0).reshape(3, 4, 1), tf.float32)
+    moved = shifted(image, tf.constant([1, -1]))
+    np.testing.assert_array_equal(moved[..., 0], [[4, 4, 5, 6], [8, 8, 9, 10], [8, 8, 9, 10]])
+    upstream = tf.constant(np.random.default_rng(0).normal(size=(3, 4, 1)), tf.float32)
+    back = shifted_back(upstream, tf.constant([1, -1]))
+    np.testing.assert_allclose(tf.reduce_sum(back * image), tf.reduce_sum(upstream * moved), rtol=1e-5)
+
+
+def style_statistics(objective: Objective, text: str, layer: int, *args: Picture, **options: object) -> tf.Tensor:
+    return targets(objective, settings(text), *args, **options).style[layer]  # type: ignore[arg-type]
+
+
+def distance(statistics: tf.Tensor, expected: tf.Tensor) -> float:
+    return float(tf.norm(statistics - expected) / tf.norm(expected))
+
+
+def test_the_style_can_take_on_the_colours_of_the_content(objective: Objective) -> None:
+    """Matching in the graph is styling with a picture whose colours were matched by hand."""
+    content = np.uint8([40, 80, 120]) + smooth_picture(48, 64, 1) // 4
+    style = np.uint8([120, 80, 40]) + smooth_picture(64, 50, 2) // 4
+    by_hand = to_uint8(colour.matched(tf.cast(style, tf.float32), tf.cast(content, tf.float32))).numpy()
+    expected = style_statistics(objective, "", 0, content, by_hand)
+    assert distance(style_statistics(objective, "colours=matched", 0, content, style), expected) < 0.02
+    assert distance(style_statistics(objective, "", 0, content, style), expected) > 0.2
+
+
+def waves(period: int, side: int = 64) -> npt.NDArray[np.uint8]:
+    y = np.arange(side)[:, np.newaxis, np.newaxis]
+    return np.broadcast_to(127 + 100 * np.sin(2 * np.pi * y / period), (side, side, 3)).astype(np.uint8)
+
+
+def test_the_style_scale_sets_the_size_of_the_style_picture(objective: Objective) -> None:
+    """Waves of 16 pixels at half the scale are waves of 8 pixels."""
+    fine = style_statistics(objective, "", 2, CONTENT, waves(8))
+    far = distance(style_statistics(objective, "", 2, CONTENT, waves(16)), fine)
+    assert distance(style_statistics(objective, "style_scale=0.5", 2, CONTENT, waves(16)), fine) < 0.5 * far
+
+
+def test_the_style_size_does_not_follow_the_result(objective: Objective) -> None:
+    of_own_size = style_statistics(objective, "style_size=128", 2, CONTENT, waves(16, 128))
+    scaled = style_statistics(objective, "style_scale=2", 2, CONTENT, waves(16, 128))
+    np.testing.assert_array_equal(of_own_size, scaled)  # the result is 64 pixels long
+    assert distance(style_statistics(objective, "", 2, CONTENT, waves(16, 128)), of_own_size) > 0.1
+
+
+def test_blend_weights_go_from_one_style_to_the_other(objective: Objective) -> None:
+    second = smooth_picture(40, 40, 5)
+    ends = [style_statistics(objective, "", 2, CONTENT, style) for style in (STYLE, second)]
+    for text, end in (("1/0", 0), ("0/1", 1)):
+        blended = style_statistics(objective, f"blend_weights={text}", 2, CONTENT, STYLE, second)
+        np.testing.assert_allclose(blended, ends[end], rtol=1e-4, atol=1e-5)
+
+
+def refusal(objective: Objective, text: str, **options: object) -> str:
+    @tf.function(autograph=False)
+    def shares() -> tf.Tensor:
+        return targets(objective, settings(text), CONTENT, STYLE, STYLE, **options).shares  # type: ignore[arg-type]
+
+    with pytest.raises(tf.errors.InvalidArgumentError) as failure:
+        shares()
+    return clean(failure.value.message)
+
+
+def test_blend_weights_must_be_as_many_as_styles(objective: Objective) -> None:
+    message = refusal(objective, "blend_weights=1/2/3")
+    assert message == "`blend_weights` must be one number for each of the 2 styles, or nothing. Received: 3"
+
+
+def test_a_mask_gives_each_region_the_statistics_of_its_own_style(objective: Objective) -> None:
+    second = smooth_picture(40, 40, 5)
+    aims = targets(objective, settings(""), CONTENT, STYLE, second, masks=[LEFT, RIGHT])
+    for region, style in enumerate((STYLE, second)):
+        expected = style_statistics(objective, "", 2, CONTENT, style)[0]
+        np.testing.assert_allclose(aims.style[2][region], expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(aims.shares, [0.5, 0.5])
+
+
+def test_a_region_counts_by_its_area_and_its_blend_weight(objective: Objective) -> None:
+    quarter = np.zeros((48, 64), np.uint8)
+    quarter[:, :16] = 255
+    aims = targets(objective, settings("blend_weights=3/1"), CONTENT, STYLE, STYLE, masks=[quarter, None])
+    np.testing.assert_allclose(aims.shares, [0.5, 0.5], atol=0.01)  # 3 * 1/4 and 1 * 3/4
+
+
+def test_the_style_loss_pulls_only_where_the_mask_is(objective: Objective) -> None:
+    parsed = settings("content_weight=0,total_variation_weight=0")
+    _, gradient = objective.losses_and_gradient(IMAGE, targets(objective, parsed, masks=[LEFT]), parsed)
+    pull = np.abs(gradient).sum(-1).mean(0)
+    assert pull[:24].min() > 0
+    np.testing.assert_array_equal(pull[48:], 0)  # beyond what the deepest layer in use sees of the mask
+
+
+def test_a_style_mask_chooses_a_part_of_the_style_picture(objective: Objective) -> None:
+    style = np.concatenate([waves(16)[:, :48], smooth_picture(64, 16, 3)], 1)
+    mask = np.zeros((64, 64), np.uint8)
+    mask[:, :32] = 255
+    part = style_statistics(objective, "", 2, CONTENT, style, style_masks=[mask])
+    expected = style_statistics(objective, "", 2, CONTENT, waves(16))
+    assert distance(part, expected) < 0.4 * distance(style_statistics(objective, "", 2, CONTENT, style), expected)
+
+
+def test_black_masks_are_refused(objective: Objective) -> None:
+    black = np.zeros((8, 8), np.uint8)
+    assert refusal(objective, "", masks=[black, black]) == (
+        "`content_mask_bytes` must leave some place to paint. Received: masks that are black everywhere"
+    )
+    assert refusal(objective, "", style_masks=[black, None]) == (
+        "`style_mask_bytes` must leave some of the style picture. Received: a mask that is black everywhere"
+    )
+    message = refusal(objective, "blend_weights=0/1", masks=[LEFT, black])
+    assert message.startswith("`blend_weights` must be above 0 for a style whose mask is not black")
+
+
+def test_deeper_layers_are_not_computed_for_a_term_without_weight(objective: Objective) -> None:
+    parsed = settings("style_layers=block1_conv1,content_layers=block3_conv1,content_weight=0")
+    assert [int(tf.size(f)) > 0 for f in targets(objective, parsed).content] == [True, False, False, False, False]

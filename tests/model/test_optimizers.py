@@ -1,0 +1,184 @@
+"""Optimisers against their published algorithms, and what they do when a step goes wrong."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from model import optimizers
+from model.optimizers import MAX_REFUSALS, OptimizerState, adam_step, two_loop
+from model.parsing import ParsedSettings
+from tests.model.inputs import settings
+
+Array = npt.NDArray[np.float64]
+Loss = Callable[[tf.Tensor], tf.Tensor]
+
+SHAPE = (2, 3, 3)
+SCALES = tf.constant(np.geomspace(1e-3, 1.0, 18).reshape(SHAPE), tf.float32)
+VALLEY = tf.constant(np.random.default_rng(0).uniform(50, 200, SHAPE), tf.float32)
+
+
+def bowl(x: tf.Tensor) -> tf.Tensor:
+    """A quadratic a thousand times steeper one way than another, lowest at VALLEY."""
+    return tf.reduce_sum(SCALES * tf.square(x - VALLEY))
+
+
+def run(parsed: ParsedSettings, steps: int, loss: Loss = bowl) -> tuple[list[float], list[optimizers.Step]]:
+    """Returns the loss before each step, and the steps."""
+    image = tf.fill(SHAPE, 128.0)
+    state, values, taken = optimizers.initial(image, parsed), [], []
+    for number in range(1, steps + 1):
+        with tf.GradientTape() as tape:
+            tape.watch(image)
+            value = loss(image)
+        step = optimizers.take_step(image, tape.gradient(value, image), value, state, parsed, tf.constant(number))
+        image, state = step.image, step.state
+        values.append(float(value))
+        taken.append(step)
+    return values, taken
+
+
+def test_steps_of_adam_are_those_of_the_paper() -> None:
+    """Algorithm 1 of Kingma and Ba in float64, over five steps of changing gradients."""
+    gradients = np.random.default_rng(0).normal(size=(5, 4))
+    first = second = np.zeros(4)
+    state = (tf.zeros(4), tf.zeros(4))
+    for t, gradient in enumerate(gradients, 1):
+        first, second = 0.9 * first + 0.1 * gradient, 0.99 * second + 0.01 * gradient**2
+        expected = 0.3 * (first / (1 - 0.9**t)) / (np.sqrt(second / (1 - 0.99**t)) + 1e-8)
+        update, *state = adam_step(tf.constant(gradient, tf.float32), *state, tf.constant(t), learning_rate=0.3)
+        np.testing.assert_allclose(update, expected, rtol=1e-4)
+
+
+def test_adam_takes_its_numbers_from_the_settings() -> None:
+    """With both betas 0 a step is the sign of the gradient, as far as epsilon lets it be."""
+    parsed = settings("learning_rate=2,beta_1=0,beta_2=0,epsilon=1")
+    _, (step,) = run(parsed, 1)
+    gradient = 2 * SCALES * (128 - VALLEY)
+    np.testing.assert_allclose(128 - step.image, 2 * gradient / (np.abs(gradient) + 1), rtol=1e-4)
+
+
+def test_the_learning_rate_decays_every_hundred_steps() -> None:
+    _, steps = run(settings("optimizer=sgd,learning_rate=1,learning_rate_decay=0.5"), 202, lambda x: tf.reduce_sum(x))
+    images = [128.0] + [float(step.image[0, 0, 0]) for step in steps]
+    assert images[0] - images[1] == 1
+    moves = -np.diff(images)[:126]
+    np.testing.assert_array_equal(moves, [1.0] * 100 + [0.5] * 26)
+
+
+def test_gradient_descent_follows_the_gradient() -> None:
+    _, (step,) = run(settings("optimizer=sgd,learning_rate=0.5"), 1)
+    np.testing.assert_allclose(step.image, 128 - 0.5 * 2 * SCALES * (128 - VALLEY), rtol=1e-6)
+
+
+def bfgs_direction(gradient: Array, moves: list[Array], slopes: list[Array]) -> Array:
+    """-H g with the dense inverse Hessian of Nocedal and Wright, equation 6.17, from gamma I (7.20); oldest first."""
+    h = np.eye(len(gradient)) * (moves[-1] @ slopes[-1]) / (slopes[-1] @ slopes[-1])
+    for s, y in zip(moves, slopes, strict=True):
+        v = np.eye(len(s)) - np.outer(y, s) / (y @ s)
+        h = v.T @ h @ v + np.outer(s, s) / (y @ s)
+    return -h @ gradient
+
+
+def test_the_direction_of_lbfgs_is_that_of_dense_bfgs_over_its_history() -> None:
+    generator = np.random.default_rng(1)
+    moves = [generator.normal(size=18) for _ in range(4)]
+    slopes = [move * generator.uniform(0.5, 2, 18) for move in moves]
+    gradient = generator.normal(size=18)
+    expected = bfgs_direction(gradient, moves, slopes)
+    # Newest first, and a fifth place that is not in use yet.
+    stacks = [
+        tf.constant(np.reshape([*pairs[::-1], np.zeros(18)], (5, *SHAPE)), tf.float32) for pairs in (moves, slopes)
+    ]
+    actual = two_loop(tf.constant(gradient.reshape(SHAPE), tf.float32), *stacks, tf.constant(4))
+    np.testing.assert_allclose(np.ravel(actual), expected, rtol=1e-3, atol=1e-4)
+
+
+def test_without_pairs_the_direction_is_downhill() -> None:
+    gradient = tf.constant(np.random.default_rng(0).normal(size=SHAPE), tf.float32)
+    nothing = tf.zeros((3, *SHAPE))
+    np.testing.assert_allclose(two_loop(gradient, nothing, nothing, tf.constant(0)), -gradient, rtol=1e-6)
+
+
+def test_lbfgs_finds_the_bottom_of_a_narrow_valley_where_gradient_descent_does_not() -> None:
+    losses, _ = run(settings("optimizer=lbfgs,learning_rate=50"), 60)
+    assert min(losses) < 1e-4 * losses[0]
+    descent, _ = run(settings("optimizer=sgd,learning_rate=0.9"), 60)
+    assert min(descent) > 20 * min(losses)
+
+
+def test_lbfgs_never_keeps_a_step_that_raises_the_loss() -> None:
+    def hilly(x: tf.Tensor) -> tf.Tensor:
+        return bowl(x) + 300 * tf.reduce_sum(tf.sin(x))
+
+    losses, steps = run(settings("optimizer=lbfgs,learning_rate=100"), 40, hilly)
+    accepted = [loss for loss, step in zip(losses, steps, strict=True) if step.accepted]
+    assert len(accepted) < len(losses)
+    assert (np.diff(accepted) < 0).all()
+
+
+def test_lbfgs_moves_no_further_than_the_learning_rate_on_average() -> None:
+    _, steps = run(settings("optimizer=lbfgs,learning_rate=3"), 10)
+    images = [np.full(SHAPE, 128.0)] + [step.image.numpy() for step in steps]
+    moves = [np.abs(b - a).mean() for a, b in itertools.pairwise(images)]
+    assert max(moves) <= 3 + 1e-4
+    assert moves[0] <= optimizers.FIRST_MOVE + 1e-4
+
+
+def test_lbfgs_comes_back_from_where_the_loss_is_not_finite() -> None:
+    def cliff(x: tf.Tensor) -> tf.Tensor:
+        return tf.where(tf.reduce_max(tf.abs(x - 128)) > 2, float("nan"), 1.0) * bowl(x)
+
+    losses, steps = run(settings("optimizer=lbfgs,learning_rate=50"), 12, cliff)
+    assert not np.isfinite(losses).all()
+    assert np.isfinite(steps[-1].result).all()
+    assert not any(step.failed for step in steps[: MAX_REFUSALS - 1])
+    assert np.nanmin(losses) < losses[0]
+
+
+def test_lbfgs_says_when_no_step_helps() -> None:
+    _, steps = run(settings("optimizer=lbfgs"), MAX_REFUSALS + 2, lambda x: tf.reduce_sum(tf.abs(x)) * 0 + 5)
+    assert bool(steps[MAX_REFUSALS].exhausted)
+    assert not bool(steps[MAX_REFUSALS - 1].exhausted)
+
+
+def test_a_loss_that_is_not_finite_moves_nothing() -> None:
+    for optimizer in ("adam", "sgd", "lbfgs"):
+        _, (step,) = run(settings(f"optimizer={optimizer}"), 1, lambda x: tf.reduce_sum(x) * float("nan"))
+        assert bool(step.failed)
+        assert not bool(step.accepted)
+        np.testing.assert_array_equal(step.image, np.full(SHAPE, 128.0))
+
+
+def test_every_optimiser_stays_within_black_and_white() -> None:
+    for optimizer in ("adam", "sgd", "lbfgs"):
+        _, steps = run(settings(f"optimizer={optimizer},learning_rate=255"), 130, lambda x: 1e4 * tf.reduce_sum(-x))
+        assert float(tf.reduce_max(steps[-1].image)) == 255
+
+
+def test_lbfgs_remembers_as_many_pairs_as_its_history() -> None:
+    parsed = settings("optimizer=lbfgs,history=3")
+    _, steps = run(parsed, 8)
+    assert steps[-1].state.slots.shape == (2 + 2 * 3, *SHAPE)
+    assert float(steps[-1].state.numbers[1]) == 3
+
+
+def test_enlarging_keeps_what_a_pair_says_of_the_curvature() -> None:
+    """Losses are means: a pixel's gradient falls with the number of pixels, s'y stays, y'y falls with it."""
+    parsed = settings("optimizer=lbfgs,history=1")
+    generator = np.random.default_rng(0)
+    smooth = [np.kron(generator.normal(size=(3, 3, 3)), np.ones((8, 8, 1))) for _ in range(4)]
+    state = OptimizerState(tf.constant(np.stack(smooth), tf.float32), tf.constant([5.0, 1.0, 2.0]))
+    larger = optimizers.enlarged(state, parsed, tf.constant(48), tf.constant(48))
+    assert larger.slots.shape == (4, 48, 48, 3)
+    np.testing.assert_array_equal(larger.numbers, [np.inf, 1, 0])
+
+    def products(slots: tf.Tensor) -> tuple[float, float]:
+        return float(tf.reduce_sum(slots[2] * slots[3])), float(tf.reduce_sum(tf.square(slots[3])))
+
+    before, after = products(state.slots), products(larger.slots)
+    np.testing.assert_allclose(after, [before[0], before[1] / 4], rtol=0.1)

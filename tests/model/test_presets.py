@@ -1,0 +1,168 @@
+"""Each preset that reproduces another system: its loss against that system's own formula, in float64 NumPy.
+
+The formulas are written as their systems compute them: on raw Gram matrices or pixels of 0 to 1 where they do so.
+Features come from the network with VGG19's true widths, as the preset wants it to pool and pad.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import tensorflow as tf
+
+from model import presets, weights
+from model.objective import Objective, form
+from model.parsing import ParsedSettings, parse_settings
+from model.settings import LAYERS, StyleSettings
+from model.vgg19 import VGG19
+from tests.conftest import smooth_picture
+from tests.model.inputs import pictures
+
+Array = npt.NDArray[np.float64]
+Features = dict[str, Array]
+
+SIZE = 64
+STYLE_LAYERS = presets.BLOCK_STARTS
+
+
+def flat(f: Array) -> Array:
+    return f.reshape(-1, f.shape[-1])
+
+
+def raw_gram(f: Array) -> Array:
+    return flat(f).T @ flat(f)
+
+
+def classic(image: Array, own: Features, content: Features, style: Features) -> float:
+    """Style 1e6, content 1, total variation 1e2; Gram over positions times channels, every term a mean."""
+
+    def gram(f: Array) -> Array:
+        return raw_gram(f) / flat(f).size
+
+    style_term = np.mean([np.mean((gram(own[layer]) - gram(style[layer])) ** 2) for layer in STYLE_LAYERS])
+    content_term = np.mean((own["block4_conv2"] - content["block4_conv2"]) ** 2)
+    differences = np.concatenate([np.diff(image, axis=axis).ravel() for axis in (0, 1)])
+    return float(1e6 * style_term + 1 * content_term + 1e2 * np.mean(differences**2))
+
+
+def gatys2016(image: Array, own: Features, content: Features, style: Features) -> float:
+    """Equations 1, 4 and 5 of the paper, alpha / beta = 1e-3, w = 1/5."""
+    alpha, beta = 1.0, 1e3
+    total = alpha * 0.5 * np.sum((own["block4_conv2"] - content["block4_conv2"]) ** 2)
+    for layer in STYLE_LAYERS:
+        positions, channels = flat(own[layer]).shape
+        difference = np.sum((raw_gram(own[layer]) - raw_gram(style[layer])) ** 2)
+        total += beta / 5 * difference / (4 * positions**2 * channels**2)
+    return float(total)
+
+
+def neural_style(image: Array, own: Features, content: Features, style: Features) -> float:
+    """Gram matrices divided by their number of features, mean squares; total variation by its gradient's strength."""
+    total = 5 * np.mean((own["block4_conv2"] - content["block4_conv2"]) ** 2)
+    for layer in STYLE_LAYERS:
+        grams = [raw_gram(f[layer]) / f[layer].size for f in (own, style)]
+        total += 100 * np.mean((grams[0] - grams[1]) ** 2)
+    return float(total + 1e-3 * 0.5 * sum(np.sum(np.diff(image, axis=axis) ** 2) for axis in (0, 1)))
+
+
+def keras_io(image: Array, own: Features, content: Features, style: Features) -> float:
+    total = 2.5e-8 * np.sum((own["block5_conv2"] - content["block5_conv2"]) ** 2)
+    channels, size = 3, image.shape[0] * image.shape[1]
+    for layer in STYLE_LAYERS:
+        difference = np.sum((raw_gram(own[layer]) - raw_gram(style[layer])) ** 2)
+        total += 1e-6 / 5 * difference / (4 * channels**2 * size**2)
+    a = (image[:-1, :-1] - image[1:, :-1]) ** 2
+    b = (image[:-1, :-1] - image[:-1, 1:]) ** 2
+    return float(total + 1e-6 * np.sum((a + b) ** 1.25))
+
+
+def tensorflow_tutorial(image: Array, own: Features, content: Features, style: Features) -> float:
+    def gram(f: Array) -> Array:
+        return raw_gram(f) / len(flat(f))
+
+    style_term = sum(np.mean((gram(own[layer]) - gram(style[layer])) ** 2) for layer in STYLE_LAYERS)
+    content_term = np.mean((own["block5_conv2"] - content["block5_conv2"]) ** 2)
+    variation = sum(np.sum(np.abs(np.diff(image / 255, axis=axis))) for axis in (0, 1))
+    return float(1e-2 * style_term / len(STYLE_LAYERS) + 1e4 * content_term + 30 * variation)
+
+
+def root(matrix: Array) -> Array:
+    values, vectors = np.linalg.eigh(matrix)
+    return (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
+
+
+def crowsonkb(image: Array, own: Features, content: Features, style: Features) -> float:
+    def style_term(f: Array, g: Array) -> float:
+        (mean, covariance), (target_mean, target) = [(flat(x).mean(0), np.cov(flat(x).T, bias=True)) for x in (f, g)]
+        between = root(root(target) @ covariance @ root(target))
+        return float(np.mean((mean - target_mean) ** 2) + np.mean(np.diag(target + covariance - 2 * between)))
+
+    parts = np.array([256, 64, 16, 4, 1]) / 341
+    total = sum(w * style_term(own[layer], style[layer]) for w, layer in zip(parts, STYLE_LAYERS, strict=True))
+    total += 0.015 * np.mean((own["block4_conv2"] - content["block4_conv2"]) ** 2)
+    x = image / 255
+    straight = np.mean((x[:, 1:] - x[:, :-1]) ** 2) + np.mean((x[1:] - x[:-1]) ** 2)
+    diagonal = np.mean((x[1:, 1:] - x[:-1, :-1]) ** 2) + np.mean((x[1:, :-1] - x[:-1, 1:]) ** 2)
+    return float(total + 2 * 2 * (straight / 3 + diagonal / 12))
+
+
+FORMULAS: dict[str, Callable[[Array, Features, Features, Features], float]] = {
+    "classic": classic,
+    "gatys2016": gatys2016,
+    "neural-style": neural_style,
+    "keras-io": keras_io,
+    "tensorflow-tutorial": tensorflow_tutorial,
+    "crowsonkb": crowsonkb,
+}
+
+
+@pytest.fixture(scope="module")
+def objective() -> Objective:
+    return Objective(VGG19(weights.random().arrays))
+
+
+def parsed(objective: Objective, text: str) -> ParsedSettings:
+    return parse_settings(tf.constant(text), objective.network.layers)
+
+
+def test_every_preset_but_our_own_has_a_formula() -> None:
+    assert set(FORMULAS) == set(presets.PRESETS) - set(presets.OUR_OWN)
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_the_loss_is_that_of_the_system(objective: Objective, name: str) -> None:
+    settings = parsed(objective, f"preset={name},size={SIZE}")
+    image, content, style = [smooth_picture(SIZE, SIZE, seed) for seed in (1, 2, 3)]
+    targets = objective.targets(pictures(content, style), settings, tf.constant(SIZE), tf.constant(SIZE))
+    ours = float(objective.losses_and_gradient(tf.constant(image, tf.float32), targets, settings)[0][0])
+
+    def features(picture: npt.NDArray[np.uint8]) -> Features:
+        computed = objective.network.features(tf.constant(picture, tf.float32), 13, form(settings))
+        names = objective.network.layers
+        return {layer: f.numpy().astype(np.float64) for layer, f in zip(names, computed, strict=True)}
+
+    expected = FORMULAS[name](image.astype(np.float64), *[features(p) for p in (image, content, style)])
+    # Wasserstein: the ridge, and eigenvalues that the iteration does not reach.
+    np.testing.assert_allclose(ours, expected, rtol=2e-2 if name == "crowsonkb" else 1e-3)
+
+
+def test_a_preset_uses_those_of_its_layers_that_the_model_has() -> None:
+    to_block3 = LAYERS[: LAYERS.index("block3_conv1") + 1]
+    settings = parse_settings(tf.constant("preset=gatys2016"), to_block3)
+    np.testing.assert_array_equal(settings["style_layers"], [1, 0, 1, 0, 1])
+    np.testing.assert_array_equal(settings["content_layers"], [0, 0, 0, 0, 1])  # its deepest, for want of block4_conv2
+
+
+def test_only_our_own_presets_depend_on_the_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(presets, "BY_WEIGHTS", {"random": {"pooling": "average"}})
+    assert presets.preset("fine", "random") == {**presets.FINE, "pooling": "average"}
+    assert presets.preset("fine", "imagenet") == presets.FINE
+    assert presets.preset("classic", "random") == presets.CLASSIC
+
+
+def test_every_preset_is_a_whole_set_of_settings() -> None:
+    for name, values in presets.PRESETS.items():
+        assert dict(StyleSettings.of(name).items()) == {**dict(StyleSettings().items()), **values}

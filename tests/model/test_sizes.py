@@ -1,0 +1,58 @@
+"""The sizes of a run and the share of the steps that each gets."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from model.errors import clean
+from model.sizes import plan_sizes, progress
+from tests.model.inputs import settings
+
+
+def test_sizes_grow_by_the_root_of_two_up_to_the_size_asked_for() -> None:
+    sizes = plan_sizes(tf.zeros([768, 1024, 3]), settings("size=512"))
+    assert sizes.widths.numpy().tolist() == [128, 181, 256, 362, 512]
+    assert sizes.heights.numpy().tolist() == [96, 136, 192, 272, 384]
+
+
+@pytest.mark.parametrize("size", [16, 127, 128, 129, 180, 182, 511, 513, 4096])
+@pytest.mark.parametrize("shape", [(300, 400), (400, 300), (333, 334), (100, 100)])
+def test_aspect_ratio_and_size_are_kept_to_the_pixel(size: int, shape: tuple[int, int]) -> None:
+    content, text = tf.zeros([*shape, 3]), f"size={size},smallest_size=64"
+    if size * min(shape) / max(shape) < 16:
+        pytest.skip("too small for the network")
+    sizes = plan_sizes(content, settings(text))
+    height, width = int(sizes.heights[-1]), int(sizes.widths[-1])
+    assert max(height, width) == size
+    assert (height, width) == tuple(round(size * n / max(shape)) for n in shape)
+    assert int(tf.reduce_min(sizes.heights)) >= 12
+
+
+@pytest.mark.parametrize("steps", [1, 2, 5, 17, 500, 10_000])
+def test_every_step_belongs_to_a_size_and_the_last_size_has_some(steps: int) -> None:
+    ends = plan_sizes(tf.zeros([300, 400, 3]), settings(f"steps={steps}")).ends.numpy()
+    assert ends[-1] == steps
+    assert ends[-1] > ends[-2]
+    assert (np.diff(ends) >= 0).all()
+
+
+def test_a_picture_too_narrow_for_its_size_is_refused() -> None:
+    @tf.function(autograph=False)
+    def plan() -> tf.Tensor:
+        return plan_sizes(tf.zeros([10, 400, 3]), settings("size=512")).heights
+
+    with pytest.raises(tf.errors.InvalidArgumentError) as failure:
+        plan()
+    assert clean(failure.value.message) == (
+        "`size` must be at least 640 for a content picture of 400x10 (the short side then has 16 pixels). Received: 512"
+    )
+
+
+def test_progress_counts_pixels_not_steps() -> None:
+    sizes = plan_sizes(tf.zeros([300, 400, 3]), settings("size=128,smallest_size=64,steps=30"))
+    shares = [float(progress(sizes, tf.constant(step))) for step in range(31)]
+    assert shares[0] == 0
+    assert shares[-1] == 1
+    np.testing.assert_allclose((shares[30] - shares[29]) / (shares[1] - shares[0]), 128 * 96 / (64 * 48), rtol=1e-4)
