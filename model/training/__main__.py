@@ -11,7 +11,8 @@ from model.training.train import NO_PHOTOGRAPHS, SCIKIT_PHOTOGRAPHS, Settings, s
 
 HELP = {
     "seed": "of everything that is drawn",
-    "steps": "rounds of k-means in each layer",
+    "steps": "rounds of k-means in the first layer",
+    "turns": "rounds of independent component analysis in each later layer",
     "patches": "3x3 patches that each layer learns from",
     "paintings": "number of painted pictures",
     "crops": "number of pieces of photographs",

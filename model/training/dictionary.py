@@ -1,10 +1,17 @@
-"""What a layer learns: a dictionary of the patches that its input is made of.
+"""What a layer learns: a dictionary of the 3x3 patches that its input is made of.
 
-Spherical k-means on whitened 3x3 patches, layer upon layer (Coates and Ng, "Learning Feature Representations with
-K-means", 2012). Two choices make the features fit for style statistics. Whitening levels the strong directions of the
-patches, so that no channel repeats another, but leaves directions weaker than the average as weak as they are: full
-whitening spends the channels on noise. And a channel answers above its own median or so, with a standard deviation
-tied to its mean, so that no channel outweighs the others in a covariance.
+The first layer's comes from spherical k-means on whitened patches (Coates and Ng, "Learning Feature Representations
+with K-means", 2012), which finds more directions than a patch of three colours has dimensions. Whitening levels the
+strong directions, so that no channel repeats another, but leaves directions weaker than the average as weak as they
+are: full whitening spends the channels on noise.
+
+In deeper layers a patch has far more dimensions than there are channels, and the channels of k-means all follow the
+local contrast together. So these take the strongest principal components, turned to be independent (Hyvarinen,
+"Fast and Robust Fixed-Point Algorithms for Independent Component Analysis", 1999): before rectification no two are
+correlated. Each makes two channels, one for either sign, so that nothing is lost by rectification.
+
+A channel answers above its own median or so, with a standard deviation tied to its mean, so that no channel outweighs
+the others in a covariance.
 """
 
 from typing import NamedTuple
@@ -15,6 +22,7 @@ import numpy.typing as npt
 Array = npt.NDArray[np.float32]
 
 FAINTEST = 1e-6  # a length below which a patch or a centroid has no direction
+LEAST_VARIANCE = 1e-3  # of a component, relative to the mean variance of the patches
 
 
 class Whitening(NamedTuple):
@@ -22,7 +30,7 @@ class Whitening(NamedTuple):
 
     Attributes:
       mean: float32 `[D]`.
-      matrix: float32 `[D, D]`, symmetric; whitened = (patch - mean) @ matrix.
+      matrix: float32 `[D, K]`, symmetric where K is D; whitened = (patch - mean) @ matrix.
     """
 
     mean: Array
@@ -47,7 +55,7 @@ def fit_whitening(patches: Array, floor: float) -> Whitening:
     return Whitening(mean, ((directions * scale) @ directions.T).astype(np.float32))
 
 
-def directions(patches: Array, whitening: Whitening, share: float) -> Array:
+def outstanding(patches: Array, whitening: Whitening, share: float) -> Array:
     """Returns the unit vectors of the patches that stand out most once whitened.
 
     Args:
@@ -92,10 +100,50 @@ def kmeans_step(points: Array, centroids: Array, rng: np.random.Generator) -> tu
     return moved / lengths, float(best.mean())
 
 
-def to_filters(
-    patches: Array, whitening: Whitening, centroids: Array, silent: float, mean: float
-) -> tuple[Array, Array]:
-    """Turns centroids into a layer's filters: relu(patch @ filters + bias).
+def fit_components(patches: Array, count: int) -> Whitening:
+    """Fits the strongest principal components of patches, each at variance 1.
+
+    Args:
+      patches: float32 `[N, D]`.
+      count: number of components, at most D.
+
+    Returns:
+      The whitening for patches of this kind, with a matrix `[D, count]`.
+    """
+    mean = patches.mean(0)
+    centred = patches - mean
+    variances, axes = np.linalg.eigh((centred.T @ centred / len(patches)).astype(np.float64))
+    strongest = np.argsort(-variances, kind="stable")[:count]
+    # The least variance keeps components that hardly occur from being raised without bound.
+    least = LEAST_VARIANCE * variances.mean() + np.finfo(np.float32).tiny
+    scale = (np.maximum(variances[strongest], 0) + least) ** -0.5  # [count]
+    return Whitening(mean, (axes[:, strongest] * scale).astype(np.float32))
+
+
+def first_rotation(count: int, rng: np.random.Generator) -> Array:
+    """Returns a random orthogonal matrix, float32 `[count, count]`."""
+    return np.linalg.qr(rng.normal(size=(count, count)))[0].astype(np.float32)
+
+
+def independence_step(points: Array, rotation: Array) -> tuple[Array, float]:
+    """Takes one round of symmetric FastICA with tanh: r <- E[x tanh(x r)] - E[1 - tanh(x r)^2] r, made orthogonal.
+
+    Args:
+      points: float32 `[N, K]`, of mean 0 and covariance I.
+      rotation: float32 `[K, K]`, orthogonal, with the directions as columns.
+
+    Returns:
+      The new rotation, and the mean of tanh^2, which falls as the components become sparse.
+    """
+    bent = np.tanh(points @ rotation)  # [N, K]
+    slope = 1 - np.square(bent).mean(0)  # [K]
+    moved = (points.T @ bent / len(points) - rotation * slope).astype(np.float64)
+    left, _, right = np.linalg.svd(moved)
+    return (left @ right).astype(np.float32), float(1 - slope.mean())
+
+
+def to_filters(patches: Array, directions: Array, silent: float, mean: float) -> tuple[Array, Array]:
+    """Turns directions into a layer's filters: relu(patch @ filters + bias).
 
     A filter's bias silences it on the given share of patches. Its scale makes the standard deviation of its
     activations equal to the other filters'. The layer's scale counts too where means are compared beside covariances,
@@ -103,18 +151,16 @@ def to_filters(
 
     Args:
       patches: float32 `[N, D]`, to measure the activations on.
-      whitening: the one that the centroids were learned under.
-      centroids: float32 `[K, D]`.
+      directions: float32 `[D, K]`, of any length.
       silent: share of patches to which a filter does not answer.
       mean: mean activation of the layer.
 
     Returns:
       Filters float32 `[D, K]`, and biases float32 `[K]`.
     """
-    filters = whitening.matrix @ centroids.T  # [D, K]
-    raw = patches @ filters  # [N, K]
+    raw = patches @ directions  # [N, K]
     threshold = np.quantile(raw, silent, axis=0).astype(np.float32)
     active = np.maximum(raw - threshold, 0)
     gain = 1 / (active.std(0) + FAINTEST)
     gain *= mean / ((active.mean(0) * gain).mean() + FAINTEST)
-    return filters * gain, -threshold * gain
+    return directions * gain, -threshold * gain

@@ -16,24 +16,27 @@ from model.training import dictionary
 from model.training.dictionary import Array
 from model.training.pictures import Picture, crop, paint, photographs
 
-# Layer, channels, whitening floor (see `dictionary.fit_whitening`).
+# Layer, channels.
 LAYERS = (
-    ("block1_conv1", 64, 0.1),
-    ("block1_conv2", 64, 0.3),
-    ("block2_conv1", 128, 3.0),
-    ("block2_conv2", 128, 3.0),
-    ("block3_conv1", 256, 3.0),
+    ("block1_conv1", 64),
+    ("block1_conv2", 64),
+    ("block2_conv1", 128),
+    ("block2_conv2", 128),
+    ("block3_conv1", 256),
 )
 POOLED = ("block2_conv1", "block3_conv1")  # layers that take the pooled output of the layer before
 BGR_MEAN = np.array([103.939, 116.779, 123.68], np.float32)  # ImageNet's, as in model.vgg19
-SILENT = 0.4  # share of positions at which a channel is silent
+SILENT = 0.25  # share of positions at which a channel is silent
 MEAN = 0.3  # mean activation of every layer
+FLOOR = 0.1  # of the first layer's whitening (see `dictionary.fit_whitening`)
 OUTSTANDING = 0.75  # share of patches that k-means learns from
 SCIKIT_PHOTOGRAPHS, NO_PHOTOGRAPHS = "packages", "none"
 STATE = "state.npz"  # the checkpoint's only file
 _BATCH = 16  # pictures convolved at once
 
 Arrays = dict[str, Array]
+Keep = Callable[[Array, str, int], None]
+"""Takes a layer's basis after a round, what the round says of the fit, and the number of rounds."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,8 @@ class Settings:
 
     Attributes:
       seed: of everything that is drawn.
-      steps: rounds of k-means in each layer.
+      steps: rounds of k-means in the first layer.
+      turns: rounds of independent component analysis in each later layer.
       patches: 3x3 patches that each layer learns from.
       paintings: number of painted pictures.
       crops: number of pieces of photographs.
@@ -52,6 +56,7 @@ class Settings:
 
     seed: int = 0
     steps: int = 12
+    turns: int = 60
     patches: int = 80_000
     paintings: int = 300
     crops: int = 150
@@ -59,7 +64,7 @@ class Settings:
     photographs: str = SCIKIT_PHOTOGRAPHS
 
     def __post_init__(self) -> None:
-        for name in ("steps", "patches", "paintings"):
+        for name in ("steps", "turns", "patches", "paintings"):
             if getattr(self, name) < 1:
                 raise ValueError(f"`{name}` must be at least 1. Received: {name}={getattr(self, name)}")
         if self.size < 32:
@@ -74,12 +79,12 @@ class State:
 
     Attributes:
       weights: kernels and biases of the layers that are done.
-      centroids: of the layer in work, float32 `[K, D]`.
+      basis: of the layer in work: the centroids of k-means, or the rotation of the components; float32.
       step: rounds taken in it.
     """
 
     weights: Arrays = field(default_factory=dict)
-    centroids: Array = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    basis: Array = field(default_factory=lambda: np.zeros((0, 0), np.float32))
     step: int = 0
 
 
@@ -102,29 +107,52 @@ def train(settings: Settings, checkpoint: Path, report: Callable[[str], None] = 
     start = time.monotonic()
     pictures = training_pictures(settings)
     report(f"{len(pictures)} pictures of {settings.size} pixels  {time.monotonic() - start:.0f} s")
-    for index, (name, channels, floor) in enumerate(LAYERS):
+    for index, (name, channels) in enumerate(LAYERS):
         if f"{name}/kernel" in state.weights:
             continue
         patches = sample_patches(
             pictures, state.weights, index, settings.patches, np.random.default_rng([settings.seed, index])
         )
-        whitening = dictionary.fit_whitening(patches, floor)
-        points = dictionary.directions(patches, whitening, OUTSTANDING)
-        while state.step < settings.steps:
-            rng = np.random.default_rng([settings.seed, index, state.step])
-            if state.step == 0:
-                state.centroids = dictionary.first_centroids(points, channels, rng)
-            state.centroids, cosine = dictionary.kmeans_step(points, state.centroids, rng)
+
+        def keep(basis: Array, fit: str, steps: int, name: str = name) -> None:
+            state.basis = basis
             state.step += 1
             _store(checkpoint / STATE, settings, state)
-            seconds = time.monotonic() - start
-            report(f"{name}  step {state.step}/{settings.steps}  mean cosine {cosine:.4f}  {seconds:.0f} s")
-        filters, bias = dictionary.to_filters(patches, whitening, state.centroids, SILENT, MEAN)
+            report(f"{name}  step {state.step}/{steps}  {fit}  {time.monotonic() - start:.0f} s")
+
+        learn = _learn_centroids if index == 0 else _learn_components
+        directions = learn(patches, channels, settings, state, index, keep)
+        filters, bias = dictionary.to_filters(patches, directions, SILENT, MEAN)
         state.weights[f"{name}/kernel"] = filters.reshape(3, 3, -1, channels)
         state.weights[f"{name}/bias"] = bias
         state.step = 0
         _store(checkpoint / STATE, settings, state)
     return state.weights
+
+
+def _learn_centroids(patches: Array, channels: int, settings: Settings, state: State, index: int, keep: Keep) -> Array:
+    """Returns the first layer's directions `[D, channels]`: centroids of the whitened patches, by k-means."""
+    whitening = dictionary.fit_whitening(patches, FLOOR)
+    points = dictionary.outstanding(patches, whitening, OUTSTANDING)
+    while state.step < settings.steps:
+        rng = np.random.default_rng([settings.seed, index, state.step])
+        centroids = state.basis if state.step else dictionary.first_centroids(points, channels, rng)
+        centroids, cosine = dictionary.kmeans_step(points, centroids, rng)
+        keep(centroids, f"mean cosine {cosine:.4f}", settings.steps)
+    return whitening.matrix @ state.basis.T
+
+
+def _learn_components(patches: Array, channels: int, settings: Settings, state: State, index: int, keep: Keep) -> Array:
+    """Returns a later layer's directions `[D, channels]`: independent components, each with its opposite."""
+    whitening = dictionary.fit_components(patches, channels // 2)
+    points = (patches - whitening.mean) @ whitening.matrix
+    while state.step < settings.turns:
+        rng = np.random.default_rng([settings.seed, index])
+        rotation = state.basis if state.step else dictionary.first_rotation(channels // 2, rng)
+        rotation, bent = dictionary.independence_step(points, rotation)
+        keep(rotation, f"mean square of tanh {bent:.4f}", settings.turns)
+    components = whitening.matrix @ state.basis
+    return np.concatenate([components, -components], axis=1)
 
 
 def training_pictures(settings: Settings) -> Picture:
@@ -169,7 +197,7 @@ def layer_input(pictures: Picture, weights: Arrays, index: int) -> Array:
     """Returns what the layer of an index gets to see of some pictures, float32 `[N, h, w, C]`."""
     x = tf.constant(pictures[..., ::-1].astype(np.float32) - BGR_MEAN)
     for before in range(index):
-        name, following = LAYERS[before][0], LAYERS[before + 1][0]
+        (name, _), (following, _) = LAYERS[before : before + 2]
         x = tf.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), "SYMMETRIC")  # repeats the border
         x = tf.nn.relu(tf.nn.conv2d(x, weights[f"{name}/kernel"], 1, "VALID") + weights[f"{name}/bias"])
         x = tf.nn.max_pool2d(x, 2, 2, "VALID") if following in POOLED else x
@@ -188,7 +216,7 @@ def _store(path: Path, settings: Settings, state: State) -> None:
     header = json.dumps(asdict(settings))
     save(
         path,
-        {**state.weights, "settings": np.array(header), "centroids": state.centroids, "step": np.array(state.step)},
+        {**state.weights, "settings": np.array(header), "basis": state.basis, "step": np.array(state.step)},
     )
 
 
@@ -200,4 +228,4 @@ def _restore(path: Path, settings: Settings) -> State:
     found = json.loads(str(arrays.pop("settings")))
     if found != asdict(settings):
         raise ValueError(f"`checkpoint` must hold a run of {asdict(settings)}. Received: {path} of {found}")
-    return State(centroids=arrays.pop("centroids"), step=int(arrays.pop("step")), weights=arrays)
+    return State(basis=arrays.pop("basis"), step=int(arrays.pop("step")), weights=arrays)

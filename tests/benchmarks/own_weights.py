@@ -1,4 +1,4 @@
-"""How much of the way from random to true features our own weights go, over four pairs of pictures.
+"""How much of the way from random to true features our own weights go, over eight pairs of pictures.
 
     NST_WEIGHTS=vgg19.npz NST_TEST_IMAGES=DIR python -m tests.benchmarks.own_weights --pictures OUT
 
@@ -8,15 +8,25 @@ the five layers and over full, half and quarter size; 0 is the painting, 1 the u
 true features, since they alone optimise what is measured. Whoever lets go of the photograph gets nearer to the
 painting, so the content error is printed too: relative to the variance of the network's own features, and under the
 true ones.
-No training run has seen any of the pictures.
+
+No training run has seen any of the pictures. Those marked `selection` helped to choose among training recipes, those
+marked `held out` did not. Photographs beside the page's samples come from scikit-image
+(model/training/requirements.txt).
+
+The results stay in OUT, and those of random and true features are taken from there when run again. A contact sheet,
+OUT/sheet.png, has a row for each pair: content, style, random, own, true.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import io
+import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -29,30 +39,71 @@ from model.signatures import ServedModel
 from model.stylizer import Stylizer
 from model.vgg19 import VGG19
 from model.weights import OWN_FILE, Weights, from_file, load, random
+from tests.benchmarks import painted
 
 DEEPEST = "block3_conv1"
 USED = LAYERS[: LAYERS.index(DEEPEST) + 1]
 SCALES = (1, 2, 4)
 SAMPLES = Path(__file__).parents[2] / "ui" / "samples"
+SHEET_PX = 300  # long side of a picture on the contact sheet
 
 LAST_STEPS = 10  # over which the content loss is averaged
 
 Model = Callable[..., dict[str, tf.Tensor]]
 
 
-def pairs() -> dict[str, tuple[Image.Image, Image.Image]]:
-    """Returns content and style picture by name of the pair: two well-known ones, and two of the page's samples."""
-    known = Path(os.environ["NST_TEST_IMAGES"])
-    names = [
-        (known, "tubingen", "starry_night"),
-        (known, "golden_gate", "the_scream"),
-        (SAMPLES, "dusk_lake", "eddies"),
-        (SAMPLES, "lighthouse", "waves"),
-    ]
-    return {
-        f"{content} + {style}": (Image.open(folder / f"{content}.jpg"), Image.open(folder / f"{style}.jpg"))
-        for folder, content, style in names
-    }
+@dataclass(frozen=True)
+class Pair:
+    """A photograph and a painting.
+
+    Attributes:
+      content, style: names of the pictures, see `picture`.
+      selection: whether the pair helped to choose among training recipes.
+    """
+
+    content: str
+    style: str
+    selection: bool
+
+    def __str__(self) -> str:
+        return f"{self.content} + {self.style}"
+
+    @property
+    def group(self) -> str:
+        return "selection" if self.selection else "held out"
+
+
+PAIRS = (
+    Pair("tubingen", "starry_night", selection=True),
+    Pair("golden_gate", "the_scream", selection=True),
+    Pair("lighthouse", "waves", selection=True),
+    Pair("motorcycle_left", "engraving", selection=True),
+    Pair("dusk_lake", "eddies", selection=False),
+    Pair("rocket", "stained_glass", selection=False),
+    Pair("coffee", "dots", selection=False),
+    Pair("lighthouse", "daubs", selection=False),
+)
+
+
+def picture(name: str) -> Image.Image:
+    """Returns a picture by its name: painted for this, of the page's samples, of scikit-image's, or a known one."""
+    if name in PAINTED:
+        return PAINTED[name]()
+    file = f"{name}.jpg"
+    for path in (SAMPLES / file, Path(os.environ["NST_TEST_IMAGES"]) / file):
+        if path.exists():
+            return Image.open(path).convert("RGB")
+    for suffix in (".png", ".jpg"):
+        found = files("skimage") / "data" / f"{name}{suffix}"
+        if found.is_file():
+            with found.open("rb") as stream:
+                return Image.open(stream).convert("RGB")
+    raise ValueError(f"`name` must be that of a known picture. Received: {name}")
+
+
+PAINTED: Mapping[str, Callable[[], Image.Image]] = {
+    painter.__name__: painter for painter in (painted.engraving, painted.dots, painted.daubs)
+}
 
 
 def to_block3(weights: Weights) -> Weights:
@@ -62,10 +113,10 @@ def to_block3(weights: Weights) -> Weights:
     )
 
 
-def png(picture: Image.Image) -> bytes:
+def png(image: Image.Image) -> bytes:
     """Encodes a picture."""
     stream = io.BytesIO()
-    picture.convert("RGB").save(stream, "PNG")
+    image.save(stream, "PNG")
     return stream.getvalue()
 
 
@@ -75,10 +126,10 @@ class Judge:
     def __init__(self, true: Weights, size: int) -> None:
         self._network, self._size = VGG19(true.arrays), size
 
-    def _features(self, picture: Image.Image, scale: int) -> list[tf.Tensor]:
-        factor = self._size / scale / max(picture.size)
-        width, height = (round(n * factor) for n in picture.size)
-        small = picture.convert("RGB").resize((width, height), Image.Resampling.LANCZOS)
+    def _features(self, image: Image.Image, scale: int) -> list[tf.Tensor]:
+        factor = self._size / scale / max(image.size)
+        width, height = (round(n * factor) for n in image.size)
+        small = image.resize((width, height), Image.Resampling.LANCZOS)
         return self._network.features(tf.constant(np.asarray(small, np.float32)), len(USED) - 1)
 
     def style_distance(self, result: Image.Image, content: Image.Image, style: Image.Image) -> float:
@@ -100,13 +151,72 @@ def _gram(features: tf.Tensor) -> tf.Tensor:
     return tf.matmul(rows, rows, transpose_a=True) / tf.cast(tf.shape(rows)[0], tf.float32)
 
 
-def stylise(
-    model: Model, content: Image.Image, style: Image.Image, settings: StyleSettings
-) -> tuple[Image.Image, float]:
-    """Returns the result of one call, and the content loss that its last steps had."""
-    answer = model(tf.constant([png(content)]), tf.constant([[png(style)]]), tf.constant([str(settings)]))
-    content_loss = answer["losses"][0, -LAST_STEPS:, LOSS_TERMS.index("content")]
-    return Image.open(io.BytesIO(answer["image_bytes"].numpy()[0])).convert("RGB"), float(tf.reduce_mean(content_loss))
+@dataclass(frozen=True)
+class Measures:
+    """What is measured of one result.
+
+    Attributes:
+      distance: style distance, see the module's docstring.
+      error: content error relative to the variance of the network's own features.
+      seen: the same under the true features.
+    """
+
+    distance: float
+    error: float
+    seen: float
+
+
+class Bench:
+    """Stylises and measures with one kind of weights, into a folder."""
+
+    def __init__(self, weights: Weights, precision: str, settings: StyleSettings, judge: Judge, folder: Path) -> None:
+        self._weights, self._precision, self._settings = weights, precision, settings
+        self._judge, self._folder = judge, folder
+        self._run = f"{weights.digest} {precision} {settings}"  # what a stored result must have been made with
+
+    @functools.cached_property
+    def _model(self) -> Model:
+        return ServedModel(
+            Stylizer(VGG19(self._weights.arrays, tf.dtypes.as_dtype(self._precision))),
+            describe(self._weights, self._precision),
+        ).functions["stylize"]
+
+    def measure(self, pair: Pair, kind: str) -> tuple[Image.Image, Measures]:
+        """Returns the result of a pair and its measures, from the folder if they are there."""
+        path = self._folder / f"{pair}, {kind}.png".replace(" ", "_")
+        facts = path.with_suffix(".json")
+        if path.exists() and facts.exists():
+            stored = json.loads(facts.read_text())
+            if stored.pop("run") == self._run:
+                return Image.open(path).convert("RGB"), Measures(**stored)
+        content, style = picture(pair.content), picture(pair.style)
+        result, error = self._stylise(content, style)
+        measures = Measures(
+            self._judge.style_distance(result, content, style), error, self._judge.content_error(result, content)
+        )
+        result.save(path)
+        facts.write_text(json.dumps({"run": self._run, **asdict(measures)}))
+        return result, measures
+
+    def _stylise(self, content: Image.Image, style: Image.Image) -> tuple[Image.Image, float]:
+        """Returns the result of one call, and the content loss that its last steps had."""
+        answer = self._model(
+            tf.constant([png(content)]), tf.constant([[png(style)]]), tf.constant([str(self._settings)])
+        )
+        content_loss = answer["losses"][0, -LAST_STEPS:, LOSS_TERMS.index("content")]
+        result = Image.open(io.BytesIO(answer["image_bytes"].numpy()[0])).convert("RGB")
+        return result, float(tf.reduce_mean(content_loss))
+
+
+def contact_sheet(rows: list[list[Image.Image]]) -> Image.Image:
+    """Returns one picture with all of them, each at most SHEET_PX long, in rows."""
+    sheet = Image.new("RGB", (SHEET_PX * max(map(len, rows)), SHEET_PX * len(rows)), "white")
+    for i, row in enumerate(rows):
+        for j, image in enumerate(row):
+            small = image.copy()
+            small.thumbnail((SHEET_PX, SHEET_PX), Image.Resampling.LANCZOS)
+            sheet.paste(small, (j * SHEET_PX, i * SHEET_PX))
+    return sheet
 
 
 def main() -> None:
@@ -115,6 +225,7 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, default=OWN_FILE, help="the weights to measure (.npz)")
     parser.add_argument("--precision", choices=("bfloat16", "float32"), default="bfloat16", help="of the convolutions")
     parser.add_argument("--settings", default="size=384,steps=300", help="name=value pairs for all weights")
+    parser.add_argument("--pairs", default="", help="measure only pairs with this in `CONTENT + STYLE, GROUP`")
     parser.add_argument("--pictures", type=Path, required=True, help="folder for the results")
     options = parser.parse_args()
 
@@ -122,32 +233,30 @@ def main() -> None:
     settings = StyleSettings.parse(options.settings)
     true = to_block3(load("imagenet"))
     judge = Judge(true, settings.size)
-    kinds = {"random": random(last=DEEPEST), "own": to_block3(from_file(options.weights)), "true": true}
-    models = {
-        kind: ServedModel(
-            Stylizer(VGG19(weights.arrays, tf.dtypes.as_dtype(options.precision))),
-            describe(weights, options.precision),
-        ).functions["stylize"]
-        for kind, weights in kinds.items()
-    }
+    weights = {"random": random(last=DEEPEST), "own": to_block3(from_file(options.weights)), "true": true}
+    benches = {k: Bench(w, options.precision, settings, judge, options.pictures) for k, w in weights.items()}
 
-    print("| pair | random | own | true | gap closed | content error: random, own, true | under the true features |")
-    print("|---|---|---|---|---|---|---|")
-    closed = []
-    for name, (content, style) in pairs().items():
-        distance, error, seen = {}, {}, {}
-        for kind, model in models.items():
-            result, error[kind] = stylise(model, content, style, settings)
-            result.save(options.pictures / f"{name}, {kind}.png".replace(" ", "_"))
-            distance[kind], seen[kind] = (
-                judge.style_distance(result, content, style),
-                judge.content_error(result, content),
-            )
-        closed.append((distance["random"] - distance["own"]) / (distance["random"] - distance["true"]))
-        columns = " | ".join(f"{value:.3f}" for value in distance.values())
-        errors = " | ".join(", ".join(f"{value:.2f}" for value in values.values()) for values in (error, seen))
-        print(f"| {name} | {columns} | {closed[-1]:.0%} | {errors} |", flush=True)
-    print(f"| mean | | | | {np.mean(closed):.0%} | | |")
+    print("| pair | | random | own | true | gap closed | content error: random, own, true | under the true features |")
+    print("|---|---|---|---|---|---|---|---|")
+    closed: dict[bool, list[float]] = {True: [], False: []}
+    rows = []
+    for pair in PAIRS:
+        if options.pairs not in f"{pair}, {pair.group}":
+            continue
+        found = {kind: bench.measure(pair, kind) for kind, bench in benches.items()}
+        rows.append([picture(pair.content), picture(pair.style), *(image for image, _ in found.values())])
+        random_, own, true_ = (measures.distance for _, measures in found.values())
+        gap = (random_ - own) / (random_ - true_)
+        closed[pair.selection].append(gap)
+        errors = " | ".join(
+            ", ".join(f"{getattr(measures, which):.2f}" for _, measures in found.values())
+            for which in ("error", "seen")
+        )
+        print(f"| {pair} | {pair.group} | {random_:.3f} | {own:.3f} | {true_:.3f} | {gap:.0%} | {errors} |", flush=True)
+    for name, gaps in (("selection", closed[True]), ("held out", closed[False]), ("all", closed[True] + closed[False])):
+        if gaps:
+            print(f"| mean | {name} | | | | {np.mean(gaps):.0%}, lowest {min(gaps):.0%} | | |")
+    contact_sheet(rows).save(options.pictures / "sheet.png")
 
 
 if __name__ == "__main__":

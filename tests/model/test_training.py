@@ -12,7 +12,7 @@ from model.training.__main__ import main
 from model.training.train import LAYERS, Settings, train
 from model.weights import from_file
 
-SMALLEST = Settings(steps=2, patches=1500, paintings=3, size=48, photographs="none")
+SMALLEST = Settings(steps=2, turns=2, patches=1500, paintings=3, size=48, photographs="none")
 
 
 class CutOff(Exception):
@@ -65,11 +65,34 @@ def test_a_centroid_that_is_nearest_to_none_becomes_a_point():
     assert any(np.allclose(moved[1], point) for point in points)
 
 
+def test_components_are_uncorrelated_and_the_strongest():
+    generator = np.random.default_rng(0)
+    deviations = np.array([5.0, 0.1, 3.0, 1.0])
+    patches = (generator.normal(size=(20_000, 4)) * deviations).astype(np.float32)
+    components = dictionary.fit_components(patches, 2)
+    points = (patches - components.mean) @ components.matrix
+    np.testing.assert_allclose(np.cov(points.T), np.eye(2), atol=0.01)
+    np.testing.assert_allclose(np.abs(components.matrix[[0, 2], [0, 1]]), [1 / 5, 1 / 3], rtol=0.02)
+
+
+def test_independent_sources_are_found_again():
+    generator = np.random.default_rng(0)
+    sources = generator.laplace(size=(20_000, 3)) / np.sqrt(2)
+    mixing = dictionary.first_rotation(3, generator)
+    rotation = dictionary.first_rotation(3, generator)
+    np.testing.assert_allclose(rotation.T @ rotation, np.eye(3), atol=1e-6)
+    for _ in range(20):
+        rotation, _ = dictionary.independence_step((sources @ mixing).astype(np.float32), rotation)
+    found = np.abs(mixing @ rotation)  # 1 where a direction is a source's, up to its sign
+    np.testing.assert_allclose(np.sort(found.ravel())[-3:], 1, atol=0.01)
+    np.testing.assert_allclose(found.max(0), found.max(1), atol=0.01)
+
+
 def test_filters_are_silent_as_often_as_asked_and_alike_in_strength():
     generator = np.random.default_rng(0)
     patches = (generator.normal(size=(4000, 6)) @ generator.normal(size=(6, 6))).astype(np.float32)
     whitening = dictionary.fit_whitening(patches, floor=0.1)
-    filters, bias = dictionary.to_filters(patches, whitening, np.eye(6, dtype=np.float32), silent=0.4, mean=0.3)
+    filters, bias = dictionary.to_filters(patches, whitening.matrix, silent=0.4, mean=0.3)
     active = np.maximum(patches @ filters + bias, 0)
     np.testing.assert_allclose((active <= 1e-6).mean(0), 0.4, atol=0.01)
     np.testing.assert_allclose(active.std(0), active.std(0).mean(), rtol=1e-3)
@@ -81,9 +104,9 @@ def test_two_steps_give_weights_that_the_project_reads(tmp_path: Path, whole):
     flags = [f"--{name}={value}" for name, value in vars(SMALLEST).items()]
     main(["--output", str(output), "--checkpoint", str(whole[0]), *flags])
     weights = from_file(output)
-    assert weights.layers == tuple(name for name, _, _ in LAYERS)
+    assert weights.layers == tuple(name for name, _ in LAYERS)
     channels_in = 3
-    for name, channels, _ in LAYERS:
+    for name, channels in LAYERS:
         kernel, bias = weights.arrays[f"{name}/kernel"], weights.arrays[f"{name}/bias"]
         assert kernel.shape == (3, 3, channels_in, channels)
         assert bias.shape == (channels,)
@@ -123,7 +146,7 @@ def test_a_checkpoint_of_other_settings_is_refused(tmp_path: Path):
         train(other, tmp_path)
 
 
-@pytest.mark.parametrize("wrong", [{"steps": 0}, {"size": 8}, {"photographs": "mine"}])
+@pytest.mark.parametrize("wrong", [{"steps": 0}, {"turns": 0}, {"size": 8}, {"photographs": "mine"}])
 def test_bad_settings_are_named(wrong):
     with pytest.raises(ValueError, match=f"`{next(iter(wrong))}` must .* Received"):
         Settings(**wrong)
