@@ -9,6 +9,7 @@ StyleTransferError
 ├── DeadlineExceeded      the call did not end in its time
 ├── Cancelled             the caller gave up
 └── ServingFailed         anything else that a server answers; its code says what
+    └── InvalidAnswer     what came back is no answer of this model; another server may do better
 """
 
 from __future__ import annotations
@@ -103,6 +104,13 @@ class ServingFailed(StyleTransferError):
     def __init__(self, message: str, code: str = "INTERNAL") -> None:
         super().__init__(message)
         self.code = code
+
+
+class InvalidAnswer(ServingFailed):
+    """What came back is no answer of this model: cut, garbled, or of something else than a model server."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, "DATA_LOSS")
 
 
 _BY_CODE = {
