@@ -19,6 +19,7 @@ from model.errors import (
     DeadlineExceeded,
     InvalidAnswer,
     InvalidInput,
+    ModelNotFound,
     Overloaded,
     ServingUnavailable,
     StyleTransferError,
@@ -74,6 +75,7 @@ class Endpoints:
         self._transports = list(transports)
         self._patience = patience
         self._current = 0
+        self._served: set[int] = set()
 
     def predict(
         self,
@@ -115,10 +117,13 @@ class Endpoints:
                     raise
                 except StyleTransferError as error:
                     failure = error
-                    if not isinstance(error, TRANSIENT):
+                    # A server that had the model and knows it no more was started again and is loading it.
+                    loading = isinstance(error, ModelNotFound) and index in self._served
+                    if not (isinstance(error, TRANSIENT) or loading):
                         hopeless.add(index)
                 else:
                     self._current = index
+                    self._served.add(index)
                     return answer
                 if failed_since is None:
                     failed_since = time.monotonic()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 import time
@@ -28,26 +29,43 @@ class Served:
     path: str
 
 
-@pytest.fixture(scope="session")
-def served(small_model: Path) -> Iterator[Served]:
-    """The embedded server in a process of its own, with the small network."""
-    grpc, rest = free_port(), free_port()
-    process = subprocess.Popen(
+@contextlib.contextmanager
+def serving(model: Path | str, grpc: int, rest: int) -> Iterator[subprocess.Popen[bytes]]:
+    """The embedded server in a process of its own, from the moment it is available until it is stopped."""
+    process = start(model, grpc, rest)
+    try:
+        wait_until_available(process, rest)
+        yield process
+    finally:
+        stop(process)
+
+
+def start(model: Path | str, grpc: int, rest: int) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
         [
-            sys.executable, "-m", "serving.server", f"--model_base_path={small_model}", f"--model_name={MODEL_NAME}",
+            sys.executable, "-m", "serving.server", f"--model_base_path={model}", f"--model_name={MODEL_NAME}",
             f"--port={grpc}", f"--rest_api_port={rest}", "--rest_api_timeout_in_ms=120000",
         ],
         cwd=ROOT,
     )  # fmt: skip
-    try:
-        _wait_until_available(process, f"http://127.0.0.1:{rest}/v1/models/{MODEL_NAME}")
-        yield Served(f"grpc://127.0.0.1:{grpc}", f"http://127.0.0.1:{rest}", str(small_model))
-    finally:
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
         process.terminate()
         process.wait(30)
 
 
-def _wait_until_available(process: subprocess.Popen[bytes], url: str) -> None:
+@pytest.fixture(scope="session")
+def served(small_model: Path) -> Iterator[Served]:
+    """A server with the small network."""
+    grpc, rest = free_port(), free_port()
+    with serving(small_model, grpc, rest):
+        yield Served(f"grpc://127.0.0.1:{grpc}", f"http://127.0.0.1:{rest}", str(small_model))
+
+
+def wait_until_available(process: subprocess.Popen[bytes], rest: int) -> None:
+    url = f"http://127.0.0.1:{rest}/v1/models/{MODEL_NAME}"
     deadline = time.monotonic() + START_S
     while process.poll() is None and time.monotonic() < deadline:
         try:

@@ -123,6 +123,14 @@ def test_a_server_that_failed_for_good_is_not_asked_again_while_another_is_await
     assert (first.calls, second.calls) == (1, 4)
 
 
+def test_a_server_that_had_the_model_is_waited_for_while_it_loads_it_again(clock: Clock) -> None:
+    server = Server(clock, ANSWER, ServingUnavailable("gone"), ModelNotFound("not yet"), ANSWER)
+    one = Endpoints([server], Patience())
+    for _ in range(2):
+        assert one.predict("describe", {}, timeout_s=9) is ANSWER
+    assert server.calls == 4
+
+
 def test_patience_counts_from_the_first_failure_and_the_last_one_is_told(clock: Clock) -> None:
     slow = Server(clock, DeadlineExceeded("first"), ServingUnavailable("last"), seconds=300)
     with pytest.raises(ServingUnavailable, match="last"):
