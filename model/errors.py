@@ -123,6 +123,7 @@ _BY_HTTP_STATUS = {
     429: "RESOURCE_EXHAUSTED",
     499: "CANCELLED",
     501: "UNIMPLEMENTED",
+    502: "UNAVAILABLE",  # no server's own answer, but a gateway's that cannot reach it
     503: "UNAVAILABLE",
     504: "DEADLINE_EXCEEDED",
 }
