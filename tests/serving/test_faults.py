@@ -55,9 +55,9 @@ class Victim:
 
 @pytest.fixture(scope="module")
 def victim(served: Served) -> Iterator[Victim]:
-    grpc_port, rest_port = free_port(), free_port()
-    process = servers.start(served.path, grpc_port, rest_port)
-    victim = Victim(served.path, grpc_port, rest_port, process)
+    model, grpc_port, rest_port = served.address("path"), free_port(), free_port()
+    process = servers.start(model, grpc_port, rest_port)
+    victim = Victim(model, grpc_port, rest_port, process)
     try:
         servers.wait_until_available(process, rest_port)
         yield victim

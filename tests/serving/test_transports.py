@@ -36,7 +36,7 @@ from model.errors import (
 from serving import wire
 from serving.answers import check_answer
 from serving.endpoints import TRANSIENT
-from serving.transports import GrpcTransport, LocalTransport, RestTransport, Transport, _from_proto, connect
+from serving.transports import LocalTransport, RestTransport, Transport, _from_proto, connect
 from tests.conftest import encode, smooth_picture
 from tests.ports import free_port
 from tests.served import Served
@@ -48,7 +48,7 @@ TEXT = "size=56,smallest_size=28,steps=6"
 
 @functools.cache
 def transport(served: Served, way: str) -> Transport:
-    return connect(getattr(served, way))
+    return connect(served.address(way))
 
 
 def stylize(way: Transport, **inputs: Any) -> dict[str, Any]:
@@ -89,7 +89,8 @@ def test_every_way_gives_what_the_contract_says(served: Served, way: str) -> Non
         ({"settings": ["größe=9"]}, "größe=9"),
         ({"content_bytes": [b"text"]}, "`content_bytes` must be a JPEG, PNG, GIF or BMP picture. Received: 4 bytes"),
         ({"style_bytes": [[STYLE] * 9]}, "`style_bytes` must hold 1 to 8 styles for each content picture. Received: 9"),
-        ({"settings": ["style_layers=block5_conv1"]}, "block3_conv1). Received: block5_conv1"),
+        ({"settings": ["style_layers=block5_conv4"]}, "block3_conv1"),
+        ({"settings": ["style_layers=block5_conv4"]}, "). Received: block5_conv4"),
     ],
 )
 def test_every_way_refuses_in_the_same_words(served: Served, way: str, inputs: Any, message: str) -> None:
@@ -99,11 +100,10 @@ def test_every_way_refuses_in_the_same_words(served: Served, way: str, inputs: A
     assert "{{" not in str(failure.value)
 
 
-@pytest.mark.parametrize("way", [GrpcTransport, RestTransport])
-def test_an_unknown_model_is_not_found(served: Served, way: type) -> None:
-    address = served.grpc.removeprefix("grpc://") if way is GrpcTransport else served.http
+@pytest.mark.parametrize("way", ["grpc", "http"])
+def test_an_unknown_model_is_not_found(served: Served, way: str) -> None:
     with pytest.raises(ModelNotFound, match="nosuch"):
-        stylize(way(address, "nosuch"))
+        stylize(connect(served.address(way), "nosuch"))
 
 
 @pytest.mark.parametrize("scheme", ["grpc", "http"])
