@@ -54,8 +54,10 @@ class StyleTransferClient:
           patience: how long a failing call is repeated. None: 30 s.
 
         Raises:
-          InvalidInput: an address is of no known kind, or there is no SavedModel at a path.
+          InvalidInput: an address is of no known kind, there is no SavedModel at a path, or the timeout is none.
         """
+        if not timeout_s > 0:
+            raise InvalidInput(f"`timeout_s` must be above 0 seconds. Received: {timeout_s}")
         servers = [server] if isinstance(server, str) or not isinstance(server, Sequence) else list(server)
         transports: list[Transport] = []
         for one in servers:

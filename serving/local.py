@@ -43,6 +43,8 @@ def load_signatures(path: Path) -> Callable[[str, dict[str, npt.NDArray[Any]]], 
         raise InvalidInput(f"`local` must be the path of a SavedModel. Received: {path}") from error
 
     def call(signature: str, inputs: dict[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+        if signature not in loaded.signatures:
+            raise InvalidInput(f"`local` must be a model of this project. Received: {path}, without `{signature}`")
         function = loaded.signatures[signature]
         try:
             outputs = function(**{name: tf.constant(value) for name, value in inputs.items()})

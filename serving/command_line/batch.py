@@ -22,6 +22,7 @@ from serving.command_line.stopping import EXIT_STOPPED, stopped_by_ctrl_c
 from serving.results import SUFFIXES
 
 REFRESH_S = 0.2  # of the progress bar
+MAX_AT_ONCE = 256
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -50,10 +51,9 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _count(text: str) -> int:
-    value = int(text)
-    if not 1 <= value <= 256:
-        raise ValueError(text)
-    return value
+    if not (text.isdecimal() and 1 <= int(text) <= MAX_AT_ONCE):
+        raise argparse.ArgumentTypeError(f"must be an integer from 1 to {MAX_AT_ONCE}. Received: {text}")
+    return int(text)
 
 
 def run(arguments: list[str]) -> int:

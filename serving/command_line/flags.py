@@ -14,6 +14,8 @@ from serving.contract import DEFAULT_SERVER, MODEL_NAME, SERVER_VARIABLE
 from serving.endpoints import Patience, split_servers
 from serving.pictures import BACKGROUND
 
+MAX_SECONDS = 1e9
+
 
 def add_servers(parser: argparse.ArgumentParser) -> None:
     """Adds the flags that say where the model is; `servers_of` and `client_options` read them."""
@@ -46,9 +48,12 @@ def add_servers(parser: argparse.ArgumentParser) -> None:
 
 
 def _seconds(text: str) -> float:
-    value = float(text)
-    if not 0 <= value <= 1e9:
-        raise ValueError(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= MAX_SECONDS:
+        raise argparse.ArgumentTypeError(f"must be a number from 0 to {MAX_SECONDS:.0e}. Received: {text}")
     return value
 
 

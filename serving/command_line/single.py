@@ -12,6 +12,7 @@ from typing import Any
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from model.errors import StyleTransferError
 from serving.client import StyleTransferClient
 from serving.command_line import flags
 from serving.command_line.stopping import EXIT_STOPPED, stopped_by_ctrl_c
@@ -91,12 +92,17 @@ def _stylise(client: StyleTransferClient, run: SavedRun, model: Mapping[str, Any
     checkpoint = options.checkpoint or options.resume
     last: Progress | None = None
     bar = tqdm(total=1.0, disable=options.quiet, dynamic_ncols=True, bar_format="{percentage:3.0f}%|{bar}| {desc}")
-    with stopped_by_ctrl_c() as cancelled, bar, logging_redirect_tqdm():
-        for last in go_on(client, run, cancelled):
-            if checkpoint:
-                save_run(checkpoint, run.at(last))
-            bar.n = last.share
-            bar.set_description_str(describe(last))
+    try:
+        with stopped_by_ctrl_c() as cancelled, bar, logging_redirect_tqdm():
+            for last in go_on(client, run, cancelled):
+                if checkpoint:
+                    save_run(checkpoint, run.at(last))
+                bar.n = last.share
+                bar.set_description_str(describe(last))
+    except StyleTransferError:
+        if last is not None:
+            _keep(run.at(last), checkpoint or options.output.with_name(f"{options.output.name}.run"))
+        raise
     if last is None:
         return 1
     suffix, metadata = options.output.suffix, not options.no_metadata
@@ -104,6 +110,12 @@ def _stylise(client: StyleTransferClient, run: SavedRun, model: Mapping[str, Any
     stopped = last.step < last.steps
     print(f"{options.output}: {'stopped at ' if stopped else ''}step {last.step}/{last.steps}, {last.seconds:.1f} s")
     return EXIT_STOPPED if stopped else 0
+
+
+def _keep(run: SavedRun, path: Path) -> None:
+    """Saves a run that failed, and says how to go on with it."""
+    save_run(path, run)
+    print(f"{path}: the run at step {run.step}/{run.steps}; --resume {path} goes on with it", file=sys.stderr)
 
 
 def describe(progress: Progress) -> str:

@@ -22,6 +22,7 @@ from serving.contract import DEFAULT_SERVER, SERVER_VARIABLE
 from serving.results import origin_of, settings_of
 from serving.run_file import load_run, save_run
 from tests.conftest import decoded, encode, smooth_picture
+from tests.faulty import faulty
 from tests.ports import free_port
 from tests.served import ROOT, Served
 
@@ -75,6 +76,7 @@ def test_a_preset_is_where_the_other_flags_start_from() -> None:
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
+        (["--timeout", "0"], "error: `timeout_s` must be above 0 seconds. Received: 0.0"),
         (["--size", "9"], "error: `size` must be an integer from 16 to 4096. Received: 9"),
         (["--style-layers", "nosuch"], "error: `style_layers` must be layers of the model"),
         (["-o", "picture.gif"], "error: `output` must end in .png, .jpg, .jpeg or .webp. Received: picture.gif"),
@@ -160,6 +162,29 @@ def test_a_damaged_checkpoint_and_one_of_another_model_are_one_sentence(
     assert main(resume) == 1
     assert "error: `resume` must be an undamaged file" in capsys.readouterr().err
     assert not output.exists()
+
+
+def test_a_run_that_fails_is_kept_and_says_how_to_go_on(
+    served: Served, pair: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output, kept = tmp_path / "out.png", tmp_path / "out.png.run"
+    flags = ["-o", str(output), "--quiet", "--size", "56", "--steps", "60", "--patience", "0"]
+    with faulty(served.http, "cut", 200_000) as proxy:
+        assert main([*pair, *flags, "--server", proxy.address]) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[-2] == f"{kept}: the run at step {load_run(kept).step}/60; --resume {kept} goes on with it"
+    assert lines[-1].startswith("error: The connection to http://127.0.0.1:")
+    assert not output.exists()
+    assert main(["--resume", str(kept), "-o", str(output), "--server", served.http, "--quiet"]) == 0
+    assert decoded(output.read_bytes()).shape == (40, 56, 3)
+
+
+@pytest.mark.parametrize("flag", ["--timeout", "--patience"])
+@pytest.mark.parametrize("value", ["x", "-1", "nan", "inf"])
+def test_times_are_checked(flag: str, value: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        build_parser().parse_args(["c", "s", "-o", "o.png", f"{flag}={value}"])
+    assert f"argument {flag}: must be a number from 0 to 1e+09. Received: {value}" in capsys.readouterr().err
 
 
 def test_several_servers_stand_in_for_one_another(served: Served, pair: list[str], tmp_path: Path) -> None:

@@ -123,6 +123,12 @@ def test_a_path_without_a_model_is_refused(tmp_path: Any) -> None:
         LocalTransport(tmp_path)
 
 
+def test_another_model_than_ours_is_refused(tmp_path: Any) -> None:
+    tf.saved_model.save(tf.Module(), str(tmp_path))
+    with pytest.raises(InvalidInput, match=r"must be a model of this project. Received: .*, without `stylize`"):
+        stylize(LocalTransport(tmp_path))
+
+
 @pytest.fixture
 def answering() -> Iterator[tuple[str, list[tuple[int, bytes]]]]:
     """A server that answers every POST with what is put in the list."""
