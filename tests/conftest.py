@@ -24,7 +24,9 @@ from tests.small_model import CHANNELS as CHANNELS
 from tests.small_model import small_network
 
 # The same cases every time, however slow the machine is; longer runs look for new ones (tests marked `soak`).
-hypothesis.settings.register_profile("tests", deadline=None, derandomize=True)
+hypothesis.settings.register_profile(
+    "tests", deadline=None, derandomize=True, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
 hypothesis.settings.load_profile("tests")
 
 
