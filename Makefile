@@ -10,11 +10,11 @@ export NST_REST_PORT ?= 8501
 export NST_UI_PORT ?= 8080
 WEIGHTS ?= auto
 
-.PHONY: help setup run model test lint types unit clean
+.PHONY: help setup run model test lint types unit test-serving small-model clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 setup: $(VENV)/.installed  ## make .venv and install the pinned requirements
 
@@ -45,6 +45,16 @@ types: $(VENV)/.installed-dev  ## mypy
 unit: $(VENV)/.installed-dev  ## pytest
 	$(BIN)/pip check
 	$(BIN)/python -m pytest
+
+# What a client expects of any model server. Those that kill servers are left to the embedded one.
+SERVING_TESTS := $(addprefix tests/serving/test_,client.py transports.py command_line.py batch.py faults.py)
+
+test-serving: $(VENV)/.installed-dev  ## the client's tests against a server: SERVER=grpc://HOST:PORT[,http://HOST:PORT]
+	@test -n "$(SERVER)" || { echo "usage: make test-serving SERVER=grpc://HOST:PORT[,http://HOST:PORT]"; exit 2; }
+	NST_TEST_SERVER="$(SERVER)" $(BIN)/python -m pytest $(SERVING_TESTS)
+
+small-model: $(VENV)/.installed-dev  ## export the tests' small network, for a server that test-serving calls
+	$(BIN)/python -m tests.small_model models/small/style_transfer
 
 clean:  ## remove the environment, the exported models and all caches
 	rm -rf $(VENV) models artifacts .mypy_cache .pytest_cache .ruff_cache

@@ -9,6 +9,7 @@ StyleTransferError
 ├── DeadlineExceeded      the call did not end in its time
 ├── Cancelled             the caller gave up
 └── ServingFailed         anything else that a server answers; its code says what
+    └── InvalidAnswer     what came back is no answer of this model; another server may do better
 """
 
 from __future__ import annotations
@@ -105,6 +106,13 @@ class ServingFailed(StyleTransferError):
         self.code = code
 
 
+class InvalidAnswer(ServingFailed):
+    """What came back is no answer of this model: cut, garbled, or of something else than a model server."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, "DATA_LOSS")
+
+
 _BY_CODE = {
     error.code: error
     for error in (InvalidInput, ModelNotFound, ServingUnavailable, Overloaded, DeadlineExceeded, Cancelled)
@@ -115,6 +123,7 @@ _BY_HTTP_STATUS = {
     429: "RESOURCE_EXHAUSTED",
     499: "CANCELLED",
     501: "UNIMPLEMENTED",
+    502: "UNAVAILABLE",  # no server's own answer, but a gateway's that cannot reach it
     503: "UNAVAILABLE",
     504: "DEADLINE_EXCEEDED",
 }

@@ -44,11 +44,11 @@ def parse_settings(text: tf.Tensor, layers: Sequence[str], weights: str = "") ->
     Raises:
       tf.errors.InvalidArgumentError: when the graph runs; the text names the setting, what was expected, what came.
     """
-    pairs = tf.strings.strip(tf.strings.split(text, ","))
+    pairs = _strip(tf.strings.split(text, ","))
     pairs = tf.boolean_mask(pairs, tf.not_equal(pairs, ""))
-    names = tf.strings.strip(tf.strings.regex_replace(pairs, "=.*", ""))
+    names = _strip(tf.strings.regex_replace(pairs, "(?s)=.*", ""))
     # RE2 strips up to the first '=' only when the class excludes it.
-    values = tf.strings.strip(tf.strings.regex_replace(pairs, "^[^=]*=", "", replace_global=False))
+    values = _strip(tf.strings.regex_replace(pairs, "^[^=]*=", "", replace_global=False))
     known = tf.reduce_any(names[:, tf.newaxis] == [PRESET.name, *SETTINGS], -1)
     wrong = tf.boolean_mask(pairs, ~known | ~tf.strings.regex_full_match(pairs, "(?s).*=.*"))
     values = checked(values, tf.size(wrong) == 0, UNKNOWN_SETTING, tf.concat([wrong, [""]], 0)[0])
@@ -82,6 +82,14 @@ def parse_settings(text: tf.Tensor, layers: Sequence[str], weights: str = "") ->
     terms = [parsed[name] for name in ("style_weight", "content_weight", "total_variation_weight")]
     parsed["style_weight"] = checked(parsed["style_weight"], tf.reduce_any(tf.stack(terms) > 0), ALL_WEIGHTS_ZERO)
     return {name: parsed[name] for name in SETTINGS}
+
+
+# What Python's `str.strip` takes away, as RE2 writes it; `tf.strings.strip` knows ASCII's blanks alone.
+_BLANK = r"[\t-\r\x1c-\x20\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}]"
+
+
+def _strip(text: tf.Tensor) -> tf.Tensor:
+    return tf.strings.regex_replace(text, rf"\A{_BLANK}+|{_BLANK}+\z", "")
 
 
 def _text_of(setting: Setting, override: Any, layers: Sequence[str]) -> str:
@@ -143,8 +151,8 @@ def _are_weights(weights: tf.Tensor) -> tf.Tensor:
 
 def _parse_layers(setting: Setting, text: tf.Tensor, layers: Sequence[str]) -> tf.Tensor:
     items = tf.strings.split(text, "/")
-    names = tf.strings.strip(tf.strings.regex_replace(items, ":.*", ""))
-    written = tf.strings.strip(tf.strings.regex_replace(items, "^[^:]*:?", "", replace_global=False))
+    names = _strip(tf.strings.regex_replace(items, "(?s):.*", ""))
+    written = _strip(tf.strings.regex_replace(items, "^[^:]*:?", "", replace_global=False))
     has_weight = tf.strings.regex_full_match(items, "(?s).*:.*")
     weights = _number(tf.where(has_weight, written, "1"), NUMBER.pattern)  # [items]
     chosen = names[:, tf.newaxis] == list(layers)  # [items, L]

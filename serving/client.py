@@ -1,23 +1,24 @@
-"""Calls a served style-transfer model: one client over interchangeable transports."""
+"""Calls a served style-transfer model: one client over one or several servers, by interchangeable transports."""
 
 from __future__ import annotations
 
 import json
-import math
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
 import numpy as np
 
-from model.errors import InvalidInput
-from model.settings import MAX_STEPS, MAX_STYLES, StyleSettings
+from model.errors import InvalidAnswer, InvalidInput
+from model.settings import MAX_STEPS, StyleSettings
+from serving.answers import check_answer, check_stretch
 from serving.contract import MODEL_NAME
-from serving.pictures import prepare
+from serving.endpoints import Endpoints, Patience, split_servers
+from serving.pictures import BACKGROUND, prepare_all
 from serving.progress import Progress
-from serving.transports import Transport, connect
+from serving.transports import Arrays, Transport, connect
 
 TIMEOUT_S = 300.0  # of one call; a step of the largest picture takes a minute on a small machine
 STRETCH_S = 2.0  # of work that a call asks for; each call costs a third of a second on top (tests/benchmarks/notes.md)
@@ -35,15 +36,38 @@ class StyleTransferClient:
     ```
     """
 
-    def __init__(self, server: str | Transport, *, model_name: str = MODEL_NAME, timeout_s: float = TIMEOUT_S) -> None:
-        """Takes `grpc://HOST:PORT`, `http(s)://HOST:PORT`, the path of a SavedModel, or a transport.
+    def __init__(
+        self,
+        server: str | Transport | Sequence[str | Transport],
+        *,
+        model_name: str = MODEL_NAME,
+        timeout_s: float = TIMEOUT_S,
+        patience: Patience | None = None,
+    ) -> None:
+        """Takes where the model is: one server, or several that serve the same model.
 
         Args:
-          server: where the model is.
+          server: `grpc://HOST:PORT`, `http(s)://HOST:PORT`, the path of a SavedModel, or a transport; or several, in
+            a sequence or joined by commas. A run stays with one as long as it answers, then goes on at the next.
           model_name: the servable's name.
           timeout_s: longest time for one call; a run makes many.
+          patience: how long a failing call is repeated. None: 30 s.
+
+        Raises:
+          InvalidInput: an address is of no known kind, there is no SavedModel at a path, or the timeout is none.
         """
-        self._transport = connect(server, model_name) if isinstance(server, str) else server
+        if not timeout_s > 0:
+            raise InvalidInput(f"`timeout_s` must be above 0 seconds. Received: {timeout_s}")
+        servers = [server] if isinstance(server, str) or not isinstance(server, Sequence) else list(server)
+        transports: list[Transport] = []
+        for one in servers:
+            if isinstance(one, str):
+                transports += [connect(address, model_name) for address in split_servers(one)]
+            else:
+                transports.append(one)
+        if not transports:
+            raise InvalidInput("`server` must name at least one server. Received: none")
+        self._transport = Endpoints(transports, patience or Patience())
         self._timeout_s = timeout_s
 
     def __enter__(self) -> StyleTransferClient:
@@ -58,11 +82,15 @@ class StyleTransferClient:
         self._transport.close()
 
     def describe(self, settings: StyleSettings | None = None, *, timeout_s: float = 10.0) -> dict[str, Any]:
-        """Returns what the model says of itself, and the settings as it reads them."""
+        """Returns what the model says of itself, and the settings as it reads them.
+
+        It asks every server once and does not wait: who asks wants to know how things stand.
+        """
         text = str(settings or StyleSettings())
-        outputs = self._transport.predict("describe", {"settings": [text]}, timeout_s=timeout_s)
-        description: dict[str, Any] = json.loads(outputs["description"][0])
-        return description
+        outputs = self._transport.predict(
+            "describe", {"settings": [text]}, timeout_s=timeout_s, check=_read_description, patience=Patience(0)
+        )
+        return _read_description(outputs)
 
     def run(
         self,
@@ -71,6 +99,7 @@ class StyleTransferClient:
         settings: StyleSettings,
         *,
         state: bytes = b"",
+        background: str = BACKGROUND,
         cancelled: threading.Event | None = None,
     ) -> Iterator[Progress]:
         """Stylises a picture stretch by stretch; the last record has the result in `image`.
@@ -80,40 +109,32 @@ class StyleTransferClient:
           styles: 1 to MAX_STYLES encoded pictures.
           settings: all that can be set.
           state: an earlier record's `state`, to go on from there.
+          background: colour that shows where a picture is transparent.
           cancelled: once set, the run ends after the stretch under way, with the picture as it stands.
 
         Yields:
           A record for each stretch.
 
         Raises:
-          StyleTransferError: see model/errors.py.
+          StyleTransferError: see model/errors.py. What failed at one server was tried at the others, and again for as
+            long as there is patience. The run can go on from the last record's `state`.
         """
-        if not 1 <= len(styles) <= MAX_STYLES:
-            raise InvalidInput(f"`styles` must be 1 to {MAX_STYLES} pictures. Received: {len(styles)}")
-        style_px = math.ceil(settings.size * max(1.0, settings.style_scale))
-        inputs = {
-            "content_bytes": [prepare(content, "content", longest_px=settings.size)],
-            "style_bytes": [[prepare(style, "style", longest_px=style_px) for style in styles]],
-            "settings": [str(settings)],
-        }
+        content, styles = prepare_all(content, styles, settings, background)
+        inputs = {"content_bytes": [content], "style_bytes": [styles], "settings": [str(settings)]}
         started, clock = time.monotonic(), _Clock()
-        take = 1
+        take, step = 1, None if state else 0
         while True:
             begun = time.monotonic()
             stopping = cancelled is not None and cancelled.is_set()
-            outputs = self._transport.predict(
-                "advance",
-                inputs | {"state_bytes": [state], "take_steps": [0 if stopping else take]},
-                timeout_s=self._timeout_s,
-            )
+            outputs = self._advance(inputs, state, step, 0 if stopping else take, cancelled)
             now = time.monotonic()
-            state = outputs["state_bytes"][0]
+            state, step = outputs["state_bytes"][0], int(outputs["step"][0])
             share = float(outputs["progress"][0])
             losses = outputs["losses"][0]
             losses = losses[~np.isnan(losses).all(-1)]  # a call that reaches the end takes fewer steps than asked
             clock.note(now - begun, len(losses), share)
             yield Progress(
-                step=int(outputs["step"][0]),
+                step=step,
                 steps=int(outputs["steps"][0]),
                 share=share,
                 losses=losses,
@@ -128,6 +149,34 @@ class StyleTransferClient:
                 return
             wanted = round(take * STRETCH_S / max(now - begun, 1e-3))
             take = max(1, min(wanted, GROWTH * take, MAX_STEPS))
+
+    def _advance(
+        self,
+        inputs: Mapping[str, Any],
+        state: bytes,
+        step: int | None,
+        take: int,
+        cancelled: threading.Event | None,
+    ) -> Arrays:
+        """Takes the next stretch from a state, at a step that is None where nobody knows it."""
+        return self._transport.predict(
+            "advance",
+            {**inputs, "state_bytes": [state], "take_steps": [take]},
+            timeout_s=self._timeout_s,
+            check=lambda answer: check_stretch(answer, before=step, take=take),
+            cancelled=cancelled,
+        )
+
+
+def _read_description(outputs: Arrays) -> dict[str, Any]:
+    check_answer("describe", outputs)
+    try:
+        description = json.loads(outputs["description"][0])
+    except (ValueError, RecursionError) as error:
+        raise InvalidAnswer("The server's answer is none of `describe`: no JSON.") from error
+    if not (isinstance(description, dict) and isinstance(description.get("weights"), dict)):
+        raise InvalidAnswer("The server's answer is none of `describe`: it says nothing of the weights.")
+    return description
 
 
 class _Clock:

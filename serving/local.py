@@ -24,10 +24,16 @@ def load_signatures(path: Path) -> Callable[[str, dict[str, npt.NDArray[Any]]], 
       path: a version's directory, or the base path above it, of which the latest version is taken.
 
     Raises:
-      InvalidInput: there is no SavedModel.
+      InvalidInput: there is no SavedModel, or no TensorFlow to run it with.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    import tensorflow as tf
+    try:
+        import tensorflow as tf
+    except ImportError as error:
+        raise InvalidInput(
+            f"`local` needs TensorFlow to run the model in this process; without it, `server` names a model server. "
+            f"Received: {path}"
+        ) from error
 
     versions = find_versions(path)
     directory = path if (path / "saved_model.pb").exists() or not versions else versions[-1].path
@@ -37,6 +43,8 @@ def load_signatures(path: Path) -> Callable[[str, dict[str, npt.NDArray[Any]]], 
         raise InvalidInput(f"`local` must be the path of a SavedModel. Received: {path}") from error
 
     def call(signature: str, inputs: dict[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+        if signature not in loaded.signatures:
+            raise InvalidInput(f"`local` must be a model of this project. Received: {path}, without `{signature}`")
         function = loaded.signatures[signature]
         try:
             outputs = function(**{name: tf.constant(value) for name, value in inputs.items()})

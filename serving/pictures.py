@@ -3,33 +3,57 @@
 from __future__ import annotations
 
 import io
+import math
 import warnings
+from collections.abc import Sequence
 
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageColor, ImageOps, UnidentifiedImageError
 
 from model.errors import InvalidInput
-from model.settings import MAX_INPUT_PX
+from model.settings import MAX_INPUT_PX, MAX_STYLES, StyleSettings
+
+BACKGROUND = "white"  # what shows where a picture is transparent
 
 _AS_IS = ("JPEG", "PNG")  # formats that the graph decodes as well as Pillow does
 
 
-def prepare(data: bytes, argument: str, *, longest_px: int | None = None) -> bytes:
+def prepare_all(
+    content: bytes, styles: Sequence[bytes], settings: StyleSettings, background: str = BACKGROUND
+) -> tuple[bytes, list[bytes]]:
+    """Returns the content and the style pictures of a run as they travel; see `prepare`.
+
+    What was prepared once for some settings stays as it is when it is prepared for them again.
+
+    Raises:
+      InvalidInput: too few or too many styles, or see `prepare`.
+    """
+    if not 1 <= len(styles) <= MAX_STYLES:
+        raise InvalidInput(f"`styles` must be 1 to {MAX_STYLES} pictures. Received: {len(styles)}")
+    style_px = math.ceil(settings.size * max(1.0, settings.style_scale))
+    ready = prepare(content, "content", longest_px=settings.size, background=background)
+    return ready, [prepare(style, "style", longest_px=style_px, background=background) for style in styles]
+
+
+def prepare(data: bytes, argument: str, *, longest_px: int | None = None, background: str = BACKGROUND) -> bytes:
     """Returns a picture as the served model wants it: upright, sRGB, opaque, no larger than it will be used.
 
-    Handles EXIF orientation, ICC profiles, transparency (over white), greyscale, CMYK, 16 bits and animations (first
-    frame). A picture that needs none of that is returned as it came.
+    Handles EXIF orientation, ICC profiles, transparency, greyscale, CMYK, 16 bits and animations (first frame). A
+    picture that needs none of that is returned as it came.
 
     Args:
       data: an encoded picture of any format that Pillow reads.
       argument: what to call the picture in an error.
       longest_px: longest side to keep; None keeps all.
+      background: colour that shows where the picture is transparent, by name or as #RRGGBB.
 
     Returns:
       An encoded picture, JPEG or PNG.
 
     Raises:
-      InvalidInput: the bytes are no picture, a damaged one, or one of more than MAX_INPUT_PX pixels.
+      InvalidInput: the bytes are no picture, a damaged one, or one of more than MAX_INPUT_PX pixels; or the
+        background is no colour.
     """
+    colour = _colour(background)
     try:
         with warnings.catch_warnings():
             # The size is checked right below, from the header; Pillow's own warning would come twice.
@@ -41,9 +65,10 @@ def prepare(data: bytes, argument: str, *, longest_px: int | None = None) -> byt
                 f"Received: {image.width}x{image.height}"
             )
         image.load()
-        ready = _ready(image, longest_px)
+        ready = _ready(image, longest_px, colour)
     except UnidentifiedImageError as error:
-        raise InvalidInput(f"`{argument}` must be a picture. Received: {len(data)} bytes that are none") from error
+        received = _HEIF if _is_heif(data) else f"{len(data)} bytes that are none"
+        raise InvalidInput(f"`{argument}` must be a picture. Received: {received}") from error
     except Image.DecompressionBombError as error:
         raise InvalidInput(f"`{argument}` must be a picture of at most {MAX_INPUT_PX} pixels. {error}") from error
     except (OSError, SyntaxError, ValueError) as error:
@@ -57,10 +82,29 @@ def prepare(data: bytes, argument: str, *, longest_px: int | None = None) -> byt
     return output.getvalue()
 
 
-def _ready(image: Image.Image, longest_px: int | None) -> Image.Image:
+_HEIF = (
+    "a HEIF picture (.heic), as telephones take them, whose codec is patented and therefore not read here; "
+    "save or export it as JPEG first"
+)
+_HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
+
+
+def _is_heif(data: bytes) -> bool:
+    """Whether the file type box at the start names one of HEIF's brands (ISO/IEC 14496-12, 4.3)."""
+    return data[4:8] == b"ftyp" and data[8:12] in _HEIF_BRANDS
+
+
+def _colour(text: str) -> tuple[int, int, int]:
+    try:
+        return ImageColor.getrgb(text)[:3]
+    except ValueError as error:
+        raise InvalidInput(f"`background` must be a colour, by name or as #RRGGBB. Received: {text}") from error
+
+
+def _ready(image: Image.Image, longest_px: int | None, background: tuple[int, int, int]) -> Image.Image:
     """Returns the same object when there is nothing to do."""
     upright = ImageOps.exif_transpose(image) if image.getexif().get(0x0112, 1) != 1 else image  # 0x0112: Orientation
-    opaque = _opaque(_eight_bits(upright))
+    opaque = _opaque(_eight_bits(upright), background)
     result = _srgb(opaque, image.info.get("icc_profile"))
     if longest_px is not None and max(result.size) > longest_px:
         scale = longest_px / max(result.size)
@@ -71,20 +115,26 @@ def _ready(image: Image.Image, longest_px: int | None) -> Image.Image:
 
 def _eight_bits(image: Image.Image) -> Image.Image:
     if image.mode in ("I", "I;16", "I;16B", "I;16L", "I;16N", "F"):
-        # Pillow clips these modes instead of scaling them; 16-bit files use the whole range.
-        return image.convert("F").point(lambda value: value / 257).convert("L")
+        # Pillow clips these modes instead of scaling them. 16-bit files use the whole range; numbers with a point go
+        # from 0 to 1 by custom.
+        values = image.convert("F")
+        unit = image.mode == "F" and max(map(abs, values.getextrema())) <= 1  # type: ignore[arg-type]
+        white = 1.0 if unit else 65535.0
+        return values.point(lambda value: value * (255.0 / white) + 0.5).convert("L")
     return image
 
 
-def _opaque(image: Image.Image) -> Image.Image:
+def _opaque(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
     if not image.has_transparency_data:
         return image
     rgba = image.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
+    return Image.alpha_composite(Image.new("RGBA", rgba.size, background), rgba).convert("RGB")
 
 
 def _srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
     if profile:
+        # A profile is for the colours that a palette names; of two colours LittleCMS knows nothing.
+        image = image.convert("RGB") if image.mode in ("P", "1") else image
         try:
             source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
             if "sRGB" not in ImageCms.getProfileDescription(source):

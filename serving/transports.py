@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import base64
 import json
+import math
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,12 +19,36 @@ import numpy.typing as npt
 import requests
 
 from model.contract import SIGNATURES, Tensor
-from model.errors import InvalidInput, ServingFailed, ServingUnavailable, clean, from_code, from_http_status
+from model.errors import (
+    DeadlineExceeded,
+    InvalidAnswer,
+    InvalidInput,
+    ServingUnavailable,
+    StyleTransferError,
+    clean,
+    from_code,
+    from_http_status,
+)
 from serving import wire
 from serving.contract import GRPC_OPTIONS, MODEL_NAME
 
 Arrays = dict[str, npt.NDArray[Any]]
 """Tensors by name; strings are arrays of `bytes` objects."""
+
+CONNECT_S = 10.0  # longest wait for a connection, so that a machine that is gone does not use up a call's whole time
+CHANNEL_OPTIONS = (
+    *GRPC_OPTIONS,
+    ("grpc.min_reconnect_backoff_ms", int(1000 * CONNECT_S)),  # gRPC's name for the time that connecting may take
+    # Who calls again decides when (serving/endpoints.py): a channel that waits by itself would refuse in between.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 500),
+)
+MAX_VALUES = 10_000_000  # numbers in one tensor of an answer; the losses of the longest call are 40,000
+_CHUNK_BYTES = 1 << 20
+# What a gateway or load balancer answers for a server that is gone or slow, in words of its own instead of JSON.
+_GATEWAY_STATUS = {429, 502, 503, 504}
+# gRPC's own words for a connection that is lost under way; a server's INTERNAL or UNKNOWN says something else.
+_CUT = ("RST_STREAM", "Stream removed", "Socket closed", "Connection reset", "GOAWAY", "recvmsg", "Broken pipe")
 
 
 class Transport(Protocol):
@@ -71,7 +97,7 @@ class GrpcTransport:
     def __init__(self, address: str, model_name: str) -> None:
         self._address = address
         self._model_name = model_name
-        self._channel = grpc.insecure_channel(address, options=GRPC_OPTIONS)
+        self._channel = grpc.insecure_channel(address, options=CHANNEL_OPTIONS)
         self._predict = self._channel.unary_unary(
             wire.PREDICT,
             request_serializer=wire.PredictRequest.SerializeToString,
@@ -88,15 +114,28 @@ class GrpcTransport:
         try:
             response = self._predict(request, timeout=timeout_s)
         except grpc.RpcError as error:
-            code, details = error.code(), error.details() or ""
-            if code is grpc.StatusCode.UNAVAILABLE and "connect" in details.lower():
-                raise ServingUnavailable(f"No server answers at grpc://{self._address}.") from error
-            raise from_code(code.name, clean(details)) from error
-        return {
-            tensor.name: _from_proto(response.outputs[tensor.name], tensor)
-            for tensor in SIGNATURES[signature].outputs
-            if tensor.name in response.outputs
-        }
+            raise self._error(error.code(), error.details() or "", timeout_s) from error
+        try:
+            return {
+                tensor.name: _from_proto(response.outputs[tensor.name], tensor)
+                for tensor in SIGNATURES[signature].outputs
+                if tensor.name in response.outputs
+            }
+        except (TypeError, ValueError) as error:
+            raise _no_answer(f"grpc://{self._address}", signature) from error
+
+    def _error(self, code: grpc.StatusCode, details: str, timeout_s: float) -> StyleTransferError:
+        server = f"grpc://{self._address}"
+        if code is grpc.StatusCode.UNAVAILABLE and "connect" in details.lower():
+            return ServingUnavailable(f"No server answers at {server}.")
+        if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNKNOWN, grpc.StatusCode.INTERNAL):
+            if any(words in details for words in _CUT):
+                return ServingUnavailable(f"The connection to {server} was cut before the answer was complete.")
+            if "deserializing response" in details:
+                return InvalidAnswer(f"{server} answered what is no message of a model server.")
+        if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+            return DeadlineExceeded(f"No answer from {server} within {timeout_s:g} s.")
+        return from_code(code.name, clean(details))
 
     def close(self) -> None:
         self._channel.close()
@@ -118,27 +157,54 @@ class RestTransport:
             "signature_name": signature,
             "inputs": {tensor.name: _to_json(_to_array(inputs[tensor.name], tensor).tolist()) for tensor in tensors},
         }
+        status, answer = self._post(json.dumps(body).encode(), timeout_s)
         try:
-            answer = self._session.post(self._url, data=json.dumps(body), timeout=timeout_s)
-        except requests.Timeout as error:
-            raise from_code("DEADLINE_EXCEEDED", f"No answer from {self._server} within {timeout_s:g} s.") from error
-        except requests.RequestException as error:
-            raise ServingUnavailable(f"No server answers at {self._server}.") from error
-        try:
-            document = answer.json()
-        except ValueError as error:
-            raise ServingFailed(f"{self._server} answered HTTP {answer.status_code} with what is no JSON.") from error
-        if answer.status_code != requests.codes.ok:
+            document = json.loads(answer)
+        except (ValueError, RecursionError) as error:
+            if status in _GATEWAY_STATUS:
+                raise from_http_status(status, f"{self._server} answered HTTP {status}.") from error
+            raise InvalidAnswer(f"{self._server} answered HTTP {status} with what is no JSON.") from error
+        if status != requests.codes.ok:
             text = document.get("error", "") if isinstance(document, dict) else ""
-            raise from_http_status(answer.status_code, clean(str(text)))
+            raise from_http_status(status, clean(str(text)))
         expected = SIGNATURES[signature].outputs
         try:
             values = document["outputs"]
             if len(expected) == 1:
                 values = {expected[0].name: values}
             return {t.name: _to_array(_from_json(values[t.name]), t) for t in expected}
-        except (TypeError, KeyError, ValueError) as error:
-            raise ServingFailed(f"{self._server} answered what is no answer of `{signature}`.") from error
+        except (TypeError, LookupError, ValueError, OverflowError, RecursionError) as error:
+            raise _no_answer(self._server, signature) from error
+
+    def _post(self, body: bytes, timeout_s: float) -> tuple[int, bytes]:
+        """Returns the HTTP status and the body of the answer."""
+        deadline = time.monotonic() + timeout_s
+        late = f"No answer from {self._server} within {timeout_s:g} s."
+        connected = False
+        try:
+            timeouts = (min(CONNECT_S, timeout_s), timeout_s)
+            with self._session.post(self._url, data=body, timeout=timeouts, stream=True) as answer:
+                connected = True
+                chunks = []
+                # requests knows no time for a whole answer, only for the wait between two pieces of it.
+                for chunk in answer.iter_content(_CHUNK_BYTES):
+                    chunks.append(chunk)
+                    if time.monotonic() > deadline:
+                        raise DeadlineExceeded(late)
+                return answer.status_code, b"".join(chunks)
+        except requests.ConnectTimeout as error:
+            raise ServingUnavailable(f"No server answers at {self._server}.") from error
+        except requests.Timeout as error:
+            raise DeadlineExceeded(late) from error
+        except requests.exceptions.ContentDecodingError as error:
+            raise InvalidAnswer(f"{self._server} answered in an encoding that cannot be read.") from error
+        except requests.RequestException as error:
+            if "Read timed out" in str(error):
+                raise DeadlineExceeded(late) from error
+            if connected or "aborted" in str(error):
+                text = f"The connection to {self._server} was cut before the answer was complete."
+                raise ServingUnavailable(text) from error
+            raise ServingUnavailable(f"No server answers at {self._server}.") from error
 
     def close(self) -> None:
         self._session.close()
@@ -194,7 +260,11 @@ def _to_proto(array: npt.NDArray[Any], tensor: Tensor, proto: Any) -> None:
 
 
 def _from_proto(proto: Any, tensor: Tensor) -> npt.NDArray[Any]:
+    """Reads a tensor message; raises ValueError where it is none of the expected type."""
     shape = [dim.size for dim in proto.tensor_shape.dim]
+    count = math.prod(shape)
+    if proto.dtype != wire.DATA_TYPES[tensor.dtype] or min(shape, default=0) < 0 or count > MAX_VALUES:
+        raise ValueError(f"dtype {proto.dtype}, shape {shape}")
     if tensor.dtype == "string":
         array = np.empty(len(proto.string_val), object)
         array[:] = list(proto.string_val)
@@ -203,8 +273,11 @@ def _from_proto(proto: Any, tensor: Tensor) -> npt.NDArray[Any]:
         return np.frombuffer(proto.tensor_content, tensor.dtype).reshape(shape)
     values = np.asarray(proto.float_val or proto.int_val, tensor.dtype)
     # A tensor proto may leave out a run of equal values at its end.
-    missing = int(np.prod(shape)) - values.size
-    return np.concatenate([values, np.repeat(values[-1:], missing)]).reshape(shape)
+    return np.concatenate([values, np.repeat(values[-1:], max(0, count - values.size))]).reshape(shape)
+
+
+def _no_answer(server: str, signature: str) -> InvalidAnswer:
+    return InvalidAnswer(f"{server} answered what is no answer of `{signature}`.")
 
 
 def _to_json(value: Any) -> Any:

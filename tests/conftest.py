@@ -10,6 +10,7 @@ import io
 import os
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -19,8 +20,14 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before anything imports Te
 
 from model.weights import Weights
 from tests.served import served  # noqa: F401 - a fixture for all
+from tests.small_model import CHANNELS as CHANNELS
+from tests.small_model import small_network
 
-CHANNELS = {"block1_conv1": 4, "block1_conv2": 5, "block2_conv1": 6, "block2_conv2": 3, "block3_conv1": 7}
+# The same cases every time, however slow the machine is; longer runs look for new ones (tests marked `soak`).
+hypothesis.settings.register_profile(
+    "tests", deadline=None, derandomize=True, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("tests")
 
 
 def smooth_picture(height: int, width: int, seed: int = 0) -> npt.NDArray[np.uint8]:
@@ -68,14 +75,7 @@ def images() -> Path:
 @pytest.fixture(scope="session")
 def small_weights() -> Weights:
     """Five layers of a few channels each: a network that every test can afford."""
-    generator = np.random.default_rng(1)
-    arrays, inputs = {}, 3
-    for layer, outputs in CHANNELS.items():
-        kernel = generator.normal(0, np.sqrt(2 / (9 * inputs)), (3, 3, inputs, outputs))
-        arrays[f"{layer}/kernel"] = (kernel / (60 if inputs == 3 else 1)).astype(np.float32)
-        arrays[f"{layer}/bias"] = generator.normal(0, 0.1, outputs).astype(np.float32)
-        inputs = outputs
-    return Weights("small", arrays)
+    return small_network()
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,12 @@
-"""A real server over the small network."""
+"""A real server over the small network: the embedded one, or any other that NST_TEST_SERVER names.
+
+NST_TEST_SERVER is grpc://HOST:PORT, http://HOST:PORT, or both with a comma between them; see `make test-serving`.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import os
 import subprocess
 import sys
 import time
@@ -13,41 +18,75 @@ import pytest
 import requests
 
 from serving.contract import MODEL_NAME
+from serving.endpoints import split_servers
 from tests.ports import free_port
 
 ROOT = Path(__file__).parents[1]
 START_S = 90.0
+VARIABLE = "NST_TEST_SERVER"
 
 
 @dataclass(frozen=True)
 class Served:
-    """Addresses of a running server and the base path of its model."""
+    """Addresses of a running server and the base path of its model, which is empty for a server from elsewhere."""
 
     grpc: str
     http: str
     path: str
 
+    def address(self, way: str) -> str:
+        """Returns the address by its name; skips the test where a server from elsewhere has none."""
+        return str(getattr(self, way)) or pytest.skip(f"{VARIABLE} names a server from elsewhere")
 
-@pytest.fixture(scope="session")
-def served(small_model: Path) -> Iterator[Served]:
-    """The embedded server in a process of its own, with the small network."""
-    grpc, rest = free_port(), free_port()
-    process = subprocess.Popen(
+
+def from_elsewhere() -> Served | None:
+    """Returns the server that is named by the environment; what it does not offer is replaced by what it does."""
+    addresses = {address.partition("://")[0]: address for address in split_servers(os.environ.get(VARIABLE, ""))}
+    grpc, http = addresses.get("grpc", ""), addresses.get("http", "")
+    return Served(grpc or http, http or grpc, "") if grpc or http else None
+
+
+@contextlib.contextmanager
+def serving(model: Path | str, grpc: int, rest: int) -> Iterator[subprocess.Popen[bytes]]:
+    """The embedded server in a process of its own, from the moment it is available until it is stopped."""
+    process = start(model, grpc, rest)
+    try:
+        wait_until_available(process, rest)
+        yield process
+    finally:
+        stop(process)
+
+
+def start(model: Path | str, grpc: int, rest: int) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
         [
-            sys.executable, "-m", "serving.server", f"--model_base_path={small_model}", f"--model_name={MODEL_NAME}",
+            sys.executable, "-m", "serving.server", f"--model_base_path={model}", f"--model_name={MODEL_NAME}",
             f"--port={grpc}", f"--rest_api_port={rest}", "--rest_api_timeout_in_ms=120000",
         ],
         cwd=ROOT,
     )  # fmt: skip
-    try:
-        _wait_until_available(process, f"http://127.0.0.1:{rest}/v1/models/{MODEL_NAME}")
-        yield Served(f"grpc://127.0.0.1:{grpc}", f"http://127.0.0.1:{rest}", str(small_model))
-    finally:
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
         process.terminate()
         process.wait(30)
 
 
-def _wait_until_available(process: subprocess.Popen[bytes], url: str) -> None:
+@pytest.fixture(scope="session")
+def served(request: pytest.FixtureRequest) -> Iterator[Served]:
+    """A server with the small network, or whatever is served elsewhere."""
+    if elsewhere := from_elsewhere():
+        yield elsewhere
+        return
+    small_model = request.getfixturevalue("small_model")
+    grpc, rest = free_port(), free_port()
+    with serving(small_model, grpc, rest):
+        yield Served(f"grpc://127.0.0.1:{grpc}", f"http://127.0.0.1:{rest}", str(small_model))
+
+
+def wait_until_available(process: subprocess.Popen[bytes], rest: int) -> None:
+    url = f"http://127.0.0.1:{rest}/v1/models/{MODEL_NAME}"
     deadline = time.monotonic() + START_S
     while process.poll() is None and time.monotonic() < deadline:
         try:

@@ -78,6 +78,9 @@ def desk(tmp_path: Path, served: Served) -> Path:
     """A directory with two pictures, the exported model and the environment where the README's commands expect them."""
     (tmp_path / "photo.jpg").write_bytes(encode(smooth_picture(40, 56), "JPEG"))
     (tmp_path / "painting.jpg").write_bytes(encode(smooth_picture(50, 40), "JPEG"))
+    for name in ("photo", "painting"):
+        (tmp_path / f"{name}s").mkdir()
+        (tmp_path / f"{name}s" / f"{name}.jpg").write_bytes((tmp_path / f"{name}.jpg").read_bytes())
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / "style_transfer").symlink_to(served.path)
     (tmp_path / ".venv" / "bin").mkdir(parents=True)
@@ -98,7 +101,7 @@ def here(text: str, served: Served) -> str:
 COMMANDS = [block for block in blocks("bash") if not block.startswith("make ")]
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=[block.split("\n")[0][:60] for block in COMMANDS])
+@pytest.mark.parametrize("command", COMMANDS, ids=[block.split("\n")[0][:60].strip() for block in COMMANDS])
 def test_commands_run(command: str, desk: Path, served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NST_SERVING_URL", served.grpc)
     monkeypatch.setenv("PYTHONPATH", str(desk))
@@ -106,8 +109,10 @@ def test_commands_run(command: str, desk: Path, served: Served, monkeypatch: pyt
         command = command.replace("--weights auto", "--weights random").replace("models/style_transfer", "exported")
     done = subprocess.run(["bash", "-ec", here(command, served)], cwd=desk, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    if "out.png" in command:
-        height, width, _ = decoded((desk / "out.png").read_bytes()).shape
+    result = {"out.png": desk / "out.png", "results/": desk / "results" / "photo_painting.png"}
+    made = [path for name, path in result.items() if name in command]
+    if made:
+        height, width, _ = decoded(made[0].read_bytes()).shape
         assert (height, width) in {(46, 64), (366, 512)}
     else:
         assert (desk / "exported" / "1" / "saved_model.pb").exists()

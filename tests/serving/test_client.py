@@ -5,16 +5,20 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
 
-from model.errors import InvalidInput
+from model.errors import InvalidAnswer, InvalidInput, ServingUnavailable
 from model.settings import StyleSettings
 from serving import client as client_module
 from serving.client import StyleTransferClient
+from serving.endpoints import Patience
+from serving.transports import connect
 from tests.conftest import decoded, encode, smooth_picture
 from tests.served import Served
+from tests.serving.fakes import IMAGE, stretch
 
 CONTENT, STYLE = encode(smooth_picture(40, 56, 1)), encode(smooth_picture(50, 40, 2))
 SETTINGS = StyleSettings(size=56, smallest_size=28, steps=12)
@@ -37,15 +41,7 @@ class FakeModel:
         end = min(step + take, self.steps)
         self.now += (end - step) * self.seconds_a_step
         done = end == self.steps or take == 0
-        return {
-            "state_bytes": [str(end).encode()],
-            "preview_bytes": [b"preview"],
-            "image_bytes": [b"image" if done else b""],
-            "losses": np.zeros([1, end - step, 4], np.float32),
-            "step": [end],
-            "steps": [self.steps],
-            "progress": [end / self.steps],
-        }
+        return stretch(str(end).encode(), end, self.steps, IMAGE if done else b"", rows=end - step)
 
     def close(self) -> None:
         pass
@@ -61,11 +57,8 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> FakeModel:
 def test_a_run_ends_with_the_picture_of_one_call(served: Served) -> None:
     with StyleTransferClient(served.grpc) as client:
         records = list(client.run(CONTENT, [STYLE], SETTINGS))
-        outputs = client._transport.predict(
-            "stylize",
-            {"content_bytes": [CONTENT], "style_bytes": [[STYLE]], "settings": [str(SETTINGS)]},
-            timeout_s=60,
-        )
+        inputs = {"content_bytes": [CONTENT], "style_bytes": [[STYLE]], "settings": [str(SETTINGS)]}
+        outputs = client._transport.predict("stylize", inputs, timeout_s=60)
     assert records[-1].image == outputs["image_bytes"][0]
     assert [bool(record.image) for record in records] == [False] * (len(records) - 1) + [True]
     np.testing.assert_array_equal(np.concatenate([record.losses for record in records]), outputs["losses"][0])
@@ -105,7 +98,7 @@ def test_stopping_keeps_the_picture_as_it_stands(fake: FakeModel) -> None:
             cancelled.set()
     assert len(records) == 4
     assert fake.takes[-1] == 0
-    assert records[-1].image == b"image"
+    assert records[-1].image == IMAGE
     assert records[-1].step == records[-2].step < records[-1].steps
 
 
@@ -120,14 +113,15 @@ def test_a_run_goes_on_from_a_state(served: Served) -> None:
 
 def test_large_pictures_are_shrunk_before_they_travel(served: Served) -> None:
     sent: list[Mapping[str, Any]] = []
-    with StyleTransferClient(served.grpc) as client:
-        predict = client._transport.predict
+    way = connect(served.grpc)
+    predict = way.predict
 
-        def spy(signature: str, inputs: Mapping[str, Any], **options: Any) -> Any:
-            sent.append(inputs)
-            return predict(signature, inputs, **options)
+    def spy(signature: str, inputs: Mapping[str, Any], **options: Any) -> Any:
+        sent.append(inputs)
+        return predict(signature, inputs, **options)
 
-        client._transport.predict = spy  # type: ignore[method-assign]
+    way.predict = spy  # type: ignore[method-assign]
+    with StyleTransferClient(way) as client:
         large = encode(smooth_picture(300, 401))
         *_, last = client.run(large, [large], StyleSettings(size=57, smallest_size=57, steps=1))
         next(client.run(large, [large], StyleSettings(size=57, smallest_size=57, steps=1, style_scale=1.5)))
@@ -140,7 +134,7 @@ def test_large_pictures_are_shrunk_before_they_travel(served: Served) -> None:
 def test_describe_gives_the_weights_and_the_settings(served: Served) -> None:
     with StyleTransferClient(served.http) as client:
         description = client.describe(StyleSettings(size=77))
-    assert description["weights"]["name"] == "small"
+    assert description["weights"]["name"]
     assert description["settings"]["size"] == 77
 
 
@@ -149,3 +143,51 @@ def test_the_number_of_styles_is_checked_before_anything_travels(fake: FakeModel
     with pytest.raises(InvalidInput, match=rf"`styles` must be 1 to 8 pictures. Received: {count}"):
         next(StyleTransferClient(fake).run(CONTENT, [STYLE] * count, SETTINGS))
     assert fake.takes == []
+
+
+def test_several_servers_may_be_one_text_or_a_list() -> None:
+    with pytest.raises(InvalidInput, match="`server` must name at least one server"):
+        StyleTransferClient([])
+    for servers in ("grpc://a:1,http://b:2", ["grpc://a:1", "http://b:2"]):
+        with StyleTransferClient(servers) as client:
+            assert len(client._transport._transports) == 2
+
+
+class Unsteady(FakeModel):
+    """Fails before and after each good answer."""
+
+    def predict(self, *arguments: Any, **options: Any) -> dict[str, Any]:
+        self.turn = getattr(self, "turn", 0) + 1
+        if self.turn % 3 == 1:
+            raise ServingUnavailable("gone")
+        answer = super().predict(*arguments, **options)
+        return answer | {"step": np.int32([12345])} if self.turn % 3 == 2 else answer
+
+
+def test_a_run_survives_failures_and_wrong_answers_in_every_stretch() -> None:
+    patience = Patience(first_wait_s=1e-4, longest_wait_s=1e-4)
+    records = list(StyleTransferClient(Unsteady(0, 50), patience=patience).run(CONTENT, [STYLE], SETTINGS))
+    assert records[-1].image == IMAGE
+    assert sum(len(record.losses) for record in records) == 50
+
+
+def test_a_run_that_fails_leaves_a_state_to_go_on_from() -> None:
+    model = FakeModel(0)
+    client = StyleTransferClient(model, patience=Patience(0))
+    run = client.run(CONTENT, [STYLE], SETTINGS)
+    last = next(run)
+    gone = mock.patch.object(model, "predict", side_effect=ServingUnavailable("gone"))
+    with gone, pytest.raises(ServingUnavailable, match="gone"):
+        next(run)
+    resumed = list(client.run(CONTENT, [STYLE], SETTINGS, state=last.state))
+    assert resumed[0].step > last.step
+    assert resumed[-1].image == IMAGE
+
+
+@pytest.mark.parametrize("text", [b"{", b"[]", b"3", b"{}", b'{"weights": 3}', b"[" * 100_000])
+def test_a_description_that_is_none_is_an_invalid_answer(text: bytes) -> None:
+    model = FakeModel(0)
+    answer = {"description": np.array([text], object)}
+    model.predict = lambda *_, **__: answer  # type: ignore[assignment, method-assign]
+    with pytest.raises(InvalidAnswer, match="none of `describe`"):
+        StyleTransferClient(model).describe()

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import io
+import struct
+import zlib
 
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
 from model.errors import InvalidInput
-from serving.pictures import prepare
+from model.settings import StyleSettings
+from serving.pictures import prepare, prepare_all
 from tests.conftest import decoded, encode, smooth_picture
 from tests.model.test_images import gif_header, png_header
 
@@ -56,6 +59,38 @@ def test_transparency_shows_white() -> None:
     np.testing.assert_array_equal(ready[10:], PICTURE[10:])
 
 
+@pytest.mark.parametrize(("background", "colour"), [("black", (0, 0, 0)), ("#1000f0", (16, 0, 240))])
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "WEBP"])
+def test_transparency_shows_the_colour_that_is_asked_for(kind: str, background: str, colour: tuple[int, ...]) -> None:
+    clear = encode(Image.new("RGBA", (8, 8), (200, 100, 50, 0)), kind)
+    ready = decoded(prepare(clear, "content", background=background))
+    assert (ready == colour).all()
+
+
+def test_half_transparency_mixes_with_the_background() -> None:
+    half = encode(Image.new("RGBA", (8, 8), (200, 100, 50, 128)))
+    ready = decoded(prepare(half, "content", background="black"))
+    np.testing.assert_allclose(ready[0, 0], [100, 50, 25], atol=1)
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "RGB"])
+def test_a_colour_that_stands_for_transparent_shows_the_background(mode: str) -> None:
+    image = Image.new("RGB", (8, 8), "red").convert(mode)
+    data = encode(image, transparency=image.getpixel((0, 0)))
+    assert (decoded(prepare(data, "content", background="blue")) == (0, 0, 255)).all()
+
+
+def test_grey_with_alpha_is_opaque_grey() -> None:
+    data = encode(Image.merge("LA", [Image.new("L", (8, 8), 90), Image.new("L", (8, 8), 255)]))
+    assert (decoded(prepare(data, "content")) == 90).all()
+
+
+@pytest.mark.parametrize("background", ["nosuch", "", "#12"])
+def test_a_background_that_is_no_colour_is_refused(background: str) -> None:
+    with pytest.raises(InvalidInput, match="`background` must be a colour, by name or as #RRGGBB"):
+        prepare(encode(PICTURE), "content", background=background)
+
+
 def test_cmyk_becomes_rgb() -> None:
     data = encode(Image.fromarray(PICTURE).convert("CMYK"), "TIFF")
     assert np.abs(decoded(prepare(data, "content")).astype(int) - PICTURE).mean() < 2
@@ -65,6 +100,35 @@ def test_sixteen_bits_use_the_whole_range() -> None:
     grey = np.linspace(0, 65535, 30 * 41).reshape(30, 41).astype(np.uint16)
     ready = decoded(prepare(encode(Image.fromarray(grey)), "content"))
     np.testing.assert_allclose(ready[..., 0], grey / 257, atol=1)
+
+
+def test_white_of_sixteen_bits_is_white() -> None:
+    grey = np.full((8, 8), 65535, np.uint16)
+    assert (decoded(prepare(encode(Image.fromarray(grey)), "content")) == 255).all()
+
+
+@pytest.mark.parametrize(("white", "dtype"), [(1.0, np.float32), (65535, np.int32)])
+def test_numbers_of_thirty_two_bits_use_their_whole_range(white: float, dtype: type) -> None:
+    grey = (np.linspace(0, 1, 30 * 41).reshape(30, 41) * white).astype(dtype)
+    ready = decoded(prepare(encode(Image.fromarray(grey), "TIFF"), "content"))
+    np.testing.assert_allclose(ready[..., 0], grey * (255 / white), atol=1)
+
+
+def test_colours_of_sixteen_bits_keep_their_high_bytes() -> None:
+    ready = decoded(prepare(png_of_sixteen_bits((0xFF12, 0x80FE, 0x0034)), "content"))
+    np.testing.assert_allclose(ready[0, 0], [255, 128, 0], atol=1)
+
+
+def png_of_sixteen_bits(colour: tuple[int, int, int]) -> bytes:
+    """An RGB PNG of 8x8 pixels with 16 bits a channel, which Pillow reads and does not write."""
+    row = b"\0" + struct.pack(">3H", *colour) * 8
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", 8, 8, 16, 2, 0, 0, 0)
+    parts = [chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(row * 8)), chunk(b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
 
 def test_colours_of_another_space_become_srgb() -> None:
@@ -77,6 +141,57 @@ def test_colours_of_another_space_become_srgb() -> None:
 def test_a_broken_profile_is_left_aside() -> None:
     data = encode(PICTURE, icc_profile=b"no profile")
     np.testing.assert_array_equal(decoded(prepare(data, "content")), PICTURE)
+
+
+def swapped_profile() -> bytes:
+    """A profile whose red is sRGB's green and the other way round: two tags of LittleCMS's own sRGB, exchanged."""
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    profile = bytearray(bytes(profile).replace("sRGB".encode("utf-16-be"), "test".encode("utf-16-be")))
+    (count,) = struct.unpack_from(">I", profile, 128)
+    at = {bytes(profile[o : o + 4]): o for o in range(132, 132 + 12 * count, 12)}
+    profile[at[b"rXYZ"] : at[b"rXYZ"] + 4], profile[at[b"gXYZ"] : at[b"gXYZ"] + 4] = b"gXYZ", b"rXYZ"
+    return bytes(profile)
+
+
+@pytest.mark.parametrize(("mode", "kind"), [("RGB", "PNG"), ("RGB", "JPEG"), ("P", "PNG"), ("RGBA", "PNG")])
+def test_a_profile_is_applied_whatever_the_picture_is_made_of(mode: str, kind: str) -> None:
+    image = Image.new("RGB", (16, 16), (204, 51, 51)).convert(mode)
+    ready = decoded(prepare(encode(image, kind, icc_profile=swapped_profile()), "content"))
+    np.testing.assert_allclose(ready[8, 8], [51, 204, 51], atol=4)
+
+
+def test_a_profile_for_other_colours_than_the_pictures_is_left_aside() -> None:
+    grey = encode(Image.new("L", (16, 16), 77), icc_profile=swapped_profile())
+    assert (decoded(prepare(grey, "content")) == 77).all()
+
+
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG"])
+def test_any_animation_gives_its_first_frame(kind: str) -> None:
+    frames = [Image.new("RGB", (20, 20), colour) for colour in ("red", "lime", "blue")]
+    options = {"lossless": True} if kind == "WEBP" else {}
+    data = encode(frames[0], kind, save_all=True, append_images=frames[1:], **options)
+    assert (decoded(prepare(data, "content")) == (255, 0, 0)).all()
+
+
+@pytest.mark.parametrize("brand", [b"heic", b"heix", b"mif1"])
+def test_heif_is_explained(brand: bytes) -> None:
+    data = b"\0\0\0\x18ftyp" + brand + b"\0\0\0\0mif1heic" + bytes(100)
+    with pytest.raises(InvalidInput, match=r"`content` must be a picture. Received: a HEIF picture .* as JPEG first"):
+        prepare(data, "content")
+
+
+@pytest.mark.parametrize("case", ["RGBA", "L", "CMYK", "large"])
+def test_what_is_prepared_once_stays_as_it_is(case: str) -> None:
+    image = Image.fromarray(PICTURE).convert("RGB" if case == "large" else case)
+    once = prepare(encode(image, "TIFF"), "content", longest_px=30)
+    assert prepare(once, "content", longest_px=30) is once
+
+
+def test_a_run_has_all_its_pictures_prepared() -> None:
+    settings = StyleSettings(size=20, smallest_size=20, style_scale=2)
+    large = encode(smooth_picture(60, 80))
+    content, (style, other) = prepare_all(large, [large, encode(PICTURE)], settings)
+    assert [max(decoded(data).shape) for data in (content, style, other)] == [20, 40, 40]
 
 
 def test_an_animation_gives_its_first_frame() -> None:

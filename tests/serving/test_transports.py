@@ -2,23 +2,39 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import http.server
 import json
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
+from concurrent import futures
 from typing import Any
+from unittest import mock
 
+import grpc
 import numpy as np
 import pytest
 import tensorflow as tf
+from hypothesis import given
+from hypothesis import strategies as st
 
 from model.contract import SIGNATURES
-from model.errors import InvalidInput, ModelNotFound, ServingFailed, ServingUnavailable, StyleTransferError, clean
+from model.errors import (
+    DeadlineExceeded,
+    InvalidAnswer,
+    InvalidInput,
+    ModelNotFound,
+    Overloaded,
+    ServingFailed,
+    ServingUnavailable,
+    StyleTransferError,
+    clean,
+)
 from serving import wire
-from serving.transports import GrpcTransport, LocalTransport, RestTransport, Transport, _from_proto, connect
+from serving.answers import check_answer
+from serving.endpoints import TRANSIENT
+from serving.transports import LocalTransport, RestTransport, Transport, _from_proto, connect
 from tests.conftest import encode, smooth_picture
 from tests.ports import free_port
 from tests.served import Served
@@ -30,7 +46,7 @@ TEXT = "size=56,smallest_size=28,steps=6"
 
 @functools.cache
 def transport(served: Served, way: str) -> Transport:
-    return connect(getattr(served, way))
+    return connect(served.address(way))
 
 
 def stylize(way: Transport, **inputs: Any) -> dict[str, Any]:
@@ -71,7 +87,8 @@ def test_every_way_gives_what_the_contract_says(served: Served, way: str) -> Non
         ({"settings": ["größe=9"]}, "größe=9"),
         ({"content_bytes": [b"text"]}, "`content_bytes` must be a JPEG, PNG, GIF or BMP picture. Received: 4 bytes"),
         ({"style_bytes": [[STYLE] * 9]}, "`style_bytes` must hold 1 to 8 styles for each content picture. Received: 9"),
-        ({"settings": ["style_layers=block5_conv1"]}, "block3_conv1). Received: block5_conv1"),
+        ({"settings": ["style_layers=block5_conv4"]}, "block3_conv1"),
+        ({"settings": ["style_layers=block5_conv4"]}, "). Received: block5_conv4"),
     ],
 )
 def test_every_way_refuses_in_the_same_words(served: Served, way: str, inputs: Any, message: str) -> None:
@@ -81,11 +98,10 @@ def test_every_way_refuses_in_the_same_words(served: Served, way: str, inputs: A
     assert "{{" not in str(failure.value)
 
 
-@pytest.mark.parametrize("way", [GrpcTransport, RestTransport])
-def test_an_unknown_model_is_not_found(served: Served, way: type) -> None:
-    address = served.grpc.removeprefix("grpc://") if way is GrpcTransport else served.http
+@pytest.mark.parametrize("way", ["grpc", "http"])
+def test_an_unknown_model_is_not_found(served: Served, way: str) -> None:
     with pytest.raises(ModelNotFound, match="nosuch"):
-        stylize(way(address, "nosuch"))
+        stylize(connect(served.address(way), "nosuch"))
 
 
 @pytest.mark.parametrize("scheme", ["grpc", "http"])
@@ -107,6 +123,12 @@ def test_a_path_without_a_model_is_refused(tmp_path: Any) -> None:
         LocalTransport(tmp_path)
 
 
+def test_another_model_than_ours_is_refused(tmp_path: Any) -> None:
+    tf.saved_model.save(tf.Module(), str(tmp_path))
+    with pytest.raises(InvalidInput, match=r"must be a model of this project. Received: .*, without `stylize`"):
+        stylize(LocalTransport(tmp_path))
+
+
 @pytest.fixture
 def answering() -> Iterator[tuple[str, list[tuple[int, bytes]]]]:
     """A server that answers every POST with what is put in the list."""
@@ -124,7 +146,7 @@ def answering() -> Iterator[tuple[str, list[tuple[int, bytes]]]]:
             pass
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         yield f"http://127.0.0.1:{server.server_port}", answers
         server.shutdown()
@@ -143,12 +165,168 @@ def test_http_errors_become_ours(answering: Any, status: int, code: str) -> None
     assert failure.value.code == code
 
 
-@pytest.mark.parametrize("body", [b"<html>", b"", b"[]", b'{"outputs": 3}', b'{"outputs": {"image_bytes": ["x"]}}'])
-def test_garbage_is_an_error_of_ours(answering: Any, body: bytes) -> None:
+BODIES = (
+    b"<html>",
+    b"",
+    b"[]",
+    b"[" * 100_000,
+    b"\xff\xfe",
+    b'{"outputs": 3}',
+    b'{"outputs": {"image_bytes": ["x"]}}',
+    b'{"outputs": {"image_bytes": [{"b64": "!"}], "losses": 3}}',
+    b'{"outputs": {"image_bytes": [{"b64": null}], "losses": 3}}',
+    b'{"outputs": {"image_bytes": [], "losses": [[1], 2]}}',
+    b'{"outputs": {"image_bytes": [3], "losses": 1e999}}',
+)
+
+
+@pytest.mark.parametrize("body", BODIES, ids=range(len(BODIES)))
+def test_garbage_is_an_invalid_answer(answering: Any, body: bytes) -> None:
     server, answers = answering
     answers.append((200, body))
-    with pytest.raises(ServingFailed):
+    with pytest.raises(InvalidAnswer), contextlib.closing(connect(server)) as way:
+        check_answer("stylize", stylize(way))
+
+
+@pytest.mark.parametrize("status", [429, 502, 503, 504])
+def test_a_gateway_without_json_means_that_its_server_is_away(answering: Any, status: int) -> None:
+    server, answers = answering
+    answers.append((status, b"<html>"))
+    with pytest.raises(TRANSIENT, match=f"answered HTTP {status}") as failure:
         stylize(connect(server))
+    assert not isinstance(failure.value, InvalidAnswer)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["outputs", "image_bytes", "losses", "b64", "x"]), inner, max_size=3)
+    ),
+)
+
+
+@given(json_values)
+def test_any_json_is_an_answer_or_an_error_of_ours(value: Any) -> None:
+    way = RestTransport("http://127.0.0.1:1", "m")
+    body = json.dumps({"outputs": value}).encode()
+    with mock.patch.object(way, "_post", return_value=(200, body)), contextlib.suppress(InvalidAnswer):
+        check_answer("stylize", stylize(way))
+
+
+class Answers(grpc.GenericRpcHandler):
+    """Answers every call with some bytes, or with a status."""
+
+    def __init__(self) -> None:
+        self.body: bytes | None = b""
+        self.status = grpc.StatusCode.OK
+        self.details = ""
+
+    def service(self, details: Any) -> Any:
+        def answer(_: bytes, context: grpc.ServicerContext) -> bytes | None:
+            if self.status is not grpc.StatusCode.OK:
+                context.abort(self.status, self.details)
+            return self.body
+
+        return grpc.unary_unary_rpc_method_handler(answer)
+
+
+@pytest.fixture(scope="module")
+def answering_grpc() -> Iterator[tuple[Transport, Answers]]:
+    """A transport to a server that answers with what is put into it."""
+    answers = Answers()
+    server = grpc.server(futures.ThreadPoolExecutor(1))
+    server.add_generic_rpc_handlers((answers,))
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    with contextlib.closing(connect(f"grpc://127.0.0.1:{port}")) as way:
+        yield way, answers
+    server.stop(0).wait()
+
+
+def ask(
+    answering_grpc: tuple[Transport, Answers], body: bytes, status: Any = grpc.StatusCode.OK, details: str = ""
+) -> Any:
+    way, answers = answering_grpc
+    answers.body, answers.status, answers.details = body, status, details
+    answer = stylize(way)
+    check_answer("stylize", answer)
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("status", "details", "error"),
+    [
+        ("UNAVAILABLE", "is loading", ServingUnavailable),
+        ("UNAVAILABLE", "Socket closed", ServingUnavailable),
+        ("INTERNAL", "Received RST_STREAM with error code 2", ServingUnavailable),
+        ("UNKNOWN", "Stream removed", ServingUnavailable),
+        ("DEADLINE_EXCEEDED", "Deadline Exceeded", DeadlineExceeded),
+        ("RESOURCE_EXHAUSTED", "the queue is full", Overloaded),
+        ("INVALID_ARGUMENT", "`size` must be", InvalidInput),
+        ("INTERNAL", "XLA compilation disabled", ServingFailed),
+    ],
+)
+def test_grpc_errors_become_ours(answering_grpc: Any, status: str, details: str, error: type) -> None:
+    with pytest.raises(error) as failure:
+        ask(answering_grpc, b"", grpc.StatusCode[status], details)
+    assert type(failure.value) is error
+
+
+def response(**tensors: Any) -> bytes:
+    message = wire.PredictResponse()
+    for name, (dtype, shape, values) in tensors.items():
+        proto = message.outputs[name]
+        proto.dtype = dtype
+        for size in shape:
+            proto.tensor_shape.dim.add(size=size)
+        if values and isinstance(values[0], bytes):
+            proto.string_val.extend(values)
+        else:
+            proto.float_val.extend(values)
+    return message.SerializeToString()
+
+
+GOOD_IMAGE, GOOD_LOSSES = (7, [1], [b"x"]), (1, [1, 1, 4], [0.5])
+
+
+@pytest.mark.parametrize(
+    "outputs",
+    [
+        {},
+        {"image_bytes": GOOD_IMAGE},
+        {"image_bytes": GOOD_IMAGE, "losses": (7, [1], [b"x"])},
+        {"image_bytes": (1, [1], [1.0]), "losses": GOOD_LOSSES},
+        {"image_bytes": (7, [2], [b"x"]), "losses": GOOD_LOSSES},
+        {"image_bytes": GOOD_IMAGE, "losses": (1, [1, -1, 4], [0.5])},
+        {"image_bytes": GOOD_IMAGE, "losses": (1, [1, 2**40, 4], [0.5])},
+        {"image_bytes": GOOD_IMAGE, "losses": (1, [1, 1, 4], [0.5] * 5)},
+        {"image_bytes": GOOD_IMAGE, "losses": (1, [1, 1, 4], [])},
+        {"image_bytes": GOOD_IMAGE, "losses": (1, [1, 4], [0.5])},
+    ],
+)
+def test_a_message_that_breaks_the_contract_is_an_invalid_answer(answering_grpc: Any, outputs: Any) -> None:
+    with pytest.raises(InvalidAnswer):
+        ask(answering_grpc, response(**outputs))
+
+
+def test_a_message_that_keeps_the_contract_is_an_answer(answering_grpc: Any) -> None:
+    answer = ask(answering_grpc, response(image_bytes=GOOD_IMAGE, losses=GOOD_LOSSES))
+    assert answer["losses"].tolist() == [[[0.5] * 4]]
+
+
+GOOD = response(image_bytes=GOOD_IMAGE, losses=GOOD_LOSSES)
+
+
+@given(st.binary(max_size=60) | st.tuples(st.integers(0, len(GOOD) - 1), st.integers(1, 255)))
+def test_any_bytes_are_an_answer_or_an_error_of_ours(answering_grpc: Any, damage: Any) -> None:
+    if isinstance(damage, tuple):
+        index, flip = damage
+        body = GOOD[:index] + bytes([GOOD[index] ^ flip]) + GOOD[index + 1 :]
+    else:
+        body = damage
+    with contextlib.suppress(InvalidAnswer):
+        ask(answering_grpc, body)
 
 
 @pytest.mark.parametrize(
@@ -176,8 +354,3 @@ def test_tensors_are_read_however_they_are_packed(values: Any) -> None:
 )
 def test_messages_lose_what_tensorflow_wraps_around_them(message: str, sentence: str) -> None:
     assert clean(message) == sentence
-
-
-def test_a_client_imports_no_tensorflow() -> None:
-    code = "import sys, serving.client, serving.__main__; sys.exit('tensorflow' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,82 @@
+"""What must hold of an answer before anything relies on it, whatever server gave it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from model.contract import SIGNATURES, Tensor
+from model.errors import InvalidAnswer
+
+_PNG = b"\x89PNG\r\n\x1a\n"
+_JPEG = b"\xff\xd8\xff"
+
+Answer = Mapping[str, npt.NDArray[Any]]
+
+
+def check_answer(signature: str, answer: Answer, batch: int = 1) -> None:
+    """Checks names, dtypes and shapes against the contract.
+
+    Args:
+      signature: its name.
+      answer: what a transport returned.
+      batch: pictures in the call.
+
+    Raises:
+      InvalidAnswer: an output is missing, or of another dtype or shape.
+    """
+    for tensor in SIGNATURES[signature].outputs:
+        if tensor.name not in answer:
+            raise _wrong(signature, f"{tensor.name} missing")
+        _check_tensor(signature, answer[tensor.name], tensor, batch)
+
+
+def _check_tensor(signature: str, value: npt.NDArray[Any], tensor: Tensor, batch: int) -> None:
+    dtype = "object" if tensor.dtype == "string" else tensor.dtype
+    if not isinstance(value, np.ndarray) or value.dtype != dtype:
+        raise _wrong(signature, f"{tensor.name} must be {tensor.dtype}")
+    if dtype == "object" and not all(isinstance(item, bytes) for item in value.flat):
+        raise _wrong(signature, f"{tensor.name} must be strings")
+    expected = (batch, *tensor.shape[1:])
+    fits = value.ndim == len(expected) and all(
+        want in (None, got) for want, got in zip(expected, value.shape, strict=True)
+    )
+    if not fits:
+        raise _wrong(signature, f"{tensor.name} has the shape {list(value.shape)}")
+
+
+def check_stretch(answer: Answer, *, before: int | None, take: int) -> None:
+    """Checks an answer of `advance` for one picture: it must have gone as far as it was asked to.
+
+    Args:
+      answer: what a transport returned.
+      before: steps taken before the call; None: unknown, as for a state from elsewhere.
+      take: steps that were asked for.
+
+    Raises:
+      InvalidAnswer: it stands elsewhere, or what it must hold there is missing.
+    """
+    check_answer("advance", answer)
+    step, steps, share = (answer[name][0] for name in ("step", "steps", "progress"))
+    ended = step >= steps
+    right = (ended or step >= take) if before is None else step == max(before, min(before + take, steps))
+    if not right or step < 0 or steps < 1:
+        raise _wrong("advance", f"step {step} of {steps} after {take} more from {before}")
+    if not 0 <= share <= 1:
+        raise _wrong("advance", f"progress {share}")
+    if not answer["state_bytes"][0]:
+        raise _wrong("advance", "state_bytes is empty")
+    if not answer["preview_bytes"][0].startswith(_JPEG):
+        raise _wrong("advance", "preview_bytes is no JPEG")
+    image = answer["image_bytes"][0]
+    if image and not image.startswith(_PNG):
+        raise _wrong("advance", "image_bytes is no PNG")
+    if not image and (take == 0 or step >= steps):
+        raise _wrong("advance", "image_bytes is empty at the end of the run")
+
+
+def _wrong(signature: str, what: str) -> InvalidAnswer:
+    return InvalidAnswer(f"The server's answer is none of `{signature}`: {what}.")

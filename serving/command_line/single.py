@@ -1,0 +1,124 @@
+"""One picture: `python -m serving CONTENT STYLE [STYLE...] -o OUT`, or `--resume FILE -o OUT`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from model.errors import StyleTransferError
+from serving.client import StyleTransferClient
+from serving.command_line import flags
+from serving.command_line.stopping import EXIT_STOPPED, stopped_by_ctrl_c
+from serving.files import read_whole, write_whole
+from serving.progress import Progress
+from serving.results import check_suffix
+from serving.run_file import SavedRun, load_run, save_run
+from serving.runs import go_on, new_run, result_file
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Returns the parser; the flags of the settings come from `StyleSettings`."""
+    parser = argparse.ArgumentParser(
+        prog="python -m serving",
+        description="Paints one picture in the style of others. Ctrl-C keeps the picture as it stands.",
+        epilog="Many pictures: python -m serving batch --help",
+    )
+    parser.add_argument("content", type=Path, nargs="?", metavar="CONTENT", help="the picture to paint")
+    parser.add_argument("styles", type=Path, nargs="*", metavar="STYLE", help="the pictures whose style it takes")
+    parser.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="OUT", help="the result, a .png, .jpg or .webp file"
+    )
+    parser.add_argument(
+        "--checkpoint", type=Path, metavar="FILE", help="save the run to this file after every stretch of steps"
+    )
+    parser.add_argument(
+        "--resume",
+        type=Path,
+        metavar="FILE",
+        help="go on with a run that was saved; the file holds its pictures and settings, and is kept up to date",
+    )
+    flags.add_servers(parser)
+    flags.add_result(parser)
+    flags.add_settings(parser)
+    return parser
+
+
+def run(arguments: list[str]) -> int:
+    """Runs the command line; returns the exit status.
+
+    Raises:
+      StyleTransferError: what went wrong, for the caller to show.
+    """
+    options = build_parser().parse_args(arguments)
+    check_suffix(options.output)
+    flags.refuse(
+        not options.output.absolute().parent.is_dir(),
+        f"`output` must be in a directory that exists. Received: {options.output}",
+    )
+    run = _resumed(options) if options.resume else _begun(options)
+    with StyleTransferClient(flags.servers_of(options), **flags.client_options(options)) as client:
+        model = client.describe(run.settings)
+        if model["weights"].get("notice"):
+            print(model["weights"]["notice"], file=sys.stderr)
+        if options.resume:
+            run.check_model(str(model["digest"]))
+        return _stylise(client, replace(run, model_digest=str(model["digest"])), model, options)
+
+
+def _begun(options: argparse.Namespace) -> SavedRun:
+    settings = flags.settings_from(options)
+    flags.refuse(not options.styles, "`CONTENT` and at least one `STYLE` must be given, or `--resume` with a saved run")
+    content, *styles = [read_whole(path, "a picture") for path in (options.content, *options.styles)]
+    return new_run(content, styles, settings, background=options.background)
+
+
+def _resumed(options: argparse.Namespace) -> SavedRun:
+    given = [f"--{name.replace('_', '-')}" for name in flags.given_settings(options)]
+    given += [str(path) for path in (options.content, *options.styles) if path]
+    flags.refuse(
+        bool(given), f"`--resume` takes pictures and settings from the file. Received beside it: {' '.join(given)}"
+    )
+    return load_run(options.resume)
+
+
+def _stylise(client: StyleTransferClient, run: SavedRun, model: Mapping[str, Any], options: argparse.Namespace) -> int:
+    checkpoint = options.checkpoint or options.resume
+    last: Progress | None = None
+    bar = tqdm(total=1.0, disable=options.quiet, dynamic_ncols=True, bar_format="{percentage:3.0f}%|{bar}| {desc}")
+    try:
+        with stopped_by_ctrl_c() as cancelled, bar, logging_redirect_tqdm():
+            for last in go_on(client, run, cancelled):
+                if checkpoint:
+                    save_run(checkpoint, run.at(last))
+                bar.n = last.share
+                bar.set_description_str(describe(last))
+    except StyleTransferError:
+        if last is not None:
+            _keep(run.at(last), checkpoint or options.output.with_name(f"{options.output.name}.run"))
+        raise
+    if last is None:
+        return 1
+    suffix, metadata = options.output.suffix, not options.no_metadata
+    write_whole(options.output, result_file(run.at(last), last.image, suffix, model, metadata=metadata))
+    stopped = last.step < last.steps
+    print(f"{options.output}: {'stopped at ' if stopped else ''}step {last.step}/{last.steps}, {last.seconds:.1f} s")
+    return EXIT_STOPPED if stopped else 0
+
+
+def _keep(run: SavedRun, path: Path) -> None:
+    """Saves a run that failed, and says how to go on with it."""
+    save_run(path, run)
+    print(f"{path}: the run at step {run.step}/{run.steps}; --resume {path} goes on with it", file=sys.stderr)
+
+
+def describe(progress: Progress) -> str:
+    """Returns one line on where a run stands."""
+    left = "" if progress.seconds_left is None else f", {progress.seconds_left:.0f} s left"
+    return f"{progress.step}/{progress.steps} steps, {progress.steps_per_s:.1f} steps/s{left}"

@@ -1,0 +1,149 @@
+"""Several servers as one: a call that fails goes to the next, and is repeated for as long as there is patience.
+
+Every signature of the model is a pure function of its inputs, so any call may be repeated anywhere.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import re
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from model.errors import (
+    Cancelled,
+    DeadlineExceeded,
+    InvalidAnswer,
+    InvalidInput,
+    ModelNotFound,
+    Overloaded,
+    ServingUnavailable,
+    StyleTransferError,
+)
+from serving.answers import check_answer
+from serving.transports import Arrays, Transport
+
+log = logging.getLogger(__name__)
+
+TRANSIENT = (ServingUnavailable, Overloaded, DeadlineExceeded, InvalidAnswer)
+"""What may be over when the same server is asked again."""
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long a call that fails is repeated.
+
+    Attributes:
+      total_s: from the first failure on; a call under way when it ends is still awaited. 0: every server once.
+      first_wait_s: before every server is asked again; doubles each time.
+      longest_wait_s: what the waits grow to.
+    """
+
+    total_s: float = 30.0
+    first_wait_s: float = 0.25
+    longest_wait_s: float = 5.0
+
+    def __post_init__(self) -> None:
+        if not (self.total_s >= 0 and 0 < self.first_wait_s <= self.longest_wait_s):
+            raise InvalidInput(
+                "`patience` must be at least 0 s, its first wait above 0 s and no longer than the longest. "
+                f"Received: {self}"
+            )
+
+    def wait_s(self, rounds: int) -> float:
+        """Returns the wait after a number of failed rounds, between half and all of it by chance.
+
+        Chance keeps clients that failed together, as when a server stops, from coming back together.
+        """
+        longest = min(self.longest_wait_s, self.first_wait_s * 2.0 ** min(rounds, 60))
+        return longest * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
+
+
+def split_servers(text: str) -> list[str]:
+    """Splits addresses at the commas before a scheme; a path may hold commas of its own."""
+    return [server.strip() for server in re.split(r",(?=\s*[a-z]+://)", text)]
+
+
+class Endpoints:
+    """Asks the server that answered last; when it fails, the others in turn."""
+
+    def __init__(self, transports: Sequence[Transport], patience: Patience) -> None:
+        self._transports = list(transports)
+        self._patience = patience
+        self._current = 0
+        self._served: set[int] = set()
+
+    def predict(
+        self,
+        signature: str,
+        inputs: Mapping[str, Any],
+        *,
+        timeout_s: float,
+        check: Callable[[Arrays], object] | None = None,
+        patience: Patience | None = None,
+        cancelled: threading.Event | None = None,
+    ) -> Arrays:
+        """Runs a signature wherever it can be run.
+
+        Args:
+          signature: its name.
+          inputs: as `Transport.predict` takes them.
+          timeout_s: longest time for one call to one server.
+          check: raises InvalidAnswer when an answer cannot be right. None: it is held against the contract alone.
+          patience: in place of the one that is set for all calls.
+          cancelled: once set, nothing is repeated any more.
+
+        Raises:
+          InvalidInput: a server refused the inputs; any other would as well, so none is asked again.
+          Cancelled: `cancelled` was set while no server gave an answer.
+          StyleTransferError: the last failure, when all servers failed for good or patience is at its end.
+        """
+        patience = patience or self._patience
+        hopeless: set[int] = set()
+        failed_since: float | None = None
+        rounds = 0
+        while True:
+            for index in self._order():
+                if index in hopeless:
+                    continue
+                try:
+                    answer = self._transports[index].predict(signature, inputs, timeout_s=timeout_s)
+                    check(answer) if check else check_answer(signature, answer)
+                except (InvalidInput, Cancelled):
+                    raise
+                except StyleTransferError as error:
+                    failure = error
+                    # A server that had the model and knows it no more was started again and is loading it.
+                    loading = isinstance(error, ModelNotFound) and index in self._served
+                    if not (isinstance(error, TRANSIENT) or loading):
+                        hopeless.add(index)
+                else:
+                    self._current = index
+                    self._served.add(index)
+                    return answer
+                if failed_since is None:
+                    failed_since = time.monotonic()
+                if cancelled is not None and cancelled.is_set():
+                    raise Cancelled(f"Stopped while no server answered. {failure}") from failure
+            wait_s = patience.wait_s(rounds)
+            over = time.monotonic() + wait_s > (failed_since or 0.0) + patience.total_s
+            if over or len(hopeless) == len(self._transports):
+                raise failure
+            rounds += 1
+            log.warning("%s Trying again in %.1f s.", failure, wait_s)
+            if cancelled is None:
+                time.sleep(wait_s)
+            elif cancelled.wait(wait_s):
+                raise Cancelled(f"Stopped while no server answered. {failure}") from failure
+
+    def _order(self) -> list[int]:
+        count = len(self._transports)
+        return [(self._current + turn) % count for turn in range(count)]
+
+    def close(self) -> None:
+        for transport in self._transports:
+            transport.close()

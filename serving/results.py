@@ -1,0 +1,194 @@
+"""Results as files: PNG, JPEG or WebP by the suffix, with what made them as text inside.
+
+The text is one JSON object, in a PNG's iTXt chunk `style_transfer`, in a JPEG's or WebP's EXIF UserComment: those
+survive copying, and any tool that shows a picture's particulars shows them.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import io
+import json
+import struct
+import warnings
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, ImageCms
+
+from model.errors import InvalidInput, StyleTransferError
+from model.settings import StyleSettings, format_value
+
+PROGRAM = "style-transfer-serving 0.1.0"
+SUFFIXES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
+
+_KEYWORD = "style_transfer"  # of the iTXt chunk
+_QUALITY = 95  # of JPEG and WebP; above it files grow without a difference to be seen
+_SOFTWARE, _EXIF_IFD, _USER_COMMENT = 0x0131, 0x8769, 0x9286  # EXIF tags
+_ASCII = b"ASCII\0\0\0"  # the character code that opens a UserComment
+_MAX_TEXT = 65_536  # characters; ours have about one thousand
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What made a result.
+
+    Attributes:
+      settings: all of them.
+      model: from the model's description: its digest, the weights' name, and versions.
+      content_sha256, styles_sha256: of the files that were brought, as hexadecimal digits.
+      step, steps: where the run ended, and where it would have.
+      program: what wrote the file.
+    """
+
+    settings: StyleSettings
+    model: Mapping[str, str]
+    content_sha256: str
+    styles_sha256: tuple[str, ...]
+    step: int
+    steps: int
+    program: str = PROGRAM
+
+    def to_text(self) -> str:
+        """The origin as JSON, in ASCII."""
+        return json.dumps(
+            {
+                "program": self.program,
+                "settings": full_text(self.settings),
+                "seed": self.settings.seed,
+                "model": dict(self.model),
+                "content_sha256": self.content_sha256,
+                "styles_sha256": self.styles_sha256,
+                "step": self.step,
+                "steps": self.steps,
+            }
+        )
+
+    @classmethod
+    def from_text(cls, text: str) -> Origin:
+        """Reads what `to_text` wrote; raises ValueError, TypeError, LookupError or RecursionError on anything else."""
+        values = json.loads(text)
+        return cls(
+            settings=StyleSettings.parse(values["settings"]),
+            model={str(name): str(value) for name, value in dict(values["model"]).items()},
+            content_sha256=str(values["content_sha256"]),
+            styles_sha256=tuple(map(str, values["styles_sha256"])),
+            step=int(values["step"]),
+            steps=int(values["steps"]),
+            program=str(values["program"]),
+        )
+
+
+def full_text(settings: StyleSettings) -> str:
+    """Returns every setting as text, defaults too: a default that changes later must not change what was made."""
+    return ",".join(f"{name}={format_value(value)}" for name, value in settings.items())
+
+
+def sha256(data: bytes) -> str:
+    """Returns the digest of a file's bytes, as hexadecimal digits."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def model_facts(description: Mapping[str, Any]) -> dict[str, str]:
+    """Returns what a result says of the model, out of what `StyleTransferClient.describe` returned."""
+    return {
+        "digest": str(description.get("digest", "")),
+        "weights": str(description["weights"].get("name", "")),
+        "precision": str(description.get("precision", "")),
+        "tensorflow": str(description.get("tensorflow", "")),
+    }
+
+
+def check_suffix(path: Path) -> None:
+    """Raises InvalidInput unless a result can be written as the file's suffix says."""
+    if path.suffix.lower() not in SUFFIXES:
+        *others, last = SUFFIXES
+        raise InvalidInput(f"`output` must end in {', '.join(others)} or {last}. Received: {path}")
+
+
+def encode_result(png: bytes, suffix: str, origin: Origin | None = None) -> bytes:
+    """Returns a result as a file of a format, tagged as sRGB.
+
+    PNG keeps the very pixels and compression that the server sent. JPEG has quality 95 and no subsampling of colours
+    (4:4:4), WebP quality 95.
+
+    Args:
+      png: `Progress.image`.
+      suffix: one of SUFFIXES.
+      origin: what to embed; None: nothing.
+    """
+    kind = SUFFIXES[suffix.lower()]
+    if kind == "PNG":
+        return _with_chunks(png, origin)
+    options: dict[str, Any] = {"quality": _QUALITY, "icc_profile": _srgb_profile()}
+    if kind == "JPEG":
+        options["subsampling"] = "4:4:4"
+    if origin is not None:
+        options["exif"] = _exif(origin.to_text())
+    output = io.BytesIO()
+    with Image.open(io.BytesIO(png)) as image:
+        image.convert("RGB").save(output, kind, **options)
+    return output.getvalue()
+
+
+def settings_of(data: bytes) -> StyleSettings | None:
+    """Returns the settings that a result was made with, or None where there are none that this version can read."""
+    origin = origin_of(data)
+    return origin.settings if origin else None
+
+
+def origin_of(data: bytes) -> Origin | None:
+    """Returns what made a picture, or None where it does not say so. The pixels are not decoded."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of whatever else is in a stranger's file
+            with Image.open(io.BytesIO(data), formats=tuple(set(SUFFIXES.values()))) as image:
+                text = _embedded(image)
+        return Origin.from_text(text) if 0 < len(text) <= _MAX_TEXT else None
+    except (
+        OSError, SyntaxError, ValueError, TypeError, LookupError, AttributeError, RecursionError, OverflowError,
+        struct.error, Image.DecompressionBombError, StyleTransferError,
+    ):  # fmt: skip
+        return None
+
+
+def _embedded(image: Image.Image) -> str:
+    text = image.info.get(_KEYWORD, "") if image.format == "PNG" else ""
+    if text:
+        return str(text)
+    comment = image.getexif().get_ifd(_EXIF_IFD).get(_USER_COMMENT, b"")
+    comment = comment.encode("latin-1") if isinstance(comment, str) else comment
+    return str(comment.removeprefix(_ASCII), "ascii")
+
+
+def _exif(text: str) -> Image.Exif:
+    exif = Image.Exif()
+    exif[_SOFTWARE] = PROGRAM
+    exif.get_ifd(_EXIF_IFD)[_USER_COMMENT] = _ASCII + text.encode("ascii")
+    return exif
+
+
+def _with_chunks(png: bytes, origin: Origin | None) -> bytes:
+    """Puts chunks behind the header of a PNG (https://www.w3.org/TR/png-3/): sRGB, and the text uncompressed."""
+    header_end = 8 + 25  # the signature, and IHDR, which is always the first chunk and always as long
+    chunks = _chunk(b"sRGB", b"\0")  # rendering intent: perceptual
+    if origin is not None:
+        # Keyword, no compression, no language, no translated keyword.
+        chunks += _chunk(b"iTXt", _KEYWORD.encode() + b"\0\0\0\0\0" + origin.to_text().encode())
+    return png[:header_end] + chunks + png[header_end:]
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+@functools.cache
+def _srgb_profile() -> bytes:
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    # LittleCMS writes the moment of creation (ICC.1:2022, 7.2); the same result shall give the same file.
+    profile[24:36] = struct.pack(">6H", 2000, 1, 1, 0, 0, 0)
+    return bytes(profile)

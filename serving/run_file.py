@@ -1,0 +1,170 @@
+"""A run as a file: all that it takes to go on with it, on this machine or another.
+
+A zip archive of stored members, which any tool opens: `run.json` says what the run is and gives every other member's
+SHA-256; `state` is where it stands; the pictures are in `pictures/ARGUMENT/INDEX`, prepared as they travel. Nothing in
+it is code, and nothing is taken for whole that does not match its checksum.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import struct
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from model.errors import InvalidInput
+from model.settings import StyleSettings
+from serving.files import read_whole, write_whole
+from serving.progress import Progress
+from serving.results import full_text
+
+FORMAT = "style-transfer-run"
+VERSION = 1
+
+_ABOUT, _STATE, _PICTURES = "run.json", "state", "pictures"
+_MOMENT = (1980, 1, 1, 0, 0, 0)  # of every member, so that the same run gives the same file
+# Whatever zipfile and json raise on damaged archives.
+_DAMAGE = (
+    zipfile.BadZipFile, NotImplementedError, RuntimeError, ValueError, LookupError, TypeError, AttributeError, EOFError,
+    OSError, struct.error, OverflowError,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class SavedRun:
+    """A run between two stretches.
+
+    Attributes:
+      settings: all that is set.
+      model_digest: `digest` of the model's description; only that model can go on.
+      pictures: encoded pictures by the argument of `StyleTransferClient.run` that takes them.
+      sha256: of the files that were brought, by the same arguments, as hexadecimal digits.
+      state: as in `Progress.state`; empty before the first stretch.
+      step, steps: where it stands.
+    """
+
+    settings: StyleSettings
+    model_digest: str
+    pictures: Mapping[str, tuple[bytes, ...]]
+    sha256: Mapping[str, tuple[str, ...]]
+    state: bytes = b""
+    step: int = 0
+    steps: int = 0
+
+    def at(self, progress: Progress) -> SavedRun:
+        """Returns the same run where a record says that it stands."""
+        return replace(self, state=progress.state, step=progress.step, steps=progress.steps)
+
+    def same_run(self, other: SavedRun) -> bool:
+        """Whether both are the same run, wherever each of them stands."""
+        return (self.settings, self.model_digest, dict(self.pictures)) == (
+            other.settings, other.model_digest, dict(other.pictures),
+        )  # fmt: skip
+
+    def check_model(self, digest: str) -> None:
+        """Raises InvalidInput unless the model is the one that the run was begun with."""
+        if digest != self.model_digest:
+            raise InvalidInput(
+                f"`resume` must be a run of the model that is served ({digest}). "
+                f"Received: a run of another one ({self.model_digest})"
+            )
+
+
+def save_run(path: Path, run: SavedRun) -> None:
+    """Writes a run; whatever happens meanwhile, the file is the earlier run or this one.
+
+    Raises:
+      InvalidInput: the file cannot be written there.
+    """
+    write_whole(path, pack_run(run))
+
+
+def load_run(path: Path) -> SavedRun:
+    """Reads what `save_run` wrote.
+
+    Raises:
+      InvalidInput: there is no such file, or it is damaged, none of ours, or of a newer version.
+    """
+    return unpack_run(read_whole(path, "`resume`"), str(path))
+
+
+def pack_run(run: SavedRun) -> bytes:
+    """Returns a run as the bytes of its file."""
+    members = {_STATE: run.state}
+    for argument, pictures in run.pictures.items():
+        members |= {f"{_PICTURES}/{argument}/{index}": data for index, data in enumerate(pictures)}
+    about = {
+        "format": FORMAT,
+        "version": VERSION,
+        "settings": full_text(run.settings),
+        "model_digest": run.model_digest,
+        "step": run.step,
+        "steps": run.steps,
+        "pictures": {argument: list(run.sha256[argument]) for argument in run.pictures},
+        "members": {name: hashlib.sha256(data).hexdigest() for name, data in members.items()},
+    }
+    output = io.BytesIO()
+    with zipfile.ZipFile(output, "w", zipfile.ZIP_STORED) as archive:
+        archive.writestr(zipfile.ZipInfo(_ABOUT, _MOMENT), json.dumps(about, indent=1))
+        for name, data in members.items():
+            archive.writestr(zipfile.ZipInfo(name, _MOMENT), data)
+    return output.getvalue()
+
+
+def unpack_run(data: bytes, name: str = "a file") -> SavedRun:
+    """Reads what `pack_run` returned; `name` says in an error where it is from.
+
+    Raises:
+      InvalidInput: as `load_run`.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            about = json.loads(_member(archive, _ABOUT))
+            if about["format"] != FORMAT:
+                raise ValueError(about["format"])
+            if about["version"] == VERSION:
+                return _unpack(archive, about)
+            version = int(about["version"])
+    except _DAMAGE as error:
+        raise InvalidInput(
+            f"`resume` must be an undamaged file that a run was saved to. Received: {name} ({_reason(error)})"
+        ) from error
+    raise InvalidInput(f"`resume` must be a run file of version {VERSION}. Received: {name}, of version {version}")
+
+
+def _unpack(archive: zipfile.ZipFile, about: Mapping[str, Any]) -> SavedRun:
+    def checked(name: str) -> bytes:
+        data = _member(archive, name)
+        if hashlib.sha256(data).hexdigest() != about["members"][name]:
+            raise ValueError(f"{name} has another checksum")
+        return data
+
+    brought = {str(argument): tuple(map(str, digests)) for argument, digests in about["pictures"].items()}
+    return SavedRun(
+        settings=StyleSettings.parse(about["settings"]),
+        model_digest=str(about["model_digest"]),
+        pictures={
+            argument: tuple(checked(f"{_PICTURES}/{argument}/{index}") for index in range(len(digests)))
+            for argument, digests in brought.items()
+        },
+        sha256=brought,
+        state=checked(_STATE),
+        step=int(about["step"]),
+        steps=int(about["steps"]),
+    )
+
+
+def _member(archive: zipfile.ZipFile, name: str) -> bytes:
+    # What is stored as it is cannot unpack to more than the file's own size.
+    if archive.getinfo(name).compress_type != zipfile.ZIP_STORED:
+        raise ValueError(f"{name} is compressed")
+    return archive.read(name)
+
+
+def _reason(error: BaseException) -> str:
+    return str(error) or type(error).__name__

@@ -1,0 +1,75 @@
+"""A state with any byte damaged is refused in one sentence, by the exported model itself."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tensorflow as tf
+
+from model.errors import InvalidInput
+from model.state import encode_state
+from model.stylizer import RunState
+from serving.transports import LocalTransport
+from tests.conftest import encode, smooth_picture
+
+TEXT = "size=16,smallest_size=16,steps=2"
+WORDS = "`state_bytes` must be empty or what an earlier call of `advance` returned, unchanged"
+
+Advance = Callable[[bytes], dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def local(small_model: Path) -> LocalTransport:
+    return LocalTransport(small_model)
+
+
+@pytest.fixture(scope="module")
+def advance(local: LocalTransport) -> Advance:
+    picture = encode(smooth_picture(16, 16))
+    inputs = {"content_bytes": [picture], "style_bytes": [[picture]], "settings": [TEXT], "take_steps": [1]}
+    return lambda state: local.predict("advance", inputs | {"state_bytes": [state]}, timeout_s=60)
+
+
+@pytest.fixture(scope="module")
+def smallest_state(local: LocalTransport) -> bytes:
+    """A state whose pictures have one pixel, so that there are few bytes to damage."""
+    described = local.predict("describe", {"settings": [""]}, timeout_s=60)["description"][0]
+    pixel = tf.ones([1, 1, 3])
+    state = RunState(tf.constant(1), tf.constant(1), pixel, pixel, pixel, pixel)
+    return bytes(encode_state(state, json.loads(described)["digest"]).numpy())
+
+
+def damaged(state: bytes, flip: int) -> list[bytes]:
+    return [state[:i] + bytes([state[i] ^ flip]) + state[i + 1 :] for i in range(len(state))]
+
+
+def assert_refused(advance: Advance, state: bytes) -> None:
+    with pytest.raises(InvalidInput) as failure:
+        advance(state)
+    assert str(failure.value).startswith(WORDS)
+
+
+def test_the_undamaged_state_goes_on(advance: Advance, smallest_state: bytes) -> None:
+    assert advance(smallest_state)["step"] == [2]
+
+
+@pytest.mark.parametrize("flip", [0x01, 0xFF])
+def test_every_flipped_byte_is_refused(advance: Advance, smallest_state: bytes, flip: int) -> None:
+    for state in damaged(smallest_state, flip):
+        assert_refused(advance, state)
+
+
+def test_every_truncation_is_refused(advance: Advance, smallest_state: bytes) -> None:
+    for length in range(1, len(smallest_state), 7):
+        assert_refused(advance, smallest_state[:length])
+    assert_refused(advance, smallest_state + b"\0")
+
+
+@pytest.mark.soak
+def test_every_flipped_byte_of_a_whole_state_is_refused(advance: Advance) -> None:
+    for state in damaged(advance(b"")["state_bytes"][0], 0xFF):
+        assert_refused(advance, state)

@@ -1,0 +1,118 @@
+"""A run outlives its server: whatever happens to one, the picture is to the byte what it would have been."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from model.errors import DeadlineExceeded, ServingUnavailable
+from model.settings import StyleSettings
+from serving.client import StyleTransferClient
+from serving.endpoints import Patience
+from tests import served as servers
+from tests.conftest import encode, smooth_picture
+from tests.faulty import FAULTS, faulty
+from tests.ports import free_port
+from tests.served import Served
+
+CONTENT, STYLE = encode(smooth_picture(40, 56, 1)), encode(smooth_picture(50, 40, 2))
+SETTINGS = StyleSettings(size=56, smallest_size=28, steps=60)
+IN_THE_MIDDLE_BYTES = 150_000  # of answers: a state at 28 pixels is 27 kB, one at 56 is 108 kB, and there are four
+SOON_S = 2.0  # for a call that hangs; one that does not takes a tenth, and is only repeated if the machine dawdles
+PATIENCE = Patience(total_s=240, longest_wait_s=0.5)  # a busy machine starts a server slowly
+
+
+@pytest.fixture(scope="module")
+def undisturbed(served: Served) -> bytes:
+    with StyleTransferClient(served.grpc) as client:
+        *_, last = client.run(CONTENT, [STYLE], SETTINGS)
+    return last.image
+
+
+@dataclass
+class Victim:
+    """A server of its own that tests may kill, and start again at the same ports."""
+
+    model: str
+    grpc_port: int
+    rest_port: int
+    process: subprocess.Popen[bytes]
+
+    @property
+    def addresses(self) -> dict[str, str]:
+        return {"grpc": f"grpc://127.0.0.1:{self.grpc_port}", "http": f"http://127.0.0.1:{self.rest_port}"}
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait(30)
+
+    def start(self) -> None:
+        self.process = servers.start(self.model, self.grpc_port, self.rest_port)
+
+
+@pytest.fixture(scope="module")
+def victim(served: Served) -> Iterator[Victim]:
+    model, grpc_port, rest_port = served.address("path"), free_port(), free_port()
+    process = servers.start(model, grpc_port, rest_port)
+    victim = Victim(model, grpc_port, rest_port, process)
+    try:
+        servers.wait_until_available(process, rest_port)
+        yield victim
+    finally:
+        servers.stop(victim.process)
+
+
+def test_a_killed_server_that_is_started_again_goes_on(victim: Victim, undisturbed: bytes) -> None:
+    with StyleTransferClient(victim.addresses["grpc"], patience=PATIENCE) as client:
+        run = client.run(CONTENT, [STYLE], SETTINGS)
+        records = [next(run), next(run)]
+        victim.kill()
+        victim.start()
+        records += run
+    assert records[1].step < SETTINGS.steps
+    assert records[-1].image == undisturbed
+
+
+def test_after_a_kill_a_second_server_goes_on_by_itself_or_from_the_state(
+    victim: Victim, served: Served, undisturbed: bytes
+) -> None:
+    with (
+        StyleTransferClient([victim.addresses["http"], served.grpc], patience=PATIENCE) as with_another,
+        StyleTransferClient(victim.addresses["grpc"], patience=Patience(0)) as alone,
+    ):
+        moves, fails = (client.run(CONTENT, [STYLE], SETTINGS) for client in (with_another, alone))
+        records, last = [next(moves), next(moves)], next(fails)
+        victim.kill()
+        records += moves
+        with pytest.raises(ServingUnavailable, match=r"No server answers|was cut"):
+            next(fails)
+    assert records[1].step < SETTINGS.steps
+    assert records[-1].image == undisturbed
+    with StyleTransferClient(served.http) as client:
+        *_, last = client.run(CONTENT, [STYLE], SETTINGS, state=last.state)
+    assert last.image == undisturbed
+
+
+@pytest.mark.parametrize("way", ["grpc", "http"])
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_connection_that_breaks_in_an_answer_is_left_for_another_server(
+    served: Served, undisturbed: bytes, way: str, fault: str
+) -> None:
+    with faulty(getattr(served, way), fault, IN_THE_MIDDLE_BYTES) as proxy:
+        with StyleTransferClient([proxy.address, served.grpc], timeout_s=SOON_S, patience=PATIENCE) as client:
+            *_, last = client.run(CONTENT, [STYLE], SETTINGS)
+        assert proxy.failed.is_set()
+    assert last.image == undisturbed
+
+
+@pytest.mark.parametrize("way", ["grpc", "http"])
+def test_a_server_that_hangs_ends_in_a_sentence(served: Served, way: str) -> None:
+    with (
+        faulty(getattr(served, way), "hang", 10_000) as proxy,
+        StyleTransferClient(proxy.address, timeout_s=1, patience=Patience(0)) as client,
+        pytest.raises(DeadlineExceeded, match=f"^No answer from {proxy.address} within 1 s.$"),
+    ):
+        list(client.run(CONTENT, [STYLE], SETTINGS))

@@ -1,0 +1,38 @@
+"""Files are whole or not there."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from model.errors import InvalidInput
+from serving.files import read_whole, write_whole
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    write_whole(tmp_path / "a", b"one")
+    write_whole(tmp_path / "a", b"two")
+    assert read_whole(tmp_path / "a", "`a`") == b"two"
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+@pytest.mark.parametrize("step", ["fsync", "replace"])
+def test_a_write_that_fails_leaves_the_file_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    write_whole(tmp_path / "a", b"one")
+    monkeypatch.setattr(*{"fsync": (os, "fsync"), "replace": (Path, "replace")}[step], full)
+    with pytest.raises(InvalidInput, match=r"a file must be writable. Received: .*a \(No space left on device\)"):
+        write_whole(tmp_path / "a", b"two")
+    assert read_whole(tmp_path / "a", "`a`") == b"one"
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match=r"`a` must be a readable file. Received: .*nosuch \(No such file"):
+        read_whole(tmp_path / "nosuch", "`a`")

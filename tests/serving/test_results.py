@@ -1,0 +1,135 @@
+"""What a result's file holds beside the picture, and that it comes back."""
+
+from __future__ import annotations
+
+import io
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image, ImageCms
+
+from model.errors import InvalidInput
+from model.settings import StyleSettings
+from serving.results import (
+    PROGRAM,
+    SUFFIXES,
+    Origin,
+    check_suffix,
+    encode_result,
+    full_text,
+    model_facts,
+    origin_of,
+    settings_of,
+    sha256,
+)
+from tests.conftest import decoded, encode, smooth_picture
+from tests.served import ROOT
+
+PICTURE = smooth_picture(32, 48)
+PNG = encode(PICTURE)
+SETTINGS = StyleSettings(size=77, seed=5, style_weight=0.1, content_layers=(("block2_conv1", 0.25),))
+DESCRIPTION = {
+    "digest": "abc-float32", "weights": {"name": "own", "digest": "abc"}, "precision": "float32",
+    "tensorflow": "2.19.1",
+}  # fmt: skip
+ORIGIN = Origin(SETTINGS, model_facts(DESCRIPTION), sha256(b"content"), (sha256(b"style"),), step=7, steps=500)
+
+
+def opened(data: bytes) -> Any:
+    image = Image.open(io.BytesIO(data))
+    image.load()
+    return image
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_result_tells_what_made_it(suffix: str) -> None:
+    data = encode_result(PNG, suffix, ORIGIN)
+    assert opened(data).format == SUFFIXES[suffix]
+    assert origin_of(data) == ORIGIN
+    assert settings_of(data) == SETTINGS
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_result_may_keep_it_to_itself(suffix: str) -> None:
+    data = encode_result(PNG, suffix)
+    assert origin_of(data) is None
+    assert b"style" not in data
+
+
+def test_a_png_keeps_the_servers_pixels_and_compression() -> None:
+    data = encode_result(PNG, ".png", ORIGIN)
+    np.testing.assert_array_equal(decoded(data), PICTURE)
+    assert data.endswith(PNG[33:])
+    assert opened(data).info["srgb"] == 0
+    assert '"seed": 5' in opened(data).text["style_transfer"]
+
+
+def test_a_jpeg_has_quality_95_and_whole_colours() -> None:
+    image = opened(encode_result(PNG, ".jpg", ORIGIN))
+    reference = opened(encode(PICTURE, "JPEG", quality=95))
+    assert image.quantization == reference.quantization
+    assert [sampling[1:3] for sampling in image.layer] == [(1, 1)] * 3
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".webp"])
+def test_jpeg_and_webp_are_close_and_tagged_srgb(suffix: str) -> None:
+    picture = smooth_picture(200, 300)
+    data = encode_result(encode(picture), suffix, ORIGIN)
+    assert np.abs(decoded(data).astype(float) - picture).mean() < 2
+    profile = ImageCms.ImageCmsProfile(io.BytesIO(opened(data).info["icc_profile"]))
+    assert "sRGB" in ImageCms.getProfileDescription(profile)
+    assert profile.profile.creation_date.year == 2000  # not the moment of writing: the same result, the same file
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_the_same_result_gives_the_same_file(suffix: str) -> None:
+    assert encode_result(PNG, suffix, ORIGIN) == encode_result(PNG, suffix, ORIGIN)
+
+
+def test_all_settings_are_written_so_that_later_defaults_do_not_change_them() -> None:
+    assert StyleSettings.parse(full_text(StyleSettings())) == StyleSettings()
+    assert "steps=500" in full_text(StyleSettings())
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF"])
+def test_another_picture_has_no_settings(kind: str) -> None:
+    assert settings_of(encode(PICTURE, kind)) is None
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_damaged_result_has_its_settings_or_none(suffix: str) -> None:
+    data = bytearray(encode_result(PNG, suffix, ORIGIN))
+    for index in range(min(len(data), 2500)):
+        data[index] ^= 0xFF
+        settings_of(bytes(data))
+        data[index] ^= 0xFF
+
+
+@given(st.text() | st.sampled_from(["{}", "[]", "null", '{"settings": 3}', "[" * 50_000]))
+def test_a_strangers_text_is_no_settings(text: str) -> None:
+    exif = Image.Exif()
+    exif.get_ifd(0x8769)[0x9286] = b"ASCII\0\0\0" + text.encode()
+    assert settings_of(encode(PICTURE, "JPEG", exif=exif) if len(text) < 60_000 else b"") is None
+
+
+def test_settings_of_a_later_version_are_not_guessed() -> None:
+    text = ORIGIN.to_text().replace("size=77", "size=77,later_setting=1")
+    exif = Image.Exif()
+    exif.get_ifd(0x8769)[0x9286] = b"ASCII\0\0\0" + text.encode()
+    assert settings_of(encode(PICTURE, "JPEG", exif=exif)) is None
+
+
+def test_other_suffixes_are_refused() -> None:
+    check_suffix(Path("a.PNG"))
+    with pytest.raises(InvalidInput, match=r"`output` must end in .png, .jpg, .jpeg or .webp. Received: a.gif"):
+        check_suffix(Path("a.gif"))
+
+
+def test_the_program_is_that_of_the_project() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert f"{project['name']} {project['version']}" == PROGRAM
