@@ -8,7 +8,7 @@ from pathlib import Path
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
-from serving.server.warmup import WARMUP_FILE
+from model.warmup import WARMUP_FILE
 
 IDENTITY_DTYPES = (
     tf.float32,
