@@ -47,7 +47,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, on_signal)
-    app.start()
+    try:
+        app.start()
+    except StyleTransferError as error:
+        return _fail(error)
     app.ended.wait()
     if app.failure is None:
         log.info("Stopping: running calls end, new ones are refused.")

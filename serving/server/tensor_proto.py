@@ -46,6 +46,11 @@ def dtype_name(dtype: int) -> str:
     return str(types_pb2.DataType.Name(dtype)).removeprefix("DT_").lower()
 
 
+def dtype_name_of(array: Array) -> str:
+    """Returns TensorFlow's C++ name of an array's dtype; arrays of objects hold strings."""
+    return dtype_name(tf.as_dtype(array.dtype).as_datatype_enum)
+
+
 def decode(proto: tensor_pb2.TensorProto, alias: str) -> Array:
     """Returns the array that a TensorProto holds, in typed fields or in `tensor_content`.
 
@@ -72,8 +77,12 @@ def decode(proto: tensor_pb2.TensorProto, alias: str) -> Array:
     return array
 
 
-def encode(array: Array) -> tensor_pb2.TensorProto:
-    """Returns the array as a TensorProto with typed fields, as TensorFlow Serving sends it by default.
+def encode(array: Array, as_content: bool = False) -> tensor_pb2.TensorProto:
+    """Returns the array as a TensorProto.
+
+    Args:
+      array: strings as an object array of bytes.
+      as_content: numbers as raw bytes; otherwise in typed fields, as TensorFlow Serving sends them by default.
 
     Raises:
       ServingFailed: the dtype cannot travel.
@@ -87,6 +96,9 @@ def encode(array: Array) -> tensor_pb2.TensorProto:
             dim=[tensor_shape_pb2.TensorShapeProto.Dim(size=size) for size in array.shape]
         ),
     )
+    if as_content and dtype != types_pb2.DT_STRING:
+        proto.tensor_content = np.ascontiguousarray(array).tobytes()
+        return proto
     values, view = _FIELDS[dtype]
     flat = np.ascontiguousarray(array).reshape(-1)
     getattr(proto, values).extend((flat if view is None else flat.view(view)).tolist())

@@ -55,7 +55,7 @@ def process(base: Path, name: str) -> Iterator[tuple[subprocess.Popen[str], str]
 def is_available(url: str) -> bool:
     try:
         return requests.get(url, timeout=5).json()["model_version_status"][0]["state"] == "AVAILABLE"
-    except requests.ConnectionError:
+    except requests.RequestException:  # loading TensorFlow may hold the process for seconds
         return False
 
 
@@ -102,10 +102,10 @@ def test_taken_port_is_named_with_its_flag(model_dir: Path, flag: str) -> None:
 
 
 def test_port_of_another_grpc_server_counts_as_taken() -> None:
-    server, number = ports.open_grpc_server("127.0.0.1", 0, "port", 1)
+    server, number = ports.open_grpc_server("127.0.0.1", 0, "port", 1, 2**20)
     server.start()
     with pytest.raises(ServingUnavailable, match=f"Port {number} on 127.0.0.1 cannot be opened"):
-        ports.open_grpc_server("127.0.0.1", number, "port", 1)
+        ports.open_grpc_server("127.0.0.1", number, "port", 1, 2**20)
     server.stop(0).wait()
 
 
@@ -114,7 +114,7 @@ def test_port_is_held_alone_from_the_moment_it_is_opened() -> None:
         number = opened.getsockname()[1]
         with pytest.raises(ServingUnavailable, match=f"Port {number} .* --rest_api_port"):
             ports.open_socket("127.0.0.1", number, "rest_api_port")
-    server, number = ports.open_grpc_server("127.0.0.1", 0, "port", 1)
+    server, number = ports.open_grpc_server("127.0.0.1", 0, "port", 1, 2**20)
     sharing = grpc.server(ThreadPoolExecutor(1))  # gRPC's default: share the port if the other one agrees
     with pytest.raises(RuntimeError):
         sharing.add_insecure_port(f"127.0.0.1:{number}")

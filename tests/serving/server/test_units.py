@@ -13,6 +13,7 @@ import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2, types_pb2
 
 from model.errors import Cancelled, DeadlineExceeded, InvalidInput, ModelNotFound, Overloaded, ServingUnavailable
+from model.versions import VersionPath
 from serving.server import flags, tensor_proto, versions
 from serving.server.run_queue import RunQueue
 from tests.serving.server.conftest import wait_until
@@ -78,15 +79,15 @@ def test_newest_version_is_found(tmp_path: Path, names: list[str], newest: str) 
     for name in names:
         (tmp_path / name).mkdir()
     (tmp_path / "500").touch()  # a file is no version
-    found = versions.find_latest(tmp_path)
-    assert found == versions.VersionPath(int(newest), tmp_path / newest)
+    found = versions.find_wanted(tmp_path, versions.VersionPolicy(), "`--model_base_path`")
+    assert found == [VersionPath(int(newest), tmp_path / newest)]
 
 
 def test_no_version_is_an_error_that_names_the_flag(tmp_path: Path) -> None:
     with pytest.raises(ModelNotFound, match=r"--model_base_path.*must hold a version directory"):
-        versions.find_latest(tmp_path)
+        versions.find_wanted(tmp_path, versions.VersionPolicy(), "`--model_base_path`")
     with pytest.raises(ModelNotFound, match=r"--model_base_path.*must be a directory"):
-        versions.find_latest(tmp_path / "missing")
+        versions.find_wanted(tmp_path / "missing", versions.VersionPolicy(), "`--model_base_path`")
 
 
 def test_flags_have_the_names_and_defaults_of_tensorflow_serving() -> None:
