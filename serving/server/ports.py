@@ -28,7 +28,8 @@ def open_socket(host: str, port: int, flag: str) -> socket.socket:
       ServingUnavailable: the port or the address cannot be had.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    opened = socket.socket(family, socket.SOCK_STREAM)
+    # TCP by name: otherwise asyncio does not see that it is TCP, leaves Nagle's delay on, and each answer takes 40 ms.
+    opened = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     # A restart need not wait until the connections of the last run have timed out.
     opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:

@@ -158,7 +158,7 @@ class Servable:
         except tf.errors.OpError as error:
             raise _translate(error) from None
         except UnicodeDecodeError as error:
-            # TensorFlow's wrapper could not make text of an error that quotes bytes of the request, and dropped its code.
+            # TensorFlow's wrapper could make no text of an error that quotes bytes of the request: its code is lost.
             raise InvalidInput(error.object.decode("utf-8", "replace")) from None
         finally:
             pywrap_tf_session.TF_DeleteBuffer(buffer)

@@ -18,7 +18,7 @@ from model.errors import InvalidInput, ServingFailed
 Array: TypeAlias = npt.NDArray[Any]
 
 # A proto may declare more elements than it carries (the last one is repeated). A few bytes could so claim all memory.
-MAX_REPEATED_ELEMENTS = 1 << 26
+MAX_REPEATED_ELEMENTS = 1 << 22
 
 # Which typed field holds a dtype's values, and the view of the array that it takes (None: the values themselves).
 _FIELDS: dict[int, tuple[str, Any]] = {

@@ -153,3 +153,8 @@ def test_signal_in_mid_run_ends_cleanly(model_dir: Path, number: signal.Signals)
         log = server.stderr.read()
         assert "Traceback" not in log
         assert "REST POST /v1/models/zoo:predict 200" in log
+
+
+def test_answers_do_not_wait_for_an_acknowledgement() -> None:
+    with ports.open_socket("127.0.0.1", 0, "rest_api_port") as opened:
+        assert opened.proto == socket.IPPROTO_TCP  # asyncio's condition for TCP_NODELAY
