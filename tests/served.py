@@ -21,11 +21,12 @@ START_S = 90.0
 
 @dataclass(frozen=True)
 class Served:
-    """Addresses of a running server and the base path of its model."""
+    """Addresses of a running server, the base path of its model, and its process."""
 
     grpc: str
     http: str
     path: str
+    pid: int
 
 
 @pytest.fixture(scope="session")
@@ -41,7 +42,7 @@ def served(small_model: Path) -> Iterator[Served]:
     )  # fmt: skip
     try:
         _wait_until_available(process, f"http://127.0.0.1:{rest}/v1/models/{MODEL_NAME}")
-        yield Served(f"grpc://127.0.0.1:{grpc}", f"http://127.0.0.1:{rest}", str(small_model))
+        yield Served(f"grpc://127.0.0.1:{grpc}", f"http://127.0.0.1:{rest}", str(small_model), process.pid)
     finally:
         process.terminate()
         process.wait(30)

@@ -127,6 +127,16 @@ def parse(argv: Sequence[str]) -> ServerOptions:
         _fail(parser, str(error))
 
 
+def table() -> str:
+    """Returns all flags as the README's table."""
+    rows = ["| flag | default | meaning |", "|---|---|---|"]
+    for option in fields(ServerOptions):
+        default = str(option.default).lower() if isinstance(option.default, bool) else option.default
+        own = "; *not a flag of tensorflow_model_server*" if option.metadata["ours"] else ""
+        rows.append(f"| `--{option.name}` | {default} | {option.metadata['help']}{own} |")
+    return "\n".join(rows)
+
+
 def _build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m serving.server",

@@ -80,6 +80,15 @@ def test_unknown_flag_is_named() -> None:
     assert "Traceback" not in ended.stderr
 
 
+def test_wrong_config_file_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "models.config").write_text("nonsense: 1")
+    ended = run(f"--model_config_file={tmp_path / 'models.config'}")
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("serving.server: error: `--model_config_file` must hold a ModelServerConfig")
+    assert "nonsense" in ended.stderr
+    assert ended.stderr.count("\n") == 1
+
+
 def test_missing_directory_is_one_sentence(tmp_path: Path) -> None:
     ended = run(f"--model_base_path={tmp_path / 'missing'}")
     assert ended.returncode == 1
