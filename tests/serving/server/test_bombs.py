@@ -107,7 +107,14 @@ def test_bomb_over_grpc_moves_no_memory(bomb: Callable[[], bytes], argument: str
 def test_bomb_over_rest_moves_no_memory(bomb: Callable[[], bytes], calm: Served) -> None:
     before = processes.memory_mb(calm.pid)
     picture = {"b64": base64.b64encode(bomb()).decode()}
-    body = {"inputs": {"content_bytes": [picture], "style_bytes": [[picture]]}}
+    inputs = {
+        "content_bytes": [picture],
+        "style_bytes": [[picture]],
+        "settings": ["size=32"],
+        "state_bytes": [""],
+        "take_steps": [0],
+    }
+    body = {"signature_name": "advance", "inputs": inputs}  # warmed up: the first run of another would take memory
     response = requests.post(f"{calm.http}/v1/models/{MODEL_NAME}:predict", json=body, timeout=120)
     assert response.status_code == 400
     assert "_bytes` must be a picture of 1 to" in response.json()["error"]
