@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 SPARE_GRPC_THREADS = 8  # beyond those that wait for a run: they answer status calls, and refuse the runs too many
 GRACE_S = 5  # for answers on their way out, once no run is left
-END_OF_LOAD_S = 0.5  # how long a stop waits for the thread that loads: no longer, since a load may take minutes
+END_OF_WATCH_S = 0.5  # for the thread that loads: it ends at once, unless it is in the middle of a load
 
 
 class ServerApp:
@@ -162,8 +162,8 @@ class ServerApp:
         elif self._socket is not None:
             self._socket.close()
         if self.loading:
-            self._threads["models"].join(END_OF_LOAD_S)
-        if self._core is not None and not self.loading:
+            self._threads["models"].join(END_OF_WATCH_S)
+        if self._core is not None:
             self._core.close()
 
     def _serve_models(self, core: ServerCore) -> None:

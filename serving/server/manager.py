@@ -23,6 +23,9 @@ from serving.server.states import AVAILABLE, END, LOADING, START, UNLOADING, Mod
 log = logging.getLogger(__name__)
 
 
+END_OF_LOAD_S = 0.5  # how long `close` waits for a load: no longer, since it may take minutes
+
+
 @dataclass(frozen=True)
 class Retries:
     """How a load that failed is tried again: so many times more, at this interval."""
@@ -160,15 +163,18 @@ class ModelManager:
         self._wake.set()
 
     def close(self) -> None:
-        """Frees all versions. Call it when no call is left."""
-        with self._working:
-            for version in self._all():
-                with self._lock:
-                    version.wanted = False
-                    if version.state == AVAILABLE:
-                        version.set(UNLOADING)
+        """Frees all versions, unless one is being loaded: then the process is about to end. No call may be left."""
+        if not self._working.acquire(timeout=END_OF_LOAD_S):
+            return
+        try:
+            with self._lock:
+                for versions in self._versions.values():
+                    for version in versions.values():
+                        version.wanted = False
             self._retire()
             self._free()
+        finally:
+            self._working.release()
 
     def status(self, ref: ModelRef) -> list[VersionStatus]:
         """Returns where the model's versions stand, the newest first. A label is ignored.
@@ -337,7 +343,3 @@ class ModelManager:
                 version.set(END)
         if idle:
             gc.collect()  # a graph is a web of cycles; its memory should not wait for chance
-
-    def _all(self) -> list[_Version]:
-        with self._lock:
-            return [version for versions in self._versions.values() for version in versions.values()]

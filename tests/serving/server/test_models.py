@@ -14,8 +14,10 @@ import requests
 from tensorflow_serving.apis import model_management_pb2, model_service_pb2_grpc
 
 from model.errors import ServingFailed
+from model.versions import VersionPath
 from serving.server.app import ServerApp
 from serving.server.flags import ServerOptions
+from serving.server.servable import Servable
 from tests.serving.server import models
 from tests.serving.server.conftest import CALL_S, Client, failure, fill_spec, served, wait_until
 
@@ -217,3 +219,44 @@ def test_reload_request_that_is_refused_changes_nothing(tmp_path: Path, model_di
         code, text = failure(lambda: reload(client, ("two", base), ("gone", tmp_path / "gone")))
         assert (code, text[:38]) == ("UNKNOWN", "1 model(s) did not become available: {")
         assert answer(client) == (200, 2.0)
+
+
+def test_stop_does_not_wait_for_a_load(
+    growing: tuple[Path, Callable[[], None]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base, add = growing
+    loading, go, load = threading.Event(), threading.Event(), Servable.load
+
+    def load_when_told(name: str, version: VersionPath, *options: Any) -> Servable:
+        if version.number == 124:
+            loading.set()
+            go.wait(CALL_S)
+        return load(name, version, *options)
+
+    monkeypatch.setattr(Servable, "load", load_when_told)
+    with served(base, "m") as client:
+        client.wait_until_available()
+        add()
+        assert loading.wait(CALL_S)
+        assert answer(client) == (200, 2.0)
+        client.app.stop()
+        assert client.app.loading
+        go.set()
+        wait_until(lambda: not client.app.loading)
+
+
+def test_stopping_server_answers_grpc_until_its_runs_have_ended(model_dir: Path) -> None:
+    with served(model_dir / "zoo", "zoo") as client:
+        client.wait_until_available()
+        answers: list[dict[str, np.ndarray]] = []
+        running = threading.Thread(target=lambda: answers.append(client.run("slow", seconds=np.float32(1.5))))
+        running.start()
+        wait_until(lambda: client.app.queue.counts == (1, 0))
+        stopping = threading.Thread(target=client.app.stop)
+        stopping.start()
+        wait_until(lambda: not client.app.ready)
+        assert failure(lambda: client.run("scalar", x=np.float32(1))) == ("UNAVAILABLE", "The server is stopping.")
+        assert client.status().model_version_status[0].state == 30  # AVAILABLE: what runs goes on
+        for thread in (running, stopping):
+            thread.join(CALL_S)
+        assert answers == [{"y": np.True_}]
