@@ -6,7 +6,6 @@ longer wanted goes only when a wanted one is available in its place, and ends on
 
 from __future__ import annotations
 
-import gc
 import logging
 import threading
 import time
@@ -18,11 +17,12 @@ from model.errors import InvalidInput, ModelNotFound, ServingFailed, StyleTransf
 from model.versions import VersionPath, find_versions
 from serving.server.config_files import ModelConfig
 from serving.server.servable import Servable
-from serving.server.states import AVAILABLE, END, LOADING, START, UNLOADING, ModelRef, VersionStatus
+from serving.server.states import AVAILABLE, END, LOADING, START, UNLOADING, ModelRef, Version, VersionStatus
 
 log = logging.getLogger(__name__)
 
 
+FAULT_PAUSE_S = 1.0  # after a look that failed
 END_OF_LOAD_S = 0.5  # how long `close` waits for a load: no longer, since it may take minutes
 
 
@@ -32,31 +32,6 @@ class Retries:
 
     count: int = 5
     interval_s: float = 60.0
-
-
-class _Version:
-    """One version of one model and where it stands. The manager's lock guards it."""
-
-    def __init__(self, source: VersionPath) -> None:
-        self.source = source
-        self.status = VersionStatus(source.number, START)
-        self.servable: Servable | None = None
-        self.wanted = True
-        self.users = 0  # calls that hold it
-        self.attempts = 0
-        self.due = 0.0  # when the next attempt to load it is, on the clock of `time.monotonic`
-
-    def set(self, state: str, code: str = "OK", message: str = "") -> None:
-        self.status = VersionStatus(self.source.number, state, code, message)
-
-    @property
-    def state(self) -> str:
-        return self.status.state
-
-    @property
-    def to_load(self) -> bool:
-        """Whether it is yet to be loaded, now or when the next attempt is due."""
-        return self.wanted and self.state in (START, LOADING) and self.servable is None
 
 
 class ModelManager:
@@ -84,7 +59,8 @@ class ModelManager:
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._configs: dict[str, ModelConfig] = {}
-        self._versions: dict[str, dict[int, _Version]] = {}
+        self._versions: dict[str, dict[int, Version]] = {}
+        self._away: set[str] = set()  # models whose base path could not be read at the last look
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -155,6 +131,7 @@ class ModelManager:
                 self.step(scan=scan)
             except Exception:  # the next look may go better, and a server that stops looking would be silently stale
                 log.exception("Looking for versions failed")
+                self._stopping.wait(FAULT_PAUSE_S)
             polled = time.monotonic() if scan else polled
 
     def stop(self) -> None:
@@ -223,7 +200,7 @@ class ModelManager:
             status = wanted[max(wanted)].status
         return None if status.state == AVAILABLE else from_code(status.code, status.message)
 
-    def _find(self, ref: ModelRef) -> _Version:
+    def _find(self, ref: ModelRef) -> Version:
         if ref.label is not None:
             config = self._configs.get(ref.name)
             if config is None or ref.label not in config.labels:
@@ -252,16 +229,12 @@ class ModelManager:
 
     def _scan(self) -> None:
         for name in {*self._configs, *self._versions}:
-            config = self._configs.get(name)
-            if config is not None and not config.base_path.is_dir():
-                # It may only be away for a moment: what is served stays.
-                log.warning("Could not find base path %s of model %s.", config.base_path, name)
-                self._versions.setdefault(name, {})
-                continue
-            chosen = [] if config is None else config.policy.choose(find_versions(config.base_path))
-            wanted = {version.number: version for version in chosen}
+            chosen = self._chosen(name)
             with self._lock:
                 versions = self._versions.setdefault(name, {})
+                if chosen is None:
+                    continue
+                wanted = {version.number: version for version in chosen}
                 for number, version in versions.items():
                     if number not in wanted:
                         version.wanted = False
@@ -270,11 +243,31 @@ class ModelManager:
                 for number, source in wanted.items():
                     known = versions.get(number)
                     if known is None or (known.state == END and not known.wanted):
-                        versions[number] = _Version(source)
+                        versions[number] = Version(source)
                     elif known.state == AVAILABLE:
                         known.wanted = True
 
-    def _to_load(self) -> list[tuple[str, _Version]]:
+    def _chosen(self, name: str) -> list[VersionPath] | None:
+        """Returns the versions of a model that are to be served; None: its base path cannot be read.
+
+        It may only be away for a moment, so what is served then stays.
+        """
+        config = self._configs.get(name)
+        if config is None:
+            return []
+        try:
+            if not config.base_path.is_dir():
+                raise NotADirectoryError("it is no directory")
+            chosen = config.policy.choose(find_versions(config.base_path))
+        except OSError as error:
+            if name not in self._away:
+                log.warning("The base path %s of model %s cannot be read: %s.", config.base_path, name, error)
+            self._away.add(name)
+            return None
+        self._away.discard(name)
+        return chosen
+
+    def _to_load(self) -> list[tuple[str, Version]]:
         """Returns what is to be loaded now, the newest version of each model first."""
         now = time.monotonic()
         with self._lock:
@@ -290,7 +283,7 @@ class ModelManager:
             dues = [v.due for versions in self._versions.values() for v in versions.values() if v.to_load]
         return min(dues, default=None)
 
-    def _load(self, name: str, version: _Version) -> None:
+    def _load(self, name: str, version: Version) -> None:
         started = time.monotonic()
         with self._lock:
             version.set(LOADING)
@@ -308,7 +301,7 @@ class ModelManager:
             seconds = time.monotonic() - started
             log.info("Model %s version %d is available after %.1f s.", name, version.source.number, seconds)
 
-    def _failed(self, name: str, version: _Version, error: StyleTransferError) -> None:
+    def _failed(self, name: str, version: Version, error: StyleTransferError) -> None:
         with self._lock:
             version.attempts += 1
             last = version.attempts > self._retries.count
@@ -335,11 +328,8 @@ class ModelManager:
         with self._lock:
             idle = [v for vs in self._versions.values() for v in vs.values() if v.state == UNLOADING and v.users == 0]
         for version in idle:
-            servable, version.servable = version.servable, None
-            if servable is not None:
-                servable.close()
-            del servable
+            if version.servable is not None:
+                version.servable.close()
+            version.servable = None
             with self._lock:
                 version.set(END)
-        if idle:
-            gc.collect()  # a graph is a web of cycles; its memory should not wait for chance

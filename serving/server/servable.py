@@ -6,6 +6,7 @@ not, could not prune to the outputs asked for, and could not load a TF1-style Sa
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -124,8 +125,10 @@ class Servable:
         return dict(zip(fetches, self.run(feeds, list(fetches.values()), deadline), strict=True))
 
     def close(self) -> None:
-        """Frees the session. No run may be going on."""
+        """Frees the session. No run may be going on, and none may follow."""
         self._session.close()
+        self._session = None
+        gc.collect()  # a graph is a web of cycles; its memory should not wait for chance
 
     def run(self, feeds: Mapping[str, Array], fetches: Sequence[str], deadline: float | None = None) -> list[Array]:
         """Calls `Session::Run` as TensorFlow Serving does, through TensorFlow's own thin wrapper of it.

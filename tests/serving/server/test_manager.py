@@ -204,10 +204,29 @@ def test_deleted_version_is_unloaded_and_the_one_before_serves_again(disk: Disk)
     assert (disk.served(), disk.states) == (1, {2: "END", 1: "AVAILABLE"})
 
 
-def test_base_path_that_is_away_changes_nothing(disk: Disk) -> None:
+def test_base_path_that_is_away_changes_nothing(disk: Disk, caplog: pytest.LogCaptureFixture) -> None:
     disk.add(1)
     disk.serve()
-    disk.base.rename(disk.base.with_name("away"))
+    away = disk.base.with_name("away")
+    disk.base.rename(away)
+    for _ in range(3):
+        disk.manager.step()
+    assert disk.served() == 1
+    assert caplog.text.count("cannot be read") == 1  # said once, and not every second
+    away.rename(disk.base)
+    disk.add(2)
+    disk.manager.step()
+    assert disk.served() == 2
+
+
+def test_base_path_that_cannot_be_read_changes_nothing(disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk.add(1)
+    disk.serve()
+
+    def forbidden(base: Path) -> list[VersionPath]:
+        raise PermissionError(13, "Permission denied", str(base))
+
+    monkeypatch.setattr("serving.server.manager.find_versions", forbidden)
     disk.manager.step()
     assert disk.served() == 1
 
