@@ -9,8 +9,9 @@ export NST_GRPC_PORT ?= 8500
 export NST_REST_PORT ?= 8501
 export NST_UI_PORT ?= 8080
 WEIGHTS ?= auto
+SOAK_S ?= 180
 
-.PHONY: help setup run model test lint types unit test-serving small-model clean
+.PHONY: help setup run model test lint types unit soak test-serving small-model clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -45,6 +46,9 @@ types: $(VENV)/.installed-dev  ## mypy
 unit: $(VENV)/.installed-dev  ## pytest
 	$(BIN)/pip check
 	$(BIN)/python -m pytest
+
+soak: $(VENV)/.installed-dev  ## long tests under load: made-up requests, 64 clients at once (minutes; SOAK_S=seconds)
+	NST_SOAK_S=$(SOAK_S) $(BIN)/python -m pytest -m soak -s
 
 # What a client expects of any model server. Those that kill servers are left to the embedded one.
 SERVING_TESTS := $(addprefix tests/serving/test_,client.py transports.py command_line.py batch.py faults.py)

@@ -66,6 +66,7 @@ def export(weights: Weights, output: Path, precision: str = "auto") -> Path:
     """
     import tensorflow as tf
 
+    from model import warmup
     from model.signatures import ServedModel
     from model.vgg19 import VGG19
 
@@ -78,6 +79,7 @@ def export(weights: Weights, output: Path, precision: str = "auto") -> Path:
     draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=output))
     try:
         tf.saved_model.save(served, str(draft), signatures=dict(served.functions))
+        warmup.write(draft)
         draft.chmod(0o755)
         earlier = find_versions(output)
         version = output / str(earlier[-1].number + 1 if earlier else 1)

@@ -13,8 +13,9 @@ SERVER_VARIABLE = "NST_SERVING_URL"
 """Environment variable: the server that command line and page call."""
 DEFAULT_SERVER = f"grpc://127.0.0.1:{GRPC_PORT}"
 
+UNLIMITED = -1  # gRPC's word for it: 2 GiB is then the limit
 GRPC_OPTIONS = (
-    # Clients take 4 MiB by default; a large picture and its state need more. -1 is gRPC's word for "no limit".
-    ("grpc.max_receive_message_length", -1),
-    ("grpc.max_send_message_length", -1),
+    # Clients take 4 MiB by default; a large picture and its state need more.
+    ("grpc.max_receive_message_length", UNLIMITED),
+    ("grpc.max_send_message_length", UNLIMITED),
 )

@@ -28,11 +28,12 @@ VARIABLE = "NST_TEST_SERVER"
 
 @dataclass(frozen=True)
 class Served:
-    """Addresses of a running server and the base path of its model, which is empty for a server from elsewhere."""
+    """A running server: its addresses, its model's base path and its process; "" and 0 for one from elsewhere."""
 
     grpc: str
     http: str
     path: str
+    pid: int
 
     def address(self, way: str) -> str:
         """Returns the address by its name; skips the test where a server from elsewhere has none."""
@@ -43,7 +44,7 @@ def from_elsewhere() -> Served | None:
     """Returns the server that is named by the environment; what it does not offer is replaced by what it does."""
     addresses = {address.partition("://")[0]: address for address in split_servers(os.environ.get(VARIABLE, ""))}
     grpc, http = addresses.get("grpc", ""), addresses.get("http", "")
-    return Served(grpc or http, http or grpc, "") if grpc or http else None
+    return Served(grpc or http, http or grpc, "", 0) if grpc or http else None
 
 
 @contextlib.contextmanager
@@ -81,8 +82,8 @@ def served(request: pytest.FixtureRequest) -> Iterator[Served]:
         return
     small_model = request.getfixturevalue("small_model")
     grpc, rest = free_port(), free_port()
-    with serving(small_model, grpc, rest):
-        yield Served(f"grpc://127.0.0.1:{grpc}", f"http://127.0.0.1:{rest}", str(small_model))
+    with serving(small_model, grpc, rest) as process:
+        yield Served(f"grpc://127.0.0.1:{grpc}", f"http://127.0.0.1:{rest}", str(small_model), process.pid)
 
 
 def wait_until_available(process: subprocess.Popen[bytes], rest: int) -> None:

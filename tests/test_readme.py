@@ -15,6 +15,7 @@ import pytest
 from model.contract import SIGNATURES, Tensor
 from model.presets import PRESETS
 from model.settings import PRESET, SETTINGS, format_value
+from serving.server.flags import table as flags_table
 from tests.conftest import decoded, encode, smooth_picture
 from tests.served import Served
 
@@ -49,7 +50,7 @@ def signatures_table() -> str:
     return "\n".join(rows)
 
 
-TABLES = {"settings": settings_table, "signatures": signatures_table}
+TABLES = {"settings": settings_table, "signatures": signatures_table, "flags": flags_table}
 
 
 def with_tables(text: str) -> str:

@@ -1,6 +1,7 @@
 """python -m serving.server: flags, signals and exit codes.
 
-Exit codes: 0 after SIGTERM or Ctrl-C; 1 when there is nothing to serve or a port is taken; 2 for a wrong flag.
+Exit codes: 0 after SIGTERM or Ctrl-C; 1 when there is nothing to serve, a file is wrong, or a port is
+taken; 2 for a wrong flag.
 """
 
 from __future__ import annotations
@@ -47,7 +48,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, on_signal)
-    app.start()
+    try:
+        app.start()
+    except StyleTransferError as error:
+        return _fail(error)
     app.ended.wait()
     if app.failure is None:
         log.info("Stopping: running calls end, new ones are refused.")

@@ -1,96 +1,97 @@
-"""The server without any transport: load, status, find, predict."""
+"""The server without any transport: status, find, predict, classify, regress, reload."""
 
 from __future__ import annotations
 
 import logging
-import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
 
-from model.errors import InvalidInput, ModelNotFound
 from model.versions import VersionPath
-from serving.server import warmup
+from serving.server import examples, warmup
+from serving.server.config_files import ModelConfig
+from serving.server.manager import ModelManager, Retries
+from serving.server.metrics import Metrics
 from serving.server.run_queue import RunQueue
-from serving.server.servable import Servable
+from serving.server.servable import Servable, SessionOptions
+from serving.server.states import ModelRef, VersionStatus
 from serving.server.tensor_proto import Array
 
 log = logging.getLogger(__name__)
 
-# TensorFlow Serving's states of a version, in the order in which it goes through them.
-START, LOADING, AVAILABLE, UNLOADING, END = "START", "LOADING", "AVAILABLE", "UNLOADING", "END"
-
-
-@dataclass(frozen=True)
-class ModelRef:
-    """What a request asks for: a model, and either its newest version, one by number, or one by label."""
-
-    name: str
-    version: int | None = None
-    label: str | None = None
-
-    def __str__(self) -> str:
-        return f"Latest({self.name})" if self.version is None else f"Specific({self.name}, {self.version})"
-
-
-@dataclass(frozen=True)
-class VersionStatus:
-    """Where a version stands; `code` is the name of a gRPC status code."""
-
-    version: int
-    state: str
-    code: str = "OK"
-    message: str = ""
+T = TypeVar("T")
 
 
 class ServerCore:
-    """One model, one version, and the queue that its runs go through. All methods may be called from any thread."""
+    """The models, and the queue that their runs go through. All methods may be called from any thread.
 
-    def __init__(self, name: str, version: VersionPath, queue: RunQueue, *, warm_up: bool = True) -> None:
-        """Prepares to serve; `load` does the work.
+    Attributes:
+      queue: admits the runs.
+      metrics: counts them.
+      ready: whether everything configured at the start has been loaded and the server is not stopping.
+    """
+
+    def __init__(
+        self,
+        configs: Sequence[ModelConfig],
+        queue: RunQueue,
+        *,
+        warm_up: bool = True,
+        warm_up_iterations: int = 1,
+        session: SessionOptions | None = None,
+        retries: Retries | None = None,
+        labels_for_unavailable: bool = False,
+    ) -> None:
+        """Prepares to serve; `load` and `watch` do the work.
 
         Args:
-          name: the model's name.
-          version: the version directory to serve.
+          configs: the models to serve.
           queue: admits the runs.
-          warm_up: whether to replay the version's warm-up requests before it serves.
-        """
-        self.name = name
-        self.queue = queue
-        self._version = version
-        self._warm_up = warm_up
-        self._lock = threading.Lock()
-        self._status = VersionStatus(version.number, START)
-        self._servable: Servable | None = None
-
-    def load(self) -> None:
-        """Loads the version and makes it available; blocks for as long as that takes.
+          warm_up: whether to replay a version's warm-up requests before it serves.
+          warm_up_iterations: how often each of them is replayed.
+          session: how TensorFlow sessions are made.
+          retries: how a load that failed is tried again, once the server serves.
+          labels_for_unavailable: whether a new label may name a version that is not available.
 
         Raises:
-          StyleTransferError: the version cannot serve; its status says so from then on.
+          ServingFailed: a label names a version that is not available yet, and that is not allowed.
         """
-        started = time.monotonic()
-        self._set(LOADING)
-        servable = None
-        try:
-            servable = Servable.load(self._version)
-            warmed = warmup.replay(servable, self._version.path) if self._warm_up else 0
-        except Exception as error:
-            self._set(END, getattr(error, "code", "INTERNAL"), str(error))
-            if servable is not None:
-                servable.close()
-            raise
-        with self._lock:
-            self._servable = servable
-            self._status = VersionStatus(servable.version, AVAILABLE)
-        log.info(
-            "Model %s version %d is available after %.1f s (%d warm-up requests).",
-            self.name,
-            servable.version,
-            time.monotonic() - started,
-            warmed,
-        )
+        self.queue = queue
+        self.metrics = Metrics()
+        self.ready = False
+        self._warm_up = warm_up_iterations if warm_up else 0
+        self._session = session or SessionOptions()
+        self._manager = ModelManager(self._load, retries, labels_for_unavailable=labels_for_unavailable)
+        self._manager.configure(configs)
+        self._names = [config.name for config in configs]
+
+    def load(self) -> None:
+        """Loads what is configured; blocks for as long as that takes.
+
+        There is no second attempt here: at the start somebody waits, and is told the reason at once.
+
+        Raises:
+          StyleTransferError: a model cannot serve; its status says so from then on.
+        """
+        self._manager.step(scan=False)
+        for name in self._names:
+            failure = self._manager.failure(name)
+            if failure is not None:
+                raise failure
+        self.ready = True
+
+    def watch(self, poll_s: float) -> None:
+        """Loads new versions and unloads old ones until `stop`: runs in a thread of its own."""
+        self._manager.watch(poll_s)
+
+    def reload(self, configs: Sequence[ModelConfig]) -> None:
+        """Serves these models from now on; returns when those that are new are available.
+
+        Raises:
+          ServingFailed: a label names a version that is not available; or a new model could not be loaded.
+        """
+        self._manager.reload(configs)
 
     def status(self, ref: ModelRef) -> list[VersionStatus]:
         """Returns where the model's versions stand. Answers at once, whatever runs. A label is ignored.
@@ -98,41 +99,34 @@ class ServerCore:
         Raises:
           ModelNotFound: no such model or version.
         """
-        with self._lock:
-            status = self._status
-        if ref.name != self.name:
-            raise ModelNotFound(f"Could not find any versions of model {ref.name}")
-        if ref.version not in (None, status.version):
-            raise ModelNotFound(f"Could not find version {ref.version} of model {ref.name}")
-        return [status]
+        return self._manager.status(ref)
 
-    def find(self, ref: ModelRef) -> Servable:
-        """Returns the version that a request asks for, if it is available. Answers at once, whatever runs.
+    def serves(self, name: str) -> bool:
+        """Whether a model of that name is or was served."""
+        return name in self._manager.names
+
+    @contextmanager
+    def find(self, ref: ModelRef) -> Iterator[Servable]:
+        """Holds the version that a request asks for, if it is available. Answers at once, whatever runs.
 
         Raises:
-          InvalidInput: the request names no model, or a label (there are none without a model config file).
+          InvalidInput: the request names no model, or an unknown label.
           ModelNotFound: no such model or version, or it is still loading.
         """
-        if not ref.name:
-            raise InvalidInput("ModelSpec has no name specified.")
-        if ref.label is not None:
-            raise InvalidInput(f"Unrecognized servable version label: {ref.label}")
-        with self._lock:
-            servable = self._servable
-        if servable is None or ref.name != self.name or ref.version not in (None, servable.version):
-            raise ModelNotFound(f"Servable not found for request: {ref}")
-        return servable
+        with self._manager.lease(ref) as servable:
+            yield servable
 
-    def admit(self, ref: ModelRef) -> Servable:
-        """Returns what `find` returns, if a run could be taken on now. Call it before decoding a large request.
+    @contextmanager
+    def admit(self, ref: ModelRef) -> Iterator[Servable]:
+        """Holds what `find` holds, if a run could be taken on now. Call it before decoding a large request.
 
         Raises:
           InvalidInput, ModelNotFound: as `find`.
           ServingUnavailable, Overloaded: as `RunQueue.run`.
         """
-        servable = self.find(ref)
-        self.queue.check()
-        return servable
+        with self.find(ref) as servable:
+            self.queue.check()
+            yield servable
 
     def predict(
         self,
@@ -149,25 +143,78 @@ class ServerCore:
         Raises:
           StyleTransferError: not admitted, too late, or failed.
         """
-        return self.queue.run(
-            lambda: servable.predict(signature_name, inputs, output_filter, deadline), deadline, on_admitted
+        return self._run(
+            "Predict",
+            servable,
+            lambda: servable.predict(signature_name, inputs, output_filter, deadline),
+            deadline,
+            on_admitted,
         )
+
+    def infer(
+        self,
+        servable: Servable,
+        tasks: Sequence[examples.Task],
+        serialized: Sequence[bytes],
+        *,
+        deadline: float | None = None,
+        on_admitted: Callable[[Callable[[], Any]], Any] | None = None,
+    ) -> list[examples.Result]:
+        """Classifies or regresses tf.Examples in one run, when its turn comes.
+
+        Args:
+          servable: the version to run.
+          tasks: what to compute; one result for each.
+          serialized: tf.Examples, one or more.
+          deadline: when it must have ended, on the clock of `time.monotonic`. None: never.
+          on_admitted: as in `RunQueue.run`.
+
+        Raises:
+          StyleTransferError: not admitted, too late, or failed.
+        """
+        plan = examples.plan(servable.signatures, tasks, check_method_names=servable.check_method_names)
+        feeds = {plan.feed: examples.as_array(serialized)}
+        api = "MultiInference" if len(tasks) > 1 else tasks[0].method.name
+        outputs = self._run(api, servable, lambda: servable.run(feeds, plan.fetches, deadline), deadline, on_admitted)
+        return plan.results(dict(zip(plan.fetches, outputs, strict=True)), len(serialized))
 
     def stop(self) -> None:
         """Lets what runs end, refuses the rest. Status and metadata go on answering. May be called twice."""
+        self.ready = False
+        self._manager.stop()
         self.queue.stop()
-        with self._lock:
-            if self._status.state == AVAILABLE:
-                self._status = VersionStatus(self._status.version, UNLOADING)
 
     def close(self) -> None:
-        """Frees the model. Call it after `stop`, when no transport answers any more."""
-        with self._lock:
-            servable, self._servable = self._servable, None
-            self._status = VersionStatus(self._status.version, END)
-        if servable is not None:
-            servable.close()
+        """Frees the models. Call it after `stop`, when no transport answers any more."""
+        self._manager.close()
 
-    def _set(self, state: str, code: str = "OK", message: str = "") -> None:
-        with self._lock:
-            self._status = VersionStatus(self._version.number, state, code, message)
+    def metrics_page(self) -> str:
+        """Returns the metrics in Prometheus' text format."""
+        running, waiting = self.queue.counts
+        return self.metrics.page({"runs_running": running, "runs_waiting": waiting})
+
+    def _run(
+        self,
+        api: str,
+        servable: Servable,
+        work: Callable[[], T],
+        deadline: float | None,
+        on_admitted: Callable[[Callable[[], Any]], Any] | None,
+    ) -> T:
+        def timed() -> T:
+            started = time.monotonic()
+            result = work()
+            self.metrics.record_run(servable.name, api, time.monotonic() - started)
+            return result
+
+        return self.queue.run(timed, deadline, on_admitted)
+
+    def _load(self, name: str, version: VersionPath) -> Servable:
+        servable = Servable.load(name, version, self._session)
+        try:
+            requests = warmup.replay(servable, version.path, self._warm_up) if self._warm_up else 0
+        except Exception:
+            servable.close()
+            raise
+        log.info("Model %s version %d: %d warm-up requests replayed.", name, version.number, requests)
+        return servable

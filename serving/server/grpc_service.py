@@ -9,18 +9,24 @@ from typing import Any, NoReturn, TypeVar
 
 import grpc
 from tensorflow_serving.apis import (
+    classification_pb2,
     get_model_metadata_pb2,
     get_model_status_pb2,
+    inference_pb2,
+    model_management_pb2,
     model_pb2,
     model_service_pb2_grpc,
     predict_pb2,
     prediction_service_pb2_grpc,
+    regression_pb2,
 )
 
 from model.errors import InvalidInput, StyleTransferError
-from serving.server import messages, tensor_proto
-from serving.server.core import ModelRef, ServerCore
+from serving.server import config_files, examples, messages, tensor_proto
+from serving.server.core import ServerCore
+from serving.server.servable import Servable
 from serving.server.signature_rules import DEFAULT_SIGNATURE
+from serving.server.states import ModelRef
 
 log = logging.getLogger(__name__)
 
@@ -32,24 +38,33 @@ LONGEST_DEADLINE_S = 30 * 24 * 3600  # gRPC says "no deadline" by a time centuri
 Response = TypeVar("Response")
 
 
-def add_services(server: grpc.Server, core: ServerCore) -> None:
-    """Registers both services; call it before the server starts."""
-    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(PredictionService(core), server)
+def add_services(server: grpc.Server, core: ServerCore, as_tensor_content: bool = False) -> None:
+    """Registers both services; call it before the server starts.
+
+    Args:
+      server: the server to ask.
+      core: what answers.
+      as_tensor_content: whether numbers are sent as raw bytes in place of typed fields.
+    """
+    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
+        PredictionService(core, as_tensor_content), server
+    )
     model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(core), server)
 
 
 class PredictionService:
     """tensorflow.serving.PredictionService."""
 
-    def __init__(self, core: ServerCore) -> None:
+    def __init__(self, core: ServerCore, as_tensor_content: bool) -> None:
         """Takes the core that answers."""
         self._core = core
+        self._as_tensor_content = as_tensor_content
 
     def Predict(  # noqa: N802  # the proto's name
         self, request: predict_pb2.PredictRequest, context: grpc.ServicerContext
     ) -> predict_pb2.PredictResponse:
         """Runs a signature."""
-        return _answer("Predict", context, lambda: self._predict(request, context), level=logging.INFO)
+        return self._run("Predict", request.model_spec.name, context, lambda: self._predict(request, context))
 
     def GetModelMetadata(  # noqa: N802
         self, request: get_model_metadata_pb2.GetModelMetadataRequest, context: grpc.ServicerContext
@@ -57,40 +72,105 @@ class PredictionService:
         """Returns the signatures of a version."""
         return _answer("GetModelMetadata", context, lambda: self._metadata(request))
 
-    def Classify(self, request: Any, context: grpc.ServicerContext) -> NoReturn:  # noqa: N802
-        """Not served."""
-        _unimplemented("Classify", context)
+    def Classify(  # noqa: N802
+        self, request: classification_pb2.ClassificationRequest, context: grpc.ServicerContext
+    ) -> classification_pb2.ClassificationResponse:
+        """Classifies tf.Examples."""
+        return self._run("Classify", request.model_spec.name, context, lambda: self._classify(request, context))
 
-    def Regress(self, request: Any, context: grpc.ServicerContext) -> NoReturn:  # noqa: N802
-        """Not served."""
-        _unimplemented("Regress", context)
+    def Regress(  # noqa: N802
+        self, request: regression_pb2.RegressionRequest, context: grpc.ServicerContext
+    ) -> regression_pb2.RegressionResponse:
+        """Regresses tf.Examples."""
+        return self._run("Regress", request.model_spec.name, context, lambda: self._regress(request, context))
 
-    def MultiInference(self, request: Any, context: grpc.ServicerContext) -> NoReturn:  # noqa: N802
-        """Not served."""
-        _unimplemented("MultiInference", context)
+    def MultiInference(  # noqa: N802
+        self, request: inference_pb2.MultiInferenceRequest, context: grpc.ServicerContext
+    ) -> inference_pb2.MultiInferenceResponse:
+        """Classifies and regresses the same tf.Examples in one run."""
+        name = request.tasks[0].model_spec.name if request.tasks else ""
+        return self._run("MultiInference", name, context, lambda: self._multi_inference(request, context))
+
+    def _run(self, api: str, name: str, context: grpc.ServicerContext, work: Callable[[], Response]) -> Response:
+        def record(code: str, seconds: float) -> None:
+            if self._core.serves(name):
+                self._core.metrics.record_request(name, api, "GRPC", code, seconds)
+
+        return _answer(api, context, work, record, logging.INFO)
 
     def _predict(
         self, request: predict_pb2.PredictRequest, context: grpc.ServicerContext
     ) -> predict_pb2.PredictResponse:
         deadline = _deadline(context)
-        servable = self._core.admit(_ref(request))
-        signature_name = request.model_spec.signature_name or DEFAULT_SIGNATURE
-        inputs = {alias: tensor_proto.decode(proto, alias) for alias, proto in request.inputs.items()}
-        outputs = self._core.predict(
-            servable,
-            signature_name,
-            inputs,
-            request.output_filter,
-            deadline=deadline,
-            # A caller who is gone frees a place in the queue. What runs goes on, as in tensorflow_model_server.
-            on_admitted=context.add_callback,
-        )
+        with self._core.admit(_ref(request)) as servable:
+            inputs = {alias: tensor_proto.decode(proto, alias) for alias, proto in request.inputs.items()}
+            outputs = self._core.predict(
+                servable,
+                request.model_spec.signature_name,
+                inputs,
+                request.output_filter,
+                deadline=deadline,
+                # A caller who is gone frees a place in the queue. What runs goes on, as in tensorflow_model_server.
+                on_admitted=context.add_callback,
+            )
         response = predict_pb2.PredictResponse()
-        response.model_spec.name = request.model_spec.name
-        response.model_spec.version.value = servable.version
-        response.model_spec.signature_name = signature_name
+        _fill_spec(response.model_spec, request.model_spec, servable)
         for alias, array in outputs.items():
-            response.outputs[alias].CopyFrom(tensor_proto.encode(array))
+            response.outputs[alias].CopyFrom(tensor_proto.encode(array, self._as_tensor_content))
+        return response
+
+    def _classify(
+        self, request: classification_pb2.ClassificationRequest, context: grpc.ServicerContext
+    ) -> classification_pb2.ClassificationResponse:
+        response = classification_pb2.ClassificationResponse()
+        result = self._infer_one(examples.Method.Classify, request, response, context)
+        messages.fill_classes(response.result, result)
+        return response
+
+    def _regress(
+        self, request: regression_pb2.RegressionRequest, context: grpc.ServicerContext
+    ) -> regression_pb2.RegressionResponse:
+        response = regression_pb2.RegressionResponse()
+        result = self._infer_one(examples.Method.Regress, request, response, context)
+        messages.fill_values(response.result, result)
+        return response
+
+    def _infer_one(
+        self, method: examples.Method, request: Any, response: Any, context: grpc.ServicerContext
+    ) -> examples.Result:
+        deadline = _deadline(context)
+        with self._core.admit(_ref(request)) as servable:
+            (result,) = self._core.infer(
+                servable,
+                [examples.Task(method, request.model_spec.signature_name)],
+                examples.serialize(request.input),
+                deadline=deadline,
+                on_admitted=context.add_callback,
+            )
+        _fill_spec(response.model_spec, request.model_spec, servable)
+        return result
+
+    def _multi_inference(
+        self, request: inference_pb2.MultiInferenceRequest, context: grpc.ServicerContext
+    ) -> inference_pb2.MultiInferenceResponse:
+        deadline = _deadline(context)
+        ref = _ref(request.tasks[0]) if request.tasks else ModelRef("")
+        with self._core.admit(ref) as servable:
+            results = self._core.infer(
+                servable,
+                examples.tasks_of(request),
+                examples.serialize(request.input),
+                deadline=deadline,
+                on_admitted=context.add_callback,
+            )
+        response = inference_pb2.MultiInferenceResponse()
+        for task, result in zip(request.tasks, results, strict=True):
+            entry = response.results.add()
+            _fill_spec(entry.model_spec, task.model_spec, servable)
+            if task.method_name == examples.Method.Classify.value:
+                messages.fill_classes(entry.classification_result, result)
+            else:
+                messages.fill_values(entry.regression_result, result)
         return response
 
     def _metadata(
@@ -102,7 +182,8 @@ class PredictionService:
         for wanted in request.metadata_field:
             if wanted != messages.SIGNATURE_DEF:
                 raise InvalidInput(f"Metadata field {wanted} is not supported")
-        return messages.metadata_response(ref.name, self._core.find(ref))
+        with self._core.find(ref) as servable:
+            return messages.metadata_response(ref.name, servable)
 
 
 class ModelService:
@@ -118,13 +199,30 @@ class ModelService:
         """Returns where the versions of a model stand."""
         return _answer("GetModelStatus", context, lambda: messages.status_response(self._core.status(_ref(request))))
 
-    def HandleReloadConfigRequest(self, request: Any, context: grpc.ServicerContext) -> NoReturn:  # noqa: N802
-        """Not served."""
-        _unimplemented("HandleReloadConfigRequest", context)
+    def HandleReloadConfigRequest(  # noqa: N802
+        self, request: model_management_pb2.ReloadConfigRequest, context: grpc.ServicerContext
+    ) -> model_management_pb2.ReloadConfigResponse:
+        """Serves the models of a configuration from now on."""
+        return _answer("HandleReloadConfigRequest", context, lambda: self._reload(request), level=logging.INFO)
+
+    def _reload(self, request: model_management_pb2.ReloadConfigRequest) -> model_management_pb2.ReloadConfigResponse:
+        if request.config.WhichOneof("config") != "model_config_list":
+            raise InvalidInput(
+                "ServerModelConfig type not supported by HandleReloadConfigRequest. "
+                "Only ModelConfigList is currently supported"
+            )
+        self._core.reload(config_files.decode_models(request.config.SerializeToString()))
+        response = model_management_pb2.ReloadConfigResponse()
+        response.status.SetInParent()  # OK
+        return response
 
 
 def _answer(
-    method: str, context: grpc.ServicerContext, work: Callable[[], Response], level: int = logging.DEBUG
+    method: str,
+    context: grpc.ServicerContext,
+    work: Callable[[], Response],
+    record: Callable[[str, float], None] | None = None,
+    level: int = logging.DEBUG,
 ) -> Response:
     """Returns what `work` returns, or ends the call with the code and text of its error."""
     started = time.monotonic()
@@ -137,9 +235,18 @@ def _answer(
         log.exception("gRPC %s failed", method)
         code, message = "INTERNAL", f"Internal error: {type(error).__name__}"
     finally:
-        duration_ms = (time.monotonic() - started) * 1000
-        log.log(level if code == "OK" else logging.INFO, "gRPC %s %s in %.0f ms", method, code, duration_ms)
+        seconds = time.monotonic() - started
+        log.log(level if code == "OK" else logging.INFO, "gRPC %s %s in %.0f ms", method, code, seconds * 1000)
+        if record is not None:
+            record(code, seconds)
     _abort(context, code, message)
+
+
+def _fill_spec(spec: model_pb2.ModelSpec, asked: model_pb2.ModelSpec, servable: Servable) -> None:
+    """Says what answered: the model, its version and the signature."""
+    spec.name = asked.name
+    spec.version.value = servable.version
+    spec.signature_name = asked.signature_name or DEFAULT_SIGNATURE
 
 
 def _abort(context: grpc.ServicerContext, code: str, message: str) -> NoReturn:
@@ -147,10 +254,6 @@ def _abort(context: grpc.ServicerContext, code: str, message: str) -> NoReturn:
         message = message[:MAX_MESSAGE_LENGTH] + TRUNCATED
     context.abort(grpc.StatusCode[code], message)
     raise AssertionError("`abort` does not return")
-
-
-def _unimplemented(method: str, context: grpc.ServicerContext) -> NoReturn:
-    _abort(context, "UNIMPLEMENTED", f"{method} is not served here; use Predict.")
 
 
 def _deadline(context: grpc.ServicerContext) -> float | None:

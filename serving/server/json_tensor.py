@@ -25,8 +25,8 @@ TensorInfos: TypeAlias = Mapping[str, meta_graph_pb2.TensorInfo]
 
 
 @dataclass(frozen=True)
-class PredictBody:
-    """The body of a predict request, parsed but not yet checked against a signature."""
+class Body:
+    """The body of a request, parsed but not yet checked against a signature."""
 
     signature_name: str
     document: Mapping[str, Any]
@@ -37,7 +37,7 @@ class PredictBody:
         return "instances" in self.document
 
 
-def parse_body(body: bytes) -> PredictBody:
+def parse_body(body: bytes) -> Body:
     """Parses a request body. As in TensorFlow Serving, what follows the first JSON value is ignored.
 
     Raises:
@@ -60,10 +60,10 @@ def parse_body(body: bytes) -> PredictBody:
         raise InvalidInput(
             f"JSON Value: {quote(document)} not formatted correctly. 'signature_name' key must be a string value."
         )
-    return PredictBody(name, document)
+    return Body(name, document)
 
 
-def tensors_of(body: PredictBody, infos: TensorInfos) -> dict[str, Array]:
+def tensors_of(body: Body, infos: TensorInfos) -> dict[str, Array]:
     """Returns the input arrays of a request: alias to array, strings as object arrays of bytes.
 
     Args:

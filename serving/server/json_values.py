@@ -103,6 +103,36 @@ def is_base64(value: Any) -> bool:
     return isinstance(value, dict) and len(value) == 1 and isinstance(value.get("b64"), str)
 
 
+def to_bytes(leaf: Any) -> bytes:
+    """Returns what a JSON string, or a {"b64": ...} object, stands for.
+
+    Raises:
+      InvalidInput: it is neither, or damaged.
+    """
+    if isinstance(leaf, str):
+        try:
+            return leaf.encode("utf-8", ENCODING_ERRORS)
+        except UnicodeEncodeError:
+            raise InvalidInput("JSON Parse error: The surrogate pair in string is invalid.") from None
+    if not isinstance(leaf, dict):
+        raise _type_error(leaf, types_pb2.DT_STRING)
+    if not is_base64(leaf):
+        raise InvalidInput(f"JSON Value: {quote(leaf)} not formatted correctly for base64 data")
+    text = leaf["b64"]
+    try:
+        return _from_base64(text)
+    except ValueError:
+        try:
+            return _from_base64("".join(text.split()))  # line breaks are allowed, and rare
+        except ValueError:
+            raise InvalidInput("Unable to base64 decode") from None
+
+
+def type_name(value: Any) -> str:
+    """Returns what TensorFlow Serving calls the type of a JSON value."""
+    return str(value) if isinstance(value, bool) else _JSON_TYPES[type(value)]
+
+
 def quote(value: Any) -> str:
     """Returns a JSON value for an error text, cut after MAX_QUOTED characters; a large one is not written whole."""
     text = ""
@@ -117,7 +147,7 @@ def _convert(leaves: list[Any], dtype: int) -> Array:
     """Returns the elements of a tensor as a flat array."""
     if dtype == types_pb2.DT_STRING:
         array = np.empty(len(leaves), dtype=object)
-        array[:] = [_string(leaf) for leaf in leaves]
+        array[:] = [to_bytes(leaf) for leaf in leaves]
         return array
     if dtype == types_pb2.DT_BOOL:
         _check_types(leaves, {bool}, dtype)
@@ -151,26 +181,6 @@ def _floats(leaves: list[Any], dtype: int) -> Array:
     return np.array(leaves, dtype=kind)
 
 
-def _string(leaf: Any) -> bytes:
-    if isinstance(leaf, str):
-        try:
-            return leaf.encode("utf-8", ENCODING_ERRORS)
-        except UnicodeEncodeError:
-            raise InvalidInput("JSON Parse error: The surrogate pair in string is invalid.") from None
-    if not isinstance(leaf, dict):
-        raise _type_error(leaf, types_pb2.DT_STRING)
-    if not is_base64(leaf):
-        raise InvalidInput(f"JSON Value: {quote(leaf)} not formatted correctly for base64 data")
-    text = leaf["b64"]
-    try:
-        return _from_base64(text)
-    except ValueError:
-        try:
-            return _from_base64("".join(text.split()))  # line breaks are allowed, and rare
-        except ValueError:
-            raise InvalidInput("Unable to base64 decode") from None
-
-
 def _from_base64(text: str) -> bytes:
     return binascii.a2b_base64(text + "=" * (-len(text) % 4), strict_mode=True)  # padding may be left out
 
@@ -187,7 +197,7 @@ def _check_types(leaves: list[Any], allowed: set[type], dtype: int) -> None:
 
 
 def _type_error(value: Any, dtype: int) -> InvalidInput:
-    kind = str(value) if isinstance(value, bool) else _JSON_TYPES[type(value)]
+    kind = type_name(value)
     return InvalidInput(f"JSON Value: {quote(value)} Type: {kind} is not of expected type: {dtype_name(dtype)}")
 
 

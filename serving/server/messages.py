@@ -8,10 +8,15 @@ from typing import Any
 from google.protobuf import json_format
 from google.protobuf.message import Message
 from tensorflow.core.protobuf import error_codes_pb2
-from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2
+from tensorflow_serving.apis import (
+    classification_pb2,
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    regression_pb2,
+)
 
-from serving.server.core import VersionStatus
 from serving.server.servable import Servable
+from serving.server.states import VersionStatus
 
 SIGNATURE_DEF = "signature_def"  # the one metadata field that TensorFlow Serving knows
 
@@ -35,6 +40,20 @@ def metadata_response(name: str, servable: Servable) -> get_model_metadata_pb2.G
     signatures = get_model_metadata_pb2.SignatureDefMap(signature_def=servable.signatures)
     response.metadata[SIGNATURE_DEF].Pack(signatures)
     return response
+
+
+def fill_classes(result: classification_pb2.ClassificationResult, classes: Any) -> None:
+    """Writes the classes of each example."""
+    for pairs in classes:
+        entry = result.classifications.add()
+        for label, score in pairs:
+            entry.classes.add(label=label, score=score)
+
+
+def fill_values(result: regression_pb2.RegressionResult, values: Any) -> None:
+    """Writes the value of each example."""
+    for value in values:
+        result.regressions.add(value=value)
 
 
 def status_document(versions: Iterable[VersionStatus]) -> dict[str, Any]:

@@ -35,6 +35,7 @@ class RunQueue:
         self._pool = ThreadPoolExecutor(concurrent, thread_name_prefix="run")
         self._lock = threading.Lock()
         self._admitted = 0
+        self._running = 0
         self._stopping = False
 
     @property
@@ -47,6 +48,12 @@ class RunQueue:
         """How many runs there are now, running and waiting together."""
         with self._lock:
             return self._admitted
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        """How many runs are going on and how many wait."""
+        with self._lock:
+            return self._running, self._admitted - self._running
 
     def check(self) -> None:
         """Raises what `run` would raise now, so that a request need not be decoded only to be refused.
@@ -81,7 +88,7 @@ class RunQueue:
         with self._lock:
             self._check_locked()
             self._admitted += 1
-            future = self._pool.submit(work)
+            future = self._pool.submit(self._counted, work)
         future.add_done_callback(self._leave)
         if on_admitted is not None:
             on_admitted(future.cancel)
@@ -102,6 +109,15 @@ class RunQueue:
         with self._lock:
             self._stopping = True
         self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _counted(self, work: Callable[[], T]) -> T:
+        with self._lock:
+            self._running += 1
+        try:
+            return work()
+        finally:
+            with self._lock:
+                self._running -= 1
 
     def _check_locked(self) -> None:
         if self._stopping:

@@ -6,8 +6,10 @@ not, could not prune to the outputs asked for, and could not load a TF1-style Sa
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf import config_pb2, error_codes_pb2
 from tensorflow.python.client import pywrap_tf_session
 
-from model.errors import DeadlineExceeded, ServingFailed, StyleTransferError, from_code
+from model.errors import DeadlineExceeded, InvalidInput, ModelNotFound, ServingFailed, StyleTransferError, from_code
 from model.versions import VersionPath
 from serving.server import signature_rules
 from serving.server.run_queue import TIMED_OUT
@@ -24,43 +26,75 @@ from serving.server.tensor_proto import Array
 SERVE_TAG = "serve"
 
 
+@dataclass(frozen=True)
+class SessionOptions:
+    """How sessions are made.
+
+    Attributes:
+      tags: of the meta graph to load, comma separated.
+      intra_op_parallelism: threads that share one operation; 0: as many as there are cores.
+      inter_op_parallelism: operations that may run at once; 0: as many as there are cores.
+      check_method_names: whether only signatures made for serving may be called.
+    """
+
+    tags: str = SERVE_TAG
+    intra_op_parallelism: int = 0
+    inter_op_parallelism: int = 0
+    check_method_names: bool = False
+
+
 class Servable:
     """A version that can be run, by any number of threads at once.
 
     Attributes:
+      name: the model's name.
       version: its number.
       signatures: name to SignatureDef, all that the SavedModel declares.
     """
 
-    def __init__(self, version: int, session: Any, signatures: Mapping[str, signature_rules.Signature]) -> None:
+    def __init__(
+        self,
+        name: str,
+        version: int,
+        session: Any,
+        signatures: Mapping[str, signature_rules.Signature],
+        check_method_names: bool = False,
+    ) -> None:
         """Takes a session that is ready to run; use `load`."""
+        self.name = name
         self.version = version
         self.signatures = signatures
+        self.check_method_names = check_method_names
         self._session = session
 
     @classmethod
-    def load(cls, version: VersionPath) -> Servable:
+    def load(cls, name: str, version: VersionPath, options: SessionOptions | None = None) -> Servable:
         """Loads a version directory and runs its initialisers.
 
         Raises:
           ServingFailed: the directory holds no SavedModel that this TensorFlow can load; the text says why.
         """
+        options = options or SessionOptions()
         graph = tf.Graph()
-        config = config_pb2.ConfigProto(allow_soft_placement=True)
+        config = config_pb2.ConfigProto(
+            allow_soft_placement=True,
+            intra_op_parallelism_threads=options.intra_op_parallelism,
+            inter_op_parallelism_threads=options.inter_op_parallelism,
+        )
         # The real server takes the whole GPU at its start; this one shares a desktop with other programs.
         config.gpu_options.allow_growth = True
         session = tf.compat.v1.Session(graph=graph, config=config)
         try:
             with graph.as_default():
-                meta_graph = tf.compat.v1.saved_model.load(session, [SERVE_TAG], str(version.path))
+                meta_graph = tf.compat.v1.saved_model.load(session, options.tags.split(","), str(version.path))
         except Exception as error:  # the loader raises OSError, RuntimeError, ValueError, OpError, DecodeError and more
             session.close()
             reason = " ".join(str(error).split()) or type(error).__name__
             raise ServingFailed(
-                f"Could not load the SavedModel in {version.path} (tag `{SERVE_TAG}`): {reason}"
+                f"Could not load the SavedModel in {version.path} (tag `{options.tags}`): {reason}"
             ) from error
         graph.finalize()  # nothing may grow it from here on: `Session::Run` is then safe from many threads
-        return cls(version.number, session, dict(meta_graph.signature_def))
+        return cls(name, version.number, session, dict(meta_graph.signature_def), options.check_method_names)
 
     def predict(
         self,
@@ -84,22 +118,35 @@ class Servable:
           StyleTransferError: with TensorFlow's code and text, whatever fails in the graph included.
         """
         signature = signature_rules.find_signature(self.signatures, signature_name)
+        if self.check_method_names:
+            signature_rules.check_method(signature)
         feeds = signature_rules.feeds_of(signature, inputs)
         fetches = signature_rules.fetches_of(signature, output_filter)
-        values = self._run(feeds, list(fetches.values()), deadline)
-        return {alias: _as_array(value) for alias, value in zip(fetches, values, strict=True)}
+        return dict(zip(fetches, self.run(feeds, list(fetches.values()), deadline), strict=True))
 
     def close(self) -> None:
-        """Frees the session. No run may be going on."""
+        """Frees the session. No run may be going on, and none may follow."""
         self._session.close()
+        self._session = None
+        gc.collect()  # a graph is a web of cycles; its memory should not wait for chance
 
-    def _run(self, feeds: Mapping[str, Array], fetches: Sequence[str], deadline: float | None) -> list[Any]:
+    def run(self, feeds: Mapping[str, Array], fetches: Sequence[str], deadline: float | None = None) -> list[Array]:
         """Calls `Session::Run` as TensorFlow Serving does, through TensorFlow's own thin wrapper of it.
 
-        `Session.run` would check shapes. `_make_callable_from_options` fixes the timeout when the callable is made,
-        and making one costs 10 ms for a tiny graph; this call takes a timeout per run and costs 0.05 ms (on
-        TensorFlow 2.19.1).
+        Args:
+          feeds: tensor name to array; strings as object arrays of bytes.
+          fetches: tensor names.
+          deadline: as in `predict`.
+
+        Returns:
+          An array for each fetch.
+
+        Raises:
+          StyleTransferError: as `predict`.
         """
+        # `Session.run` would check shapes. `_make_callable_from_options` fixes the timeout when the callable is made,
+        # and making one costs 10 ms for a tiny graph; this call takes a timeout per run and costs 0.05 ms (on
+        # TensorFlow 2.19.1).
         options = config_pb2.RunOptions()
         if deadline is not None:
             remaining_ms = int((deadline - time.monotonic()) * 1000)
@@ -110,17 +157,25 @@ class Servable:
         outputs = [self._handle(name) for name in fetches]
         buffer = pywrap_tf_session.TF_NewBufferFromString(options.SerializeToString())
         try:
-            return list(self._session._call_tf_sessionrun(buffer, handles, outputs, [], None))
+            return [_as_array(v) for v in self._session._call_tf_sessionrun(buffer, handles, outputs, [], None)]
         except tf.errors.OpError as error:
             raise _translate(error) from None
+        except UnicodeDecodeError as error:
+            # TensorFlow's wrapper could make no text of an error that quotes bytes of the request: its code is lost.
+            raise InvalidInput(error.object.decode("utf-8", "replace")) from None
         finally:
             pywrap_tf_session.TF_DeleteBuffer(buffer)
 
     def _handle(self, name: str) -> Any:
         try:
             return self._session.graph.get_tensor_by_name(name)._as_tf_output()
-        except (KeyError, ValueError):
-            raise ServingFailed(f"The signature names tensor {name}, which the graph does not hold.") from None
+        except ValueError:  # an operation without outputs, such as the initialiser's
+            raise InvalidInput(
+                f"Tried to fetch data for '{name}', which produces no output.  To run to a node but not fetch any "
+                f"data, pass '{name}' as an argument to the 'target_node_names' argument of the Session::Run API."
+            ) from None
+        except KeyError:
+            raise ModelNotFound(f"FetchOutputs node {name}: not found") from None
 
 
 def _translate(error: tf.errors.OpError) -> StyleTransferError:

@@ -29,6 +29,19 @@ def find_signature(signatures: Mapping[str, Signature], name: str) -> Signature:
     return signatures[name]
 
 
+def check_method(signature: Signature) -> None:
+    """Checks that a signature was made for serving; done if `--enable_signature_method_name_check` is set.
+
+    Raises:
+      ServingFailed: INTERNAL, it was not, as that of the initialiser.
+    """
+    if signature.method_name not in METHODS:
+        raise ServingFailed(
+            f"Expected prediction signature method_name to be one of {_braces(METHODS, ', ')}. "
+            f"Was: {signature.method_name}"
+        )
+
+
 def feeds_of(signature: Signature, inputs: Mapping[str, Array]) -> dict[str, Array]:
     """Returns what to feed: feed name to array, declared defaults filled in.
 
@@ -38,13 +51,7 @@ def feeds_of(signature: Signature, inputs: Mapping[str, Array]) -> dict[str, Arr
 
     Raises:
       InvalidInput: too many, too few or other inputs than the signature declares.
-      ServingFailed: INTERNAL, the signature is none that can be called (such as the initialiser's).
     """
-    if signature.method_name not in METHODS:
-        raise ServingFailed(
-            f"Expected prediction signature method_name to be one of {_braces(METHODS, ', ')}. "
-            f"Was: {signature.method_name}"
-        )
     _check_input_count(signature, inputs)
     feeds = {}
     for alias, info in sorted(signature.inputs.items()):

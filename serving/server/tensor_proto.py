@@ -18,7 +18,7 @@ from model.errors import InvalidInput, ServingFailed
 Array: TypeAlias = npt.NDArray[Any]
 
 # A proto may declare more elements than it carries (the last one is repeated). A few bytes could so claim all memory.
-MAX_REPEATED_ELEMENTS = 1 << 26
+MAX_REPEATED_ELEMENTS = 1 << 22
 
 # Which typed field holds a dtype's values, and the view of the array that it takes (None: the values themselves).
 _FIELDS: dict[int, tuple[str, Any]] = {
@@ -44,6 +44,11 @@ _FIELDS: dict[int, tuple[str, Any]] = {
 def dtype_name(dtype: int) -> str:
     """Returns TensorFlow's C++ name of a dtype: `float`, `int32`, `string`, `half`."""
     return str(types_pb2.DataType.Name(dtype)).removeprefix("DT_").lower()
+
+
+def dtype_name_of(array: Array) -> str:
+    """Returns TensorFlow's C++ name of an array's dtype; arrays of objects hold strings."""
+    return dtype_name(tf.as_dtype(array.dtype).as_datatype_enum)
 
 
 def decode(proto: tensor_pb2.TensorProto, alias: str) -> Array:
@@ -72,8 +77,12 @@ def decode(proto: tensor_pb2.TensorProto, alias: str) -> Array:
     return array
 
 
-def encode(array: Array) -> tensor_pb2.TensorProto:
-    """Returns the array as a TensorProto with typed fields, as TensorFlow Serving sends it by default.
+def encode(array: Array, as_content: bool = False) -> tensor_pb2.TensorProto:
+    """Returns the array as a TensorProto.
+
+    Args:
+      array: strings as an object array of bytes.
+      as_content: numbers as raw bytes; otherwise in typed fields, as TensorFlow Serving sends them by default.
 
     Raises:
       ServingFailed: the dtype cannot travel.
@@ -87,6 +96,9 @@ def encode(array: Array) -> tensor_pb2.TensorProto:
             dim=[tensor_shape_pb2.TensorShapeProto.Dim(size=size) for size in array.shape]
         ),
     )
+    if as_content and dtype != types_pb2.DT_STRING:
+        proto.tensor_content = np.ascontiguousarray(array).tobytes()
+        return proto
     values, view = _FIELDS[dtype]
     flat = np.ascontiguousarray(array).reshape(-1)
     getattr(proto, values).extend((flat if view is None else flat.view(view)).tolist())

@@ -10,21 +10,22 @@ from google.protobuf.message import DecodeError
 from tensorflow_serving.apis import prediction_log_pb2
 
 from model.errors import InvalidInput, ServingFailed, StyleTransferError
+from model.warmup import WARMUP_FILE
 from serving.server import tensor_proto
 from serving.server.servable import Servable
 
-WARMUP_FILE = Path("assets.extra") / "tf_serving_warmup_requests"
 MAX_RECORDS = 1000  # tensorflow_model_server refuses more
 
 log = logging.getLogger(__name__)
 
 
-def replay(servable: Servable, version_path: Path) -> int:
-    """Runs each recorded request once and returns how many there were; no file is no failure.
+def replay(servable: Servable, version_path: Path, iterations: int = 1) -> int:
+    """Runs each recorded request and returns how many there were; no file is no failure.
 
     Args:
       servable: the version that is about to serve.
       version_path: its directory; the file is a TFRecord of PredictionLog.
+      iterations: how often each request is run.
 
     Raises:
       StyleTransferError: a record is damaged or its run failed. As in TensorFlow Serving, the version must not serve.
@@ -38,7 +39,8 @@ def replay(servable: Servable, version_path: Path) -> int:
         for record in tf.compat.v1.io.tf_record_iterator(str(path)):
             if done == MAX_RECORDS:
                 raise InvalidInput(f"it holds more than {MAX_RECORDS} records")
-            _replay_record(servable, record)
+            for _ in range(iterations):
+                _replay_record(servable, record)
             done += 1
     except (StyleTransferError, tf.errors.OpError, DecodeError) as error:
         reason = " ".join(str(error).split())

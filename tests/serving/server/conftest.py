@@ -81,6 +81,13 @@ class Client:
         wait_until(lambda: self.get().json()["model_version_status"][0]["state"] == "AVAILABLE")
 
 
+def failure(call: Callable[[], Any]) -> tuple[str, str]:
+    """Returns the code and text that a gRPC call fails with."""
+    with pytest.raises(grpc.RpcError) as caught:
+        call()
+    return caught.value.code().name, caught.value.details()
+
+
 def fill_spec(request: Any, *, name: str | None, version: int | None = None, label: str | None = None) -> None:
     """Fills a request's model_spec; name None leaves it out."""
     if name is not None:
@@ -100,9 +107,16 @@ def wait_until(condition: Callable[[], bool], seconds: float = 20) -> None:
 
 
 @contextmanager
-def served(base: Path, name: str, **options: Any) -> Iterator[Client]:
-    """Serves a model in this process; the ports are open but the model may still load."""
-    app = ServerApp(ServerOptions(model_base_path=str(base), model_name=name, **options), any_free_port=True)
+def served(base: Path | None, name: str, **options: Any) -> Iterator[Client]:
+    """Serves a model in this process; the ports are open but the model may still load.
+
+    Args:
+      base: its base path; None: what `model_config_file` says, and the client asks for `name` of these.
+      name: its name.
+      options: further flags.
+    """
+    path = "" if base is None else str(base)
+    app = ServerApp(ServerOptions(model_base_path=path, model_name=name, **options), any_free_port=True)
     with grpc.insecure_channel(f"127.0.0.1:{app.grpc_port}", options=contract.GRPC_OPTIONS) as channel:
         app.start()
         try:
@@ -118,13 +132,16 @@ def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     models.half_plus_two(base / "half_plus_two")
     models.half_plus_three(base / "half_plus_three")
     models.zoo(base / "zoo")
+    models.scorer(base / "scorer")
     return base
 
 
 @pytest.fixture(scope="session")
 def _servers(model_dir: Path) -> Iterator[dict[str, Client]]:
     with ExitStack() as stack:
-        clients = {name: stack.enter_context(served(model_dir / name, name)) for name in ("half_plus_two", "zoo")}
+        clients = {
+            name: stack.enter_context(served(model_dir / name, name)) for name in ("half_plus_two", "zoo", "scorer")
+        }
         for client in clients.values():
             client.wait_until_available()
         yield clients
@@ -134,6 +151,12 @@ def _servers(model_dir: Path) -> Iterator[dict[str, Client]]:
 def half_plus_two(_servers: dict[str, Client]) -> Client:
     """A server of half_plus_two, version 123."""
     return _servers["half_plus_two"]
+
+
+@pytest.fixture
+def scorer(_servers: dict[str, Client]) -> Client:
+    """A server of the model that classifies and regresses."""
+    return _servers["scorer"]
 
 
 @pytest.fixture

@@ -3,35 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import Any
 
-import grpc
 import numpy as np
 import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import (
-    classification_pb2,
     get_model_metadata_pb2,
-    inference_pb2,
-    model_management_pb2,
-    model_service_pb2_grpc,
     predict_pb2,
     prediction_service_pb2_grpc,
-    regression_pb2,
 )
 
-from tests.serving.server.conftest import CALL_S, Client, fill_spec, wait_until
+from tests.serving.server.conftest import CALL_S, Client, failure, fill_spec, wait_until
 from tests.serving.server.models import IDENTITY_DTYPES
 
 FLOATS = np.float32([[1], [5]])
-
-
-def failure(call: Callable[[], Any]) -> tuple[str, str]:
-    """Returns the code and text that a call fails with."""
-    with pytest.raises(grpc.RpcError) as caught:
-        call()
-    return caught.value.code().name, caught.value.details()
 
 
 def test_predict_and_the_model_spec_of_the_answer(half_plus_two: Client) -> None:
@@ -140,9 +126,9 @@ def test_failed_predict(
         (
             "__saved_model_init_op",
             {},
-            "INTERNAL",
-            "Expected prediction signature method_name to be one of {tensorflow/serving/predict, "
-            "tensorflow/serving/classify, tensorflow/serving/regress}. Was: ",
+            "INVALID_ARGUMENT",
+            "Tried to fetch data for 'NoOp', which produces no output.  To run to a node but not fetch any data, pass "
+            "'NoOp' as an argument to the 'target_node_names' argument of the Session::Run API.",
         ),
         (
             "default",
@@ -241,19 +227,6 @@ def test_metadata(zoo: Client) -> None:
 )
 def test_failed_metadata(zoo: Client, fields: list[str], spec: dict[str, Any], code: str, text: str) -> None:
     assert failure(lambda: zoo.metadata(*fields, **spec)) == (code, text)
-
-
-def test_other_methods_are_unimplemented(zoo: Client) -> None:
-    prediction = prediction_service_pb2_grpc.PredictionServiceStub(zoo.channel)
-    service = model_service_pb2_grpc.ModelServiceStub(zoo.channel)
-    for method, request in (
-        (prediction.Classify, classification_pb2.ClassificationRequest()),
-        (prediction.Regress, regression_pb2.RegressionRequest()),
-        (prediction.MultiInference, inference_pb2.MultiInferenceRequest()),
-        (service.HandleReloadConfigRequest, model_management_pb2.ReloadConfigRequest()),
-    ):
-        code, _ = failure(lambda method=method, request=request: method(request, timeout=CALL_S))
-        assert code == "UNIMPLEMENTED"
 
 
 def test_fault_of_the_server_shows_no_traceback(zoo: Client, monkeypatch: pytest.MonkeyPatch) -> None:

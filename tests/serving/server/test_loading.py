@@ -15,11 +15,13 @@ import tensorflow as tf
 from model.errors import ModelNotFound, ServingFailed
 from model.versions import VersionPath
 from serving.server.app import ServerApp
-from serving.server.core import ModelRef, ServerCore
+from serving.server.config_files import ModelConfig
+from serving.server.core import ServerCore
 from serving.server.flags import ServerOptions
+from serving.server.manager import Retries
 from serving.server.run_queue import RunQueue
 from serving.server.servable import Servable
-from serving.server.versions import find_latest
+from serving.server.states import ModelRef
 from tests.serving.server import models
 from tests.serving.server.conftest import Client, served, wait_until
 
@@ -33,6 +35,10 @@ def padded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return base
 
 
+def core_of(base: Path, **options: Any) -> ServerCore:
+    return ServerCore([ModelConfig("m", base)], RunQueue(), **options)
+
+
 def test_newest_version_is_served_under_its_number(padded: Path) -> None:
     with served(padded, "m") as client:
         client.wait_until_available()
@@ -44,9 +50,9 @@ def test_newest_version_is_served_under_its_number(padded: Path) -> None:
 def test_ports_answer_while_the_model_loads(padded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     go, load = threading.Event(), Servable.load
 
-    def load_when_told(version: VersionPath) -> Servable:
+    def load_when_told(name: str, version: VersionPath, *options: Any) -> Servable:
         go.wait(20)
-        return load(version)
+        return load(name, version, *options)
 
     monkeypatch.setattr(Servable, "load", load_when_told)
     with served(padded, "m") as client:
@@ -63,17 +69,16 @@ def test_ports_answer_while_the_model_loads(padded: Path, monkeypatch: pytest.Mo
 
 
 def test_states_from_start_to_end(padded: Path) -> None:
-    core, ref = ServerCore("m", find_latest(padded), RunQueue()), ModelRef("m")
+    core, ref = core_of(padded), ModelRef("m")
     states = [core.status(ref)[0].state]
     core.load()
     states.append(core.status(ref)[0].state)
     core.stop()
-    states.append(core.status(ref)[0].state)
     core.close()
     states.append(core.status(ref)[0].state)
-    assert states == ["START", "AVAILABLE", "UNLOADING", "END"]
-    with pytest.raises(ModelNotFound):
-        core.find(ref)
+    assert states == ["START", "AVAILABLE", "END"]
+    with pytest.raises(ModelNotFound), core.find(ref):
+        pass
 
 
 def empty_directory(path: Path) -> None:
@@ -149,12 +154,12 @@ def test_warmup_runs_before_the_model_is_available(tmp_path: Path, monkeypatch: 
         return predict(self, signature_name, inputs, *args)
 
     monkeypatch.setattr(Servable, "predict", watch)
-    core = ServerCore("m", find_latest(tmp_path), RunQueue())
+    core = core_of(tmp_path)
     core.load()
     assert seen == [("careful", [1.0], "LOADING"), ("scalar", 2.0, "LOADING")]
     core.close()
     seen.clear()
-    core = ServerCore("m", find_latest(tmp_path), RunQueue(), warm_up=False)
+    core = core_of(tmp_path, warm_up=False)
     core.load()
     assert seen == []
     core.close()
@@ -162,7 +167,7 @@ def test_warmup_runs_before_the_model_is_available(tmp_path: Path, monkeypatch: 
 
 def test_failed_load_shows_in_the_status(tmp_path: Path) -> None:
     (tmp_path / "1").mkdir()
-    core = ServerCore("m", find_latest(tmp_path), RunQueue())
+    core = core_of(tmp_path, retries=Retries(0))
     with pytest.raises(ServingFailed):
         core.load()
     (status,) = core.status(ModelRef("m"))

@@ -55,7 +55,7 @@ def process(base: Path, name: str) -> Iterator[tuple[subprocess.Popen[str], str]
 def is_available(url: str) -> bool:
     try:
         return requests.get(url, timeout=5).json()["model_version_status"][0]["state"] == "AVAILABLE"
-    except requests.ConnectionError:
+    except requests.RequestException:  # loading TensorFlow may hold the process for seconds
         return False
 
 
@@ -80,6 +80,15 @@ def test_unknown_flag_is_named() -> None:
     assert "Traceback" not in ended.stderr
 
 
+def test_wrong_config_file_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "models.config").write_text("nonsense: 1")
+    ended = run(f"--model_config_file={tmp_path / 'models.config'}")
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("serving.server: error: `--model_config_file` must hold a ModelServerConfig")
+    assert "nonsense" in ended.stderr
+    assert ended.stderr.count("\n") == 1
+
+
 def test_missing_directory_is_one_sentence(tmp_path: Path) -> None:
     ended = run(f"--model_base_path={tmp_path / 'missing'}")
     assert ended.returncode == 1
@@ -102,10 +111,10 @@ def test_taken_port_is_named_with_its_flag(model_dir: Path, flag: str) -> None:
 
 
 def test_port_of_another_grpc_server_counts_as_taken() -> None:
-    server, number = ports.open_grpc_server("127.0.0.1", 0, "port", 1)
+    server, number = ports.open_grpc_server("127.0.0.1", 0, "port", 1, 2**20)
     server.start()
     with pytest.raises(ServingUnavailable, match=f"Port {number} on 127.0.0.1 cannot be opened"):
-        ports.open_grpc_server("127.0.0.1", number, "port", 1)
+        ports.open_grpc_server("127.0.0.1", number, "port", 1, 2**20)
     server.stop(0).wait()
 
 
@@ -114,7 +123,7 @@ def test_port_is_held_alone_from_the_moment_it_is_opened() -> None:
         number = opened.getsockname()[1]
         with pytest.raises(ServingUnavailable, match=f"Port {number} .* --rest_api_port"):
             ports.open_socket("127.0.0.1", number, "rest_api_port")
-    server, number = ports.open_grpc_server("127.0.0.1", 0, "port", 1)
+    server, number = ports.open_grpc_server("127.0.0.1", 0, "port", 1, 2**20)
     sharing = grpc.server(ThreadPoolExecutor(1))  # gRPC's default: share the port if the other one agrees
     with pytest.raises(RuntimeError):
         sharing.add_insecure_port(f"127.0.0.1:{number}")
@@ -153,3 +162,8 @@ def test_signal_in_mid_run_ends_cleanly(model_dir: Path, number: signal.Signals)
         log = server.stderr.read()
         assert "Traceback" not in log
         assert "REST POST /v1/models/zoo:predict 200" in log
+
+
+def test_answers_do_not_wait_for_an_acknowledgement() -> None:
+    with ports.open_socket("127.0.0.1", 0, "rest_api_port") as opened:
+        assert opened.proto == socket.IPPROTO_TCP  # asyncio's condition for TCP_NODELAY

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2, types_pb2
 
 from model.errors import Cancelled, DeadlineExceeded, InvalidInput, ModelNotFound, Overloaded, ServingUnavailable
+from model.versions import VersionPath
 from serving.server import flags, tensor_proto, versions
 from serving.server.run_queue import RunQueue
 from tests.serving.server.conftest import wait_until
@@ -78,15 +80,15 @@ def test_newest_version_is_found(tmp_path: Path, names: list[str], newest: str) 
     for name in names:
         (tmp_path / name).mkdir()
     (tmp_path / "500").touch()  # a file is no version
-    found = versions.find_latest(tmp_path)
-    assert found == versions.VersionPath(int(newest), tmp_path / newest)
+    found = versions.find_wanted(tmp_path, versions.VersionPolicy(), "`--model_base_path`")
+    assert found == [VersionPath(int(newest), tmp_path / newest)]
 
 
 def test_no_version_is_an_error_that_names_the_flag(tmp_path: Path) -> None:
     with pytest.raises(ModelNotFound, match=r"--model_base_path.*must hold a version directory"):
-        versions.find_latest(tmp_path)
+        versions.find_wanted(tmp_path, versions.VersionPolicy(), "`--model_base_path`")
     with pytest.raises(ModelNotFound, match=r"--model_base_path.*must be a directory"):
-        versions.find_latest(tmp_path / "missing")
+        versions.find_wanted(tmp_path / "missing", versions.VersionPolicy(), "`--model_base_path`")
 
 
 def test_flags_have_the_names_and_defaults_of_tensorflow_serving() -> None:
@@ -96,6 +98,39 @@ def test_flags_have_the_names_and_defaults_of_tensorflow_serving() -> None:
     options = flags.parse(["--model_base_path", "/m", "--rest_api_port=8501", "--enable_model_warmup=false"])
     assert (options.rest_api_port, options.enable_model_warmup) == (8501, False)
     assert flags.parse(["--model_base_path=/m", "--enable_model_warmup"]).enable_model_warmup
+
+
+# tensorflow_serving/model_servers/{main.cc,server.h}: flag, default.
+OFFICIAL_FLAGS = {
+    "port": 8500,
+    "rest_api_port": 0,
+    "rest_api_timeout_in_ms": 30000,
+    "rest_api_enable_cors_support": False,
+    "model_name": "default",
+    "model_base_path": "",
+    "model_config_file": "",
+    "model_config_file_poll_wait_seconds": 0,
+    "allow_version_labels_for_unavailable_models": False,
+    "max_num_load_retries": 5,
+    "load_retry_interval_micros": 60_000_000,
+    "file_system_poll_wait_seconds": 1,
+    "tensorflow_intra_op_parallelism": 0,
+    "tensorflow_inter_op_parallelism": 0,
+    "saved_model_tags": "serve",
+    "enable_model_warmup": True,
+    "num_request_iterations_for_warmup": 1,
+    "monitoring_config_file": "",
+    "enable_signature_method_name_check": False,
+    "enable_grpc_healthcheck_service": False,
+    "enable_serialization_as_tensor_content": False,
+}
+
+
+def test_every_flag_is_official_or_says_that_it_is_ours() -> None:
+    options = {field.name: field for field in fields(flags.ServerOptions)}
+    ours = {name for name, field in options.items() if field.metadata["ours"]}
+    assert ours == {"host", "max_concurrent_runs", "max_queued_runs", "max_request_bytes"}
+    assert {name: field.default for name, field in options.items() if name not in ours} == OFFICIAL_FLAGS
 
 
 @pytest.mark.parametrize(
@@ -111,6 +146,10 @@ def test_flags_have_the_names_and_defaults_of_tensorflow_serving() -> None:
         (["--model_base_path=/m", "--model_name="], "`--model_name` must not be empty."),
         (["--model_base_path=/m", "--enable_model_warmup=perhaps"], "--enable_model_warmup"),
         (["--model_base_path=/m", "--max_concurrent_runs=0"], "--max_concurrent_runs"),
+        (["--model_base_path=/m", "--max_num_load_retries=-1"], "--max_num_load_retries"),
+        (["--model_base_path=/m", "--file_system_poll_wait_seconds=1.5"], "--file_system_poll_wait_seconds"),
+        (["--model_base_path=/m", "--saved_model_tags="], "`--saved_model_tags` must not be empty."),
+        (["--model_base_path=/m", "--enable_batching"], "--enable_batching"),
     ],
 )
 def test_wrong_flag_is_named(argv: list[str], named: str, capsys: pytest.CaptureFixture[str]) -> None:

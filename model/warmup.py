@@ -1,0 +1,67 @@
+"""Warm-up requests: what a server runs before it serves a version, so that the first caller does not wait for it.
+
+TensorFlow Serving replays VERSION/assets.extra/tf_serving_warmup_requests, a TFRecord of PredictionLog, when it loads a
+version, and refuses the version if one of them fails.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from model.contract import SETTINGS, SIGNATURES, Signature, Tensor
+from model.protos import DATA_TYPES, PredictionLog
+
+WARMUP_FILE = Path("assets.extra") / "tf_serving_warmup_requests"
+
+RECIPE = "size=32,smallest_size=16,steps=2"  # two sizes and a step at each: every path, at almost no cost
+PICTURE_PX = 32
+PICTURE_SUFFIXES = ("content_bytes", "style_bytes")
+
+
+def write(version: Path) -> None:
+    """Writes the requests of `requests` into a version's directory."""
+    path = version / WARMUP_FILE
+    path.parent.mkdir(exist_ok=True)
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for request in requests():
+            writer.write(request.SerializeToString(deterministic=True))
+
+
+def requests() -> list[Any]:
+    """Returns a PredictionLog for each signature whose cost can be set.
+
+    A signature without `settings` runs the default recipe, which takes too long here; its graph is that of `stylize`.
+    """
+    return [_request(signature) for signature in SIGNATURES.values() if SETTINGS in signature.inputs]
+
+
+def _request(signature: Signature) -> Any:
+    log = PredictionLog()
+    request = log.predict_log.request
+    request.model_spec.signature_name = signature.name
+    for tensor in signature.inputs:
+        _fill(request.inputs[tensor.name], tensor)
+    return log
+
+
+def _fill(proto: Any, tensor: Tensor) -> None:
+    """Writes one element: a picture, the recipe, nothing, or the number 1."""
+    proto.dtype = DATA_TYPES[tensor.dtype]
+    for _ in tensor.shape:
+        proto.tensor_shape.dim.add(size=1)
+    if tensor.dtype != "string":
+        {"int32": proto.int_val, "float32": proto.float_val}[tensor.dtype].append(1)
+    elif tensor.name.endswith(PICTURE_SUFFIXES):
+        proto.string_val.append(_picture())
+    else:
+        proto.string_val.append(RECIPE.encode() if tensor == SETTINGS else b"")
+
+
+def _picture() -> bytes:
+    """Returns a PNG of two crossed ramps."""
+    ramp = tf.cast(tf.linspace(0.0, 255.0, PICTURE_PX), tf.uint8)
+    rows, columns = tf.meshgrid(ramp, ramp, indexing="ij")
+    return bytes(tf.io.encode_png(tf.stack([rows, columns, 255 - rows], -1)).numpy())

@@ -1,0 +1,138 @@
+"""Pictures that are small to send and huge to open: refused from the header, while memory stays where it is."""
+
+from __future__ import annotations
+
+import base64
+import io
+import struct
+import zlib
+from collections.abc import Callable
+from functools import cache
+
+import grpc
+import numpy as np
+import pytest
+import requests
+import tensorflow as tf
+from PIL import Image
+from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
+
+from serving.contract import GRPC_OPTIONS, MODEL_NAME
+from tests import processes
+from tests.conftest import encode, smooth_picture
+from tests.served import Served
+
+SIDE_PX = 30_000  # 2.7 GB as RGB
+ALLOWED_MB = 150.0  # what a call with a small picture may need
+
+
+@cache
+def png_bomb() -> bytes:
+    """A whole, valid PNG of zeros, one bit each: 112 MB of rows in 110 kB."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    rows = zlib.compress((b"\0" * (1 + SIDE_PX // 8)) * SIDE_PX, 9)
+    header = struct.pack(">IIBBBBB", SIDE_PX, SIDE_PX, 1, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+
+
+def jpeg_bomb() -> bytes:
+    """A small JPEG whose frame header declares a huge one."""
+    data = bytearray(encode(smooth_picture(16, 16), "JPEG"))
+    place = data.index(b"\xff\xc0") + 5
+    data[place : place + 4] = struct.pack(">HH", SIDE_PX, SIDE_PX)
+    return bytes(data)
+
+
+def gif_bomb() -> bytes:
+    """A GIF whose screen is huge."""
+    data = bytearray(encode(smooth_picture(16, 16), "GIF"))
+    data[6:10] = struct.pack("<HH", SIDE_PX, SIDE_PX)
+    return bytes(data)
+
+
+def gif_of_many_frames() -> bytes:
+    """A GIF of 40 frames of 2.25 megapixels."""
+    frames = [Image.new("P", (1500, 1500), index % 2) for index in range(40)]
+    output = io.BytesIO()
+    frames[0].save(output, "GIF", save_all=True, append_images=frames[1:], duration=10)
+    return output.getvalue()
+
+
+def bmp_bomb() -> bytes:
+    """A BMP whose header declares a huge one."""
+    data = bytearray(encode(smooth_picture(16, 16), "BMP"))
+    data[18:26] = struct.pack("<ii", SIDE_PX, SIDE_PX)
+    return bytes(data)
+
+
+BOMBS: list[Callable[[], bytes]] = [png_bomb, jpeg_bomb, gif_bomb, bmp_bomb]
+
+
+def call(served: Served, content: bytes, style: bytes) -> None:
+    """Asks for no step at all: the pictures are opened, and that is it."""
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name, request.model_spec.signature_name = MODEL_NAME, "advance"
+    values = {"content_bytes": [content], "style_bytes": [[style]], "settings": [b"size=32"], "state_bytes": [b""]}
+    for name, value in values.items():
+        request.inputs[name].CopyFrom(tf.make_tensor_proto(np.array(value, object)))
+    request.inputs["take_steps"].CopyFrom(tf.make_tensor_proto(np.int32([0])))
+    with grpc.insecure_channel(served.grpc.removeprefix("grpc://"), options=GRPC_OPTIONS) as channel:
+        prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict(request, timeout=120)
+
+
+@pytest.fixture
+def calm(served: Served) -> Served:
+    """The server after it has opened a small picture, its peak of memory forgotten."""
+    small = encode(smooth_picture(32, 32))
+    call(served, small, small)
+    processes.forget_peak(served.pid)
+    return served
+
+
+@pytest.mark.parametrize("bomb", BOMBS)
+@pytest.mark.parametrize("argument", ["content_bytes", "style_bytes"])
+def test_bomb_over_grpc_moves_no_memory(bomb: Callable[[], bytes], argument: str, calm: Served) -> None:
+    data, small, before = bomb(), encode(smooth_picture(32, 32)), processes.memory_mb(calm.pid)
+    with pytest.raises(grpc.RpcError) as caught:
+        call(calm, *((data, small) if argument == "content_bytes" else (small, data)))
+    assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+    assert f"`{argument}`" in caught.value.details()
+    assert processes.memory_mb(calm.pid, peak=True) < before + ALLOWED_MB
+
+
+@pytest.mark.parametrize("bomb", BOMBS)
+def test_bomb_over_rest_moves_no_memory(bomb: Callable[[], bytes], calm: Served) -> None:
+    before = processes.memory_mb(calm.pid)
+    picture = {"b64": base64.b64encode(bomb()).decode()}
+    inputs = {
+        "content_bytes": [picture],
+        "style_bytes": [[picture]],
+        "settings": ["size=32"],
+        "state_bytes": [""],
+        "take_steps": [0],
+    }
+    body = {"signature_name": "advance", "inputs": inputs}  # warmed up: the first run of another would take memory
+    response = requests.post(f"{calm.http}/v1/models/{MODEL_NAME}:predict", json=body, timeout=120)
+    assert response.status_code == 400
+    assert "_bytes` must be a picture of 1 to" in response.json()["error"]
+    assert processes.memory_mb(calm.pid, peak=True) < before + ALLOWED_MB
+
+
+def test_only_the_first_of_many_frames_counts(calm: Served) -> None:
+    before = processes.memory_mb(calm.pid)
+    data = gif_of_many_frames()  # 270 MB if all its frames were opened
+    call(calm, data, encode(smooth_picture(32, 32)))
+    assert processes.memory_mb(calm.pid, peak=True) < before + ALLOWED_MB
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"text", b"\x89PNG\r\n\x1a\n", encode(smooth_picture(32, 32))[:-200], b"GIF89a" + b"\xff" * 40]
+)
+def test_what_is_no_picture_is_refused(data: bytes, calm: Served) -> None:
+    with pytest.raises(grpc.RpcError) as caught:
+        call(calm, data, encode(smooth_picture(32, 32)))
+    assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+    assert "Traceback" not in caught.value.details()
