@@ -41,8 +41,8 @@ def settings_table() -> str:
     ]
     others = [f"`{name}`" for name in PRESETS if name not in OUR_OWN]
     return "\n".join(rows) + (
-        f"\nPresets: {'; '.join(own)}. {', '.join(others)} reproduce other systems, whose formulas and conversions are in "
-        "[model/presets.py](model/presets.py)."
+        f"\nPresets: {'; '.join(own)}. {', '.join(others)} reproduce other systems, whose formulas and conversions are "
+        "in [model/presets.py](model/presets.py)."
     )
 
 
