@@ -223,8 +223,22 @@ def test_style_does_not_see_where_things_are() -> None:
     assert style(f, target_of(shuffled, "gram"), "gram")[0] < 1e-10
 
 
-def test_moments_of_half_precision_features_are_float32() -> None:
-    f = features() * 255
-    raw = losses.moments(tf.cast(f, tf.bfloat16))
+@pytest.mark.parametrize("dtype", [tf.bfloat16, tf.float16])
+def test_moments_of_half_precision_features_are_nearly_exact(dtype: tf.DType) -> None:
+    f = tf.cast(features((1, 40, 50, 6)) * 20, dtype)
+    raw = losses.moments(f)
     assert raw.dtype == tf.float32
-    np.testing.assert_allclose(raw[:-1], gram(f), rtol=2e-2)
+    exact = tf.cast(f, tf.float64).numpy()
+    np.testing.assert_allclose(raw[:-1], gram(exact), rtol=1e-3)
+    np.testing.assert_allclose(raw[-1], exact.mean((0, 1, 2)), rtol=1e-3)
+
+
+@pytest.mark.parametrize("dtype", [tf.bfloat16, tf.float16])
+def test_gradient_of_moments_keeps_the_type_and_what_is_tiny(dtype: tf.DType) -> None:
+    """A mean over a large picture leaves each feature a gradient that float16's range can only just hold."""
+    f, upstream = tf.cast(features((1, 40, 50, 6)), dtype), tf.random.stateless_normal([7, 6], (1, 2))
+    gradient = losses.moments_gradient(f, upstream)
+    assert gradient.dtype == dtype
+    exact = losses.moments_gradient(tf.cast(f, tf.float32), upstream)
+    error = tf.norm(tf.cast(gradient, tf.float32) - exact) / tf.norm(exact)
+    assert float(error) < 0.01
