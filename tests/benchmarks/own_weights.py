@@ -36,7 +36,6 @@ from PIL import Image
 from model.export import describe
 from model.settings import LAYERS, LOSS_TERMS, StyleSettings
 from model.signatures import ServedModel
-from model.stylizer import Stylizer
 from model.vgg19 import VGG19
 from model.weights import OWN_FILE, Weights, from_file, load, random
 from tests.benchmarks import painted
@@ -176,10 +175,10 @@ class Bench:
 
     @functools.cached_property
     def _model(self) -> Model:
-        return ServedModel(
-            Stylizer(VGG19(self._weights.arrays, tf.dtypes.as_dtype(self._precision))),
-            describe(self._weights, self._precision),
-        ).functions["stylize"]
+        # Under a name of no meaning, so that no preset suits one kind of weights better: settings are equal for all.
+        weights = Weights("compared", self._weights.arrays)
+        network = VGG19(weights.arrays, tf.dtypes.as_dtype(self._precision))
+        return ServedModel(network, describe(weights, self._precision)).functions["stylize"]
 
     def measure(self, pair: Pair, kind: str) -> tuple[Image.Image, Measures]:
         """Returns the result of a pair and its measures, from the folder if they are there."""
