@@ -120,7 +120,7 @@ class Stylizer(tf.Module):
             ),
         )
         image = tf.ensure_shape(image, _IMAGE)
-        return _at_new_size(tf.constant(0), image, optimizers.initial(image, settings))
+        return start_of_size(tf.constant(0), image, optimizers.initial(image, settings))
 
     def advance(
         self, pictures: Pictures, settings: ParsedSettings, state: RunState, take_steps: tf.Tensor
@@ -193,7 +193,8 @@ def _style_colours(pictures: Pictures, weights: tf.Tensor) -> tuple[tf.Tensor, t
     return mean, tf.tensordot(weights, second, 1) - tf.tensordot(mean, mean, 0)
 
 
-def _at_new_size(step: tf.Tensor, image: tf.Tensor, optimizer: OptimizerState) -> RunState:
+def start_of_size(step: tf.Tensor, image: tf.Tensor, optimizer: OptimizerState) -> RunState:
+    """Returns the state before the first step at a size, from a picture float32 [H, W, 3] of that size."""
     return RunState(
         step=step,
         at_size=tf.constant(0),
@@ -254,6 +255,6 @@ def at_size(state: RunState, settings: ParsedSettings, height: tf.Tensor, width:
 
     def larger() -> RunState:
         image = tf.clip_by_value(images.resize(size_result(state, settings), height, width), 0.0, 255.0)
-        return _at_new_size(state.step, image, optimizers.enlarged(state.optimizer, settings, height, width))
+        return start_of_size(state.step, image, optimizers.enlarged(state.optimizer, settings, height, width))
 
     return tf.cond(same, lambda: state, larger)

@@ -11,8 +11,9 @@ import pytest
 import tensorflow as tf
 
 from model.errors import InvalidInput
+from model.optimizers import OptimizerState
 from model.state import encode_state
-from model.stylizer import RunState
+from model.stylizer import start_of_size
 from serving.transports import LocalTransport
 from tests.conftest import encode, smooth_picture
 
@@ -38,8 +39,7 @@ def advance(local: LocalTransport) -> Advance:
 def smallest_state(local: LocalTransport) -> bytes:
     """A state whose pictures have one pixel, so that there are few bytes to damage."""
     described = local.predict("describe", {"settings": [""]}, timeout_s=60)["description"][0]
-    pixel = tf.ones([1, 1, 3])
-    state = RunState(tf.constant(1), tf.constant(1), pixel, pixel, pixel, pixel)
+    state = start_of_size(tf.constant(1), tf.ones([1, 1, 3]), OptimizerState(tf.zeros([0, 1, 1, 3]), tf.zeros([3])))
     return bytes(encode_state(state, json.loads(described)["digest"]).numpy())
 
 
