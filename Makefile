@@ -11,7 +11,14 @@ export NST_UI_PORT ?= 8080
 WEIGHTS ?= auto
 SOAK_S ?= 180
 
-.PHONY: help setup run model test lint types unit soak test-serving small-model clean
+# Settings of `make evaluate`: pictures or folders of them, seconds of a run, long side, and where the tables go.
+CONTENTS ?= ui/samples/dusk_lake.jpg ui/samples/lighthouse.jpg
+STYLES ?= ui/samples/eddies.jpg ui/samples/waves.jpg
+SECONDS ?= 12
+SIZE ?= 384
+OUT ?= artifacts/evaluation
+
+.PHONY: help setup run model evaluate test lint types unit soak test-serving small-model clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -33,6 +40,10 @@ run: setup  ## export the model if there is none, start server and page, stop bo
 
 model: setup  ## export a new version of the model: make model WEIGHTS=auto|imagenet|own|random|PATH
 	$(BIN)/python -m model.export --weights $(WEIGHTS) --output $(NST_MODEL_DIR)
+
+evaluate: setup  ## compare recipes: make evaluate CONTENTS=DIR STYLES=DIR WEIGHTS=PATH SECONDS=12 SIZE=384 OUT=DIR FLAGS=
+	$(BIN)/python -m tests.benchmarks.evaluate --contents $(CONTENTS) --styles $(STYLES) --weights $(WEIGHTS) \
+	  --seconds $(SECONDS) --size $(SIZE) --output $(OUT) $(FLAGS)
 
 test: lint types unit  ## lint, types and all tests
 
