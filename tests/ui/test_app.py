@@ -12,7 +12,7 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from model.errors import Overloaded, ServingUnavailable
-from model.settings import StyleSettings
+from model.settings import GROUPS, StyleSettings
 from tests.ui.fakes import FakeClient, encoded
 from tests.ui.test_views import header_of
 from ui import backend
@@ -112,9 +112,30 @@ def test_other_samples_and_knobs_reach_the_server(client, page):
     page.button(key="start").click().run()
     until(page, lambda: client.calls)
     settings = StyleSettings.of("quick", style_weight=2500, statistics="gram", style_layers=(("block2_conv1", 2.0),))
-    assert client.calls[0]["settings"] == settings
+    assert str(client.calls[0]["settings"]) == str(settings)
     assert client.calls[0]["content"] == CONTENTS[1].path.read_bytes()
     assert client.calls[0]["styles"] == (STYLES[2].path.read_bytes(),)
+
+
+def test_a_reproduction_turns_every_knob_and_is_named_to_the_server(client, page):
+    assert page.button_group(key="preset").options == ["Quick", "Balanced", "Fine"]
+    page.selectbox(key="reproduction").set_value("gatys2016").run()
+    assert page.button_group(key="preset").value in (None, [])
+    assert page.selectbox(key="knob_optimizer").value == "lbfgs"
+    page.number_input(key="knob_steps").set_value(40).run()
+    assert page.selectbox(key="reproduction").value is None
+    assert "Gatys, Ecker and Bethge, 2016, with a change of: Steps" in text_of(page)
+    page.button(key="start").click().run()
+    until(page, lambda: client.calls)
+    assert str(client.calls[0]["settings"]) == "preset=gatys2016,steps=40"
+    page.button_group(key="preset").set_value("balanced").run()
+    assert page.number_input(key="knob_steps").value == 500
+    assert "with a change of" not in text_of(page)
+
+
+def test_every_setting_stands_under_its_heading(page):
+    headings = [element.value for element in page.expander[0].markdown]
+    assert [heading for heading in headings if heading.startswith("**")] == [f"**{group}**" for group in GROUPS]
 
 
 def test_bad_layers_are_explained_and_block_the_start(page):

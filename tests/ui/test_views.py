@@ -16,7 +16,7 @@ from model.errors import (
     ServingUnavailable,
 )
 from model.presets import PRESETS
-from model.settings import MAX_INPUT_PX, SETTINGS, StyleSettings
+from model.settings import GROUPS, MAX_INPUT_PX, SETTINGS, StyleSettings
 from tests.ui.fakes import encoded
 from ui import backend, chart, knobs, uploads, wording
 from ui.jobs import Snapshot, Status
@@ -97,7 +97,9 @@ def test_loss_chart_is_logarithmic_and_as_long_as_the_run():
 
 
 def test_every_setting_has_one_knob():
-    assert sorted(knobs.VISIBLE + knobs.ADVANCED) == sorted(SETTINGS)
+    advanced = [name for names in knobs.ADVANCED.values() for name in names]
+    assert sorted([*knobs.VISIBLE, *advanced, knobs.BLEND]) == sorted(SETTINGS)
+    assert tuple(knobs.ADVANCED) == GROUPS
     for name, setting in SETTINGS.items():
         assert knobs.Knob.of(name).label.startswith(setting.label)
 
@@ -107,6 +109,25 @@ def test_knobs_and_settings_are_one(preset):
     shown = knobs.preset_values(preset)
     assert knobs.to_settings(shown) == StyleSettings.of(preset)
     assert knobs.matching_preset(shown) == preset
+    assert str(knobs.to_settings(shown, preset)) == str(StyleSettings.of(preset))
+    assert knobs.preset_label(preset)
+
+
+def test_only_what_differs_from_the_preset_is_sent():
+    shown = knobs.preset_values("classic") | {"steps": 40, "blend_weights": "1/0.5"}
+    assert knobs.matching_preset(shown, "classic") is None
+    assert knobs.turned(shown, "classic") == ("steps",)
+    assert str(knobs.to_settings(shown, "classic")) == "preset=classic,steps=40,blend_weights=1/0.5"
+
+
+def test_blend_weights_are_sent_only_where_they_differ():
+    assert [knobs.blend_text(weights) for weights in ((), (1.0,), (0.5, 0.5), (1.0, 0.25))] == ["", "", "", "1/0.25"]
+
+
+def test_the_preset_one_started_from_goes_before_others_that_are_alike(monkeypatch):
+    monkeypatch.setattr(knobs, "PRESETS", {"balanced": {}, "quick": {}})
+    monkeypatch.setattr(knobs, "turned", lambda shown, preset: ())
+    assert knobs.matching_preset({}, "quick") == "quick"
 
 
 def test_a_turned_knob_belongs_to_no_preset():
@@ -120,7 +141,7 @@ def test_a_knob_can_be_turned_both_ways_or_stands_at_its_end(name):
     knob = knobs.Knob.of(name)
     default, low, high = knob.setting.default, knob.setting.low, knob.setting.high
     assert type(knob.step) is type(default)
-    assert default + knob.step <= high
+    assert default + knob.step <= high or default == high
     assert default - knob.step >= low or default == low
 
 
@@ -128,6 +149,7 @@ def test_a_knob_can_be_turned_both_ways_or_stands_at_its_end(name):
     ("values", "words"),
     [
         ({"style_layers": "block9_conv1"}, "Style layers must be layers of the model"),
+        ({"blend_weights": knobs.blend_text((0.0, 0.0))}, "At least one style must be above 0"),
         ({"size": None}, "Size must be an integer from 16 to 4096."),
         (dict.fromkeys(("style_weight", "content_weight", "total_variation_weight"), 0.0), "At least one of the three"),
     ],
