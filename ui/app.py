@@ -11,7 +11,7 @@ ROOT = str(Path(__file__).resolve().parents[1])
 if ROOT not in sys.path:
     sys.path.insert(0, ROOT)  # `streamlit run` puts only the script's own folder on the path
 
-from ui import cards, header, live, panel  # noqa: E402 - needs the path above
+from ui import cards, header, live, panel, styles  # noqa: E402 - needs the path above
 from ui.jobs import Desk, Job, Request, Snapshot, Status  # noqa: E402
 
 
@@ -55,13 +55,15 @@ def main() -> None:
     with inputs:
         left, right = st.columns(2, gap="small")
         with left:
-            content = cards.show(cards.CONTENT)
+            content = cards.show()
         with right:
-            style = cards.show(cards.STYLE)
+            paintings = styles.show()
         panel.presets()
         go = st.container()
-        settings = panel.show()
-        request = Request(content.data, (style.data,), settings) if content and style and settings else None
+        settings = panel.show(styles.weights(paintings))
+        request = None
+        if content and paintings and settings:
+            request = Request(content.data, tuple(style.picture.data for style in paintings), settings)
         # Above the knobs, so that a first visit finds it without scrolling.
         go.button(
             "Start",

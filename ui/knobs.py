@@ -36,12 +36,10 @@ REPRODUCTION_LABELS = {
 }
 
 CHOICE_LABELS = {
-    "mean_covariance": "Mean and covariance",
+    "mean_covariance": "Covariance",
     "gram": "Gram matrix",
     "lbfgs": "L-BFGS",
     "sgd": "Gradient descent",
-    "squared_sum": "Sum of squares",
-    "absolute_sum": "Sum of absolutes",
 }
 """What a person reads for choices whose names do not say enough."""
 

@@ -34,7 +34,7 @@ def show(blend: Sequence[float] = ()) -> StyleSettings | None:
       blend: how much each style counts; empty where there is one.
     """
     for row in (knobs.VISIBLE[:2], knobs.VISIBLE[2:]):
-        with st.grid(len(row), min_column_width=NARROWEST_PX):
+        with st.grid(len(row), min_column_width=NARROWEST_PX, vertical_alignment="bottom"):
             for name in row:
                 _widget(Knob.of(name))
     with st.expander("Advanced", icon=":material/tune:"):
@@ -45,7 +45,7 @@ def show(blend: Sequence[float] = ()) -> StyleSettings | None:
         )  # fmt: skip
         for group, names in knobs.ADVANCED.items():
             st.markdown(f"**{group}**")
-            grid = st.grid(3, min_column_width=NARROWEST_PX, dense=True)
+            grid = st.grid(3, min_column_width=NARROWEST_PX, vertical_alignment="bottom", dense=True)
             for name in names:
                 knob = Knob.of(name)
                 with grid.cell(column_span="all" if knob.is_text else 1):

@@ -12,7 +12,7 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from model.errors import Overloaded, ServingUnavailable
-from model.settings import GROUPS, StyleSettings
+from model.settings import GROUPS, MAX_STYLES, StyleSettings
 from tests.ui.fakes import FakeClient, encoded
 from tests.ui.test_views import header_of
 from ui import backend
@@ -183,6 +183,64 @@ def test_a_bad_file_is_one_sentence_and_the_page_goes_on(client, page, data, wor
     assert not page.button(key="start").disabled
 
 
+def sliders(page: AppTest) -> dict[str, float]:
+    return {slider.label: slider.value for slider in page.slider}
+
+
+def test_several_styles_are_blended_by_their_sliders(client, page):
+    assert not page.slider
+    page.toggle(key="blend").set_value(True).run()
+    page.button_group(key="style_samples").set_value([STYLES[0].name, STYLES[2].name]).run()
+    mine = encoded(30, 30)
+    page.file_uploader(key="style_upload_0").upload("mine_1.png", mine, "image/png").run()
+    assert sliders(page) == {STYLES[0].label: 1.0, STYLES[2].label: 1.0, "mine\\_1.png": 1.0}
+    page.slider[1].set_value(0.25).run()
+    page.button(key="start").click().run()
+    until(page, lambda: client.calls)
+    assert client.calls[0]["styles"] == (STYLES[0].path.read_bytes(), STYLES[2].path.read_bytes(), mine)
+    assert str(client.calls[0]["settings"]) == "blend_weights=1/0.25/1"
+    for slider in page.slider:
+        slider.set_value(0.0)
+    page.run()
+    assert [error.value for error in page.error] == [
+        "At least one style must be above 0: move its slider to the right."
+    ]
+    page.button(key="remove_1").click().run()
+    page.button(key="remove_2").click().run()
+    assert not page.slider
+    assert not page.error
+    assert page.button_group(key="style_samples").value == []
+
+
+def test_two_files_at_once_are_a_blend_and_one_takes_the_place_of_a_sample(client, page):
+    files = [("a.png", encoded(20, 30), "image/png"), ("b.png", encoded(30, 20), "image/png")]
+    page.file_uploader(key="style_upload_0").upload(*files[0]).run()
+    assert not page.slider
+    assert page.button_group(key="style_sample").value in (None, [])
+    page.file_uploader(key="style_upload_1").set_value(files).run()
+    assert sliders(page) == {"a.png": 1.0, "b.png": 1.0}
+    page.toggle(key="blend").set_value(False).run()
+    page.button(key="start").click().run()
+    until(page, lambda: client.calls)
+    assert client.calls[0]["styles"] == (files[0][1],)
+
+
+def test_more_styles_than_the_model_takes_are_left_out(page):
+    files = [(f"{number}.png", encoded(20 + number, 30), "image/png") for number in range(MAX_STYLES + 1)]
+    page.file_uploader(key="style_upload_0").set_value(files).run()
+    assert len(page.slider) == MAX_STYLES
+    assert [error.value for error in page.error] == ["Up to 8 styles can be blended: take one away first."]
+    page.button(key=f"remove_{MAX_STYLES}").click().run()
+    assert not page.error
+
+
+def test_the_last_sample_of_a_blend_stays(page):
+    page.toggle(key="blend").set_value(True).run()
+    page.button_group(key="style_samples").set_value([]).run()
+    assert page.button_group(key="style_samples").value == [STYLES[0].name]
+    assert not page.button(key="start").disabled
+
+
 def test_a_server_that_is_down_is_one_sentence_and_a_retry(client):
     client.problem = ServingUnavailable("connection refused: 127.0.0.1")
     page = AppTest.from_file(str(ROOT / "ui" / "app.py"), default_timeout=20).run()
@@ -236,7 +294,7 @@ def test_untrained_weights_are_announced(client):
 
 def test_the_page_imports_no_tensorflow():
     program = (
-        "import sys; from ui import backend, cards, chart, header, jobs, knobs, live, panel, uploads, wording; "
+        "import sys; from ui import backend, cards, chart, header, jobs, knobs, live, panel, styles, uploads, wording; "
         "assert 'tensorflow' not in sys.modules and 'keras' not in sys.modules, 'tensorflow was imported'"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
