@@ -52,18 +52,22 @@ FINE = {"size": 1024, "steps": 900}
 
 CLASSIC = _plain(
     steps=2000,
+    normalisation="target",
     style_weight=1e6 * sum(1 / c**2 for c in CHANNELS) / 5,
     style_layers=_layers(tuple(1 / c**2 for c in CHANNELS)),
     content_weight=1.0,
-    total_variation_weight=1e2,
+    total_variation_weight=1e2 / 255**2,
     learning_rate=10.0,
 )
 """Style 1e6, content 1, total variation 1e2, 2000 steps of Adam from the content.
 
-These weights have no meaning until the Gram matrix has a divisor. Here it is G = F'F / (N C), and every term is a mean:
-the style term of a layer is mean((G - G*)^2) = U / C^2, and the five layers count a fifth each. With pixels of 0 to 255
-that asks for far more style than content (1e6 / C^2 on U to 1, against neural-style's 20 / C^2), and the photograph
-survives because the run starts from it. Total variation is the mean of squared differences of neighbours.
+These weights have no meaning until the Gram matrix and the features have a unit. Here G = F'F / (N C), as in PyTorch's
+tutorial, where the numbers come from: the style term of a layer is mean((G - G*)^2), five layers count a fifth each, the
+content term is mean((F - F*)^2), total variation is the mean of squared differences of pixels of 0 to 1. And features
+are measured in their own size, so that mean(F*^2) is 1 at the content layer and mean(G*^2) is 1 / C^2 at a style
+layer, about as it is in that tutorial's network: with the Keras weights as they are, whose features go into the
+hundreds, 1e6 would leave nothing of the photograph, and with weights scaled to a mean activation of 1 and pixels of 0 to
+255, 1e2 would leave a blur.
 """
 
 GATYS2016 = _plain(

@@ -442,17 +442,14 @@ class StyleSettings:
         Raises:
           InvalidInput: an unknown name, a missing '=', or a bad value.
         """
-        values: dict[str, Any] = {}
-        preset = PRESET.default
+        texts: dict[str, str] = {}
         for pair in filter(None, (pair.strip() for pair in text.split(","))):
             name, equals, value = (part.strip() for part in pair.partition("="))
             if not equals or (name != PRESET.name and name not in SETTINGS):
                 raise unknown_setting(pair)
-            if name == PRESET.name:
-                preset = PRESET.parse(value)
-            else:
-                values[name] = SETTINGS[name].parse(value)
-        return cls.of(preset, **values)
+            texts[name] = value
+        preset = PRESET.parse(texts.pop(PRESET.name, PRESET.default))
+        return cls.of(preset, **{name: SETTINGS[name].parse(value) for name, value in texts.items()})
 
     def __str__(self) -> str:
         """The settings as text: the preset, and what was given or differs from it.

@@ -16,6 +16,10 @@ from model.protos import DATA_TYPES, PredictionLog
 
 WARMUP_FILE = Path("assets.extra") / "tf_serving_warmup_requests"
 
+WARMED = ("describe", "advance")
+"""What the page, the command line and the client call. TensorFlow builds each signature's graph apart, at about 8 s on
+one core for those that paint, so a server that warmed them all would take a minute to start."""
+
 RECIPE = "size=32,smallest_size=16,steps=2"  # two sizes and a step at each: every path, at almost no cost
 PICTURE_PX = 32
 PICTURE_SUFFIXES = ("content_bytes", "style_bytes")
@@ -31,11 +35,8 @@ def write(version: Path) -> None:
 
 
 def requests() -> list[Any]:
-    """Returns a PredictionLog for each signature whose cost can be set.
-
-    A signature without `settings` runs the default recipe, which takes too long here; its graph is that of `stylize`.
-    """
-    return [_request(signature) for signature in SIGNATURES.values() if SETTINGS in signature.inputs]
+    """Returns a PredictionLog for each signature in WARMED."""
+    return [_request(SIGNATURES[name]) for name in WARMED]
 
 
 def _request(signature: Signature) -> Any:

@@ -48,10 +48,13 @@ def _check_tensor(signature: str, value: npt.NDArray[Any], tensor: Tensor, batch
         raise _wrong(signature, f"{tensor.name} has the shape {list(value.shape)}")
 
 
-def check_stretch(answer: Answer, *, before: int | None, take: int) -> None:
-    """Checks an answer of `advance` for one picture: it must have gone as far as it was asked to.
+def check_stretch(signature: str, answer: Answer, *, before: int | None, take: int) -> None:
+    """Checks an answer of `advance` or its guided form for one picture: it must have gone as far as it was asked to.
+
+    Further is right too: a size that ends early hands over to the next. And less, where it says why the run is over.
 
     Args:
+      signature: its name.
       answer: what a transport returned.
       before: steps taken before the call; None: unknown, as for a state from elsewhere.
       take: steps that were asked for.
@@ -59,23 +62,27 @@ def check_stretch(answer: Answer, *, before: int | None, take: int) -> None:
     Raises:
       InvalidAnswer: it stands elsewhere, or what it must hold there is missing.
     """
-    check_answer("advance", answer)
-    step, steps, share = (answer[name][0] for name in ("step", "steps", "progress"))
-    ended = step >= steps
-    right = (ended or step >= take) if before is None else step == max(before, min(before + take, steps))
-    if not right or step < 0 or steps < 1:
-        raise _wrong("advance", f"step {step} of {steps} after {take} more from {before}")
+    check_answer(signature, answer)
+    step, steps, share, stopped = (answer[name][0] for name in ("step", "steps", "progress", "stopped"))
+    least = max(before or 0, 0 if stopped else min((before or 0) + take, steps))
+    if (
+        step < least
+        or (step > steps and before not in (None, step))
+        or (take == 0 and before not in (None, step))
+        or steps < 1
+    ):
+        raise _wrong(signature, f"step {step} of {steps} after {take} more from {before}")
     if not 0 <= share <= 1:
-        raise _wrong("advance", f"progress {share}")
+        raise _wrong(signature, f"progress {share}")
     if not answer["state_bytes"][0]:
-        raise _wrong("advance", "state_bytes is empty")
+        raise _wrong(signature, "state_bytes is empty")
     if not answer["preview_bytes"][0].startswith(_JPEG):
-        raise _wrong("advance", "preview_bytes is no JPEG")
+        raise _wrong(signature, "preview_bytes is no JPEG")
     image = answer["image_bytes"][0]
     if image and not image.startswith(_PNG):
-        raise _wrong("advance", "image_bytes is no PNG")
-    if not image and (take == 0 or step >= steps):
-        raise _wrong("advance", "image_bytes is empty at the end of the run")
+        raise _wrong(signature, "image_bytes is no PNG")
+    if not image and (take == 0 or step >= steps or stopped):
+        raise _wrong(signature, "image_bytes is empty at the end of the run")
 
 
 def _wrong(signature: str, what: str) -> InvalidAnswer:

@@ -279,7 +279,7 @@ class Batch:
         for last in go_on(client, run, self._stop):
             save_run(partial, run.at(last))
             self._shares[task] = last.share
-        if last is None or last.step < last.steps:
+        if last is None or not last.complete:
             return Ending.STOPPED
         data = result_file(run.at(last), last.image, task.output.suffix.lower(), self._model, metadata=self._metadata)
         write_whole(task.output, data)

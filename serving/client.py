@@ -16,7 +16,7 @@ from model.settings import MAX_STEPS, StyleSettings
 from serving.answers import check_answer, check_stretch
 from serving.contract import MODEL_NAME
 from serving.endpoints import Endpoints, Patience, split_servers
-from serving.pictures import BACKGROUND, prepare_all
+from serving.pictures import BACKGROUND, prepare, prepare_all, prepare_masks, style_longest_px
 from serving.progress import Progress
 from serving.transports import Arrays, Transport, connect
 
@@ -98,6 +98,9 @@ class StyleTransferClient:
         styles: Sequence[bytes],
         settings: StyleSettings,
         *,
+        content_masks: Sequence[bytes] = (),
+        style_masks: Sequence[bytes] = (),
+        initial: bytes = b"",
         state: bytes = b"",
         background: str = BACKGROUND,
         cancelled: threading.Event | None = None,
@@ -108,6 +111,10 @@ class StyleTransferClient:
           content: an encoded picture.
           styles: 1 to MAX_STYLES encoded pictures.
           settings: all that can be set.
+          content_masks: for each style an encoded picture that is white where that style paints; an empty one stands
+            for what the others leave. None at all: the styles blend everywhere.
+          style_masks: for each style an encoded picture that is white where it counts; empty: all of it.
+          initial: an encoded picture to start from; empty: as the settings' `start` says.
           state: an earlier record's `state`, to go on from there.
           background: colour that shows where a picture is transparent.
           cancelled: once set, the run ends after the stretch under way, with the picture as it stands.
@@ -120,13 +127,21 @@ class StyleTransferClient:
             long as there is patience. The run can go on from the last record's `state`.
         """
         content, styles = prepare_all(content, styles, settings, background)
-        inputs = {"content_bytes": [content], "style_bytes": [styles], "settings": [str(settings)]}
+        inputs: dict[str, Any] = {"content_bytes": [content], "style_bytes": [styles], "settings": [str(settings)]}
+        signature = "advance"
+        if any(content_masks) or any(style_masks) or initial:
+            signature = "advance_guided"
+            of_style_px = style_longest_px(settings)
+            masks = prepare_masks(content_masks, "content_masks", len(styles), settings.size)
+            inputs["content_mask_bytes"] = [masks]
+            inputs["style_mask_bytes"] = [prepare_masks(style_masks, "style_masks", len(styles), of_style_px)]
+            inputs["initial_bytes"] = [prepare(initial, "initial", longest_px=settings.size) if initial else b""]
         started, clock = time.monotonic(), _Clock()
         take, step = 1, None if state else 0
         while True:
             begun = time.monotonic()
             stopping = cancelled is not None and cancelled.is_set()
-            outputs = self._advance(inputs, state, step, 0 if stopping else take, cancelled)
+            outputs = self._advance(signature, inputs, state, step, 0 if stopping else take, cancelled)
             now = time.monotonic()
             state, step = outputs["state_bytes"][0], int(outputs["step"][0])
             share = float(outputs["progress"][0])
@@ -144,6 +159,7 @@ class StyleTransferClient:
                 seconds=now - started,
                 steps_per_s=clock.steps_per_s,
                 seconds_left=clock.seconds_left(share),
+                stopped=outputs["stopped"][0].decode(),
             )
             if outputs["image_bytes"][0]:
                 return
@@ -152,6 +168,7 @@ class StyleTransferClient:
 
     def _advance(
         self,
+        signature: str,
         inputs: Mapping[str, Any],
         state: bytes,
         step: int | None,
@@ -160,10 +177,10 @@ class StyleTransferClient:
     ) -> Arrays:
         """Takes the next stretch from a state, at a step that is None where nobody knows it."""
         return self._transport.predict(
-            "advance",
+            signature,
             {**inputs, "state_bytes": [state], "take_steps": [take]},
             timeout_s=self._timeout_s,
-            check=lambda answer: check_stretch(answer, before=step, take=take),
+            check=lambda answer: check_stretch(signature, answer, before=step, take=take),
             cancelled=cancelled,
         )
 

@@ -29,9 +29,32 @@ def prepare_all(
     """
     if not 1 <= len(styles) <= MAX_STYLES:
         raise InvalidInput(f"`styles` must be 1 to {MAX_STYLES} pictures. Received: {len(styles)}")
-    style_px = math.ceil(settings.size * max(1.0, settings.style_scale))
+    style_px = style_longest_px(settings)
     ready = prepare(content, "content", longest_px=settings.size, background=background)
     return ready, [prepare(style, "style", longest_px=style_px, background=background) for style in styles]
+
+
+def prepare_masks(masks: Sequence[bytes], argument: str, styles: int, longest_px: int) -> list[bytes]:
+    """Returns one mask for each style as it travels; an empty one stays empty.
+
+    Args:
+      masks: encoded pictures, or empty; none at all stands for all empty.
+      argument: what to call them in an error.
+      styles: how many style pictures there are.
+      longest_px: longest side to keep.
+
+    Raises:
+      InvalidInput: there are as many masks as styles neither, nor none, or see `prepare`.
+    """
+    if len(masks) not in (0, styles):
+        raise InvalidInput(f"`{argument}` must be one for each of the {styles} styles, or none. Received: {len(masks)}")
+    ready = [prepare(mask, argument, longest_px=longest_px) if mask else b"" for mask in masks]
+    return ready or [b""] * styles
+
+
+def style_longest_px(settings: StyleSettings) -> int:
+    """Returns the longest side that a style picture, or a mask over it, is used at."""
+    return math.ceil((settings.style_size or settings.size) * max(1.0, settings.style_scale))
 
 
 def prepare(data: bytes, argument: str, *, longest_px: int | None = None, background: str = BACKGROUND) -> bytes:

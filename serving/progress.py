@@ -23,6 +23,7 @@ class Progress:
       seconds: since this run was started or resumed.
       steps_per_s: at the size that is being worked on.
       seconds_left: estimate; None until there is ground for one.
+      stopped: why the run is over before its last step, `converged` or `not_finite`; "" if it is not.
     """
 
     step: int
@@ -35,3 +36,9 @@ class Progress:
     seconds: float
     steps_per_s: float
     seconds_left: float | None
+    stopped: str = ""
+
+    @property
+    def complete(self) -> bool:
+        """Whether the run has come to its end, rather than been cancelled on the way."""
+        return self.step >= self.steps or bool(self.stopped)

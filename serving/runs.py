@@ -19,27 +19,56 @@ def new_run(
     styles: Sequence[bytes],
     settings: StyleSettings,
     *,
+    content_masks: Sequence[bytes] = (),
+    style_masks: Sequence[bytes] = (),
+    initial: bytes = b"",
     model_digest: str = "",
     background: str = BACKGROUND,
 ) -> SavedRun:
-    """Returns a run before its first stretch, with its pictures as they travel.
+    """Returns a run before its first stretch, with its pictures as they travel; see `StyleTransferClient.run`.
 
     Raises:
       InvalidInput: a picture is none, or there are too few or too many styles.
     """
     ready, ready_styles = prepare_all(content, styles, settings, background)
+    guides = {
+        name: tuple(guide)
+        for name, guide in (("content_masks", content_masks), ("style_masks", style_masks), ("initial", [initial]))
+        if any(guide)
+    }
+    brought = {"content": (content,), "styles": tuple(styles), **guides}
     return SavedRun(
         settings=settings,
         model_digest=model_digest,
-        pictures={"content": (ready,), "styles": tuple(ready_styles)},
-        sha256={"content": (sha256(content),), "styles": tuple(map(sha256, styles))},
+        pictures={**brought, "content": (ready,), "styles": tuple(ready_styles)},
+        sha256={name: tuple(map(sha256, pictures)) for name, pictures in brought.items()},
     )
 
 
 def go_on(client: StyleTransferClient, run: SavedRun, cancelled: threading.Event | None = None) -> Iterator[Progress]:
     """Runs from where it stands to its end; see `StyleTransferClient.run`."""
-    (content,) = run.pictures["content"]
-    return client.run(content, run.pictures["styles"], run.settings, state=run.state, cancelled=cancelled)
+    pictures = run.pictures
+    return client.run(
+        pictures["content"][0],
+        pictures["styles"],
+        run.settings,
+        content_masks=pictures.get("content_masks", ()),
+        style_masks=pictures.get("style_masks", ()),
+        initial=pictures.get("initial", (b"",))[0],
+        state=run.state,
+        cancelled=cancelled,
+    )
+
+
+def as_read(settings: StyleSettings, model: Mapping[str, Any]) -> StyleSettings:
+    """Returns the settings as the model reads them: its presets may differ with its weights and layers.
+
+    Args:
+      settings: what was asked for.
+      model: its description, as `StyleTransferClient.describe` returned it for these settings.
+    """
+    read = model.get("settings", {})
+    return StyleSettings.parse(",".join(f"{name}={value}" for name, value in read.items())) if read else settings
 
 
 def result_file(run: SavedRun, image: bytes, suffix: str, model: Mapping[str, Any], *, metadata: bool = True) -> bytes:

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from model.contract import SIGNATURES, Tensor
-from model.presets import PRESETS
-from model.settings import PRESET, SETTINGS, format_value
+from model.presets import OUR_OWN, PRESETS
+from model.settings import GROUPS, PRESET, SETTINGS, format_value
+from serving.__main__ import main as command_line
 from serving.server.flags import table as flags_table
 from tests.conftest import decoded, encode, smooth_picture
 from tests.served import Served
@@ -24,17 +25,25 @@ README = ROOT / "README.md"
 
 
 def settings_table() -> str:
-    rows = ["| name | default | expected | meaning |", "|---|---|---|---|"]
-    for setting in (PRESET, *SETTINGS.values()):
-        default = format_value(setting.default)
-        unit = f", {setting.unit}" if setting.unit else ""
-        expected = "layers, with weights" if setting.kind == "layers" else setting.expected + unit
-        rows.append(f"| `{setting.name}` | {default} | {expected} | {setting.help} |")
-    presets = [
-        f"`{name}`: {', '.join(f'{key} {value}' for key, value in values.items()) or 'the defaults above'}"
-        for name, values in PRESETS.items()
+    rows = []
+    for group in GROUPS:
+        rows += [f"| {group} | default | expected | meaning |", "|---|---|---|---|"]
+        for setting in (PRESET, *SETTINGS.values()):
+            if setting.group == group:
+                default = format_value(setting.default)
+                unit = f", {setting.unit}" if setting.unit else ""
+                expected = "layers, with weights" if setting.kind == "layers" else setting.expected + unit
+                rows.append(f"| `{setting.name}` | {default} | {expected} | {setting.help} |")
+        rows.append("")
+    own = [
+        f"`{name}`: {', '.join(f'{key} {value}' for key, value in PRESETS[name].items()) or 'the defaults above'}"
+        for name in OUR_OWN
     ]
-    return "\n".join(rows) + "\n\nPresets: " + "; ".join(presets) + "."
+    others = [f"`{name}`" for name in PRESETS if name not in OUR_OWN]
+    return "\n".join(rows) + (
+        f"\nPresets: {'; '.join(own)}. {', '.join(others)} reproduce other systems, whose formulas and conversions are "
+        "in [model/presets.py](model/presets.py)."
+    )
 
 
 def signatures_table() -> str:
@@ -45,7 +54,8 @@ def signatures_table() -> str:
     rows += [f"| `{s.name}` | {side(s.inputs)} | {side(s.outputs)} |" for s in SIGNATURES.values()]
     rows += ["", "| tensor | type | shape | meaning |", "|---|---|---|---|"]
     tensors = {t.name: t for s in SIGNATURES.values() for t in (*s.inputs, *s.outputs)}
-    letters = {"style_bytes": "[B, S]", "losses": "[B, N, 4]"}
+    letters = dict.fromkeys(("style_bytes", "content_mask_bytes", "style_mask_bytes"), "[B, S]")
+    letters["losses"] = "[B, N, 4]"
     rows += [f"| `{t.name}` | {t.dtype} | {letters.get(t.name, '[B]')} | {t.meaning} |" for t in tensors.values()]
     return "\n".join(rows)
 
@@ -97,6 +107,27 @@ def here(text: str, served: Served) -> str:
     """The text with this server's addresses, and with small pictures."""
     text = text.replace("grpc://localhost:8500", served.grpc).replace("http://localhost:8501", served.http)
     return text.replace("size=512", "size=64").replace("--size 512", "--size 64").replace("--preset quick", "--size 64")
+
+
+FEATURES = re.findall(r"^\| [^|]+ \| `(photo\.jpg [^`]+)` \|$", README.read_text(), re.MULTILINE)
+
+
+@pytest.mark.parametrize("words", FEATURES)
+def test_every_feature_has_a_command_that_runs(
+    words: str, desk: Path, served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(desk)
+    for name in ("second.jpg", "start.jpg", "sky.png", "ground.png", "part.png"):
+        (desk / name).write_bytes(encode(smooth_picture(24, 24, 5), "PNG" if name.endswith("png") else "JPEG"))
+    small = ["--size", "48", "--steps", "4", "-o", "out.png", "--server", served.grpc, "--quiet"]
+    assert command_line([*words.split(), *small]) == 0
+    assert decoded((desk / "out.png").read_bytes()).shape == (34, 48, 3)
+
+
+def test_the_features_table_names_every_setting() -> None:
+    flags = {f"--{name.replace('_', '-')}" for name in SETTINGS}
+    shown = {word for words in FEATURES for word in words.split()}
+    assert flags <= shown | {"--size", "--steps", "--seed"}
 
 
 COMMANDS = [block for block in blocks("bash") if not block.startswith("make ")]

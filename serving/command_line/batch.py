@@ -15,11 +15,13 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from model.errors import InvalidInput, StyleTransferError
+from model.settings import StyleSettings
 from serving.batch import Batch, Ending, Outcome, pictures_in, plan
 from serving.client import StyleTransferClient
 from serving.command_line import flags
 from serving.command_line.stopping import EXIT_STOPPED, stopped_by_ctrl_c
 from serving.results import SUFFIXES
+from serving.runs import as_read
 
 REFRESH_S = 0.2  # of the progress bar
 MAX_AT_ONCE = 256
@@ -73,14 +75,14 @@ def run(arguments: list[str]) -> int:
             stack.enter_context(StyleTransferClient(_turned(servers, turn), **flags.client_options(options)))
             for turn in range(min(options.at_once or len(servers), len(tasks)))
         ]
-        model = clients[0].describe() if len(servers) == 1 else _common_model(servers, options)
+        model = clients[0].describe(settings) if len(servers) == 1 else _common_model(servers, settings, options)
         if model["weights"].get("notice"):
             print(model["weights"]["notice"], file=sys.stderr)
         cancelled = stack.enter_context(stopped_by_ctrl_c())
         batch = Batch(
             tasks,
             clients,
-            settings,
+            as_read(settings, model),
             model,
             background=options.background,
             metadata=not options.no_metadata,
@@ -94,14 +96,14 @@ def _turned(servers: Sequence[str], turn: int) -> list[str]:
     return list(itertools.islice(itertools.cycle(servers), turn % len(servers), turn % len(servers) + len(servers)))
 
 
-def _common_model(servers: Sequence[str], options: argparse.Namespace) -> dict[str, Any]:
+def _common_model(servers: Sequence[str], settings: StyleSettings, options: argparse.Namespace) -> dict[str, Any]:
     """Returns the description of the model that all servers serve; one that does not answer may come later."""
     models: dict[str, dict[str, Any]] = {}
     problem: StyleTransferError | None = None
     for server in servers:
         try:
             with StyleTransferClient(server, **flags.client_options(options)) as client:
-                models[server] = client.describe()
+                models[server] = client.describe(settings)
         except StyleTransferError as error:
             problem = error
             print(error, file=sys.stderr)

@@ -20,7 +20,7 @@ from serving.files import read_whole, write_whole
 from serving.progress import Progress
 from serving.results import check_suffix
 from serving.run_file import SavedRun, load_run, save_run
-from serving.runs import go_on, new_run, result_file
+from serving.runs import as_read, go_on, new_run, result_file
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -44,6 +44,14 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="go on with a run that was saved; the file holds its pictures and settings, and is kept up to date",
     )
+    for flag, meaning in (
+        ("--content-mask", "a picture that is white where a style paints, - for what the others leave"),
+        ("--style-mask", "a picture that is white where a style picture counts, - for all of it"),
+    ):
+        parser.add_argument(
+            flag, action="append", default=[], metavar="FILE", help=f"{meaning}; once for each STYLE, in their order"
+        )
+    parser.add_argument("--initial", metavar="FILE", help="a picture to start from, instead of what --start says")
     flags.add_servers(parser)
     flags.add_result(parser)
     flags.add_settings(parser)
@@ -69,19 +77,33 @@ def run(arguments: list[str]) -> int:
             print(model["weights"]["notice"], file=sys.stderr)
         if options.resume:
             run.check_model(str(model["digest"]))
-        return _stylise(client, replace(run, model_digest=str(model["digest"])), model, options)
+        run = replace(run, model_digest=str(model["digest"]), settings=as_read(run.settings, model))
+        return _stylise(client, run, model, options)
 
 
 def _begun(options: argparse.Namespace) -> SavedRun:
     settings = flags.settings_from(options)
     flags.refuse(not options.styles, "`CONTENT` and at least one `STYLE` must be given, or `--resume` with a saved run")
     content, *styles = [read_whole(path, "a picture") for path in (options.content, *options.styles)]
-    return new_run(content, styles, settings, background=options.background)
+    return new_run(
+        content,
+        styles,
+        settings,
+        content_masks=_read_masks(options.content_mask),
+        style_masks=_read_masks(options.style_mask),
+        initial=read_whole(Path(options.initial), "`initial`") if options.initial else b"",
+        background=options.background,
+    )
+
+
+def _read_masks(names: list[str]) -> list[bytes]:
+    return [b"" if name == "-" else read_whole(Path(name), "a mask") for name in names]
 
 
 def _resumed(options: argparse.Namespace) -> SavedRun:
     given = [f"--{name.replace('_', '-')}" for name in flags.given_settings(options)]
-    given += [str(path) for path in (options.content, *options.styles) if path]
+    guides = (*options.content_mask, *options.style_mask, options.initial)
+    given += [str(path) for path in (options.content, *options.styles, *guides) if path]
     flags.refuse(
         bool(given), f"`--resume` takes pictures and settings from the file. Received beside it: {' '.join(given)}"
     )
@@ -107,9 +129,16 @@ def _stylise(client: StyleTransferClient, run: SavedRun, model: Mapping[str, Any
         return 1
     suffix, metadata = options.output.suffix, not options.no_metadata
     write_whole(options.output, result_file(run.at(last), last.image, suffix, model, metadata=metadata))
-    stopped = last.step < last.steps
-    print(f"{options.output}: {'stopped at ' if stopped else ''}step {last.step}/{last.steps}, {last.seconds:.1f} s")
-    return EXIT_STOPPED if stopped else 0
+    where = f"step {last.step}/{last.steps}, {last.seconds:.1f} s"
+    print(f"{options.output}: {'' if last.complete else 'stopped at '}{where}{_ENDINGS[last.stopped]}")
+    return 0 if last.complete else EXIT_STOPPED
+
+
+_ENDINGS = {
+    "": "",
+    "converged": ", the loss no longer fell",
+    "not_finite": ", a loss was not finite: the last picture before that is kept; lower weights or rates may help",
+}
 
 
 def _keep(run: SavedRun, path: Path) -> None:

@@ -37,15 +37,19 @@ def raw_gram(f: Array) -> Array:
 
 
 def classic(image: Array, own: Features, content: Features, style: Features) -> float:
-    """Style 1e6, content 1, total variation 1e2; Gram over positions times channels, every term a mean."""
+    """Style 1e6, content 1, total variation 1e2; Gram over positions times channels; features in their own size."""
 
-    def gram(f: Array) -> Array:
-        return raw_gram(f) / flat(f).size
+    def style_term(layer: str) -> float:
+        channels = own[layer].shape[-1]
+        grams = [raw_gram(f[layer]) / f[layer].size for f in (own, style)]
+        unit = channels * np.sqrt(np.mean(grams[1] ** 2))  # what makes the target's mean square 1 / C^2
+        return float(np.mean((grams[0] / unit - grams[1] / unit) ** 2))
 
-    style_term = np.mean([np.mean((gram(own[layer]) - gram(style[layer])) ** 2) for layer in STYLE_LAYERS])
-    content_term = np.mean((own["block4_conv2"] - content["block4_conv2"]) ** 2)
-    differences = np.concatenate([np.diff(image, axis=axis).ravel() for axis in (0, 1)])
-    return float(1e6 * style_term + 1 * content_term + 1e2 * np.mean(differences**2))
+    size = np.sqrt(np.mean(content["block4_conv2"] ** 2))
+    content_term = np.mean((own["block4_conv2"] / size - content["block4_conv2"] / size) ** 2)
+    differences = np.concatenate([np.diff(image / 255, axis=axis).ravel() for axis in (0, 1)])
+    style_mean = np.mean([style_term(layer) for layer in STYLE_LAYERS])
+    return float(1e6 * style_mean + 1 * content_term + 1e2 * np.mean(differences**2))
 
 
 def gatys2016(image: Array, own: Features, content: Features, style: Features) -> float:

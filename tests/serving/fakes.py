@@ -28,4 +28,5 @@ def stretch(state: bytes, step: int, steps: int, image: bytes = b"", *, rows: in
         "step": np.int32([step]),
         "steps": np.int32([steps]),
         "progress": np.float32([min(1, step / steps)]),
+        "stopped": strings(b""),
     }

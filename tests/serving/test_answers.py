@@ -14,20 +14,33 @@ from tests.serving.fakes import IMAGE, stretch, strings
 
 
 def test_a_right_answer_passes() -> None:
-    check_stretch(stretch(b"s", 5, 12), before=3, take=2)
-    check_stretch(stretch(b"s", 12, 12, IMAGE), before=10, take=50)
-    check_stretch(stretch(b"s", 5, 12, IMAGE), before=5, take=0)
+    check_stretch("advance", stretch(b"s", 5, 12), before=3, take=2)
+    check_stretch("advance", stretch(b"s", 12, 12, IMAGE), before=10, take=50)
+    check_stretch("advance", stretch(b"s", 5, 12, IMAGE), before=5, take=0)
 
 
 def test_of_a_state_from_elsewhere_only_the_end_is_known() -> None:
-    check_stretch(stretch(b"s", 9, 12), before=None, take=2)
-    check_stretch(stretch(b"s", 12, 12, IMAGE), before=None, take=50)
+    check_stretch("advance", stretch(b"s", 9, 12), before=None, take=2)
+    check_stretch("advance", stretch(b"s", 12, 12, IMAGE), before=None, take=50)
     with pytest.raises(InvalidAnswer, match="step 1 of 12 after 2 more"):
-        check_stretch(stretch(b"s", 1, 12), before=None, take=2)
+        check_stretch("advance", stretch(b"s", 1, 12), before=None, take=2)
+
+
+def test_a_run_may_end_early_but_must_say_why_and_give_its_picture() -> None:
+    early = stretch(b"s", 5, 12, IMAGE) | {"stopped": strings(b"converged")}
+    check_stretch("advance", early, before=3, take=9)
+    with pytest.raises(InvalidAnswer, match="step 5 of 12 after 9 more from 3"):
+        check_stretch("advance", stretch(b"s", 5, 12, IMAGE), before=3, take=9)
+    with pytest.raises(InvalidAnswer, match="image_bytes is empty at the end"):
+        check_stretch("advance", early | {"image_bytes": strings(b"")}, before=3, take=9)
+
+
+def test_a_size_that_ends_early_takes_the_run_further_than_asked() -> None:
+    check_stretch("advance", stretch(b"s", 9, 12), before=3, take=2)
 
 
 def test_a_run_that_is_over_stays_where_it_is() -> None:
-    check_stretch(stretch(b"s", 15, 12, IMAGE), before=15, take=4)
+    check_stretch("advance", stretch(b"s", 15, 12, IMAGE), before=15, take=4)
 
 
 @pytest.mark.parametrize("name", [tensor.name for tensor in SIGNATURES["advance"].outputs])
@@ -60,9 +73,9 @@ def test_every_output_must_be_there_with_its_dtype_and_shape(name: str) -> None:
 )
 def test_a_stretch_that_cannot_be_right_is_refused(wrong: dict[str, Any], words: str) -> None:
     with pytest.raises(InvalidAnswer, match=words):
-        check_stretch(stretch(b"s", 5, 12) | wrong, before=3, take=2)
+        check_stretch("advance", stretch(b"s", 5, 12) | wrong, before=3, take=2)
 
 
 def test_a_picture_that_was_asked_for_must_come() -> None:
     with pytest.raises(InvalidAnswer, match="image_bytes is empty"):
-        check_stretch(stretch(b"s", 5, 12), before=5, take=0)
+        check_stretch("advance", stretch(b"s", 5, 12), before=5, take=0)

@@ -111,6 +111,37 @@ def test_a_run_goes_on_from_a_state(served: Served) -> None:
     assert resumed[-1].image == whole[-1].image
 
 
+def test_masks_and_a_start_reach_the_model(served: Served) -> None:
+    mask = np.zeros((40, 56), np.uint8)
+    mask[:, :28] = 255
+    guides = {"content_masks": [encode(mask)], "initial": STYLE}
+    with StyleTransferClient(served.grpc) as client:
+        image = decoded(list(client.run(CONTENT, [STYLE], SETTINGS, **guides))[-1].image).astype(float)
+        plain = decoded(list(client.run(CONTENT, [STYLE], SETTINGS))[-1].image).astype(float)
+    content = decoded(CONTENT).astype(float)
+    assert np.abs(image - content)[:, 30:].max() <= 1
+    assert np.abs(image - plain)[:, :26].mean() > 3
+
+
+def test_masks_must_be_one_for_each_style_or_none(fake: FakeModel) -> None:
+    with pytest.raises(
+        InvalidInput, match=r"`content_masks` must be one for each of the 2 styles, or none\. Received: 1"
+    ):
+        next(StyleTransferClient(fake).run(CONTENT, [STYLE, STYLE], SETTINGS, content_masks=[CONTENT]))
+    with pytest.raises(InvalidInput, match="`style_masks` must be a picture"):
+        next(StyleTransferClient(fake).run(CONTENT, [STYLE], SETTINGS, style_masks=[b"hello"]))
+
+
+def test_a_run_that_ends_early_says_why(served: Served) -> None:
+    settings = StyleSettings(size=56, smallest_size=56, steps=5000, learning_rate=1, least_improvement=0.3)
+    with StyleTransferClient(served.grpc) as client:
+        last = list(client.run(CONTENT, [STYLE], settings))[-1]
+    assert last.stopped == "converged"
+    assert last.complete
+    assert last.step < last.steps
+    assert decoded(last.image).shape == (40, 56, 3)
+
+
 def test_large_pictures_are_shrunk_before_they_travel(served: Served) -> None:
     sent: list[Mapping[str, Any]] = []
     way = connect(served.grpc)
