@@ -56,6 +56,16 @@ def main() -> None:
         left, right = st.columns(2, gap="small")
         with left:
             content = cards.show()
+            if content and content.settings:
+                st.button(
+                    "Use the settings of this picture",
+                    key="reuse",
+                    icon=":material/tune:",
+                    width="stretch",
+                    help="This picture says how it was made: turns every knob to where it was then.",
+                    on_click=panel.reuse,
+                    args=(content.settings,),
+                )
         with right:
             paintings = styles.show()
         panel.presets()

@@ -66,6 +66,7 @@ class Snapshot:
       losses: float32 [step, 4], all rows so far.
       preview: the picture as it stands, JPEG, at most 512 pixels long; empty before the first stretch.
       image: the result as PNG; empty until the server has sent it.
+      stopped: why a job that is done ended before its last step: `converged`, `not_finite`, or "".
       problem: why the job failed.
       interrupted: it was stopped because the page went away, not by a person.
     """
@@ -80,6 +81,7 @@ class Snapshot:
     seconds: float = 0.0
     steps_per_s: float = 0.0
     seconds_left: float | None = None
+    stopped: str = ""
     problem: StyleTransferError | None = None
     interrupted: bool = False
 
@@ -151,7 +153,7 @@ class Job:
             log.exception("The stylisation failed in an unforeseen way.")
             problem = ServingFailed(f"{type(error).__name__}: {error}", "INTERNAL")
         with self._lock:
-            if self._now.image and self._now.step >= self._now.steps:
+            if self._now.image and (self._now.step >= self._now.steps or self._now.stopped):
                 status, problem = Status.DONE, None
             elif problem is not None and not cancelled.is_set():
                 status = Status.FAILED
@@ -175,6 +177,7 @@ class Job:
                 seconds=before + progress.seconds,
                 steps_per_s=progress.steps_per_s,
                 seconds_left=progress.seconds_left,
+                stopped=progress.stopped,
             )
 
 

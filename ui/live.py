@@ -58,6 +58,10 @@ def _running(job: Job, now: Snapshot) -> None:
 def _ended(job: Job, now: Snapshot) -> None:
     if now.problem is not None:
         st.error(_why(now), icon=":material/error:")
+    if now.stopped == "not_finite":
+        st.warning(wording.NOT_FINITE, icon=":material/warning:")
+    elif now.stopped:
+        st.info(wording.CONVERGED, icon=":material/check_circle:")
     if now.step:
         st.image(now.picture, width="stretch", alt="The stylised picture")
     elif now.status is Status.STOPPED:

@@ -10,7 +10,7 @@ import streamlit as st
 from model.errors import InvalidInput
 from model.presets import OUR_OWN
 from model.settings import PRESET, SETTINGS, StyleSettings
-from ui import knobs
+from ui import knobs, styles
 from ui.knobs import Knob
 
 NARROWEST_PX = 130  # of a widget; on a phone two stand side by side
@@ -65,6 +65,12 @@ def use(settings: StyleSettings) -> None:
         st.session_state[_key(name)] = value
     st.session_state["base"] = settings.preset
     _note_preset()
+
+
+def reuse(settings: StyleSettings) -> None:
+    """Turns every knob to where a result's settings have it, and its styles' sliders if there are as many styles."""
+    use(settings)
+    styles.use(settings.blend_weights)
 
 
 def _key(name: str) -> str:

@@ -14,7 +14,7 @@ from ui.uploads import BadPicture, Picture
 
 BLEND, ONE, SEVERAL, GENERATION = "blend", "style_sample", "style_samples", "style_generation"
 CHOSEN, NUMBER, PROBLEM = "styles", "style_number", "style_problem"
-NARROWEST_PX = 110  # of a painting among several
+THUMBNAIL_PX = 66  # width of a painting among several
 LONGEST_NAME = 24  # characters
 
 FULL = f"Up to {MAX_STYLES} styles can be blended: take one away first."
@@ -89,19 +89,15 @@ def _slider(style: Style) -> str:
 
 
 def _several(chosen: Sequence[Style]) -> None:
-    with st.grid(2, min_column_width=NARROWEST_PX):
-        for style in chosen:
-            with st.container(gap="xsmall"):
-                st.image(style.picture.thumbnail, width="stretch", alt=style.picture.alt)
-                st.session_state.setdefault(_slider(style), 1.0)
-                st.slider(
-                    style.name, 0.0, 1.0, step=0.05, key=_slider(style),
-                    help="How much of this painting the result takes on.",
-                )  # fmt: skip
-                st.button(
-                    "Remove", key=f"remove_{style.number}", icon=":material/close:", type="tertiary",
-                    help=f"Takes {style.name} away.", on_click=_remove, args=(style.number,),
-                )  # fmt: skip
+    for style in chosen:
+        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+            st.image(style.picture.thumbnail, width=THUMBNAIL_PX, alt=style.picture.alt)
+            st.session_state.setdefault(_slider(style), 1.0)
+            st.slider(style.name, 0.0, 1.0, step=0.05, key=_slider(style), width="stretch")
+            st.button(
+                ":material/close:", key=f"remove_{style.number}", type="tertiary", help=f"Takes {style.name} away.",
+                on_click=_remove, args=(style.number,),
+            )  # fmt: skip
 
 
 def _of_sample(sample: Sample) -> Style:

@@ -10,8 +10,8 @@ from functools import lru_cache
 from PIL import Image
 
 from model.errors import InvalidInput
-from model.settings import MAX_INPUT_PX
-from serving import pictures
+from model.settings import MAX_INPUT_PX, StyleSettings
+from serving import pictures, results
 from ui.samples import Sample
 from ui.wording import megapixels
 
@@ -35,6 +35,8 @@ class Picture:
       width, height: in pixels.
       thumbnail: PNG of `THUMBNAIL_PX`, the picture in the middle, transparent around it, so that cards line up.
       alt: what it shows, for those who cannot see it.
+      digest: of the file that was brought.
+      settings: what made it, if it is a result that says so.
     """
 
     data: bytes
@@ -42,6 +44,8 @@ class Picture:
     height: int
     thumbnail: bytes
     alt: str
+    digest: str
+    settings: StyleSettings | None = None
 
 
 def load(data: bytes, argument: str, alt: str) -> Picture:
@@ -61,7 +65,8 @@ def load(data: bytes, argument: str, alt: str) -> Picture:
     except InvalidInput as error:
         raise BadPicture(BROKEN) from error
     with Image.open(io.BytesIO(upright)) as image:
-        return Picture(upright, image.width, image.height, thumbnail(image), alt)
+        digest, settings = results.sha256(data), results.settings_of(data)
+        return Picture(upright, image.width, image.height, thumbnail(image), alt, digest, settings)
 
 
 def check_header(data: bytes) -> None:
@@ -107,7 +112,7 @@ def sample(which: Sample) -> Picture:
     """Returns a sample as a picture. Kept for all sessions: samples are nobody's."""
     data = which.path.read_bytes()
     with Image.open(io.BytesIO(data)) as image:
-        return Picture(data, image.width, image.height, thumbnail(image), which.alt)
+        return Picture(data, image.width, image.height, thumbnail(image), which.alt, results.sha256(data))
 
 
 def as_png(data: bytes) -> bytes:

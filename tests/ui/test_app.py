@@ -13,6 +13,7 @@ from streamlit.testing.v1 import AppTest
 
 from model.errors import Overloaded, ServingUnavailable
 from model.settings import GROUPS, MAX_STYLES, StyleSettings
+from serving import results
 from tests.ui.fakes import FakeClient, encoded
 from tests.ui.test_views import header_of
 from ui import backend
@@ -241,6 +242,23 @@ def test_the_last_sample_of_a_blend_stays(page):
     assert not page.button(key="start").disabled
 
 
+def test_a_result_that_is_brought_back_gives_its_settings(page):
+    settings = StyleSettings.of("classic", steps=77, blend_weights=(1.0, 0.5))
+    made = results.encode_result(encoded(40, 30), ".png", results.Origin(settings, {}, "", (), 77, 77))
+    page.file_uploader(key="content_upload_0").upload("plain.png", encoded(40, 30), "image/png").run()
+    assert "reuse" not in keys(page, "button")
+    page.file_uploader(key="content_upload_0").clear().run()
+    page.file_uploader(key="content_upload_0").upload("made.png", made, "image/png").run()
+    page.button(key="reuse").click().run()
+    assert page.number_input(key="knob_steps").value == 77
+    assert page.selectbox(key="knob_statistics").value == "gram"
+    page.toggle(key="blend").set_value(True).run()
+    page.button_group(key="style_samples").set_value([style.name for style in STYLES[:2]]).run()
+    page.button(key="reuse").click().run()
+    assert list(sliders(page).values()) == [1.0, 0.5]
+    assert not page.exception
+
+
 def test_a_server_that_is_down_is_one_sentence_and_a_retry(client):
     client.problem = ServingUnavailable("connection refused: 127.0.0.1")
     page = AppTest.from_file(str(ROOT / "ui" / "app.py"), default_timeout=20).run()
@@ -284,6 +302,23 @@ def test_a_busy_server_is_one_sentence(client, page):
     assert not page.button(key="start").disabled
     assert not page.get("download_button")
     assert not page.exception
+
+
+@pytest.mark.parametrize(
+    ("why", "kind", "words"),
+    [
+        ("converged", "info", "The picture no longer changed, so it was finished early."),
+        ("not_finite", "warning", "the last good picture is kept. A lower learning rate or lower weights"),
+    ],
+)
+def test_a_run_that_ends_early_says_why(client, page, why, kind, words):
+    client.ends_early = why
+    page.button(key="start").click().run()
+    until(page, lambda: page.get("download_button"))
+    assert [words in element.value for element in page.get(kind)] == [True]
+    assert "Finished at step 250 of 500" in text_of(page)
+    assert "go_on" not in keys(page, "button")
+    assert not page.error
 
 
 def test_untrained_weights_are_announced(client):
