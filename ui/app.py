@@ -11,7 +11,7 @@ ROOT = str(Path(__file__).resolve().parents[1])
 if ROOT not in sys.path:
     sys.path.insert(0, ROOT)  # `streamlit run` puts only the script's own folder on the path
 
-from ui import cards, header, live, panel, styles  # noqa: E402 - needs the path above
+from ui import cards, gallery, header, live, panel, styles  # noqa: E402 - needs the path above
 from ui.jobs import Desk, Job, Request, Snapshot, Status  # noqa: E402
 
 
@@ -73,7 +73,13 @@ def main() -> None:
         settings = panel.show(styles.weights(paintings))
         request = None
         if content and paintings and settings:
-            request = Request(content.data, tuple(style.picture.data for style in paintings), settings)
+            request = Request(
+                content.data,
+                tuple(style.picture.data for style in paintings),
+                settings,
+                content.digest,
+                tuple(style.picture.digest for style in paintings),
+            )
         # Above the knobs, so that a first visit finds it without scrolling.
         go.button(
             "Start",
@@ -88,6 +94,8 @@ def main() -> None:
         )
     with result:
         live.show(job, now.active)
+    gallery.note(job, now)
+    gallery.show()
 
 
 main()

@@ -6,6 +6,7 @@ Streamlit, and the page shares nothing with it but the job.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 from collections.abc import Iterator, Sequence
@@ -34,11 +35,13 @@ class Client(Protocol):
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked for: a picture, the pictures whose style it takes on, and how."""
+    """What is asked for: a picture, the pictures whose style it takes on, and how; digests are of the files brought."""
 
     content: bytes
     styles: tuple[bytes, ...]
     settings: StyleSettings
+    content_sha256: str = ""
+    styles_sha256: tuple[str, ...] = ()
 
 
 class Status(Enum):
@@ -96,9 +99,17 @@ class Snapshot:
 
 
 class Job:
-    """One run of the served model, in a thread of its own. All methods may be called from any thread."""
+    """One run of the served model, in a thread of its own. All methods may be called from any thread.
+
+    Attributes:
+      request: what is asked for.
+      number: its own in this process.
+    """
+
+    _numbers = itertools.count(1)
 
     def __init__(self, client: Client, request: Request) -> None:
+        self.number = next(self._numbers)
         self.request = request
         self._client = client
         self._lock = threading.Lock()

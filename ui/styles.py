@@ -90,7 +90,7 @@ def _slider(style: Style) -> str:
 
 def _several(chosen: Sequence[Style]) -> None:
     for style in chosen:
-        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        with st.container(horizontal=True, vertical_alignment="center", gap="small", wrap=False):
             st.image(style.picture.thumbnail, width=THUMBNAIL_PX, alt=style.picture.alt)
             st.session_state.setdefault(_slider(style), 1.0)
             st.slider(style.name, 0.0, 1.0, step=0.05, key=_slider(style), width="stretch")

@@ -7,7 +7,7 @@ import warnings
 from dataclasses import dataclass
 from functools import lru_cache
 
-from PIL import Image
+from PIL import Image, ImageOps
 
 from model.errors import InvalidInput
 from model.settings import MAX_INPUT_PX, StyleSettings
@@ -99,8 +99,7 @@ def _too_large(what: str) -> str:
 def thumbnail(image: Image.Image) -> bytes:
     """Returns a small PNG of a picture, centred on a transparent ground."""
     ground = Image.new("RGBA", THUMBNAIL_PX)
-    small = image.convert("RGBA")
-    small.thumbnail(THUMBNAIL_PX)
+    small = ImageOps.contain(image.convert("RGBA"), THUMBNAIL_PX)
     ground.paste(small, ((ground.width - small.width) // 2, (ground.height - small.height) // 2))
     out = io.BytesIO()
     ground.save(out, "PNG")

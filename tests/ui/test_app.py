@@ -16,7 +16,7 @@ from model.settings import GROUPS, MAX_STYLES, StyleSettings
 from serving import results
 from tests.ui.fakes import FakeClient, encoded
 from tests.ui.test_views import header_of
-from ui import backend
+from ui import backend, history
 from ui.samples import CONTENTS, STYLES
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -184,6 +184,53 @@ def test_a_bad_file_is_one_sentence_and_the_page_goes_on(client, page, data, wor
     assert not page.button(key="start").disabled
 
 
+def test_the_results_of_a_visit_are_kept_reused_and_thrown_away(client, page):
+    def run(steps: int) -> None:
+        page.number_input(key="knob_steps").set_value(steps).run()
+        page.button(key="start").click().run()
+        until(page, lambda: f"{steps} of {steps} steps" in text_of(page) and not page.button(key="start").disabled)
+
+    assert "download_all" not in keys(page, "download_button")
+    run(40)
+    run(80)
+    page.run()
+    kept = page.session_state["history"]
+    assert [one.origin.settings.steps for one in kept] == [80, 40]
+    assert kept[0].origin.model["digest"] == "0123"
+    assert "download_all" in keys(page, "download_button")
+    page.button(key=f"reuse_{kept[1].number}").click().run()
+    assert page.number_input(key="knob_steps").value == 40
+    page.button(key=f"delete_{kept[0].number}").click().run()
+    page.run()
+    assert [one.origin.settings.steps for one in page.session_state["history"]] == [40]
+    assert not page.exception
+
+
+def test_a_run_that_goes_on_takes_the_place_of_what_it_was(client, page):
+    client.gate, client.renders = threading.Semaphore(0), True
+    page.button(key="start").click().run()
+    until(page, lambda: "Step 125" in page.get("progress")[0].proto.text)
+    page.button(key="stop").click().run()
+    client.gate.release()
+    until(page, lambda: "download_all" in keys(page, "download_button"))
+    assert page.session_state["history"][0].origin.step == 125
+    client.gate = None
+    page.button(key="go_on").click().run()
+    until(page, lambda: "500 of 500 steps" in text_of(page))
+    assert [one.origin.step for one in page.session_state["history"]] == [500]
+
+
+@pytest.mark.parametrize("name", history.FORMATS)
+def test_a_result_can_be_had_in_each_format(client, page, name):
+    page.button(key="start").click().run()
+    until(page, lambda: page.get("download_button"))
+    page.button_group(key="format_switch").set_value(name).run()
+    assert page.get("download_button")[0].label == f"Download {name}"
+    page.button(key="start").click().run()
+    until(page, lambda: len(client.calls) == 2 and "download" in keys(page, "download_button"))
+    assert page.get("download_button")[0].label == f"Download {name}"
+
+
 def sliders(page: AppTest) -> dict[str, float]:
     return {slider.label: slider.value for slider in page.slider}
 
@@ -329,7 +376,8 @@ def test_untrained_weights_are_announced(client):
 
 def test_the_page_imports_no_tensorflow():
     program = (
-        "import sys; from ui import backend, cards, chart, header, jobs, knobs, live, panel, styles, uploads, wording; "
+        "import sys; from ui import backend, cards, chart, compare, gallery, header, history, jobs, knobs, live, "
+        "panel, styles, uploads, wording; "
         "assert 'tensorflow' not in sys.modules and 'keras' not in sys.modules, 'tensorflow was imported'"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)

@@ -1,7 +1,9 @@
 """What the page says and shows, apart from Streamlit."""
 
+import base64
 import dataclasses
 import io
+import zipfile
 
 import numpy as np
 import pytest
@@ -17,8 +19,10 @@ from model.errors import (
 )
 from model.presets import PRESETS
 from model.settings import GROUPS, MAX_INPUT_PX, SETTINGS, StyleSettings
+from serving import results
+from serving.results import Origin
 from tests.ui.fakes import encoded
-from ui import backend, chart, knobs, uploads, wording
+from ui import backend, chart, compare, history, knobs, uploads, wording
 from ui.jobs import Snapshot, Status
 
 # Wording
@@ -210,6 +214,50 @@ def test_as_png():
     with Image.open(io.BytesIO(uploads.as_png(encoded(kind="JPEG")))) as image:
         assert image.format == "PNG"
         assert image.size == (24, 16)
+
+
+# Results
+
+ORIGIN = Origin(StyleSettings.of("classic", steps=9), {"digest": "ab"}, "c" * 64, ("d" * 64,), 7, 9)
+
+
+@pytest.mark.parametrize("name", history.FORMATS)
+@pytest.mark.parametrize("source", ["PNG", "JPEG"])
+def test_a_download_says_what_made_it(name, source):
+    data = history.encode(encoded(kind=source), name, ORIGIN)
+    assert results.origin_of(data) == dataclasses.replace(ORIGIN, settings=results.settings_of(data))
+    assert results.settings_of(data) == ORIGIN.settings
+    with Image.open(io.BytesIO(data)) as image:
+        assert (image.format, image.size) == (name.upper(), (24, 16))
+    assert uploads.load(data, "content", "").settings == ORIGIN.settings
+
+
+def test_a_visit_keeps_the_last_results_and_one_for_each_job():
+    kept = ()
+    for number in range(history.MOST + 3):
+        kept = history.keep(kept, number, encoded(), ORIGIN)
+    kept = history.keep(kept, 10, encoded(30, 30, kind="JPEG"), ORIGIN)
+    assert len(kept) == history.MOST
+    assert [one.number for one in kept[:3]] == [10, 14, 13]
+    assert kept[0].png.startswith(b"\x89PNG")
+
+
+def test_the_zip_has_every_result_oldest_first():
+    kept = history.keep(history.keep((), 1, encoded(20, 10), ORIGIN), 2, encoded(10, 20), ORIGIN)
+    with zipfile.ZipFile(io.BytesIO(history.as_zip(kept))) as archive:
+        assert archive.namelist() == ["stylised-01.png", "stylised-02.png"]
+        with Image.open(archive.open("stylised-01.png")) as image:
+            assert image.size == (20, 10)
+        assert results.settings_of(archive.read("stylised-02.png")) == ORIGIN.settings
+
+
+def test_before_and_after_are_equally_large():
+    pair = compare.pair(encoded(300, 200, kind="JPEG"), encoded(2400, 1600))
+    assert pair is not None
+    for url in pair.values():
+        with Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))) as image:
+            assert image.size == (1024, 683)
+    assert compare.pair(b"no picture", encoded()) is None
 
 
 # Server
