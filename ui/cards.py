@@ -34,7 +34,7 @@ def show() -> Picture | None:
         # No sample is lit while an upload is in use; one that is taken away again gives the first sample back.
         st.session_state[SAMPLE] = None if st.session_state[upload_key] is not None else FIRST
 
-    with st.container(border=True, gap="small"):
+    with st.container(border=True, gap="small", height="stretch"):
         title(":material/landscape:", "Content", "The photograph that keeps its shapes")
         place = st.empty()
         labels = {sample.name: sample.label for sample in CONTENTS}

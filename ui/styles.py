@@ -43,7 +43,7 @@ def show() -> Sequence[Style]:
         st.session_state.update({GENERATION: 0, CHOSEN: (), PROBLEM: ""})
         _choose((_of_sample(STYLES[0]),))
     chosen: tuple[Style, ...] = st.session_state[CHOSEN]
-    with st.container(border=True, gap="small"):
+    with st.container(border=True, gap="small", height="stretch"):
         cards.title(":material/palette:", "Style", "The painting that lends its look")
         if st.session_state[PROBLEM]:
             st.error(st.session_state[PROBLEM], icon=":material/broken_image:")

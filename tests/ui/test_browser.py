@@ -177,15 +177,11 @@ def test_before_and_after_by_mouse_and_keys(browser: webdriver.Chrome) -> None:
     button(browser, "Start")
     settle(browser)
     small_run(browser)
-    button(browser, "Before and after").click()
+    browser.find_element(By.XPATH, "//*[@role='tab'][contains(., 'Before and after')]").click()
 
-    def shadow(_: object) -> WebElement | None:
-        hosts = browser.find_elements(By.CSS_SELECTOR, "[data-testid=stBidiComponentRegular], [data-testid*=Bidi] *")
-        find = "return arguments[0].shadowRoot && arguments[0].shadowRoot.querySelector('.compare')"
-        return next((frame for host in hosts if (frame := browser.execute_script(find, host))), None)
-
-    frame = WebDriverWait(browser, PATIENCE_S).until(shadow)
-    assert frame is not None
+    find = "return [...document.querySelectorAll('*')].map(e => e.shadowRoot?.querySelector('.compare')).find(e => e)"
+    frame = WebDriverWait(browser, PATIENCE_S).until(lambda _: browser.execute_script(find))
+    assert isinstance(frame, WebElement)
     share = "return [getComputedStyle(arguments[0]).getPropertyValue('--at'), arguments[0].offsetHeight]"
     slider = frame.find_element(By.CSS_SELECTOR, "input")
     assert browser.execute_script(share, frame)[0] == "50%"
