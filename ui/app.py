@@ -11,7 +11,7 @@ ROOT = str(Path(__file__).resolve().parents[1])
 if ROOT not in sys.path:
     sys.path.insert(0, ROOT)  # `streamlit run` puts only the script's own folder on the path
 
-from ui import cards, header, live, panel  # noqa: E402 - needs the path above
+from ui import cards, gallery, header, live, panel, styles  # noqa: E402 - needs the path above
 from ui.jobs import Desk, Job, Request, Snapshot, Status  # noqa: E402
 
 
@@ -55,13 +55,31 @@ def main() -> None:
     with inputs:
         left, right = st.columns(2, gap="small")
         with left:
-            content = cards.show(cards.CONTENT)
+            content = cards.show()
+            if content and content.settings:
+                st.button(
+                    "Use the settings of this picture",
+                    key="reuse",
+                    icon=":material/tune:",
+                    width="stretch",
+                    help="This picture says how it was made: turns every knob to where it was then.",
+                    on_click=panel.reuse,
+                    args=(content.settings,),
+                )
         with right:
-            style = cards.show(cards.STYLE)
+            paintings = styles.show()
         panel.presets()
         go = st.container()
-        settings = panel.show()
-        request = Request(content.data, (style.data,), settings) if content and style and settings else None
+        settings = panel.show(styles.weights(paintings))
+        request = None
+        if content and paintings and settings:
+            request = Request(
+                content.data,
+                tuple(style.picture.data for style in paintings),
+                settings,
+                content.digest,
+                tuple(style.picture.digest for style in paintings),
+            )
         # Above the knobs, so that a first visit finds it without scrolling.
         go.button(
             "Start",
@@ -76,6 +94,8 @@ def main() -> None:
         )
     with result:
         live.show(job, now.active)
+    gallery.note(job, now)
+    gallery.show()
 
 
 main()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from model.errors import (
@@ -15,6 +15,7 @@ from model.errors import (
     ServingUnavailable,
     StyleTransferError,
 )
+from serving import results
 from serving.client import StyleTransferClient
 from serving.contract import DEFAULT_SERVER, SERVER_VARIABLE
 
@@ -47,12 +48,14 @@ class Server:
       facts: pairs of a name and a value, for people.
       notice: a sentence that people should read before they judge the pictures, or "".
       problem: why it does not answer, in a plain sentence, or "".
+      model: what a result says of the model that made it.
     """
 
     address: str
     facts: tuple[tuple[str, str], ...] = ()
     notice: str = ""
     problem: str = ""
+    model: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def ready(self) -> bool:
@@ -69,7 +72,12 @@ def read(description: Mapping[str, Any], server: str) -> Server:
         ("Precision", str(description.get("precision") or "")),
         ("Model version", str(description.get("version") or "")),
     )
-    return Server(server, tuple((label, value) for label, value in facts if value), str(weights.get("notice") or ""))
+    return Server(
+        server,
+        tuple((label, value) for label, value in facts if value),
+        notice=str(weights.get("notice") or ""),
+        model=results.model_facts({**description, "weights": weights}),
+    )
 
 
 def sentence(error: StyleTransferError, server: str) -> str:

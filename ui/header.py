@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 
 import streamlit as st
 
@@ -27,7 +28,8 @@ def look() -> None:
     """Asks the server what it serves, and remembers the answer for this session."""
     address = backend.address()
     try:
-        st.session_state["server"] = backend.read(client().describe(), address)
+        server = st.session_state["server"] = backend.read(client().describe(), address)
+        st.session_state["model"] = server.model
     except StyleTransferError as error:
         st.session_state["server"] = Server(address, problem=backend.sentence(error, address))
     st.session_state["asked"] = time.monotonic()
@@ -45,6 +47,11 @@ def note(problem: StyleTransferError | None) -> None:
 def ready() -> bool:
     """Tells whether the server answered when it was last asked."""
     return "server" in st.session_state and st.session_state["server"].ready
+
+
+def model() -> Mapping[str, str]:
+    """Returns what is known of the model; what a server said before it went away holds for its pictures."""
+    return st.session_state.get("model", {})
 
 
 def show() -> Server:

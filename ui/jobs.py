@@ -6,6 +6,7 @@ Streamlit, and the page shares nothing with it but the job.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 from collections.abc import Iterator, Sequence
@@ -34,11 +35,13 @@ class Client(Protocol):
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked for: a picture, the pictures whose style it takes on, and how."""
+    """What is asked for: a picture, the pictures whose style it takes on, and how; digests are of the files brought."""
 
     content: bytes
     styles: tuple[bytes, ...]
     settings: StyleSettings
+    content_sha256: str = ""
+    styles_sha256: tuple[str, ...] = ()
 
 
 class Status(Enum):
@@ -66,6 +69,7 @@ class Snapshot:
       losses: float32 [step, 4], all rows so far.
       preview: the picture as it stands, JPEG, at most 512 pixels long; empty before the first stretch.
       image: the result as PNG; empty until the server has sent it.
+      stopped: why a job that is done ended before its last step: `converged`, `not_finite`, or "".
       problem: why the job failed.
       interrupted: it was stopped because the page went away, not by a person.
     """
@@ -80,6 +84,7 @@ class Snapshot:
     seconds: float = 0.0
     steps_per_s: float = 0.0
     seconds_left: float | None = None
+    stopped: str = ""
     problem: StyleTransferError | None = None
     interrupted: bool = False
 
@@ -94,9 +99,17 @@ class Snapshot:
 
 
 class Job:
-    """One run of the served model, in a thread of its own. All methods may be called from any thread."""
+    """One run of the served model, in a thread of its own. All methods may be called from any thread.
+
+    Attributes:
+      request: what is asked for.
+      number: its own in this process.
+    """
+
+    _numbers = itertools.count(1)
 
     def __init__(self, client: Client, request: Request) -> None:
+        self.number = next(self._numbers)
         self.request = request
         self._client = client
         self._lock = threading.Lock()
@@ -151,7 +164,7 @@ class Job:
             log.exception("The stylisation failed in an unforeseen way.")
             problem = ServingFailed(f"{type(error).__name__}: {error}", "INTERNAL")
         with self._lock:
-            if self._now.image and self._now.step >= self._now.steps:
+            if self._now.image and (self._now.step >= self._now.steps or self._now.stopped):
                 status, problem = Status.DONE, None
             elif problem is not None and not cancelled.is_set():
                 status = Status.FAILED
@@ -175,6 +188,7 @@ class Job:
                 seconds=before + progress.seconds,
                 steps_per_s=progress.steps_per_s,
                 seconds_left=progress.seconds_left,
+                stopped=progress.stopped,
             )
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import streamlit as st
 
 from model.errors import ServingUnavailable
-from ui import backend, chart, header, uploads, wording
+from ui import backend, chart, compare, header, history, wording
 from ui.jobs import Job, Snapshot, Status
 
+ALT = "The stylised picture"
 BEAT_S = 0.5  # how often the browser asks how far the job is
-FILE_NAME = "stylised.png"
+FORMAT, SWITCH = "format", "format_switch"  # the choice, and the widget that is gone while a job runs
 
 
 def show(job: Job | None, active: bool) -> None:
@@ -58,27 +61,67 @@ def _running(job: Job, now: Snapshot) -> None:
 def _ended(job: Job, now: Snapshot) -> None:
     if now.problem is not None:
         st.error(_why(now), icon=":material/error:")
+    if now.stopped == "not_finite":
+        st.warning(wording.NOT_FINITE, icon=":material/warning:")
+    elif now.stopped:
+        st.info(wording.CONVERGED, icon=":material/check_circle:")
     if now.step:
-        st.image(now.picture, width="stretch", alt="The stylised picture")
+        _picture(job, now)
     elif now.status is Status.STOPPED:
         st.info("Stopped before the first step: there is no picture yet.", icon=":material/info:")
     with st.container(horizontal=True, vertical_alignment="center"):
         if now.step:
-            st.download_button(
-                "Download PNG",
-                uploads.as_png(now.picture),
-                file_name=FILE_NAME,
-                mime="image/png",
-                key="download",
-                icon=":material/download:",
-                type="primary",
-                on_click="ignore",
-            )
+            _download(job, now)
         if now.status in (Status.STOPPED, Status.FAILED):
             st.button("Go on", key="go_on", icon=":material/resume:", disabled=not header.ready(), on_click=job.start)
         if now.step:
             st.caption(wording.summary(now))
     _curve(now)
+
+
+def _picture(job: Job, now: Snapshot) -> None:
+    """Draws the picture, and beside it, where it can be had, the frame that compares it with the photograph."""
+    pair = _pair(job, now)
+    if pair is None:
+        st.image(now.picture, width="stretch", alt=ALT)
+        return
+    result, compared = st.tabs(["Result", "Before and after"])
+    result.image(now.picture, width="stretch", alt=ALT)
+    with compared:
+        compare.show(pair, key=f"compare_{job.number}")
+
+
+def _pair(job: Job, now: Snapshot) -> dict[str, str] | None:
+    """Returns what the frame shows; made once for a picture, and kept in this session only."""
+    which = (job.number, now.step)
+    kept = st.session_state.get("pair")
+    if kept is None or kept[0] != which:
+        kept = st.session_state["pair"] = (which, compare.pair(job.request.content, now.picture))
+    return kept[1]
+
+
+def _download(job: Job, now: Snapshot) -> None:
+    st.session_state.setdefault(SWITCH, st.session_state.get(FORMAT, "PNG"))
+    st.segmented_control(
+        "Format", list(history.FORMATS), key=SWITCH, on_change=_remember_format, label_visibility="collapsed"
+    )
+    name = st.session_state[SWITCH] or "PNG"
+    suffix, mime = history.FORMATS[name]
+    st.download_button(
+        f"Download {name}",
+        partial(history.encode, now.picture, name, history.origin(job.request, now, header.model())),
+        file_name=f"stylised{suffix}",
+        mime=mime,
+        key="download",
+        icon=":material/download:",
+        type="primary",
+        help="The settings are inside the file: bring it back as the content to use them again.",
+        on_click="ignore",
+    )
+
+
+def _remember_format() -> None:
+    st.session_state[FORMAT] = st.session_state[SWITCH]
 
 
 def _why(now: Snapshot) -> str:

@@ -2,47 +2,75 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import streamlit as st
 
 from model.errors import InvalidInput
-from model.presets import PRESETS
+from model.presets import OUR_OWN
 from model.settings import PRESET, SETTINGS, StyleSettings
-from ui import knobs
+from ui import knobs, styles
 from ui.knobs import Knob
 
 NARROWEST_PX = 130  # of a widget; on a phone two stand side by side
+MOST_NAMES = 4  # of changed knobs in one sentence
 
 
 def presets() -> None:
     """Draws the preset switch. Comes before `show`, which draws the knobs that it turns."""
-    if "preset" not in st.session_state:
-        st.session_state["preset"] = PRESET.default
-        _use_preset()
+    if "base" not in st.session_state:
+        use(StyleSettings())
     st.segmented_control(
-        PRESET.label, list(PRESETS), format_func=str.capitalize, key="preset", help=PRESET.help,
-        on_change=_use_preset, width="stretch",
+        PRESET.label, list(OUR_OWN), format_func=knobs.preset_label, key="preset", help=PRESET.help,
+        on_change=_use_preset, args=("preset",), width="stretch",
     )  # fmt: skip
 
 
-def show() -> StyleSettings | None:
-    """Draws the knobs and returns the settings, or None where they do not make any."""
+def show(blend: Sequence[float] = ()) -> StyleSettings | None:
+    """Draws the knobs and returns the settings, or None where they do not make any.
+
+    Args:
+      blend: how much each style counts; empty where there is one.
+    """
     for row in (knobs.VISIBLE[:2], knobs.VISIBLE[2:]):
-        with st.grid(len(row), min_column_width=NARROWEST_PX):
+        with st.grid(len(row), min_column_width=NARROWEST_PX, vertical_alignment="bottom"):
             for name in row:
                 _widget(Knob.of(name))
     with st.expander("Advanced", icon=":material/tune:"):
-        grid = st.grid(2, min_column_width=NARROWEST_PX, dense=True)
-        for name in knobs.ADVANCED:
-            knob = Knob.of(name)
-            with grid.cell(column_span="all" if knob.setting.kind == "layers" else 1):
-                _widget(knob)
+        st.selectbox(
+            "Reproduce another system", knobs.REPRODUCTIONS, index=None, format_func=knobs.preset_label,
+            key="reproduction", placeholder="None: our own recipe", on_change=_use_preset, args=("reproduction",),
+            help="Turns every knob to where a well-known system has it.",
+        )  # fmt: skip
+        for group, names in knobs.ADVANCED.items():
+            st.markdown(f"**{group}**")
+            grid = st.grid(3, min_column_width=NARROWEST_PX, vertical_alignment="bottom", dense=True)
+            for name in names:
+                knob = Knob.of(name)
+                with grid.cell(column_span="all" if knob.is_text else 1):
+                    _widget(knob)
+    _say_what_was_turned()
     try:
-        return knobs.to_settings(_shown())
+        shown = {**_shown(), knobs.BLEND: knobs.blend_text(blend)}
+        return knobs.to_settings(shown, st.session_state["base"])
     except InvalidInput as error:
         st.error(knobs.explain(error), icon=":material/tune:")
         return None
+
+
+def use(settings: StyleSettings) -> None:
+    """Turns every knob to where settings have it."""
+    for name, value in knobs.shown_values(settings).items():
+        st.session_state[_key(name)] = value
+    st.session_state["base"] = settings.preset
+    _note_preset()
+
+
+def reuse(settings: StyleSettings) -> None:
+    """Turns every knob to where a result's settings have it, and its styles' sliders if there are as many styles."""
+    use(settings)
+    styles.use(settings.blend_weights)
 
 
 def _key(name: str) -> str:
@@ -50,19 +78,31 @@ def _key(name: str) -> str:
 
 
 def _shown() -> dict[str, Any]:
-    return {name: st.session_state[_key(name)] for name in SETTINGS}
+    return {name: st.session_state[_key(name)] for name in SETTINGS if name != knobs.BLEND}
 
 
-def _use_preset() -> None:
-    """Puts every knob where the preset has it; a preset that is switched off leaves them."""
-    if st.session_state["preset"] is not None:
-        for name, value in knobs.preset_values(st.session_state["preset"]).items():
-            st.session_state[_key(name)] = value
+def _use_preset(switch: str) -> None:
+    """Puts every knob where the chosen preset has it; no other system any more is our own recipe again."""
+    if st.session_state[switch] is not None:
+        use(StyleSettings.of(st.session_state[switch]))
+    elif switch == "reproduction":
+        use(StyleSettings())
 
 
 def _note_preset() -> None:
     """Shows the preset that the knobs stand at, if any."""
-    st.session_state["preset"] = knobs.matching_preset(_shown())
+    preset = knobs.matching_preset(_shown(), st.session_state["base"])
+    st.session_state["base"] = preset or st.session_state["base"]
+    st.session_state["preset"] = preset if preset in OUR_OWN else None
+    st.session_state["reproduction"] = preset if preset in knobs.REPRODUCTIONS else None
+
+
+def _say_what_was_turned() -> None:
+    base = st.session_state["base"]
+    labels = [SETTINGS[name].label for name in knobs.turned(_shown(), base)]
+    if labels:
+        more = f" and {len(labels) - MOST_NAMES} more" if len(labels) > MOST_NAMES else ""
+        st.caption(f"{knobs.preset_label(base)}, with a change of: {', '.join(labels[:MOST_NAMES])}{more}")
 
 
 def _widget(knob: Knob) -> None:
@@ -71,7 +111,7 @@ def _widget(knob: Knob) -> None:
     common: dict[str, Any] = {"key": _key(setting.name), "help": setting.help, "on_change": _note_preset}
     if setting.kind == "choice":
         st.selectbox(knob.label, setting.choices, format_func=knobs.choice_label, **common)
-    elif setting.kind == "layers":
+    elif knob.is_text:
         st.text_input(knob.label, **common)
     else:
         number = int if setting.kind == "integer" else float

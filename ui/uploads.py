@@ -7,11 +7,11 @@ import warnings
 from dataclasses import dataclass
 from functools import lru_cache
 
-from PIL import Image
+from PIL import Image, ImageOps
 
 from model.errors import InvalidInput
-from model.settings import MAX_INPUT_PX
-from serving import pictures
+from model.settings import MAX_INPUT_PX, StyleSettings
+from serving import pictures, results
 from ui.samples import Sample
 from ui.wording import megapixels
 
@@ -35,6 +35,8 @@ class Picture:
       width, height: in pixels.
       thumbnail: PNG of `THUMBNAIL_PX`, the picture in the middle, transparent around it, so that cards line up.
       alt: what it shows, for those who cannot see it.
+      digest: of the file that was brought.
+      settings: what made it, if it is a result that says so.
     """
 
     data: bytes
@@ -42,6 +44,8 @@ class Picture:
     height: int
     thumbnail: bytes
     alt: str
+    digest: str
+    settings: StyleSettings | None = None
 
 
 def load(data: bytes, argument: str, alt: str) -> Picture:
@@ -61,7 +65,8 @@ def load(data: bytes, argument: str, alt: str) -> Picture:
     except InvalidInput as error:
         raise BadPicture(BROKEN) from error
     with Image.open(io.BytesIO(upright)) as image:
-        return Picture(upright, image.width, image.height, thumbnail(image), alt)
+        digest, settings = results.sha256(data), results.settings_of(data)
+        return Picture(upright, image.width, image.height, thumbnail(image), alt, digest, settings)
 
 
 def check_header(data: bytes) -> None:
@@ -94,8 +99,7 @@ def _too_large(what: str) -> str:
 def thumbnail(image: Image.Image) -> bytes:
     """Returns a small PNG of a picture, centred on a transparent ground."""
     ground = Image.new("RGBA", THUMBNAIL_PX)
-    small = image.convert("RGBA")
-    small.thumbnail(THUMBNAIL_PX)
+    small = ImageOps.contain(image.convert("RGBA"), THUMBNAIL_PX)
     ground.paste(small, ((ground.width - small.width) // 2, (ground.height - small.height) // 2))
     out = io.BytesIO()
     ground.save(out, "PNG")
@@ -107,7 +111,7 @@ def sample(which: Sample) -> Picture:
     """Returns a sample as a picture. Kept for all sessions: samples are nobody's."""
     data = which.path.read_bytes()
     with Image.open(io.BytesIO(data)) as image:
-        return Picture(data, image.width, image.height, thumbnail(image), which.alt)
+        return Picture(data, image.width, image.height, thumbnail(image), which.alt, results.sha256(data))
 
 
 def as_png(data: bytes) -> bytes:

@@ -48,11 +48,20 @@ def progress_line(now: Snapshot) -> str:
 
 def summary(now: Snapshot) -> str:
     """Returns what stands under a picture when the run has ended."""
+    if now.status is Status.DONE and now.stopped:
+        return f"Finished at step {now.step} of {now.steps}, after {duration(now.seconds)}"
     if now.status is Status.DONE:
         return f"{_count(now.steps, 'step')} in {duration(now.seconds)}"
     if now.status is Status.STOPPED:
         return f"Stopped at step {now.step} of {now.steps}, after {duration(now.seconds)}"
     return f"As it stood at step {now.step} of {now.steps}"
+
+
+CONVERGED = "The picture no longer changed, so it was finished early."
+NOT_FINITE = (
+    "The numbers grew too large to go on, so the run ended early and the last good picture is kept. A lower learning "
+    "rate or lower weights, both among the knobs, help."
+)
 
 
 def cut_off(now: Snapshot) -> str:

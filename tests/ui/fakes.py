@@ -31,6 +31,7 @@ class FakeClient:
       gate: when given, a run waits for it before each stretch after the first, so that a test decides how far it gets.
       problem: what `describe` raises, if anything.
       breaks_at: the stretch before which a run raises `run_problem`.
+      ends_early: why a run ends with its second stretch, if it does.
       renders: whether a cancelled run ends with the result as PNG.
       calls: what `run` was called with.
     """
@@ -41,6 +42,7 @@ class FakeClient:
         self.problem: StyleTransferError | None = None
         self.run_problem: Exception | None = None
         self.breaks_at = 0
+        self.ends_early = ""
         self.renders = False
         self.notice = ""
         self.calls: list[dict[str, Any]] = []
@@ -49,7 +51,7 @@ class FakeClient:
         if self.problem is not None:
             raise self.problem
         weights = {"name": "imagenet", "digest": "0123456789abcdef", "notice": self.notice}
-        return {"weights": weights, "precision": "bfloat16", "version": 3}
+        return {"weights": weights, "precision": "bfloat16", "version": 3, "digest": "0123"}
 
     def run(
         self, content: bytes, styles: Sequence[bytes], settings: StyleSettings, *,
@@ -69,9 +71,12 @@ class FakeClient:
                 return
             steps = np.arange(number * stretch + 1, (number + 1) * stretch + 1, dtype=np.float32)
             losses = np.stack([9 / steps, 1 - 1 / (steps + 1), 8 / steps, 0.1 + 0 * steps], axis=-1)
+            if self.ends_early and number:
+                yield self._record((number + 1) * stretch, settings.steps, losses, image=True, stopped=self.ends_early)
+                return
             yield self._record((number + 1) * stretch, settings.steps, losses, image=number + 1 == self.stretches)
 
-    def _record(self, step: int, steps: int, losses: np.ndarray, *, image: bool) -> Progress:
+    def _record(self, step: int, steps: int, losses: np.ndarray, *, image: bool, stopped: str = "") -> Progress:
         return Progress(
             step=step,
             steps=steps,
@@ -83,4 +88,5 @@ class FakeClient:
             seconds=step / 10,
             steps_per_s=10.0,
             seconds_left=(steps - step) / 10,
+            stopped=stopped,
         )

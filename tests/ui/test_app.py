@@ -12,10 +12,11 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from model.errors import Overloaded, ServingUnavailable
-from model.settings import StyleSettings
+from model.settings import GROUPS, MAX_STYLES, StyleSettings
+from serving import results
 from tests.ui.fakes import FakeClient, encoded
 from tests.ui.test_views import header_of
-from ui import backend
+from ui import backend, history
 from ui.samples import CONTENTS, STYLES
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -112,9 +113,30 @@ def test_other_samples_and_knobs_reach_the_server(client, page):
     page.button(key="start").click().run()
     until(page, lambda: client.calls)
     settings = StyleSettings.of("quick", style_weight=2500, statistics="gram", style_layers=(("block2_conv1", 2.0),))
-    assert client.calls[0]["settings"] == settings
+    assert str(client.calls[0]["settings"]) == str(settings)
     assert client.calls[0]["content"] == CONTENTS[1].path.read_bytes()
     assert client.calls[0]["styles"] == (STYLES[2].path.read_bytes(),)
+
+
+def test_a_reproduction_turns_every_knob_and_is_named_to_the_server(client, page):
+    assert page.button_group(key="preset").options == ["Quick", "Balanced", "Fine"]
+    page.selectbox(key="reproduction").set_value("gatys2016").run()
+    assert page.button_group(key="preset").value in (None, [])
+    assert page.selectbox(key="knob_optimizer").value == "lbfgs"
+    page.number_input(key="knob_steps").set_value(40).run()
+    assert page.selectbox(key="reproduction").value is None
+    assert "Gatys, Ecker and Bethge, 2016, with a change of: Steps" in text_of(page)
+    page.button(key="start").click().run()
+    until(page, lambda: client.calls)
+    assert str(client.calls[0]["settings"]) == "preset=gatys2016,steps=40"
+    page.button_group(key="preset").set_value("balanced").run()
+    assert page.number_input(key="knob_steps").value == 500
+    assert "with a change of" not in text_of(page)
+
+
+def test_every_setting_stands_under_its_heading(page):
+    headings = [element.value for element in page.expander[0].markdown]
+    assert [heading for heading in headings if heading.startswith("**")] == [f"**{group}**" for group in GROUPS]
 
 
 def test_bad_layers_are_explained_and_block_the_start(page):
@@ -162,6 +184,128 @@ def test_a_bad_file_is_one_sentence_and_the_page_goes_on(client, page, data, wor
     assert not page.button(key="start").disabled
 
 
+def test_the_results_of_a_visit_are_kept_reused_and_thrown_away(client, page):
+    def run(steps: int) -> None:
+        page.number_input(key="knob_steps").set_value(steps).run()
+        page.button(key="start").click().run()
+        until(page, lambda: f"{steps} of {steps} steps" in text_of(page) and not page.button(key="start").disabled)
+
+    assert "download_all" not in keys(page, "download_button")
+    run(40)
+    run(80)
+    page.run()
+    kept = page.session_state["history"]
+    assert [one.origin.settings.steps for one in kept] == [80, 40]
+    assert kept[0].origin.model["digest"] == "0123"
+    assert "download_all" in keys(page, "download_button")
+    page.button(key=f"reuse_{kept[1].number}").click().run()
+    assert page.number_input(key="knob_steps").value == 40
+    page.button(key=f"delete_{kept[0].number}").click().run()
+    page.run()
+    assert [one.origin.settings.steps for one in page.session_state["history"]] == [40]
+    assert not page.exception
+
+
+def test_a_run_that_goes_on_takes_the_place_of_what_it_was(client, page):
+    client.gate, client.renders = threading.Semaphore(0), True
+    page.button(key="start").click().run()
+    until(page, lambda: "Step 125" in page.get("progress")[0].proto.text)
+    page.button(key="stop").click().run()
+    client.gate.release()
+    until(page, lambda: "download_all" in keys(page, "download_button"))
+    assert page.session_state["history"][0].origin.step == 125
+    client.gate = None
+    page.button(key="go_on").click().run()
+    until(page, lambda: "500 of 500 steps" in text_of(page))
+    assert [one.origin.step for one in page.session_state["history"]] == [500]
+
+
+@pytest.mark.parametrize("name", history.FORMATS)
+def test_a_result_can_be_had_in_each_format(client, page, name):
+    page.button(key="start").click().run()
+    until(page, lambda: page.get("download_button"))
+    page.button_group(key="format_switch").set_value(name).run()
+    assert page.get("download_button")[0].label == f"Download {name}"
+    page.button(key="start").click().run()
+    until(page, lambda: len(client.calls) == 2 and "download" in keys(page, "download_button"))
+    assert page.get("download_button")[0].label == f"Download {name}"
+
+
+def sliders(page: AppTest) -> dict[str, float]:
+    return {slider.label: slider.value for slider in page.slider}
+
+
+def test_several_styles_are_blended_by_their_sliders(client, page):
+    assert not page.slider
+    page.toggle(key="blend").set_value(True).run()
+    page.button_group(key="style_samples").set_value([STYLES[0].name, STYLES[2].name]).run()
+    mine = encoded(30, 30)
+    page.file_uploader(key="style_upload_0").upload("mine_1.png", mine, "image/png").run()
+    assert sliders(page) == {STYLES[0].label: 1.0, STYLES[2].label: 1.0, "mine\\_1.png": 1.0}
+    page.slider[1].set_value(0.25).run()
+    page.button(key="start").click().run()
+    until(page, lambda: client.calls)
+    assert client.calls[0]["styles"] == (STYLES[0].path.read_bytes(), STYLES[2].path.read_bytes(), mine)
+    assert str(client.calls[0]["settings"]) == "blend_weights=1/0.25/1"
+    for slider in page.slider:
+        slider.set_value(0.0)
+    page.run()
+    assert [error.value for error in page.error] == [
+        "At least one style must be above 0: move its slider to the right."
+    ]
+    page.button(key="remove_1").click().run()
+    page.button(key="remove_2").click().run()
+    assert not page.slider
+    assert not page.error
+    assert page.button_group(key="style_samples").value == []
+
+
+def test_two_files_at_once_are_a_blend_and_one_takes_the_place_of_a_sample(client, page):
+    files = [("a.png", encoded(20, 30), "image/png"), ("b.png", encoded(30, 20), "image/png")]
+    page.file_uploader(key="style_upload_0").upload(*files[0]).run()
+    assert not page.slider
+    assert page.button_group(key="style_sample").value in (None, [])
+    page.file_uploader(key="style_upload_1").set_value(files).run()
+    assert sliders(page) == {"a.png": 1.0, "b.png": 1.0}
+    page.toggle(key="blend").set_value(False).run()
+    page.button(key="start").click().run()
+    until(page, lambda: client.calls)
+    assert client.calls[0]["styles"] == (files[0][1],)
+
+
+def test_more_styles_than_the_model_takes_are_left_out(page):
+    files = [(f"{number}.png", encoded(20 + number, 30), "image/png") for number in range(MAX_STYLES + 1)]
+    page.file_uploader(key="style_upload_0").set_value(files).run()
+    assert len(page.slider) == MAX_STYLES
+    assert [error.value for error in page.error] == ["Up to 8 styles can be blended: take one away first."]
+    page.button(key=f"remove_{MAX_STYLES}").click().run()
+    assert not page.error
+
+
+def test_the_last_sample_of_a_blend_stays(page):
+    page.toggle(key="blend").set_value(True).run()
+    page.button_group(key="style_samples").set_value([]).run()
+    assert page.button_group(key="style_samples").value == [STYLES[0].name]
+    assert not page.button(key="start").disabled
+
+
+def test_a_result_that_is_brought_back_gives_its_settings(page):
+    settings = StyleSettings.of("classic", steps=77, blend_weights=(1.0, 0.5))
+    made = results.encode_result(encoded(40, 30), ".png", results.Origin(settings, {}, "", (), 77, 77))
+    page.file_uploader(key="content_upload_0").upload("plain.png", encoded(40, 30), "image/png").run()
+    assert "reuse" not in keys(page, "button")
+    page.file_uploader(key="content_upload_0").clear().run()
+    page.file_uploader(key="content_upload_0").upload("made.png", made, "image/png").run()
+    page.button(key="reuse").click().run()
+    assert page.number_input(key="knob_steps").value == 77
+    assert page.selectbox(key="knob_statistics").value == "gram"
+    page.toggle(key="blend").set_value(True).run()
+    page.button_group(key="style_samples").set_value([style.name for style in STYLES[:2]]).run()
+    page.button(key="reuse").click().run()
+    assert list(sliders(page).values()) == [1.0, 0.5]
+    assert not page.exception
+
+
 def test_a_server_that_is_down_is_one_sentence_and_a_retry(client):
     client.problem = ServingUnavailable("connection refused: 127.0.0.1")
     page = AppTest.from_file(str(ROOT / "ui" / "app.py"), default_timeout=20).run()
@@ -207,6 +351,23 @@ def test_a_busy_server_is_one_sentence(client, page):
     assert not page.exception
 
 
+@pytest.mark.parametrize(
+    ("why", "kind", "words"),
+    [
+        ("converged", "info", "The picture no longer changed, so it was finished early."),
+        ("not_finite", "warning", "the last good picture is kept. A lower learning rate or lower weights"),
+    ],
+)
+def test_a_run_that_ends_early_says_why(client, page, why, kind, words):
+    client.ends_early = why
+    page.button(key="start").click().run()
+    until(page, lambda: page.get("download_button"))
+    assert [words in element.value for element in page.get(kind)] == [True]
+    assert "Finished at step 250 of 500" in text_of(page)
+    assert "go_on" not in keys(page, "button")
+    assert not page.error
+
+
 def test_untrained_weights_are_announced(client):
     client.notice = "These weights are random."
     page = AppTest.from_file(str(ROOT / "ui" / "app.py"), default_timeout=20).run()
@@ -215,7 +376,8 @@ def test_untrained_weights_are_announced(client):
 
 def test_the_page_imports_no_tensorflow():
     program = (
-        "import sys; from ui import backend, cards, chart, header, jobs, knobs, live, panel, uploads, wording; "
+        "import sys; from ui import backend, cards, chart, compare, gallery, header, history, jobs, knobs, live, "
+        "panel, styles, uploads, wording; "
         "assert 'tensorflow' not in sys.modules and 'keras' not in sys.modules, 'tensorflow was imported'"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)

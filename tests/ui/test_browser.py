@@ -19,10 +19,13 @@ from selenium import webdriver
 from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
 
+from serving.results import settings_of
 from tests.conftest import encode, smooth_picture
 from tests.ui.test_launch import ROOT, launch, wait_for
 
@@ -85,7 +88,7 @@ def says(browser: webdriver.Chrome, words: str) -> None:
 
 def picture(browser: webdriver.Chrome, page: str) -> np.ndarray:
     """Returns the result that the page shows."""
-    source = browser.find_elements(By.CSS_SELECTOR, "[data-testid=stImage] img")[-1].get_attribute("src")
+    source = browser.find_element(By.CSS_SELECTOR, "img[alt='The stylised picture']").get_attribute("src")
     assert source is not None
     assert source.startswith(page)
     with urllib.request.urlopen(source) as answer:
@@ -141,6 +144,14 @@ def upload(browser: webdriver.Chrome, path: Path) -> None:
     browser.find_element(By.CSS_SELECTOR, "input[type=file]").send_keys(str(path))
 
 
+def small_run(browser: webdriver.Chrome) -> None:
+    set_number(browser, "Size", 96)
+    set_number(browser, "Steps", 5)
+    button(browser, "Start").click()
+    button(browser, "Download PNG")
+    settle(browser)
+
+
 def test_an_upload_that_is_no_picture_is_one_sentence_and_the_page_goes_on(
     browser: webdriver.Chrome, tmp_path: Path
 ) -> None:
@@ -158,8 +169,63 @@ def test_an_upload_is_painted_in_its_own_shape(browser: webdriver.Chrome, page: 
     shown = "img[alt*='tall.png']"
     WebDriverWait(browser, PATIENCE_S).until(lambda _: browser.find_elements(By.CSS_SELECTOR, shown))
     settle(browser)
-    set_number(browser, "Size", 96)
-    set_number(browser, "Steps", 5)
-    button(browser, "Start").click()
-    button(browser, "Download PNG")
+    small_run(browser)
     assert picture(browser, page).shape == (96, 64, 3)
+
+
+def test_before_and_after_by_mouse_and_keys(browser: webdriver.Chrome) -> None:
+    button(browser, "Start")
+    settle(browser)
+    small_run(browser)
+    browser.find_element(By.XPATH, "//*[@role='tab'][contains(., 'Before and after')]").click()
+
+    find = "return [...document.querySelectorAll('*')].map(e => e.shadowRoot?.querySelector('.compare')).find(e => e)"
+    frame = WebDriverWait(browser, PATIENCE_S).until(lambda _: browser.execute_script(find))
+    assert isinstance(frame, WebElement)
+    share = "return [getComputedStyle(arguments[0]).getPropertyValue('--at'), arguments[0].offsetHeight]"
+    slider = frame.find_element(By.CSS_SELECTOR, "input")
+    assert browser.execute_script(share, frame)[0] == "50%"
+    slider.send_keys(Keys.ARROW_LEFT * 20)
+    at, height = browser.execute_script(share, frame)
+    assert at == "30%"
+    assert height > 100
+    keep(browser, "before_and_after")
+    ActionChains(browser).drag_and_drop_by_offset(slider, frame.size["width"] // 4, 0).perform()
+    assert 70 <= int(browser.execute_script(share, frame)[0].rstrip("%")) <= 80
+
+
+def test_a_downloaded_result_that_is_brought_back_gives_its_settings(browser: webdriver.Chrome, tmp_path: Path) -> None:
+    button(browser, "Start")
+    settle(browser)
+    small_run(browser)
+    button(browser, "WebP").click()
+    button(browser, "Download WebP").click()
+    WebDriverWait(browser, PATIENCE_S).until(lambda _: (tmp_path / "stylised.webp").exists())
+    settings = settings_of((tmp_path / "stylised.webp").read_bytes())
+    assert settings is not None
+    assert (settings.size, settings.steps) == (96, 5)
+    button(browser, "Quick").click()
+    settle(browser)
+    upload(browser, tmp_path / "stylised.webp")
+    button(browser, "Use the settings of this picture").click()
+    settle(browser)
+    assert browser.find_element(By.CSS_SELECTOR, "input[aria-label^='Steps']").get_attribute("value") == "5"
+    keep(browser, "settings_of_a_result")
+
+
+def test_a_blend_on_a_phone(browser: webdriver.Chrome) -> None:
+    browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride", {"width": 390, "height": 2400, "deviceScaleFactor": 1, "mobile": True}
+    )
+    button(browser, "Start")
+    settle(browser)
+    browser.find_element(By.XPATH, "//*[text()='Blend several styles']").click()
+    settle(browser)
+    button(browser, "Waves").click()
+    settle(browser)
+    assert len(browser.find_elements(By.CSS_SELECTOR, "[data-testid=stSlider]")) == 2
+    small_run(browser)
+    says(browser, "This visit")
+    keep(browser, "blend_on_a_phone")
+    wide = "return document.scrollingElement.scrollWidth - document.scrollingElement.clientWidth"
+    assert browser.execute_script(wide) <= 0

@@ -1,7 +1,9 @@
 """What the page says and shows, apart from Streamlit."""
 
+import base64
 import dataclasses
 import io
+import zipfile
 
 import numpy as np
 import pytest
@@ -16,9 +18,11 @@ from model.errors import (
     ServingUnavailable,
 )
 from model.presets import PRESETS
-from model.settings import MAX_INPUT_PX, SETTINGS, StyleSettings
+from model.settings import GROUPS, MAX_INPUT_PX, SETTINGS, StyleSettings
+from serving import results
+from serving.results import Origin
 from tests.ui.fakes import encoded
-from ui import backend, chart, knobs, uploads, wording
+from ui import backend, chart, compare, history, knobs, uploads, wording
 from ui.jobs import Snapshot, Status
 
 # Wording
@@ -97,7 +101,9 @@ def test_loss_chart_is_logarithmic_and_as_long_as_the_run():
 
 
 def test_every_setting_has_one_knob():
-    assert sorted(knobs.VISIBLE + knobs.ADVANCED) == sorted(SETTINGS)
+    advanced = [name for names in knobs.ADVANCED.values() for name in names]
+    assert sorted([*knobs.VISIBLE, *advanced, knobs.BLEND]) == sorted(SETTINGS)
+    assert tuple(knobs.ADVANCED) == GROUPS
     for name, setting in SETTINGS.items():
         assert knobs.Knob.of(name).label.startswith(setting.label)
 
@@ -107,6 +113,25 @@ def test_knobs_and_settings_are_one(preset):
     shown = knobs.preset_values(preset)
     assert knobs.to_settings(shown) == StyleSettings.of(preset)
     assert knobs.matching_preset(shown) == preset
+    assert str(knobs.to_settings(shown, preset)) == str(StyleSettings.of(preset))
+    assert knobs.preset_label(preset)
+
+
+def test_only_what_differs_from_the_preset_is_sent():
+    shown = knobs.preset_values("classic") | {"steps": 40, "blend_weights": "1/0.5"}
+    assert knobs.matching_preset(shown, "classic") is None
+    assert knobs.turned(shown, "classic") == ("steps",)
+    assert str(knobs.to_settings(shown, "classic")) == "preset=classic,steps=40,blend_weights=1/0.5"
+
+
+def test_blend_weights_are_sent_only_where_they_differ():
+    assert [knobs.blend_text(weights) for weights in ((), (1.0,), (0.5, 0.5), (1.0, 0.25))] == ["", "", "", "1/0.25"]
+
+
+def test_the_preset_one_started_from_goes_before_others_that_are_alike(monkeypatch):
+    monkeypatch.setattr(knobs, "PRESETS", {"balanced": {}, "quick": {}})
+    monkeypatch.setattr(knobs, "turned", lambda shown, preset: ())
+    assert knobs.matching_preset({}, "quick") == "quick"
 
 
 def test_a_turned_knob_belongs_to_no_preset():
@@ -120,7 +145,7 @@ def test_a_knob_can_be_turned_both_ways_or_stands_at_its_end(name):
     knob = knobs.Knob.of(name)
     default, low, high = knob.setting.default, knob.setting.low, knob.setting.high
     assert type(knob.step) is type(default)
-    assert default + knob.step <= high
+    assert default + knob.step <= high or default == high
     assert default - knob.step >= low or default == low
 
 
@@ -128,6 +153,7 @@ def test_a_knob_can_be_turned_both_ways_or_stands_at_its_end(name):
     ("values", "words"),
     [
         ({"style_layers": "block9_conv1"}, "Style layers must be layers of the model"),
+        ({"blend_weights": knobs.blend_text((0.0, 0.0))}, "At least one style must be above 0"),
         ({"size": None}, "Size must be an integer from 16 to 4096."),
         (dict.fromkeys(("style_weight", "content_weight", "total_variation_weight"), 0.0), "At least one of the three"),
     ],
@@ -188,6 +214,50 @@ def test_as_png():
     with Image.open(io.BytesIO(uploads.as_png(encoded(kind="JPEG")))) as image:
         assert image.format == "PNG"
         assert image.size == (24, 16)
+
+
+# Results
+
+ORIGIN = Origin(StyleSettings.of("classic", steps=9), {"digest": "ab"}, "c" * 64, ("d" * 64,), 7, 9)
+
+
+@pytest.mark.parametrize("name", history.FORMATS)
+@pytest.mark.parametrize("source", ["PNG", "JPEG"])
+def test_a_download_says_what_made_it(name, source):
+    data = history.encode(encoded(kind=source), name, ORIGIN)
+    assert results.origin_of(data) == dataclasses.replace(ORIGIN, settings=results.settings_of(data))
+    assert results.settings_of(data) == ORIGIN.settings
+    with Image.open(io.BytesIO(data)) as image:
+        assert (image.format, image.size) == (name.upper(), (24, 16))
+    assert uploads.load(data, "content", "").settings == ORIGIN.settings
+
+
+def test_a_visit_keeps_the_last_results_and_one_for_each_job():
+    kept = ()
+    for number in range(history.MOST + 3):
+        kept = history.keep(kept, number, encoded(), ORIGIN)
+    kept = history.keep(kept, 10, encoded(30, 30, kind="JPEG"), ORIGIN)
+    assert len(kept) == history.MOST
+    assert [one.number for one in kept[:3]] == [10, 14, 13]
+    assert kept[0].png.startswith(b"\x89PNG")
+
+
+def test_the_zip_has_every_result_oldest_first():
+    kept = history.keep(history.keep((), 1, encoded(20, 10), ORIGIN), 2, encoded(10, 20), ORIGIN)
+    with zipfile.ZipFile(io.BytesIO(history.as_zip(kept))) as archive:
+        assert archive.namelist() == ["stylised-01.png", "stylised-02.png"]
+        with Image.open(archive.open("stylised-01.png")) as image:
+            assert image.size == (20, 10)
+        assert results.settings_of(archive.read("stylised-02.png")) == ORIGIN.settings
+
+
+def test_before_and_after_are_equally_large():
+    pair = compare.pair(encoded(300, 200, kind="JPEG"), encoded(2400, 1600))
+    assert pair is not None
+    for url in pair.values():
+        with Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))) as image:
+            assert image.size == (1024, 683)
+    assert compare.pair(b"no picture", encoded()) is None
 
 
 # Server
