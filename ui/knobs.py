@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from model import presets
 from model.errors import InvalidInput
 from model.presets import OUR_OWN, PRESETS
 from model.settings import ALL_WEIGHTS_ZERO, GROUPS, PRESET, SETTINGS, Setting, StyleSettings, format_value
@@ -121,27 +122,32 @@ def shown_values(settings: StyleSettings) -> dict[str, Any]:
     return {name: Knob.of(name).shown(value) for name, value in settings.items()}
 
 
-def preset_values(preset: str) -> dict[str, Any]:
+def of_preset(preset: str, weights: str = "") -> StyleSettings:
+    """Returns a preset's settings for a model with these feature weights ("": any), as its server has them."""
+    return StyleSettings(**presets.preset(preset, weights), preset=preset)
+
+
+def preset_values(preset: str, weights: str = "") -> dict[str, Any]:
     """Returns what every widget shows for a preset."""
-    return shown_values(StyleSettings.of(preset))
+    return shown_values(of_preset(preset, weights))
 
 
-def turned(shown: Mapping[str, Any], preset: str) -> tuple[str, ...]:
+def turned(shown: Mapping[str, Any], preset: str, weights: str = "") -> tuple[str, ...]:
     """Returns the names of the knobs that stand elsewhere than a preset has them."""
-    return tuple(
-        name for name, value in preset_values(preset).items() if name != BLEND and shown.get(name, value) != value
-    )
+    values = preset_values(preset, weights)
+    return tuple(name for name, value in values.items() if name != BLEND and shown.get(name, value) != value)
 
 
-def matching_preset(shown: Mapping[str, Any], base: str = PRESET.default) -> str | None:
+def matching_preset(shown: Mapping[str, Any], base: str = PRESET.default, weights: str = "") -> str | None:
     """Returns the preset that the widgets stand at, `base` before others, or None if a person went their own way."""
-    return next((preset for preset in (base, *PRESETS) if not turned(shown, preset)), None)
+    return next((preset for preset in (base, *PRESETS) if not turned(shown, preset, weights)), None)
 
 
 def to_settings(shown: Mapping[str, Any], base: str = PRESET.default) -> StyleSettings:
     """Returns the settings for what the widgets hold: a preset, and only what differs from it.
 
-    What is not named is the server's to fill in, whose presets suit its weights.
+    What differs is what every client's preset has otherwise: a value that suits the weights alone is named too, so a
+    result tells what made it.
 
     Raises:
       InvalidInput: the values do not make settings.

@@ -10,7 +10,7 @@ import streamlit as st
 from model.errors import InvalidInput
 from model.presets import OUR_OWN
 from model.settings import PRESET, SETTINGS, StyleSettings
-from ui import knobs, styles
+from ui import header, knobs, styles
 from ui.knobs import Knob
 
 NARROWEST_PX = 130  # of a widget; on a phone two stand side by side
@@ -19,8 +19,12 @@ MOST_NAMES = 4  # of changed knobs in one sentence
 
 def presets() -> None:
     """Draws the preset switch. Comes before `show`, which draws the knobs that it turns."""
-    if "base" not in st.session_state:
-        use(StyleSettings())
+    weights = _weights()
+    untouched = "base" not in st.session_state or not knobs.turned(
+        _shown(), st.session_state["base"], st.session_state["weights"]
+    )
+    if untouched and st.session_state.get("weights") != weights:
+        use(knobs.of_preset(st.session_state.get("base", PRESET.default), weights))
     st.segmented_control(
         PRESET.label, list(OUR_OWN), format_func=knobs.preset_label, key="preset", help=PRESET.help,
         on_change=_use_preset, args=("preset",), width="stretch",
@@ -63,7 +67,7 @@ def use(settings: StyleSettings) -> None:
     """Turns every knob to where settings have it."""
     for name, value in knobs.shown_values(settings).items():
         st.session_state[_key(name)] = value
-    st.session_state["base"] = settings.preset
+    st.session_state["base"], st.session_state["weights"] = settings.preset, _weights()
     _note_preset()
 
 
@@ -77,6 +81,11 @@ def _key(name: str) -> str:
     return f"knob_{name}"
 
 
+def _weights() -> str:
+    """Returns the name of the served feature weights, which our own presets depend on; "" before a server told."""
+    return header.model().get("weights", "")
+
+
 def _shown() -> dict[str, Any]:
     return {name: st.session_state[_key(name)] for name in SETTINGS if name != knobs.BLEND}
 
@@ -84,14 +93,14 @@ def _shown() -> dict[str, Any]:
 def _use_preset(switch: str) -> None:
     """Puts every knob where the chosen preset has it; no other system any more is our own recipe again."""
     if st.session_state[switch] is not None:
-        use(StyleSettings.of(st.session_state[switch]))
+        use(knobs.of_preset(st.session_state[switch], _weights()))
     elif switch == "reproduction":
-        use(StyleSettings())
+        use(knobs.of_preset(PRESET.default, _weights()))
 
 
 def _note_preset() -> None:
     """Shows the preset that the knobs stand at, if any."""
-    preset = knobs.matching_preset(_shown(), st.session_state["base"])
+    preset = knobs.matching_preset(_shown(), st.session_state["base"], _weights())
     st.session_state["base"] = preset or st.session_state["base"]
     st.session_state["preset"] = preset if preset in OUR_OWN else None
     st.session_state["reproduction"] = preset if preset in knobs.REPRODUCTIONS else None
@@ -99,7 +108,7 @@ def _note_preset() -> None:
 
 def _say_what_was_turned() -> None:
     base = st.session_state["base"]
-    labels = [SETTINGS[name].label for name in knobs.turned(_shown(), base)]
+    labels = [SETTINGS[name].label for name in knobs.turned(_shown(), base, _weights())]
     if labels:
         more = f" and {len(labels) - MOST_NAMES} more" if len(labels) > MOST_NAMES else ""
         st.caption(f"{knobs.preset_label(base)}, with a change of: {', '.join(labels[:MOST_NAMES])}{more}")

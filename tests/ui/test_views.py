@@ -130,8 +130,15 @@ def test_blend_weights_are_sent_only_where_they_differ():
 
 def test_the_preset_one_started_from_goes_before_others_that_are_alike(monkeypatch):
     monkeypatch.setattr(knobs, "PRESETS", {"balanced": {}, "quick": {}})
-    monkeypatch.setattr(knobs, "turned", lambda shown, preset: ())
+    monkeypatch.setattr(knobs, "turned", lambda *_: ())
     assert knobs.matching_preset({}, "quick") == "quick"
+
+
+def test_a_preset_shows_what_the_server_sets_for_its_weights_and_says_so_to_every_server():
+    shown = knobs.preset_values("balanced", "own")
+    assert shown["total_variation_weight"] == 0.04
+    assert knobs.matching_preset(shown, "balanced", "own") == "balanced"
+    assert str(knobs.to_settings(shown)) == "total_variation_weight=0.04"
 
 
 def test_a_turned_knob_belongs_to_no_preset():
