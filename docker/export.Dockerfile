@@ -3,8 +3,6 @@
 
 # A digest pins the very bytes: --build-arg PYTHON_DIGEST=@sha256:... (docker/README.md says where to get it).
 ARG PYTHON_DIGEST=""
-# none: the image carries no weights but the project's own. file: those in docker/weights/ too.
-ARG WEIGHTS_IN_IMAGE=none
 
 FROM python:3.11.13-slim-bookworm${PYTHON_DIGEST} AS build
 COPY docker/requirements-export.txt /tmp/requirements.txt
@@ -14,13 +12,15 @@ RUN --mount=type=cache,target=/root/.cache/pip --mount=type=bind,source=docker/w
     && if ls /wheels/*.whl >/dev/null 2>&1; then set -- --no-index --find-links=/wheels; fi \
     && pip --python /venv/bin/python install --no-compile --disable-pip-version-check "$@" -r /tmp/requirements.txt
 
-FROM python:3.11.13-slim-bookworm${PYTHON_DIGEST} AS weights-none
-RUN mkdir /weights
-FROM weights-none AS weights-file
-COPY docker/weights/ /weights/
-
-# hadolint ignore=DL3006
-FROM weights-${WEIGHTS_IN_IMAGE} AS weights
+FROM python:3.11.13-slim-bookworm${PYTHON_DIGEST} AS weights
+# none: the image carries no weights but the project's own. file: the .h5 and .npz files in docker/weights/ too.
+ARG WEIGHTS_IN_IMAGE=none
+RUN --mount=type=bind,source=docker/weights,target=/given \
+    mkdir /weights \
+    && if [ "$WEIGHTS_IN_IMAGE" = file ]; then \
+         find /given -name "*.h5" -exec cp {} /weights/ ";" -o -name "*.npz" -exec cp {} /weights/ ";" \
+         && ls /weights/*; \
+       fi
 
 FROM python:3.11.13-slim-bookworm${PYTHON_DIGEST}
 ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 TF_CPP_MIN_LOG_LEVEL=2 PATH=/venv/bin:$PATH \
