@@ -10,6 +10,8 @@ export NST_REST_PORT ?= 8501
 export NST_UI_PORT ?= 8080
 WEIGHTS ?= auto
 SOAK_S ?= 180
+GPU ?= 1
+REPLICAS ?= 1
 
 # Settings of `make evaluate`: pictures or folders of them, seconds of a run, long side, and where the tables go.
 CONTENTS ?= ui/samples/dusk_lake.jpg ui/samples/lighthouse.jpg
@@ -18,7 +20,7 @@ SECONDS ?= 12
 SIZE ?= 384
 OUT ?= artifacts/evaluation
 
-.PHONY: help setup run model evaluate test lint types unit soak test-serving small-model clean
+.PHONY: help setup run model evaluate test lint types unit soak test-serving small-model verify-deployment clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -70,6 +72,9 @@ test-serving: $(VENV)/.installed-dev  ## the client's tests against a server: SE
 
 small-model: $(VENV)/.installed-dev  ## export the tests' small network, for a server that test-serving calls
 	$(BIN)/python -m tests.small_model models/small/style_transfer
+
+verify-deployment: $(VENV)/.installed-dev  ## start docker/ on a GPU and hold it against the client's tests: GPU=0 for the CPU, REPLICAS=N
+	@GPU=$(GPU) REPLICAS=$(REPLICAS) docker/verify.sh
 
 clean:  ## remove the environment, the exported models and all caches
 	rm -rf $(VENV) models artifacts .mypy_cache .pytest_cache .ruff_cache

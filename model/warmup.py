@@ -36,10 +36,11 @@ def write(version: Path) -> None:
 
 def requests() -> list[Any]:
     """Returns a PredictionLog for each signature in WARMED."""
-    return [_request(SIGNATURES[name]) for name in WARMED]
+    return [request_of(SIGNATURES[name]) for name in WARMED]
 
 
-def _request(signature: Signature) -> Any:
+def request_of(signature: Signature) -> Any:
+    """Returns a PredictionLog that runs a signature at almost no cost."""
     log = PredictionLog()
     request = log.predict_log.request
     request.model_spec.signature_name = signature.name

@@ -22,7 +22,7 @@ from serving.endpoints import split_servers
 from tests.ports import free_port
 
 ROOT = Path(__file__).parents[1]
-START_S = 90.0
+START_S = 240.0  # a busy machine is slow to replay the warm-up
 VARIABLE = "NST_TEST_SERVER"
 
 
@@ -58,11 +58,11 @@ def serving(model: Path | str, grpc: int, rest: int) -> Iterator[subprocess.Pope
         stop(process)
 
 
-def start(model: Path | str, grpc: int, rest: int) -> subprocess.Popen[bytes]:
+def start(model: Path | str, grpc: int, rest: int, *more: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [
             sys.executable, "-m", "serving.server", f"--model_base_path={model}", f"--model_name={MODEL_NAME}",
-            f"--port={grpc}", f"--rest_api_port={rest}", "--rest_api_timeout_in_ms=120000",
+            f"--port={grpc}", f"--rest_api_port={rest}", "--rest_api_timeout_in_ms=120000", *more,
         ],
         cwd=ROOT,
     )  # fmt: skip

@@ -287,7 +287,7 @@ def response(**tensors: Any) -> bytes:
     return message.SerializeToString()
 
 
-GOOD_IMAGE, GOOD_LOSSES = (7, [1], [b"x"]), (1, [1, 1, 4], [0.5])
+GOOD_IMAGE, GOOD_LOSSES, GOOD_STOPPED = (7, [1], [b"x"]), (1, [1, 1, 4], [0.5]), (7, [1], [b""])
 
 
 @pytest.mark.parametrize(
@@ -307,15 +307,15 @@ GOOD_IMAGE, GOOD_LOSSES = (7, [1], [b"x"]), (1, [1, 1, 4], [0.5])
 )
 def test_a_message_that_breaks_the_contract_is_an_invalid_answer(answering_grpc: Any, outputs: Any) -> None:
     with pytest.raises(InvalidAnswer):
-        ask(answering_grpc, response(**outputs))
+        ask(answering_grpc, response(**outputs, stopped=GOOD_STOPPED))
 
 
 def test_a_message_that_keeps_the_contract_is_an_answer(answering_grpc: Any) -> None:
-    answer = ask(answering_grpc, response(image_bytes=GOOD_IMAGE, losses=GOOD_LOSSES))
+    answer = ask(answering_grpc, response(image_bytes=GOOD_IMAGE, losses=GOOD_LOSSES, stopped=GOOD_STOPPED))
     assert answer["losses"].tolist() == [[[0.5] * 4]]
 
 
-GOOD = response(image_bytes=GOOD_IMAGE, losses=GOOD_LOSSES)
+GOOD = response(image_bytes=GOOD_IMAGE, losses=GOOD_LOSSES, stopped=GOOD_STOPPED)
 
 
 @given(st.binary(max_size=60) | st.tuples(st.integers(0, len(GOOD) - 1), st.integers(1, 255)))

@@ -15,7 +15,7 @@ from PIL import Image
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2, prediction_service_pb2_grpc
 
 from model.contract import SIGNATURES
-from model.warmup import RECIPE, WARMUP_FILE
+from model.warmup import RECIPE, WARMED, WARMUP_FILE, request_of
 from serving.contract import MODEL_NAME
 from tests.served import Served
 from tests.serving.server import models
@@ -44,7 +44,7 @@ def test_loader_finds_every_signature(session: CSession) -> None:
         assert sorted(loaded.outputs) == sorted(tensor.name for tensor in signature.outputs)
 
 
-@pytest.mark.parametrize("name", [name for name in SIGNATURES if name != "serving_default"])
+@pytest.mark.parametrize("name", WARMED)
 def test_warmup_request_runs_and_equals_the_embedded_server(
     name: str, session: CSession, small_model: Path, served: Served
 ) -> None:
@@ -58,8 +58,9 @@ def test_warmup_request_runs_and_equals_the_embedded_server(
         np.testing.assert_array_equal(array, tf.make_ndarray(answer.outputs[alias]))
 
 
-def test_stylize_paints(session: CSession, small_model: Path) -> None:
-    request = warmup_requests(small_model)["stylize"]
+def test_stylize_paints(session: CSession) -> None:
+    log = prediction_log_pb2.PredictionLog.FromString(request_of(SIGNATURES["stylize"]).SerializeToString())
+    request = log.predict_log.request
     outputs = session.predict("stylize", {alias: tf.make_ndarray(proto) for alias, proto in request.inputs.items()})
     assert Image.open(io.BytesIO(outputs["image_bytes"][0])).size == (32, 32)
     assert outputs["losses"].shape == (1, 2, 4)

@@ -1,0 +1,38 @@
+# syntax=docker/dockerfile:1
+# Writes the served model into a volume, once, and ends. Build from the repository's root: -f docker/export.Dockerfile .
+
+# A digest pins the very bytes: --build-arg PYTHON_DIGEST=@sha256:... (docker/README.md says where to get it).
+ARG PYTHON_DIGEST=""
+
+FROM python:3.11.13-slim-bookworm${PYTHON_DIGEST} AS build
+COPY docker/requirements-export.txt /tmp/requirements.txt
+# /wheels: for a build without a network, docker/README.md
+RUN --mount=type=cache,target=/root/.cache/pip --mount=type=bind,source=docker/wheels,target=/wheels \
+    python -m venv --without-pip /venv \
+    && if ls /wheels/*.whl >/dev/null 2>&1; then set -- --no-index --find-links=/wheels; fi \
+    && pip --python /venv/bin/python install --no-compile --disable-pip-version-check "$@" -r /tmp/requirements.txt
+
+FROM python:3.11.13-slim-bookworm${PYTHON_DIGEST} AS weights
+# none: the image carries no weights but the project's own. file: the .h5 and .npz files in docker/weights/ too.
+ARG WEIGHTS_IN_IMAGE=none
+RUN --mount=type=bind,source=docker/weights,target=/given \
+    mkdir /weights \
+    && if [ "$WEIGHTS_IN_IMAGE" = file ]; then \
+         find /given -name "*.h5" -exec cp {} /weights/ ";" -o -name "*.npz" -exec cp {} /weights/ ";" \
+         && ls /weights/*; \
+       fi
+
+FROM python:3.11.13-slim-bookworm${PYTHON_DIGEST}
+ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 TF_CPP_MIN_LOG_LEVEL=2 PATH=/venv/bin:$PATH \
+    HOME=/tmp KERAS_HOME=/tmp/keras
+# A new named volume takes the owner of the directory that it is mounted over.
+RUN install -d -o 10001 -g 10001 /models /var/cache/cuda
+COPY --from=build /venv /venv
+COPY --from=weights /weights /weights
+WORKDIR /app
+COPY docker/export_once.sh ./
+COPY model ./model
+USER 10001:10001
+VOLUME /models
+ENTRYPOINT ["/app/export_once.sh", "/models/style_transfer"]
+CMD ["--weights=auto", "--precision=auto"]

@@ -1,0 +1,201 @@
+"""The Dockerfiles, what they install, and the scripts in docker/."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.docker.files import DOCKER, DOCKERFILES, ROOT, pins
+from tests.ports import free_port
+
+REQUIREMENTS = sorted(DOCKER.glob("requirements-*.txt"))
+PYTHON_IMAGE_MB = 130  # python:3.11-slim-bookworm, unpacked
+BIG = ("tensorflow", "tensorflow_serving", "keras", "h5py")  # what the page's image has not
+
+
+def instructions(path: Path) -> list[str]:
+    text = re.sub(r"^\s*#.*\n", "", path.read_text(), flags=re.MULTILINE).replace("\\\n", " ")
+    return [line for line in text.splitlines() if line.strip()]
+
+
+def test_dockerfiles_pass_hadolint() -> None:
+    command = [str(Path(sys.executable).with_name("hadolint")), *map(str, DOCKERFILES)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.name)
+def test_images_are_pinned_cached_and_without_root(path: Path) -> None:
+    lines = instructions(path)
+    bases = [line.split()[1] for line in lines if line.startswith("FROM")]
+    stages = [line.split(" AS ")[1] for line in lines if " AS " in line]
+    outside = [base for base in bases if base not in stages]
+    assert set(outside) == {"python:3.11.13-slim-bookworm${PYTHON_DIGEST}"}
+    final = lines[max(index for index, line in enumerate(lines) if line.startswith("FROM")) :]
+    assert [line for line in final if line.startswith("USER")] == ["USER 10001:10001"]
+    assert not any("pip install" in line for line in final)  # that is an earlier stage's
+    copied = [line.split()[1] for line in final if line.startswith("COPY") and "--from" not in line]
+    assert not {".", "./"} & set(copied)  # named parts only, so that a change elsewhere breaks no layer
+    order = [index for index, line in enumerate(final) if line.startswith("COPY")]
+    assert "--from=build" in final[order[0]]  # packages change less often than code
+
+
+def test_what_is_copied_reaches_the_build() -> None:
+    """Every path that a Dockerfile copies is let through by .dockerignore, and exists."""
+    let_through = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
+    for path in DOCKERFILES:
+        for line in instructions(path):
+            if line.startswith("COPY") and "--from" not in line:
+                *sources, _ = line.split()[1:]
+                for source in sources:
+                    assert (ROOT / source).exists(), source
+                    assert any(Path(source).match(p) or p in (source, source.rstrip("/")) for p in let_through), source
+
+
+@pytest.mark.parametrize("path", REQUIREMENTS, ids=lambda path: path.name)
+def test_pins_are_those_of_the_project(path: Path) -> None:
+    wanted = pins(ROOT / "requirements.txt")
+    wanted["tensorflow-cpu"] = wanted["tensorflow"]
+    own = pins(path)
+    assert own
+    assert own == {name: wanted[name] for name in own}
+
+
+def test_page_needs_no_more_than_its_image_has(tmp_path: Path) -> None:
+    """Every module of page, client and command line is imported with the big packages out of reach."""
+    modules = [
+        ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        for folder in ("ui", "serving", "serving/command_line")
+        for path in sorted((ROOT / folder).glob("*.py"))
+        if path.stem not in ("__init__", "__main__", "local", "app")
+    ]
+    block = f"import sys; sys.modules.update(dict.fromkeys({BIG}))"
+    command = [sys.executable, "-c", f"{block}; import {', '.join(modules)}"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    have = {name.replace("-", "_") for name in pins(DOCKER / "requirements-ui.txt")}
+    assert not have & {*BIG, "tensorflow_cpu"}
+
+
+def test_export_needs_no_more_than_its_image_has() -> None:
+    absent = ("tensorflow_serving", "streamlit", "altair", "starlette", "uvicorn", "tqdm", "PIL", "serving", "grpc")
+    block = f"import sys; sys.modules.update(dict.fromkeys({absent}))"
+    code = f"{block}; import model.export, model.warmup, model.signatures; model.export.main(['--help'])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+def test_page_answers_from_a_fresh_environment_of_its_own(tmp_path: Path) -> None:
+    """What ui.Dockerfile puts into its image, without the image: packages, code, user's variables, health check."""
+    python, port = tmp_path / "venv" / "bin" / "python", free_port()
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "venv")], check=True)
+    pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet"]
+    subprocess.run([*pip, "-r", str(DOCKER / "requirements-ui.txt")], check=True)
+    size = sum(path.lstat().st_size for path in (tmp_path / "venv").rglob("*")) / 1e6
+    assert size < 700 - PYTHON_IMAGE_MB
+    for folder in (".streamlit", "model", "serving", "ui"):
+        shutil.copytree(ROOT / folder, tmp_path / folder)
+    (check,) = [line for line in instructions(DOCKER / "ui.Dockerfile") if line.startswith("HEALTHCHECK")]
+    _, _, check = json.loads(check.partition(" CMD ")[2])
+    variables = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "STREAMLIT_SERVER_PORT": str(port)}
+    page = subprocess.Popen([str(python), "-m", "streamlit", "run", "ui/app.py"], cwd=tmp_path, env=variables)
+    try:
+        deadline = time.monotonic() + 60
+        command = [str(python), "-c", check.replace(":8080/", f":{port}/")]
+        while subprocess.run(command, capture_output=True, check=False).returncode:
+            assert page.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.5)
+    finally:
+        page.terminate()
+        page.wait(30)
+
+
+@pytest.fixture
+def tools(tmp_path: Path) -> Path:
+    """A folder for stand-ins of commands, which note how they were called; put it on PATH."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    return folder
+
+
+def stand_in(folder: Path, name: str, body: str = "") -> None:
+    path = folder / name
+    path.write_text(f'#!/bin/sh\necho "{name} $*" >> "$CALLS"\n{body}\n')
+    path.chmod(0o755)
+
+
+def run(script: str, *arguments: str, tools: Path, **variables: str) -> tuple[int, str, list[str]]:
+    """Returns exit status, output and the calls of the stand-ins."""
+    calls = tools / "calls"
+    calls.write_text("")
+    environment = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}", "CALLS": str(calls), **variables}
+    done = subprocess.run(
+        [str(DOCKER / script), *arguments], env=environment, capture_output=True, text=True, check=False
+    )
+    return done.returncode, done.stdout, calls.read_text().splitlines()
+
+
+def test_export_happens_once_unless_it_is_asked_for_again(tools: Path, tmp_path: Path) -> None:
+    stand_in(tools, "python")
+    models, wanted = tmp_path / "models", "python -m model.export --output={} --weights=own"
+    assert run("export_once.sh", str(models), "--weights=own", tools=tools)[2] == [wanted.format(models)]
+    (models / "1").mkdir(parents=True)  # a version without a model is none
+    assert run("export_once.sh", str(models), "--weights=own", tools=tools)[2] == [wanted.format(models)]
+    (models / "1" / "saved_model.pb").touch()
+    status, output, calls = run("export_once.sh", str(models), "--weights=own", tools=tools)
+    assert (status, calls) == (0, [])
+    assert "FORCE_EXPORT=1" in output
+    assert run("export_once.sh", str(models), "--weights=own", tools=tools, FORCE_EXPORT="1")[2] == [
+        wanted.format(models)
+    ]
+
+
+def test_export_that_fails_fails_the_container(tools: Path, tmp_path: Path) -> None:
+    stand_in(tools, "python", "exit 3")
+    assert run("export_once.sh", str(tmp_path / "models"), tools=tools)[0] == 3
+
+
+DOCKER_OK = 'case "$*" in *"logs serving"*) echo "Created device /job:localhost/device:GPU:0";; esac'
+VERDICTS = {
+    "all is well": ({}, 0, "OK: page, load balancer and 1 model server(s) on a GPU"),
+    "the files are wrong": ({"docker": 'case "$*" in *config*) exit 1;; esac'}, 1, "does not take the files"),
+    "it does not start": ({"docker": 'case "$*" in *" up "*) exit 1;; esac'}, 1, "did not become healthy"),
+    "there is no GPU": ({"docker": 'case "$*" in *nvidia-smi*) exit 1;; esac'}, 1, "has no GPU"),
+    "the GPU is not used": ({"docker": ""}, 1, "does not use the GPU"),
+    "the page is not there": ({"curl": "exit 22"}, 1, "the page does not answer"),
+    "a test fails": ({"make": "exit 2"}, 1, "the client's tests"),
+}
+
+
+@pytest.mark.parametrize("case", VERDICTS)
+def test_verdict_is_right_when(case: str, tools: Path) -> None:
+    bodies, status, verdict = VERDICTS[case]
+    for name in ("docker", "curl", "make"):
+        stand_in(tools, name, bodies.get(name, DOCKER_OK if name == "docker" else ""))
+    got, output, calls = run("verify.sh", tools=tools)
+    assert got == status
+    assert verdict in output.splitlines()[-1]
+    assert output.splitlines()[-1].startswith("VERDICT: OK" if status == 0 else "VERDICT: FAILED")
+    assert any("compose.gpu.yaml" in call for call in calls)
+    if "up" in " ".join(calls).split():
+        assert " down " in calls[-1]
+
+
+def test_verdict_on_the_cpu_asks_for_no_gpu(tools: Path) -> None:
+    for name in ("docker", "curl", "make"):
+        stand_in(tools, name)
+    status, output, calls = run("verify.sh", tools=tools, GPU="0", REPLICAS="3")
+    assert (status, "3 model server(s) on the CPU" in output) == (0, True)
+    assert not any("gpu" in call or "nvidia" in call for call in calls)
+    assert any("--scale serving=3" in call for call in calls)
+    assert "make test-serving SERVER=grpc://127.0.0.1:8500,http://127.0.0.1:8501" in calls

@@ -1,0 +1,231 @@
+"""The load balancer: a real nginx with docker/nginx/nginx.conf, before embedded servers. Nothing is lost."""
+
+from __future__ import annotations
+
+import contextlib
+import http.server
+import ssl
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+import pytest
+import requests
+from tensorflow_serving.apis import get_model_status_pb2, model_management_pb2, model_service_pb2_grpc
+
+from model.errors import ServingUnavailable
+from model.settings import StyleSettings
+from serving.client import StyleTransferClient
+from serving.contract import MODEL_NAME
+from serving.endpoints import Patience
+from tests import served as servers
+from tests.conftest import encode, smooth_picture
+from tests.docker.balancer import DOCKER, Balancer, balancing, command, configure, upstreams
+from tests.ports import free_port
+
+CLIENTS = 32
+CONTENT, STYLE = encode(smooth_picture(24, 32, 1)), encode(smooth_picture(28, 24, 2))
+SETTINGS = StyleSettings(size=32, smallest_size=16, steps=24)
+PATIENCE = Patience(total_s=240, longest_wait_s=1)  # a busy machine starts a server slowly
+CHEAP = ("--enable_model_warmup=false", "--tensorflow_intra_op_parallelism=1", "--tensorflow_inter_op_parallelism=1")
+CALL_S = 10.0
+
+
+@dataclass
+class Replica:
+    """A server that can be killed, and started again at the same ports."""
+
+    model: Path
+    grpc_port: int
+    rest_port: int
+    process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        self.process = servers.start(self.model, self.grpc_port, self.rest_port, *CHEAP)
+
+    def wait(self) -> None:
+        assert self.process
+        servers.wait_until_available(self.process, self.rest_port)
+
+    def kill(self) -> None:
+        if self.process and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait(30)
+
+
+@pytest.fixture(scope="module")
+def replicas(small_model: Path) -> Iterator[list[Replica]]:
+    replicas = [Replica(small_model, free_port(), free_port()) for _ in range(3)]
+    try:
+        for replica in replicas:
+            replica.start()
+        for replica in replicas:
+            replica.wait()
+        yield replicas
+    finally:
+        for replica in replicas:
+            replica.kill()
+
+
+@pytest.fixture(scope="module")
+def balancer(replicas: list[Replica], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Balancer]:
+    ports = [r.grpc_port for r in replicas], [r.rest_port for r in replicas]
+    with balancing(tmp_path_factory.mktemp("nginx"), *ports) as balancer:
+        yield balancer
+
+
+def picture(server: str) -> bytes:
+    """Makes the picture, stretch by stretch."""
+    with StyleTransferClient(server, patience=PATIENCE) as client:
+        *_, last = client.run(CONTENT, [STYLE], SETTINGS)
+    return last.image
+
+
+def test_one_channel_reaches_every_server(balancer: Balancer, replicas: list[Replica]) -> None:
+    before = balancer.answered()
+    with StyleTransferClient(balancer.grpc) as over_grpc, StyleTransferClient(balancer.http) as over_rest:
+        for _ in range(6):
+            over_grpc.describe()
+            over_rest.describe()
+    after = balancer.answered()
+    assert {after[r.grpc_port] - before[r.grpc_port] for r in replicas} == {2}
+    assert {after[r.rest_port] - before[r.rest_port] for r in replicas} == {2}
+
+
+def test_servers_are_killed_one_after_another_and_nothing_is_lost(balancer: Balancer, replicas: list[Replica]) -> None:
+    undisturbed = picture(f"grpc://127.0.0.1:{replicas[0].grpc_port}")
+    over = threading.Event()
+    finished = [0] * CLIENTS
+
+    def paint(index: int) -> set[bytes]:
+        """Makes the picture again and again until the killing is over, and once after it has begun in any case."""
+        pictures = set()
+        while not (over.is_set() and pictures):
+            pictures.add(picture((balancer.grpc, balancer.http)[index % 2]))
+            finished[index] += 1
+        return pictures
+
+    def wait_for(more: int) -> None:
+        goal = sum(finished) + more
+        while sum(finished) < goal and not any(future.done() for future in futures):
+            time.sleep(0.02)
+
+    first, second, third = replicas
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        futures = [pool.submit(paint, index) for index in range(CLIENTS)]
+        try:
+            wait_for(4)
+            first.kill()  # two are left
+            first.start()
+            wait_for(4)
+            second.kill()  # one is left, and perhaps the first again
+            wait_for(4)
+            first.wait()
+            third.kill()  # the first is left, alone
+            wait_for(4)
+        finally:
+            over.set()
+        pictures = [future.result() for future in futures]
+    assert all(finished)
+    assert set().union(*pictures) == {undisturbed}
+
+
+def test_only_what_callers_need_is_passed_on(balancer: Balancer) -> None:
+    with grpc.insecure_channel(f"127.0.0.1:{balancer.grpc_port}") as channel:
+        models = model_service_pb2_grpc.ModelServiceStub(channel)
+        request = get_model_status_pb2.GetModelStatusRequest()
+        request.model_spec.name = MODEL_NAME
+        assert models.GetModelStatus(request, timeout=CALL_S).model_version_status[0].version == 1
+        with pytest.raises(grpc.RpcError) as refused:
+            models.HandleReloadConfigRequest(model_management_pb2.ReloadConfigRequest(), timeout=CALL_S)
+        assert refused.value.code() is grpc.StatusCode.PERMISSION_DENIED
+    assert requests.get(f"{balancer.http}/v1/models/{MODEL_NAME}", timeout=CALL_S).ok
+    for path in ("/monitoring/prometheus/metrics", "/v1", "/"):
+        assert requests.get(balancer.http + path, timeout=CALL_S).status_code == 404
+    assert requests.get(f"{balancer.http}/healthz", timeout=CALL_S).json() == {"status": "ok"}
+
+
+def test_without_servers_callers_are_told_in_a_sentence(tmp_path: Path) -> None:
+    with balancing(tmp_path, [free_port()], [free_port()]) as balancer:
+        for server in (balancer.grpc, balancer.http):
+            with (
+                StyleTransferClient(server) as client,
+                pytest.raises(ServingUnavailable, match=r"^No model server is free or answers\.$"),
+            ):
+                client.describe()
+
+
+def test_edge_lets_in_who_knows_the_password(tmp_path: Path) -> None:
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
+         "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1",
+         "-keyout", tmp_path / "tls.key", "-out", tmp_path / "tls.crt"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    password = subprocess.run(["openssl", "passwd", "-apr1", "secret"], check=True, capture_output=True, text=True)
+    (tmp_path / "htpasswd").write_text(f"ann:{password.stdout}")
+    seen: list[dict[str, str]] = []
+
+    class Page(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            seen.append(dict(self.headers))
+            self.send_response(200)
+            self.send_header("Content-Length", "4")
+            self.end_headers()
+            self.wfile.write(b"page")
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    page = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Page)
+    threading.Thread(target=page.serve_forever, daemon=True).start()
+    (tmp_path / "edge_upstream.conf").write_text(
+        upstreams(DOCKER / "nginx" / "edge_upstream.conf", {"page": [f"127.0.0.1:{page.server_port}"]})
+    )
+    port = free_port()
+    moved = {"listen 8443": f"listen 127.0.0.1:{port}", "/etc/edge/": f"{tmp_path}/"}
+    process = subprocess.Popen(command(configure(tmp_path, "edge.conf", **moved)))
+    try:
+        url, trust = f"https://127.0.0.1:{port}/", str(tmp_path / "tls.crt")
+        deadline = time.monotonic() + CALL_S
+        while True:
+            with contextlib.suppress(requests.ConnectionError):
+                assert requests.get(url, verify=trust, timeout=CALL_S).status_code == 401
+                break
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert requests.get(url, auth=("ann", "wrong"), verify=trust, timeout=CALL_S).status_code == 401
+        answer = requests.get(url, auth=("ann", "secret"), verify=trust, timeout=CALL_S)
+        assert (answer.status_code, answer.text) == (200, "page")
+        assert answer.headers["Strict-Transport-Security"]
+        assert len(seen) == 1
+        assert "Authorization" not in seen[0]
+        with pytest.raises(ssl.SSLError), ssl_socket(port, ssl.TLSVersion.TLSv1_1):
+            pass
+    finally:
+        process.terminate()
+        process.wait(30)
+        page.shutdown()
+        page.server_close()
+
+
+def ssl_socket(port: int, version: ssl.TLSVersion) -> ssl.SSLSocket:
+    import socket
+    import warnings
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # the old version is what is asked for
+        context.minimum_version = context.maximum_version = version
+    plain = socket.create_connection(("127.0.0.1", port), timeout=CALL_S)
+    try:
+        return context.wrap_socket(plain)
+    except OSError:
+        plain.close()
+        raise
