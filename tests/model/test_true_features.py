@@ -9,22 +9,24 @@ import pytest
 import tensorflow as tf
 
 from model import weights
+from model.objective import Objective
 from model.parsing import parse_settings
 from model.stylizer import Stylizer
 from model.vgg19 import VGG19
 from tests.conftest import decoded
-from tests.model.test_stylizer import pictures
+from tests.model.inputs import pictures
 
 
 @pytest.mark.parametrize("dtype", [tf.float32, tf.bfloat16])
 def test_style_loss_falls_by_ninety_percent(true_features: Path, images: Path, dtype: tf.DType) -> None:
-    stylizer = Stylizer(VGG19(weights.from_file(true_features).arrays, dtype))
+    network = VGG19(weights.from_file(true_features).arrays, dtype)
+    stylizer = Stylizer(Objective(network))
     content, style = [decoded((images / name).read_bytes()) for name in ("tubingen.jpg", "starry_night.jpg")]
 
     @tf.function(autograph=False)
     def run() -> tf.Tensor:
         inputs = pictures(content, style)
-        settings = parse_settings(tf.constant("size=181,steps=60"), stylizer.network.layers)
+        settings = parse_settings(tf.constant("size=181,steps=60"), network.layers)
         return stylizer.advance(inputs, settings, stylizer.initial_state(inputs, settings), settings["steps"])[1]
 
     losses = run().numpy()
