@@ -58,12 +58,13 @@ LOSSES = Tensor("losses", "float32", (None, None, 4), "per step: total, content,
 STEP = Tensor("step", "int32", (None,), "steps taken since the start of the run")
 STEPS = Tensor("steps", "int32", (None,), "steps of the whole run")
 PROGRESS = Tensor("progress", "float32", (None,), "share of the whole run's work that is done, 0 to 1")
+CONVERGED, NOT_FINITE = "converged", "not_finite"
 STOPPED = Tensor(
     "stopped",
     "string",
     (None,),
-    "why the run is over before its last step: converged (`least_improvement`), or not_finite (a loss was not; the "
-    "last finite picture is kept); else empty",
+    f"why the run is over before its last step: {CONVERGED} (`least_improvement`), or {NOT_FINITE} (a loss was not; "
+    "the last finite picture is kept); else empty",
 )
 DESCRIPTION = Tensor("description", "string", (None,), "what the model is and the settings in full, as JSON")
 

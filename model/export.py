@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from model.errors import StyleTransferError
-from model.settings import LAYERS, MAX_INPUT_PX, MAX_SIZE_PX, MAX_STEPS, MAX_STYLES
+from model.layers import LAYERS
+from model.limits import MAX_INPUT_PX, MAX_SIZE_PX, MAX_STEPS, MAX_STYLES
+from model.presets import DEEPEST_LAYER
 from model.versions import find_versions
 from model.weights import Weights, load
 
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
-DEEPEST_LAYER = "block5_conv2"  # the content layer of two presets; none goes deeper
 
 
 def choose_precision() -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from model.checks import checked
-from model.settings import MAX_INPUT_PX
+from model.limits import MAX_INPUT_PX
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8\xff"
@@ -103,6 +103,11 @@ def resize(image: tf.Tensor, height: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
     """
     image = tf.image.resize(image, tf.stack([height, width]), method="bicubic", antialias=True)
     return tf.ensure_shape(image, [None, None, 3])
+
+
+def fitted(image: tf.Tensor, height: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
+    """Returns `resize`, float32 [height, width, 3], without the overshoot: 0 to 255."""
+    return tf.clip_by_value(resize(image, height, width), 0.0, 255.0)
 
 
 def to_uint8(image: tf.Tensor) -> tf.Tensor:

@@ -9,8 +9,7 @@ import tensorflow as tf
 
 from model import images
 from model.checks import checked
-
-BLOCKS = 5  # of the network; each halves its input
+from model.layers import BLOCK_STARTS
 
 
 def regions(masks: tf.Tensor, height: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
@@ -64,9 +63,10 @@ def pyramid(mask: tf.Tensor) -> list[tf.Tensor]:
       mask: float32 [R, H, W].
 
     Returns:
-      BLOCKS tensors, float32 [R, h, w], each the mean over squares of two of the one before it, as pooling goes.
+      A tensor for each block of the network, float32 [R, h, w], each the mean over squares of two of the one before
+      it, as pooling goes.
     """
     levels = [mask[..., tf.newaxis]]  # [R, H, W, 1]
-    for _ in range(BLOCKS - 1):
+    for _ in range(len(BLOCK_STARTS) - 1):
         levels.append(tf.nn.avg_pool2d(levels[-1], 2, 2, "VALID"))
     return [level[..., 0] for level in levels]

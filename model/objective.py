@@ -9,8 +9,9 @@ import tensorflow as tf
 from model import colour, images, losses, masks
 from model.checks import checked
 from model.isolated import isolated
+from model.layers import block_of
+from model.limits import MAX_SIZE_PX
 from model.parsing import ParsedSettings
-from model.settings import MAX_SIZE_PX
 from model.sizes import SHORT_SIDE_PX
 from model.vgg19 import VGG19, Form
 
@@ -44,7 +45,7 @@ class Targets(NamedTuple):
       masked: bool scalar, whether there are masks.
       masks: float32 [R, H, W]; of no meaning without masks.
       shares: float32 [R], weight of each region, with sum 1.
-      style: float32 [R, C + 1, C], what `losses.style_loss` compares with.
+      style: float32 [R, C + 1, C], what `losses.style_losses` compares with.
       style_scale: float32 [R], factor on each region's style loss.
       content: features of the content picture [1, h, w, C].
       content_scale: float32 scalars, factor on the content loss.
@@ -108,7 +109,7 @@ class Objective(tf.Module):
             target, scale = tf.cond(
                 style_weights[index] > 0,
                 lambda index=index, features=features: self._style_target(
-                    features, pyramid[self._block(index)], masked, raw[index], shares,
+                    features, pyramid[block_of(self.network.layers[index])], masked, raw[index], shares,
                     settings["statistics"], settings["normalisation"],
                 ),
                 lambda index=index: (raw[index][:count], tf.zeros([count])),
@@ -164,7 +165,7 @@ class Objective(tf.Module):
         def style(index: int, features: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             weight = style_weights[index] * settings["style_weight"]
             value, gradient = self._style_term(
-                features, pyramid[self._block(index)], targets.masked, targets.style[index],
+                features, pyramid[block_of(self.network.layers[index])], targets.masked, targets.style[index],
                 weight * targets.shares * targets.style_scale[index], settings["statistics"],
             )  # fmt: skip
             return value / weight, gradient
@@ -212,15 +213,16 @@ class Objective(tf.Module):
             image = _fit(pictures.styles.read(index), height, width, settings)
             image = _if(settings["colours"] == "matched", lambda: colour.matched(image, content_image), image)
             mask = pictures.style_masks[index]
-            levels = masks.pyramid(masks.of_style(mask, *tf.unstack(tf.shape(image)[:2]))[tf.newaxis])
+            pyramid = masks.pyramid(masks.of_style(mask, *tf.unstack(tf.shape(image)[:2]))[tf.newaxis])
+            levels = [pyramid[block_of(name)] for name in self.network.layers]
             features = self._features(image, last, *form(settings))
             return [
                 tf.cond(
                     style_weights[layer] > 0,
-                    lambda f=f, layer=layer: self._moments(f, levels[self._block(layer)], mask != "")[0],
+                    lambda f=f, level=level: self._moments(f, level, mask != "")[0],
                     lambda c=self.network.channels[layer]: tf.zeros([c + 1, c]),
                 )
-                for layer, f in enumerate(features)
+                for layer, (level, f) in enumerate(zip(levels, features, strict=True))
             ]
 
         return tf.map_fn(
@@ -229,10 +231,6 @@ class Objective(tf.Module):
             fn_output_signature=[tf.TensorSpec([c + 1, c], tf.float32) for c in self.network.channels],
             parallel_iterations=1,
         )
-
-    def _block(self, index: int) -> int:
-        """Returns the block that a layer is in, 0 for the first."""
-        return int(self.network.layers[index][len("block")]) - 1
 
 
 def _moments(features: tf.Tensor, regions: tf.Tensor, masked: tf.Tensor) -> tf.Tensor:
@@ -284,7 +282,7 @@ def is_masked(pictures: Pictures) -> tf.Tensor:
 
 def content_at(pictures: Pictures, height: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
     """Returns the content at one size, float32 [height, width, 3], 0 to 255."""
-    return tf.clip_by_value(images.resize(pictures.content, height, width), 0.0, 255.0)
+    return images.fitted(pictures.content, height, width)
 
 
 def blend_weights(pictures: Pictures, settings: ParsedSettings) -> tf.Tensor:

@@ -124,7 +124,7 @@ def _numbers(settings: Sequence[Setting], texts: tf.Tensor) -> tf.Tensor:
 def _parse_weights(setting: Setting, text: tf.Tensor) -> tf.Tensor:
     items = tf.strings.split(text, "/")
     items = tf.boolean_mask(items, tf.fill(tf.shape(items), tf.not_equal(text, "")))
-    weights = _number(tf.strings.strip(items), NUMBER.pattern)
+    weights = _number(_strip(items), NUMBER.pattern)
     weights = _all_good([setting], [text], weights, [_are_weights(weights) | tf.equal(text, "")])
     return tf.cast(weights, tf.float32)
 

@@ -16,24 +16,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-BLOCK_STARTS = tuple(f"block{block}_conv1" for block in range(1, 6))
-"""The five style layers that Gatys, Ecker and Bethge chose, and nearly everyone after them."""
-
-CHANNELS = (64, 128, 256, 512, 512)
-"""Of each of BLOCK_STARTS."""
-
-ONE_SIZE = 4096
-"""As `smallest_size`: the result's own size is the only one."""
+from model.layers import BLOCK_STARTS, LAYERS, WIDTHS
+from model.limits import MAX_SIZE_PX
 
 
 def _layers(weights: tuple[float, ...]) -> tuple[tuple[str, float], ...]:
+    """Returns weights of the five style layers that Gatys, Ecker and Bethge chose, and nearly everyone after them."""
     return tuple(zip(BLOCK_STARTS, weights, strict=True))
 
 
 def _plain(**values: Any) -> Mapping[str, Any]:
     """Settings of a system without pyramid, relative losses and averaging, and with zeros at the edges."""
     return {
-        "smallest_size": ONE_SIZE,
+        "smallest_size": MAX_SIZE_PX,  # the result's own size is the only one
         "statistics": "gram",
         "normalisation": "none",
         "style_layers": _layers((1.0,) * 5),
@@ -53,8 +48,8 @@ FINE = {"size": 1024, "steps": 900}
 CLASSIC = _plain(
     steps=2000,
     normalisation="target",
-    style_weight=1e6 * sum(1 / c**2 for c in CHANNELS) / 5,
-    style_layers=_layers(tuple(1 / c**2 for c in CHANNELS)),
+    style_weight=1e6 * sum(1 / c**2 for c in WIDTHS) / 5,
+    style_layers=_layers(tuple(1 / c**2 for c in WIDTHS)),
     content_weight=1.0,
     total_variation_weight=1e2 / 255**2,
     learning_rate=10.0,
@@ -90,8 +85,8 @@ activation is 1; with other weights the balance of style and content is another.
 NEURAL_STYLE = _plain(
     steps=1000,
     optimizer="lbfgs",
-    style_weight=100.0 * sum(1 / c**2 for c in CHANNELS),
-    style_layers=_layers(tuple(1 / c**2 for c in CHANNELS)),
+    style_weight=100.0 * sum(1 / c**2 for c in WIDTHS),
+    style_layers=_layers(tuple(1 / c**2 for c in WIDTHS)),
     content_weight=5.0,
     total_variation="squared_sum",
     total_variation_weight=0.5e-3,
@@ -110,8 +105,8 @@ KERAS_IO = _plain(
     optimizer="sgd",
     learning_rate=100.0,
     learning_rate_decay=0.96,
-    style_weight=1e-6 / 180 * sum(c**2 / 16**block for block, c in enumerate(CHANNELS)),
-    style_layers=_layers(tuple(c**2 / 16**block for block, c in enumerate(CHANNELS))),
+    style_weight=1e-6 / 180 * sum(c**2 / 16**block for block, c in enumerate(WIDTHS)),
+    style_layers=_layers(tuple(c**2 / 16**block for block, c in enumerate(WIDTHS))),
     content_layers=(("block5_conv2", 1.0),),
     content_weight=2.5e-8,
     content_loss="sum",
@@ -178,6 +173,11 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
     "tensorflow-tutorial": TENSORFLOW_TUTORIAL,
     "crowsonkb": CROWSONKB,
 }
+
+DEEPEST_LAYER = max(
+    (name for values in PRESETS.values() for name, _ in values.get("content_layers", ())), key=LAYERS.index
+)
+"""The deepest layer that a preset uses; a network need not go further."""
 
 OUR_OWN = ("quick", "balanced", "fine")
 """The presets that are a recipe rather than another system, and so may differ with the weights."""

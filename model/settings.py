@@ -18,20 +18,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from model.errors import InvalidInput
+from model.layers import LAYERS
+from model.limits import MAX_SIZE_PX, MAX_STEPS
 from model.presets import PRESETS
-
-LAYERS = tuple(
-    f"block{block}_conv{conv}" for block, convs in enumerate((2, 2, 4, 4, 4), start=1) for conv in range(1, convs + 1)
-)
-"""VGG19's convolutions, named as in Keras, in the order in which a picture passes them."""
 
 LOSS_TERMS = ("total", "content", "style", "total_variation")
 """What a row of `losses` holds: the weighted sum, then the three terms before their weights."""
-
-MAX_SIZE_PX = 4096  # long side of a result
-MAX_STEPS = 10_000  # of a whole run
-MAX_STYLES = 8  # style pictures for one content picture
-MAX_INPUT_PX = 64_000_000  # width times height of a picture that is sent in; 192 MB once decoded to uint8
 
 LayerWeights = tuple[tuple[str, float], ...]
 

@@ -11,9 +11,10 @@ import tensorflow as tf
 from model import images
 from model.checks import checked
 from model.contract import CONTENT_MASK, INITIAL, PREVIEW_SIZE_PX, SIGNATURES, STYLE, STYLE_MASK
+from model.limits import MAX_STEPS, MAX_STYLES
 from model.objective import Objective, Pictures
 from model.parsing import parse_settings
-from model.settings import MAX_STEPS, MAX_STYLES, SETTINGS
+from model.settings import SETTINGS
 from model.sizes import plan_sizes, progress
 from model.state import decode_state, encode_state
 from model.stylizer import GOING, STOPPED, Stylizer, result_image

@@ -10,12 +10,12 @@ from __future__ import annotations
 import tensorflow as tf
 
 from model.checks import checked
-from model.stylizer import STATE_SHAPES, STATE_TYPES, RunState
+from model.stylizer import STATE, RunState
 
 _HASH_DIGITS = 20
 _HASH_BUCKETS = 2**63 - 1
 _FORMAT = "style-transfer-state-2"
-_PARTS = tf.nest.flatten(STATE_SHAPES)
+_SPECS = tf.nest.flatten(STATE)
 
 
 def encode_state(state: RunState, model_digest: str) -> tf.Tensor:
@@ -46,12 +46,12 @@ def decode_state(data: tf.Tensor, model_digest: str) -> RunState:
     strings = checked(
         strings, strings[0] == mark, f"`state_bytes` must come from this model ({mark}). Received: ", strings[0]
     )
-    strings = tf.ensure_shape(strings, [1 + len(_PARTS)])
+    strings = tf.ensure_shape(strings, [1 + len(_SPECS)])
     parts = [
-        tf.ensure_shape(tf.io.parse_tensor(strings[1 + index], dtype), shape)
-        for index, (shape, dtype) in enumerate(zip(_PARTS, tf.nest.flatten(STATE_TYPES), strict=True))
+        tf.ensure_shape(tf.io.parse_tensor(strings[1 + index], spec.dtype), spec.shape)
+        for index, spec in enumerate(_SPECS)
     ]
-    return tf.nest.pack_sequence_as(STATE_SHAPES, parts)
+    return tf.nest.pack_sequence_as(STATE, parts)
 
 
 def _mark(model_digest: str) -> str:

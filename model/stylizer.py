@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from model import colour, images, masks, optimizers
+from model import colour, contract, images, masks, optimizers
 from model.objective import Objective, Pictures, blend_weights, content_at, is_masked
 from model.optimizers import OptimizerState
 from model.parsing import ParsedSettings
@@ -21,8 +21,8 @@ from model.vgg19 import IMAGENET_MEAN_BGR
 
 WINDOW_STEPS = 20  # over which a loss is averaged before `least_improvement` compares it with the one before
 GOING, CONVERGED, NOT_FINITE = range(3)
-STOPPED = ("", "converged", "not_finite")
-"""Why a run ended before its last step, by RunState.stopped."""
+STOPPED = ("", contract.CONVERGED, contract.NOT_FINITE)
+"""What `stopped` says, by RunState.stopped."""
 
 
 class RunState(NamedTuple):
@@ -52,15 +52,21 @@ class RunState(NamedTuple):
     optimizer: OptimizerState
 
 
-_SCALAR, _IMAGE = tf.TensorShape([]), tf.TensorShape([None, None, 3])
-STATE_SHAPES = RunState(
-    _SCALAR, _SCALAR, _SCALAR, _IMAGE, _IMAGE, _SCALAR, _SCALAR, tf.TensorShape([2]),
-    OptimizerState(tf.TensorShape([None, None, None, 3]), tf.TensorShape([3])),
-)  # fmt: skip
-STATE_TYPES = RunState(
-    tf.int32, tf.int32, tf.int32, tf.float32, tf.float32, tf.int32, tf.float32, tf.float32,
-    OptimizerState(tf.float32, tf.float32),
-)  # fmt: skip
+_COUNT, _NUMBER, _IMAGE = [
+    tf.TensorSpec(shape, dtype) for shape, dtype in (([], tf.int32), ([], tf.float32), ([None, None, 3], tf.float32))
+]
+STATE = RunState(
+    step=_COUNT,
+    at_size=_COUNT,
+    stopped=_COUNT,
+    image=_IMAGE,
+    kept=_IMAGE,
+    kept_count=_COUNT,
+    kept_loss=_NUMBER,
+    window=tf.TensorSpec([2]),
+    optimizer=OptimizerState(slots=tf.TensorSpec([None, None, None, 3]), numbers=tf.TensorSpec([3])),
+)
+"""Types and shapes of a state: what a loop keeps, and what is read back from a client."""
 _INFINITY = float("inf")
 
 
@@ -115,11 +121,9 @@ class Stylizer(tf.Module):
         image = tf.cond(
             pictures.initial == "",
             lambda: tf.switch_case(by_setting, list(starts.values())),
-            lambda: tf.clip_by_value(
-                images.resize(images.decode(pictures.initial, "initial_bytes"), height, width), 0.0, 255.0
-            ),
+            lambda: images.fitted(images.decode(pictures.initial, "initial_bytes"), height, width),
         )
-        image = tf.ensure_shape(image, _IMAGE)
+        image = tf.ensure_shape(image, _IMAGE.shape)
         return start_of_size(tf.constant(0), image, optimizers.initial(image, settings))
 
     def advance(
@@ -142,7 +146,7 @@ class Stylizer(tf.Module):
         begin = state.step
         stop = tf.minimum(begin + take_steps, settings["steps"])
         rows = tf.TensorArray(tf.float32, tf.maximum(stop - begin, 0), element_shape=[len(LOSS_TERMS)])
-        shapes = (STATE_SHAPES, _SCALAR, tf.TensorShape(None))
+        shapes = (tf.nest.map_structure(lambda spec: spec.shape, STATE), _COUNT.shape, tf.TensorShape(None))
 
         def at_one_size(
             state: RunState, taken: tf.Tensor, rows: tf.TensorArray
@@ -241,7 +245,7 @@ def _stepped(
         at_size=at_size,
         stopped=tf.where(step.failed, NOT_FINITE, tf.where(converged & is_last_size, CONVERGED, GOING)),
         image=step.image,
-        kept=tf.ensure_shape(kept, _IMAGE),
+        kept=tf.ensure_shape(kept, _IMAGE.shape),
         kept_count=state.kept_count + tf.cast(keeps, tf.int32),
         kept_loss=tf.minimum(state.kept_loss, tf.where(tf.math.is_finite(loss), loss, _INFINITY)),
         window=tf.where(full, tf.stack([0.0, mean]), tf.stack([total, before])),
@@ -254,7 +258,7 @@ def at_size(state: RunState, settings: ParsedSettings, height: tf.Tensor, width:
     same = tf.reduce_all(tf.shape(state.image)[:2] == tf.stack([height, width]))
 
     def larger() -> RunState:
-        image = tf.clip_by_value(images.resize(size_result(state, settings), height, width), 0.0, 255.0)
+        image = images.fitted(size_result(state, settings), height, width)
         return start_of_size(state.step, image, optimizers.enlarged(state.optimizer, settings, height, width))
 
     return tf.cond(same, lambda: state, larger)

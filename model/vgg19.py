@@ -19,11 +19,11 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from model.settings import LAYERS
+from model.layers import BLOCK_STARTS, LAYERS
 
 IMAGENET_MEAN_BGR = (103.939, 116.779, 123.68)  # grey levels; Keras's "caffe" preprocessing
 
-FIRST_OF_BLOCK = frozenset(f"block{block}_conv1" for block in range(2, 6))
+AFTER_POOLING = frozenset(BLOCK_STARTS[1:])
 """Layers that take the pooled output of the layer before them."""
 
 
@@ -141,7 +141,7 @@ class VGG19(tf.Module):
 
     def _input(self, index: int, x: tf.Tensor, form: Form) -> tf.Tensor:
         """What a layer convolves, given the features of the layer before it."""
-        if self.layers[index] not in FIRST_OF_BLOCK:
+        if self.layers[index] not in AFTER_POOLING:
             return x
         return _choose(
             form.average_pooling,
@@ -161,7 +161,7 @@ class VGG19(tf.Module):
         """From the gradient at a layer's features `y` to that at the features `x` of the layer before."""
 
         def backward() -> tf.Tensor:
-            pooled = self.layers[index] in FIRST_OF_BLOCK
+            pooled = self.layers[index] in AFTER_POOLING
             batch, height, width, channels = tf.unstack(tf.shape(x))
             if pooled:
                 height, width = height // 2, width // 2

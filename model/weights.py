@@ -17,7 +17,8 @@ import numpy.typing as npt
 import requests
 
 from model.errors import InvalidInput, WeightsUnavailable
-from model.settings import LAYERS
+from model.layers import LAYERS, WIDTHS, block_of
+from model.presets import DEEPEST_LAYER
 
 NST_WEIGHTS = "NST_WEIGHTS"
 """Environment variable: a file to take in place of the Keras cache and the download."""
@@ -35,7 +36,6 @@ READ_TIMEOUT_S = 30.0
 RANDOM_SEED = 0
 OWN_FILE = Path(__file__).with_name("own_weights.npz")
 _CHUNK_BYTES = 1 << 20
-_WIDTHS = (64, 128, 256, 512, 512)  # channels of each block
 
 Arrays = Mapping[str, npt.NDArray[np.float32]]
 Report = Callable[[str], None]
@@ -258,7 +258,7 @@ def _leading_layers(arrays: Arrays, path: Path) -> Arrays:
     return kept
 
 
-def random(seed: int = RANDOM_SEED, last: str = "block5_conv2") -> Weights:
+def random(seed: int = RANDOM_SEED, last: str = DEEPEST_LAYER) -> Weights:
     """Returns He-normal kernels, each layer rescaled to a mean square of 1 on a fixed input, so that none fades out.
 
     He, Zhang, Ren and Sun, "Delving Deep into Rectifiers", 2015; the rescaling is that of Mishkin and Matas, "All You
@@ -266,7 +266,7 @@ def random(seed: int = RANDOM_SEED, last: str = "block5_conv2") -> Weights:
     """
     import tensorflow as tf
 
-    from model.vgg19 import FIRST_OF_BLOCK, preprocess
+    from model.vgg19 import AFTER_POOLING, preprocess
 
     generator = np.random.default_rng(seed)
     # Smooth noise over several scales is closer to a picture than white noise is.
@@ -276,9 +276,9 @@ def random(seed: int = RANDOM_SEED, last: str = "block5_conv2") -> Weights:
     x = preprocess(tf.constant(picture / 3, tf.float32))[tf.newaxis]
     arrays: dict[str, npt.NDArray[np.float32]] = {}
     for layer in LAYERS[: LAYERS.index(last) + 1]:
-        fan_in, width = 9 * x.shape[-1], _WIDTHS[int(layer[5]) - 1]
+        fan_in, width = 9 * x.shape[-1], WIDTHS[block_of(layer)]
         kernel = generator.normal(0, np.sqrt(2 / fan_in), (3, 3, x.shape[-1], width)).astype(np.float32)
-        x = tf.nn.max_pool2d(x, 2, 2, "VALID") if layer in FIRST_OF_BLOCK else x
+        x = tf.nn.max_pool2d(x, 2, 2, "VALID") if layer in AFTER_POOLING else x
         y = tf.nn.relu(tf.nn.conv2d(x, kernel, 1, "SAME"))
         scale = float(tf.reduce_mean(tf.square(y))) ** -0.5
         arrays[f"{layer}/kernel"], arrays[f"{layer}/bias"] = kernel * scale, np.zeros(width, np.float32)

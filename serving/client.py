@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from model.errors import InvalidAnswer, InvalidInput
-from model.settings import MAX_STEPS, StyleSettings
+from model.limits import MAX_STEPS
+from model.settings import StyleSettings
 from serving.answers import check_answer, check_stretch
 from serving.contract import MODEL_NAME
 from serving.endpoints import Endpoints, Patience, split_servers

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from PIL import Image, ImageCms, ImageColor, ImageOps, UnidentifiedImageError
 
 from model.errors import InvalidInput
-from model.settings import MAX_INPUT_PX, MAX_STYLES, StyleSettings
+from model.limits import MAX_INPUT_PX, MAX_STYLES
+from model.settings import StyleSettings
 
 BACKGROUND = "white"  # what shows where a picture is transparent
 

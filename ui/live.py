@@ -6,6 +6,7 @@ from functools import partial
 
 import streamlit as st
 
+from model.contract import NOT_FINITE
 from model.errors import ServingUnavailable
 from ui import backend, chart, compare, header, history, wording
 from ui.jobs import Job, Snapshot, Status
@@ -61,7 +62,7 @@ def _running(job: Job, now: Snapshot) -> None:
 def _ended(job: Job, now: Snapshot) -> None:
     if now.problem is not None:
         st.error(_why(now), icon=":material/error:")
-    if now.stopped == "not_finite":
+    if now.stopped == NOT_FINITE:
         st.warning(wording.NOT_FINITE, icon=":material/warning:")
     elif now.stopped:
         st.info(wording.CONVERGED, icon=":material/check_circle:")

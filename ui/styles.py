@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from model.settings import MAX_STYLES
+from model.limits import MAX_STYLES
 from ui import cards, uploads
 from ui.samples import STYLES, Sample
 from ui.uploads import BadPicture, Picture

@@ -10,7 +10,8 @@ from functools import lru_cache
 from PIL import Image, ImageOps
 
 from model.errors import InvalidInput
-from model.settings import MAX_INPUT_PX, StyleSettings
+from model.limits import MAX_INPUT_PX
+from model.settings import StyleSettings
 from serving import pictures, results
 from ui.samples import Sample
 from ui.wording import megapixels

@@ -12,6 +12,7 @@ from typing import Any
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from model.contract import CONVERGED, NOT_FINITE
 from model.errors import StyleTransferError
 from serving.client import StyleTransferClient
 from serving.command_line import flags
@@ -136,8 +137,8 @@ def _stylise(client: StyleTransferClient, run: SavedRun, model: Mapping[str, Any
 
 _ENDINGS = {
     "": "",
-    "converged": ", the loss no longer fell",
-    "not_finite": ", a loss was not finite: the last picture before that is kept; lower weights or rates may help",
+    CONVERGED: ", the loss no longer fell",
+    NOT_FINITE: ", a loss was not finite: the last picture before that is kept; lower weights or rates may help",
 }
 
 

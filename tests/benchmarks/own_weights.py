@@ -34,7 +34,8 @@ import tensorflow as tf
 from PIL import Image
 
 from model.export import describe
-from model.settings import LAYERS, LOSS_TERMS, StyleSettings
+from model.layers import LAYERS
+from model.settings import LOSS_TERMS, StyleSettings
 from model.signatures import ServedModel
 from model.vgg19 import VGG19
 from model.weights import OWN_FILE, Weights, from_file, load, random

@@ -14,9 +14,10 @@ import pytest
 import tensorflow as tf
 
 from model import presets, weights
+from model.layers import BLOCK_STARTS, LAYERS
 from model.objective import Objective, form
 from model.parsing import ParsedSettings, parse_settings
-from model.settings import LAYERS, StyleSettings
+from model.settings import StyleSettings
 from model.vgg19 import VGG19
 from tests.conftest import smooth_picture
 from tests.model.inputs import pictures
@@ -25,7 +26,7 @@ Array = npt.NDArray[np.float64]
 Features = dict[str, Array]
 
 SIZE = 64
-STYLE_LAYERS = presets.BLOCK_STARTS
+STYLE_LAYERS = BLOCK_STARTS
 
 
 def flat(f: Array) -> Array:

@@ -10,9 +10,10 @@ import pytest
 import tensorflow as tf
 
 from model.errors import InvalidInput, clean
+from model.layers import LAYERS
 from model.parsing import parse_settings
 from model.presets import PRESETS
-from model.settings import GROUPS, LAYERS, PRESET, SETTINGS, StyleSettings
+from model.settings import GROUPS, PRESET, SETTINGS, StyleSettings
 
 MODEL_LAYERS = LAYERS[:5]
 

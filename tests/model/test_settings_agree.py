@@ -13,8 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.errors import InvalidInput
+from model.layers import LAYERS
 from model.parsing import parse_settings
-from model.settings import LAYERS, PRESET, PRESETS, SETTINGS, Setting, StyleSettings, format_value
+from model.presets import PRESETS
+from model.settings import PRESET, SETTINGS, Setting, StyleSettings, format_value
 
 Parse = Callable[[str], dict[str, Any] | None]
 
@@ -115,3 +117,7 @@ def test_python_and_the_graph_agree_for_long(graph: Parse, text: str) -> None:
 
 def test_a_bad_value_that_a_later_one_replaces(graph: Parse) -> None:
     assert_agree(graph, "size=nosuch,size=64")
+
+
+def test_blanks_are_pythons_everywhere(graph: Parse) -> None:
+    assert_agree(graph, "blend_weights=1/\N{NO-BREAK SPACE}2 / 3,\N{EM SPACE}size = 64\N{NO-BREAK SPACE}")

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from model import weights as weights_module
-from model.settings import LAYERS
+from model.layers import LAYERS
 from model.vgg19 import IMAGENET_MEAN_BGR, VGG19, Form, preprocess
 from model.weights import Weights
 from tests.conftest import smooth_picture

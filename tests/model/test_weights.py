@@ -15,7 +15,8 @@ import pytest
 
 from model import weights
 from model.errors import InvalidInput, WeightsUnavailable
-from model.settings import LAYERS, StyleSettings
+from model.layers import LAYERS
+from model.settings import StyleSettings
 from model.weights import Weights
 
 

@@ -12,7 +12,8 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from model.errors import Overloaded, ServingUnavailable
-from model.settings import GROUPS, MAX_STYLES, StyleSettings
+from model.limits import MAX_STYLES
+from model.settings import GROUPS, StyleSettings
 from serving import results
 from tests.ui.fakes import FakeClient, encoded
 from tests.ui.test_views import header_of

@@ -17,8 +17,9 @@ from model.errors import (
     ServingFailed,
     ServingUnavailable,
 )
+from model.limits import MAX_INPUT_PX
 from model.presets import PRESETS
-from model.settings import GROUPS, MAX_INPUT_PX, SETTINGS, StyleSettings
+from model.settings import GROUPS, SETTINGS, StyleSettings
 from serving import results
 from serving.results import Origin
 from tests.ui.fakes import encoded

@@ -13,7 +13,8 @@ import tensorflow as tf
 from PIL import Image
 
 from model.errors import InvalidInput, clean
-from model.settings import MAX_STEPS, StyleSettings
+from model.limits import MAX_STEPS
+from model.settings import StyleSettings
 from model.signatures import ServedModel
 
 Clock = Callable[[], float]

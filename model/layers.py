@@ -1,0 +1,19 @@
+"""VGG19's convolutions: their names, as in Keras, and their widths. Imports no TensorFlow."""
+
+from __future__ import annotations
+
+WIDTHS = (64, 128, 256, 512, 512)
+"""Channels of each block's convolutions."""
+
+LAYERS = tuple(
+    f"block{block}_conv{conv}" for block, convs in enumerate((2, 2, 4, 4, 4), start=1) for conv in range(1, convs + 1)
+)
+"""The convolutions in the order in which a picture passes them."""
+
+BLOCK_STARTS = tuple(layer for layer in LAYERS if layer.endswith("_conv1"))
+"""The first convolution of each block. All but the very first take the pooled output of the layer before them."""
+
+
+def block_of(layer: str) -> int:
+    """Returns the index of the block that a layer is in, 0 for the first."""
+    return int(layer.removeprefix("block").partition("_")[0]) - 1

@@ -1,0 +1,8 @@
+"""What a model takes at most. Imports no TensorFlow."""
+
+from __future__ import annotations
+
+MAX_SIZE_PX = 4096  # long side of a result
+MAX_STEPS = 10_000  # of a whole run
+MAX_STYLES = 8  # style pictures for one content picture
+MAX_INPUT_PX = 64_000_000  # width times height of a picture that is sent in; 192 MB once decoded to uint8
