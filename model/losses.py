@@ -7,6 +7,7 @@ size, and a Gram matrix is divided by the number of positions alone (Gatys divid
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import tensorflow as tf
@@ -16,9 +17,10 @@ Loss = Callable[[tf.Tensor], tf.Tensor]
 
 EPSILON = 1e-12  # keeps a division by a vanishing normaliser finite
 RIDGE = 1e-4  # of the mean variance, added to the variances before a root is taken of a covariance
-NEWTON_SCHULZ_STEPS = (
-    18  # each brings a small eigenvalue's root 1.5 times nearer; 12 leave 3 % of a rank-deficient loss
-)
+CANCELLATION = 2e-3  # of a mean's square: how wrong a covariance can be that is what remains beside it
+LEAST_SPREAD = 0.02  # total variance to the mean's square, above which that error does no harm
+LEAST_ROOT = 1e-3  # smallest eigenvalue's root that the iteration is made for, to the matrix's norm
+NEWTON_SCHULZ_STEPS = 10  # as near as 18 without scaling: 5e-4 of a rank-deficient loss
 
 
 def moments(features: tf.Tensor) -> tf.Tensor:
@@ -137,9 +139,14 @@ def style_target(raw: tf.Tensor, statistics: tf.Tensor) -> tf.Tensor:
         about_mean = _statistics(raw, 1.0)
         covariance = about_mean[:, :-1]
         ridge = RIDGE * tf.linalg.trace(covariance) / _channels(raw) + EPSILON  # [R]
-        values, vectors = tf.linalg.eigh(covariance + ridge[:, tf.newaxis, tf.newaxis] * tf.eye(tf.shape(raw)[-1]))
+        # A decomposition of what is not finite would end the call; as a loss that is not, it ends the run.
+        finite = tf.reduce_all(tf.math.is_finite(covariance), [1, 2], keepdims=True)
+        identity = tf.eye(tf.shape(raw)[-1])
+        covariance = tf.where(finite, covariance + ridge[:, tf.newaxis, tf.newaxis] * identity, identity)
+        values, vectors = tf.linalg.eigh(covariance)
         roots = tf.sqrt(tf.maximum(values, 0.0))[:, tf.newaxis]  # [R, 1, C]
-        return tf.concat([tf.matmul(vectors * roots, vectors, transpose_b=True), about_mean[:, -1:]], 1)
+        root = tf.where(finite, tf.matmul(vectors * roots, vectors, transpose_b=True), float("nan"))
+        return tf.concat([root, about_mean[:, -1:]], 1)
 
     return tf.cond(tf.equal(statistics, "wasserstein"), with_root, lambda: _statistics(raw, _is_about_mean(statistics)))
 
@@ -205,11 +212,25 @@ def _wasserstein(raw: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
     about_mean = _statistics(raw, 1.0)
     root, channels = target[:, :-1], _channels(raw)
     variance = tf.reduce_sum(tf.square(root), [1, 2])  # [R], trace of S*
-    ridge = (RIDGE * variance / channels)[:, tf.newaxis, tf.newaxis]
+    # Of features that are all the same the covariance is rounding alone, and may have roots that are none.
+    level = tf.reduce_sum(tf.square(about_mean[:, -1]), -1)  # [R]
+    spread = tf.linalg.trace(about_mean[:, :-1]) / (level + EPSILON)
+    doubt = CANCELLATION * level * tf.square(tf.nn.relu(1.0 - spread / LEAST_SPREAD))
+    ridge = (RIDGE * variance / channels + doubt)[:, tf.newaxis, tf.newaxis]
     covariance = about_mean[:, :-1] + ridge * tf.eye(tf.shape(raw)[-1])
     between = tf.matmul(tf.matmul(root, covariance), root)
     means = tf.reduce_sum(tf.math.squared_difference(about_mean[:, -1], target[:, -1]), -1)
     return (means + tf.linalg.trace(covariance) + variance - 2.0 * trace_of_root(between)) / channels
+
+
+def _newton_schulz_scales() -> list[float]:
+    """Returns by how much each step stretches the roots, which lie between `least` and 1 before it."""
+    scales, least = [], LEAST_ROOT
+    for _ in range(NEWTON_SCHULZ_STEPS):
+        scale = math.sqrt(3 / (1 + least + least**2))
+        scales.append(scale)
+        least *= 1.5 * scale - 0.5 * scale**3 * least**2
+    return scales
 
 
 @tf.custom_gradient
@@ -218,16 +239,19 @@ def trace_of_root(matrices: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor],
 
     The gradient of such a trace is half the inverse root.
 
-    Newton-Schulz iteration for both roots at once: Higham, "Functions of Matrices", 2008, equation 6.35. An eigenvalue
-    that is tiny beside the largest is not reached in the given steps; both roots are then too small there, which
-    leaves the gradient finite.
+    Newton-Schulz iteration for both roots at once (Higham, "Functions of Matrices", 2008, equation 6.35), scaled for
+    the interval that the eigenvalues are in at each step (Chen and Chow, "A stable scaling of Newton-Schulz for
+    improving the sign function computation of a Hermitian matrix", 2014). An eigenvalue that is tiny beside the largest
+    is not reached in the given steps; both roots are then too small there, which leaves the gradient finite.
     """
     identity = tf.eye(tf.shape(matrices)[-1])
     norm = tf.norm(matrices, axis=[1, 2], keepdims=True) + EPSILON  # [R, 1, 1]
     start = matrices / norm
+    scales = tf.constant(_newton_schulz_scales())
 
     def step(i: tf.Tensor, root: tf.Tensor, inverse: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        factor = 1.5 * identity - 0.5 * tf.matmul(inverse, root)
+        scale = scales[i]
+        factor = 1.5 * scale * identity - 0.5 * scale**3 * tf.matmul(inverse, root)
         return i + 1, tf.matmul(root, factor), tf.matmul(factor, inverse)
 
     _, root, inverse = tf.while_loop(

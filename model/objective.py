@@ -27,6 +27,8 @@ class Pictures(NamedTuple):
       content_masks: string [S], encoded masks over the content (see model/masks.py), or empty strings.
       style_masks: string [S], encoded masks over each style picture, or empty strings.
       initial: string scalar, the encoded picture to start from, or empty.
+      fingerprint: int64 scalar, of all that a run is made from, its settings too: what was computed for one
+        fingerprint holds for that alone.
     """
 
     content: tf.Tensor
@@ -34,6 +36,7 @@ class Pictures(NamedTuple):
     content_masks: tf.Tensor
     style_masks: tf.Tensor
     initial: tf.Tensor
+    fingerprint: tf.Tensor
 
 
 class Targets(NamedTuple):
@@ -50,6 +53,7 @@ class Targets(NamedTuple):
       content: features of the content picture [1, h, w, C].
       content_scale: float32 scalars, factor on the content loss.
       content_image: float32 [H, W, 3], the content picture at this size.
+      packed: float32 [N], `style`, `style_scale` and `content_scale`: small, and most of the work.
     """
 
     masked: tf.Tensor
@@ -60,6 +64,7 @@ class Targets(NamedTuple):
     content: list[tf.Tensor]
     content_scale: list[tf.Tensor]
     content_image: tf.Tensor
+    packed: tf.Tensor
 
 
 class Objective(tf.Module):
@@ -79,8 +84,18 @@ class Objective(tf.Module):
         self._content_scale = isolated(_content_scale, features, text, text)
         self._style_term = isolated(_style_term, features, stack, flag, stack, vector, text)
 
-    def targets(self, pictures: Pictures, settings: ParsedSettings, height: tf.Tensor, width: tf.Tensor) -> Targets:
-        """Computes the targets for one size of the result."""
+    def targets(
+        self, pictures: Pictures, settings: ParsedSettings, height: tf.Tensor, width: tf.Tensor, packed: tf.Tensor
+    ) -> Targets:
+        """Computes the targets for one size of the result.
+
+        Args:
+          pictures: the decoded inputs.
+          settings: parsed settings.
+          height: int32 scalar, pixels.
+          width: int32 scalar, pixels.
+          packed: what earlier targets for the same inputs, settings and size had as `packed`; empty: there are none.
+        """
         style_weights, content_weights, last = _unstacked(layer_weights(settings))
         content_image = content_at(pictures, height, width)
         masked = is_masked(pictures)
@@ -99,34 +114,49 @@ class Objective(tf.Module):
             "`blend_weights` must be above 0 for a style whose mask is not black. Received: none that is",
         )
         shares /= tf.reduce_sum(shares)
-
-        raw = self._style_moments(pictures, settings, content_image)
         content = self._features(content_image, last, *form(settings))
-        pyramid = masks.pyramid(regions)
-        count = tf.cond(masked, lambda: tf.size(shares), lambda: tf.constant(1))
-        style, style_scale, content_scale = [], [], []
-        for index, features in enumerate(content):
-            target, scale = tf.cond(
-                style_weights[index] > 0,
-                lambda index=index, features=features: self._style_target(
-                    features, pyramid[block_of(self.network.layers[index])], masked, raw[index], shares,
-                    settings["statistics"], settings["normalisation"],
-                ),
-                lambda index=index: (raw[index][:count], tf.zeros([count])),
-            )  # fmt: skip
-            style.append(target)
-            style_scale.append(scale)
-            content_scale.append(
-                tf.cond(
+
+        def measured() -> tf.Tensor:
+            raw = self._style_moments(pictures, settings, content_image)
+            pyramid = masks.pyramid(regions)
+            parts = []
+            for index, features in enumerate(content):
+                target, scale = tf.cond(
+                    style_weights[index] > 0,
+                    lambda index=index, features=features: self._style_target(
+                        features, pyramid[block_of(self.network.layers[index])], masked, raw[index], shares,
+                        settings["statistics"], settings["normalisation"],
+                    ),
+                    lambda: (tf.zeros([0, 0, 0]), tf.zeros([0])),
+                )  # fmt: skip
+                content_scale = tf.cond(
                     content_weights[index] > 0,
                     lambda features=features: self._content_scale(
                         features, settings["normalisation"], settings["content_loss"]
                     ),
                     lambda: tf.constant(0.0),
                 )
-            )
-        shares = tf.cond(masked, lambda: shares, lambda: tf.ones([1]))
-        return Targets(masked, regions, shares, style, style_scale, content, content_scale, content_image)
+                parts += [tf.reshape(target, [-1]), scale, content_scale[tf.newaxis]]
+            return tf.concat(parts, 0)
+
+        count = tf.cond(masked, lambda: tf.size(shares), lambda: tf.constant(1))
+        lengths: list[tf.Tensor] = []
+        for weight, channels in zip(style_weights, self.network.channels, strict=True):
+            used = tf.where(weight > 0, count, 0)
+            lengths += [used * (channels + 1) * channels, used, 1]
+        packed = tf.cond(tf.size(packed) == tf.add_n(lengths), lambda: packed, measured)
+        parts = tf.split(packed, tf.stack(lengths), num=len(lengths))
+        return Targets(
+            masked=masked,
+            masks=regions,
+            shares=tf.cond(masked, lambda: shares, lambda: tf.ones([1])),
+            style=[tf.reshape(part, [-1, c + 1, c]) for part, c in zip(parts[::3], self.network.channels, strict=True)],
+            style_scale=parts[1::3],
+            content=content,
+            content_scale=[tf.reshape(part, []) for part in parts[2::3]],
+            content_image=content_image,
+            packed=packed,
+        )
 
     def losses_and_gradient(
         self, image: tf.Tensor, targets: Targets, settings: ParsedSettings, step: tf.Tensor | int = 0
@@ -177,18 +207,16 @@ class Objective(tf.Module):
             return scale * value, tf.cast(weight * scale * slope, features.dtype)
 
         def add_loss(index: int, features: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:
-            for name, loss, share, weight in (
-                ("style", style, style_weights[index], settings["style_weight"]),
-                ("content", content, content_weights[index], settings["content_weight"]),
+            for name, loss, share in (
+                ("style", style, style_weights[index]),
+                ("content", content, content_weights[index]),
             ):
 
                 def added(loss=loss, gradient=gradient) -> tuple[tf.Tensor, tf.Tensor]:  # type: ignore[no-untyped-def]
                     value, own = loss(index, features)
                     return value, gradient + own
 
-                value, gradient = tf.cond(
-                    share * weight > 0, added, lambda gradient=gradient: (tf.constant(0.0), gradient)
-                )
+                value, gradient = tf.cond(share > 0, added, lambda gradient=gradient: (tf.constant(0.0), gradient))
                 terms[name] += share * value
             return gradient
 
@@ -306,14 +334,17 @@ def form(settings: ParsedSettings) -> Form:
 
 
 def layer_weights(settings: ParsedSettings) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Returns each layer's share in the style and content terms, float32 [L] with sum 1, and the deepest in use.
+    """Returns each layer's share in the style and content terms, float32 [L], and the deepest in use, an int32 scalar.
 
-    The deepest layer is an int32 scalar index; layers of a term whose weight is 0 do not count.
+    The shares have the sum 1, or 0 where the term's weight is 0.
     """
-    style, content = settings["style_layers"], settings["content_layers"]
-    in_use = (style * settings["style_weight"] > 0) | (content * settings["content_weight"] > 0)
-    last = tf.reduce_max(tf.where(in_use, tf.range(tf.size(style)), 0))
-    return style / tf.reduce_sum(style), content / tf.reduce_sum(content), last
+    shares = []
+    for term in ("style", "content"):
+        layers = settings[f"{term}_layers"]
+        shares.append(tf.where(settings[f"{term}_weight"] > 0, layers / tf.reduce_sum(layers), 0.0))
+    style, content = shares
+    last = tf.reduce_max(tf.where(style + content > 0, tf.range(tf.size(style)), 0))
+    return style, content, last
 
 
 def _unstacked(weights: tuple[tf.Tensor, tf.Tensor, tf.Tensor]) -> tuple[list[tf.Tensor], list[tf.Tensor], tf.Tensor]:

@@ -24,13 +24,16 @@ class OptimizerState(NamedTuple):
     """What an optimiser remembers.
 
     Attributes:
-      slots: float32 [K, H, W, 3]. Adam: mean of the gradients, mean of their squares. L-BFGS with a history of m: the
-        last accepted picture, its gradient, m differences of pictures, m differences of gradients, newest first.
+      slots: float32 [K, H, W, 3]. Adam: mean of the gradients, mean of their squares. L-BFGS: the last accepted
+        picture, its gradient.
+      pairs: bfloat16 [2 m, H, W, 3]. L-BFGS with a history of m: differences of m pictures, then of their gradients,
+        newest first. The others: m = 0. They are the most of a state, and rounded pairs are pairs of a matrix too.
       numbers: float32 [3]. L-BFGS: loss of the last accepted picture (infinite: there is none), pairs in the history,
         refusals in a row.
     """
 
     slots: tf.Tensor
+    pairs: tf.Tensor
     numbers: tf.Tensor
 
 
@@ -57,14 +60,18 @@ class Step(NamedTuple):
 def initial(image: tf.Tensor, settings: ParsedSettings) -> OptimizerState:
     """Returns the state before the first step, for a picture float32 [H, W, 3]."""
     height, width = tf.unstack(tf.shape(image)[:2])
-    return OptimizerState(tf.zeros(tf.stack([_slots(settings), height, width, 3])), tf.constant(_NO_MEMORY))
+    return OptimizerState(
+        slots=tf.zeros(tf.stack([_slots(settings), height, width, 3])),
+        pairs=tf.zeros(tf.stack([2 * _history(settings), height, width, 3]), tf.bfloat16),
+        numbers=tf.constant(_NO_MEMORY),
+    )
 
 
 def resumed(state: OptimizerState, image: tf.Tensor, settings: ParsedSettings) -> OptimizerState:
     """Returns the state, or the initial one if it is of another optimiser than the settings name."""
-    own = tf.shape(state.slots)[0] == _slots(settings)
-    slots, numbers = tf.cond(own, lambda: tuple(state), lambda: tuple(initial(image, settings)))
-    return OptimizerState(tf.ensure_shape(slots, _SLOTS), numbers)
+    own = (tf.shape(state.slots)[0] == _slots(settings)) & (tf.shape(state.pairs)[0] == 2 * _history(settings))
+    slots, pairs, numbers = tf.cond(own, lambda: tuple(state), lambda: tuple(initial(image, settings)))
+    return OptimizerState(tf.ensure_shape(slots, _SLOTS), tf.ensure_shape(pairs, _SLOTS), numbers)
 
 
 def enlarged(state: OptimizerState, settings: ParsedSettings, height: tf.Tensor, width: tf.Tensor) -> OptimizerState:
@@ -73,22 +80,28 @@ def enlarged(state: OptimizerState, settings: ParsedSettings, height: tf.Tensor,
     The losses are means, so a pixel's share of the gradient shrinks as the pixels grow in number. The last accepted
     picture and its gradient are of the smaller size, so L-BFGS starts from the next one, with its pairs.
     """
-    slots = state.slots
-    old, new = [tf.cast(tf.reduce_prod(n), tf.float32) for n in (tf.shape(slots)[1:3], tf.stack([height, width]))]
+    shape = tf.stack([height, width])
+    old, new = [tf.cast(tf.reduce_prod(n), tf.float32) for n in (tf.shape(state.slots)[1:3], shape)]
     ratio = old / new
-    # Keys' cubic kernel, as for the picture.
-    resized = tf.image.resize(slots, tf.stack([height, width]), method="bicubic", antialias=True)
-    resized = tf.ensure_shape(resized, [None, None, None, 3])
 
-    def adam() -> tf.Tensor:
-        return tf.stack([resized[0] * ratio, tf.nn.relu(resized[1]) * tf.square(ratio)])
+    def resized(pictures: tf.Tensor) -> tf.Tensor:
+        # Keys' cubic kernel, as for the picture.
+        larger = tf.image.resize(tf.cast(pictures, tf.float32), shape, method="bicubic", antialias=True)
+        return tf.ensure_shape(larger, [None, None, None, 3])
 
-    def lbfgs() -> tf.Tensor:
-        pairs = 2 + settings["history"]
-        return tf.concat([resized[:pairs], resized[pairs:] * ratio], 0)
+    def adam() -> tuple[tf.Tensor, tf.Tensor]:
+        slots = resized(state.slots)
+        slots = tf.stack([slots[0] * ratio, tf.nn.relu(slots[1]) * tf.square(ratio)])
+        return slots, _no_pairs(shape)
 
-    slots = tf.switch_case(_index(settings), [adam, lbfgs, lambda: resized])
-    return OptimizerState(tf.ensure_shape(slots, _SLOTS), tf.stack([float("inf"), state.numbers[1], 0.0]))
+    def lbfgs() -> tuple[tf.Tensor, tf.Tensor]:
+        factors = tf.repeat(tf.stack([1.0, ratio]), settings["history"])[:, tf.newaxis, tf.newaxis, tf.newaxis]
+        pairs = tf.cast(factors * resized(state.pairs), tf.bfloat16)
+        return tf.zeros(tf.concat([[2], shape, [3]], 0)), pairs
+
+    slots, pairs = tf.switch_case(_index(settings), [adam, lbfgs, lambda: (resized(state.slots), _no_pairs(shape))])
+    numbers = tf.stack([float("inf"), state.numbers[1], 0.0])
+    return OptimizerState(tf.ensure_shape(slots, _SLOTS), tf.ensure_shape(pairs, _SLOTS), numbers)
 
 
 def take_step(
@@ -115,7 +128,7 @@ def take_step(
 
     def simple(update: tf.Tensor, slots: tf.Tensor) -> Step:
         moved = tf.where(finite, tf.clip_by_value(image - update, 0.0, 255.0), image)
-        return Step(moved, OptimizerState(slots, state.numbers), moved, finite, ~finite, tf.constant(False))
+        return Step(moved, state._replace(slots=slots), moved, finite, ~finite, tf.constant(False))
 
     def adam() -> Step:
         update, first, second = adam_step(
@@ -198,20 +211,23 @@ def lbfgs_step(
       state: the optimiser's.
       longest: float32 scalar, grey levels.
     """
-    history = tf.shape(state.slots)[0] // 2 - 1
+    history = tf.shape(state.pairs)[0] // 2
     before, slope_before = state.slots[0], state.slots[1]
-    moves, slopes = state.slots[2 : 2 + history], state.slots[2 + history :]  # [m, H, W, 3] both
+    moves, slopes = state.pairs[:history], state.pairs[history:]  # [m, H, W, 3] both
     loss_before, pairs, refusals = tf.unstack(state.numbers)
     has_before = tf.math.is_finite(loss_before)
     accepted = finite & (~has_before | (loss < loss_before))
 
     def advance() -> list[tf.Tensor]:
-        move, slope = image - before, gradient - slope_before
+        move, slope = _rounded(image - before), _rounded(gradient - slope_before)
         curved = tf.reduce_sum(move * slope) > LEAST_CURVATURE * tf.norm(move) * tf.norm(slope)
         useful = has_before & curved
 
         def remembered() -> tuple[tf.Tensor, tf.Tensor]:
-            return tuple(tf.concat([new[tf.newaxis], old[:-1]], 0) for new, old in ((move, moves), (slope, slopes)))
+            return tuple(
+                tf.concat([tf.cast(new, tf.bfloat16)[tf.newaxis], old[:-1]], 0)
+                for new, old in ((move, moves), (slope, slopes))
+            )
 
         new_moves, new_slopes = tf.cond(useful, remembered, lambda: (moves, slopes))
         known = tf.minimum(pairs + tf.cast(useful, tf.float32), tf.cast(history, tf.float32))
@@ -224,20 +240,20 @@ def lbfgs_step(
         scale = limit / tf.maximum(length, _TINY)
         scale = tf.where(downhill & (known > 0), tf.minimum(scale, 1.0), scale)
         target = tf.clip_by_value(image + scale * direction, 0.0, 255.0)
-        slots = tf.concat([tf.stack([image, gradient]), new_moves, new_slopes], 0)
-        return [target, slots, tf.stack([loss, tf.where(downhill, known, 0.0), 0.0])]
+        new_pairs = tf.concat([new_moves, new_slopes], 0)
+        return [target, tf.stack([image, gradient]), new_pairs, tf.stack([loss, tf.where(downhill, known, 0.0), 0.0])]
 
     def retreat() -> list[tf.Tensor]:
         # A picture that is not finite has no point between itself and the last one.
         nearer = before + RETREAT * (tf.where(tf.math.is_finite(image), image, before) - before)
-        return [nearer, state.slots, tf.stack([loss_before, pairs, refusals + 1.0])]
+        return [nearer, state.slots, state.pairs, tf.stack([loss_before, pairs, refusals + 1.0])]
 
-    target, slots, numbers = tf.cond(accepted, advance, retreat)
+    target, slots, all_pairs, numbers = tf.cond(accepted, advance, retreat)
     given_up = numbers[2] >= MAX_REFUSALS
     nowhere = ~finite & ~has_before
     return Step(
         image=tf.where(nowhere, image, target),
-        state=OptimizerState(slots, numbers),
+        state=OptimizerState(slots, all_pairs, numbers),
         result=image,
         accepted=accepted,
         failed=nowhere | (given_up & ~finite),
@@ -253,15 +269,15 @@ def two_loop(gradient: tf.Tensor, moves: tf.Tensor, slopes: tf.Tensor, pairs: tf
 
     Args:
       gradient: float32 [H, W, 3].
-      moves: float32 [m, H, W, 3], s, newest first.
-      slopes: float32 [m, H, W, 3], y, newest first.
+      moves: bfloat16 or float32 [m, H, W, 3], s, newest first.
+      slopes: the same type and shape, y, newest first.
       pairs: int32 scalar, how many of them are known.
 
     Returns:
       float32 [H, W, 3]; -g if no pair is known.
     """
     history = tf.shape(moves)[0]
-    vectors = tf.concat([moves, slopes, gradient[tf.newaxis]], 0)
+    vectors = tf.concat([tf.cast(moves, tf.float32), tf.cast(slopes, tf.float32), gradient[tf.newaxis]], 0)
     vectors = tf.reshape(vectors, tf.stack([2 * history + 1, -1]))  # [2m + 1, H * W * 3]
     products = tf.cast(tf.matmul(vectors, vectors, transpose_b=True), tf.float64)
     inverse = 1.0 / tf.linalg.diag_part(products[:history, history : 2 * history])  # 1 / s'y, infinite where unknown
@@ -292,12 +308,26 @@ _TINY = 1e-30
 _NO_MEMORY = (float("inf"), 0.0, 0.0)
 _SLOTS = [None, None, None, 3]
 _KINDS = ("adam", "lbfgs", "sgd")
-_SHAPE_OF_STEP = Step(0, OptimizerState(0, 0), 0, 0, 0, 0)
+_SHAPE_OF_STEP = Step(0, OptimizerState(0, 0, 0), 0, 0, 0, 0)
 
 
 def _slots(settings: ParsedSettings) -> tf.Tensor:
-    """Returns how many pictures the optimiser remembers, int32 scalar."""
-    return tf.where(_is(settings, "lbfgs"), 2 + 2 * settings["history"], tf.where(_is(settings, "adam"), 2, 0))
+    """Returns how many pictures the optimiser remembers beside pairs, int32 scalar."""
+    return tf.where(_is(settings, "sgd"), 0, 2)
+
+
+def _history(settings: ParsedSettings) -> tf.Tensor:
+    """Returns how many pairs the optimiser remembers, int32 scalar."""
+    return tf.where(_is(settings, "lbfgs"), settings["history"], 0)
+
+
+def _rounded(picture: tf.Tensor) -> tf.Tensor:
+    """Returns float32 what a pair keeps of a picture."""
+    return tf.cast(tf.cast(picture, tf.bfloat16), tf.float32)
+
+
+def _no_pairs(shape: tf.Tensor) -> tf.Tensor:
+    return tf.zeros(tf.concat([[0], shape, [3]], 0), tf.bfloat16)
 
 
 def _is(settings: ParsedSettings, kind: str) -> tf.Tensor:

@@ -26,7 +26,7 @@ def _layers(weights: tuple[float, ...]) -> tuple[tuple[str, float], ...]:
 
 
 def _plain(**values: Any) -> Mapping[str, Any]:
-    """Settings of a system without pyramid, relative losses and averaging, and with zeros at the edges."""
+    """Settings of a system without pyramid and relative losses, with Adam and with zeros at the edges."""
     return {
         "smallest_size": MAX_SIZE_PX,  # the result's own size is the only one
         "statistics": "gram",
@@ -34,15 +34,16 @@ def _plain(**values: Any) -> Mapping[str, Any]:
         "style_layers": _layers((1.0,) * 5),
         "content_layers": (("block4_conv2", 1.0),),
         "padding": "zero",
-        "result": "last",
+        "optimizer": "adam",
+        "history": 10,
         **values,
     }
 
 
-QUICK = {"size": 384, "steps": 250}
+QUICK = {"size": 384, "steps": 180}
 """A good picture within seconds to a minute."""
 
-FINE = {"size": 1024, "steps": 900}
+FINE = {"size": 1024, "steps": 500}
 """The same recipe at twice the size."""
 
 CLASSIC = _plain(
@@ -142,7 +143,6 @@ the learning rate, and in epsilon. Keras adds epsilon before the correction of t
 
 CROWSONKB = {
     "steps": 3000,
-    "statistics": "wasserstein",
     "normalisation": "none",
     "style_layers": _layers((256.0, 64.0, 16.0, 4.0, 1.0)),
     "content_layers": (("block4_conv2", 1.0),),
@@ -150,7 +150,9 @@ CROWSONKB = {
     "content_weight": 0.015,
     "total_variation": "nine_point",
     "total_variation_weight": 2 / 255**2,
+    "optimizer": "adam",
     "learning_rate": 0.02 * 255,
+    "result": "average",
     "averaging": 0.99,
 }
 """crowsonkb/style-transfer-pytorch: coarse to fine, averaged iterates, Wasserstein-2 distance of the features.
@@ -185,14 +187,8 @@ OUR_OWN = ("quick", "balanced", "fine")
 BY_WEIGHTS: Mapping[str, Mapping[str, Any]] = {
     # Without it calm areas show a weave two pixels wide, which max pooling does not see.
     "own": {"total_variation_weight": 0.04},
-    # Measured in tests/benchmarks/evaluation.md: Gram distance 0.28 in place of 0.47. The pictures stay weak.
-    "random": {
-        "pooling": "average",
-        "content_weight": 150.0,
-        "statistics": "wasserstein",
-        "optimizer": "lbfgs",
-        "result": "last",
-    },
+    # Measured in tests/benchmarks/evaluation.md. The pictures stay weak.
+    "random": {"pooling": "average", "content_weight": 150.0},
 }
 """By the name of the feature weights: what our own presets set differently for them."""
 

@@ -171,7 +171,7 @@ class StyleSettings:
     """All that a person can set, with the default preset's values; `preset` and `given` say what was asked for.
 
     The default recipe: start from the content at 128 pixels on the long side, enlarge by sqrt(2) up to `size`;
-    at every size Adam lowers style + content + total variation, and the averaged iterate goes on to the next.
+    at every size L-BFGS lowers style + content + total variation, and its last picture goes on to the next.
     Each layer's style term is divided by what it is between the content and the style picture, the content term
     by the variance of the content's features, so that the weights mean the same for any picture and any features.
 
@@ -189,7 +189,7 @@ class StyleSettings:
         high=MAX_SIZE_PX,
     )
     steps: int = _setting(
-        500,
+        300,
         "Steps",
         "Optimisation steps over all sizes; more steps, more detail.",
         group="Picture",
@@ -206,7 +206,7 @@ class StyleSettings:
         high=MAX_WEIGHT,
     )
     content_weight: float = _setting(
-        20.0,
+        30.0,
         "Content weight",
         "How firmly the result holds to the photograph.",
         group="Picture",
@@ -269,12 +269,12 @@ class StyleSettings:
         group="Style",
     )
     statistics: str = _setting(
-        "mean_covariance",
+        "wasserstein",
         "Style statistics",
-        "What is compared of each style layer: the mean and covariance of its features, their Gram matrix, or the "
-        "Wasserstein-2 distance between Gaussians of that mean and covariance.",
+        "How each style layer's features are compared: by the Wasserstein-2 distance between Gaussians of their mean "
+        "and covariance, by mean and covariance themselves, or by their Gram matrix.",
         group="Style",
-        choices=("mean_covariance", "gram", "wasserstein"),
+        choices=("wasserstein", "mean_covariance", "gram"),
     )
     style_layers: LayerWeights = _setting(
         (("block1_conv1", 1.0), ("block2_conv1", 1.0), ("block3_conv1", 1.0)),
@@ -329,7 +329,7 @@ class StyleSettings:
         0,
         "Jitter",
         "Each step looks at the picture shifted at random by up to this much, against patterns that follow the "
-        "network's grid. Costs a pass more.",
+        "network's grid. Costs a pass more, and wants Adam: L-BFGS compares losses of step and step.",
         group="Losses",
         unit="pixels",
         low=0,
@@ -345,16 +345,16 @@ class StyleSettings:
         high=MAX_SIZE_PX,
     )
     optimizer: str = _setting(
-        "adam",
+        "lbfgs",
         "Optimiser",
-        "Adam, limited-memory BFGS, or plain gradient descent.",
+        "Limited-memory BFGS, Adam, or plain gradient descent.",
         group="Optimisation",
-        choices=("adam", "lbfgs", "sgd"),
+        choices=("lbfgs", "adam", "sgd"),
     )
     learning_rate: float = _setting(
         8.0,
         "Learning rate",
-        "Adam: about the most a pixel moves in one step. L-BFGS: the most that pixels move on average. Gradient "
+        "L-BFGS: the most that pixels move on average in one step. Adam: about the most that any moves. Gradient "
         "descent: the factor on the gradient.",
         group="Optimisation",
         unit="grey levels",
@@ -380,16 +380,16 @@ class StyleSettings:
         low=1e-12, high=1,
     )  # fmt: skip
     history: int = _setting(
-        10, "History", "Pairs that L-BFGS remembers; each costs two pictures of memory.", group="Optimisation",
+        5, "History", "Pairs that L-BFGS remembers; each costs 12 bytes a pixel.", group="Optimisation",
         unit="pairs", low=1, high=50,
     )  # fmt: skip
     result: str = _setting(
-        "average",
+        "last",
         "Result",
-        "What a size hands on, and the run in the end: the running average of its steps, the step with the lowest "
-        "loss, or the last one.",
+        "What a size hands on, and the run in the end: its last step, the step with the lowest loss, or the running "
+        "average of its steps.",
         group="Optimisation",
-        choices=("average", "best", "last"),
+        choices=("last", "best", "average"),
     )
     averaging: float = _setting(
         0.9, "Averaging", "Decay of the running average of the steps.", group="Optimisation", low=0, high=0.999

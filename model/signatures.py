@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from model import images
 from model.checks import checked
-from model.contract import CONTENT_MASK, INITIAL, PREVIEW_SIZE_PX, SIGNATURES, STYLE, STYLE_MASK
+from model.contract import CONTENT_MASK, INITIAL, PREVIEW_SIZE_PX, SIGNATURES, STATE, STYLE, STYLE_MASK, TAKE_STEPS
 from model.limits import MAX_STEPS, MAX_STYLES
 from model.objective import Objective, Pictures
 from model.parsing import parse_settings
@@ -21,6 +21,8 @@ from model.stylizer import GOING, STOPPED, Stylizer, result_image
 from model.vgg19 import VGG19
 
 Tensors = dict[str, tf.Tensor]
+
+_HASHES = 2**63 - 1
 
 _ONE_PICTURE = {
     tensor.name: tf.TensorSpec(tensor.shape[1:], tf.as_dtype(tensor.dtype), name=tensor.name)
@@ -222,7 +224,14 @@ def _decode(picture: Tensors) -> Pictures:
         content_masks=picture[CONTENT_MASK.name],
         style_masks=picture[STYLE_MASK.name],
         initial=picture[INITIAL.name],
+        fingerprint=_fingerprint([picture[name] for name in sorted(set(_ONE_PICTURE) - {STATE.name, TAKE_STEPS.name})]),
     )
+
+
+def _fingerprint(inputs: list[tf.Tensor]) -> tf.Tensor:
+    """Returns an int64 scalar that tells other inputs apart from these."""
+    hashes = [tf.strings.to_hash_bucket_fast(tf.io.serialize_tensor(one), _HASHES) for one in inputs]
+    return tf.strings.to_hash_bucket_fast(tf.io.serialize_tensor(tf.stack(hashes)), _HASHES)
 
 
 def _pad(losses: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:

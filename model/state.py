@@ -14,7 +14,7 @@ from model.stylizer import STATE, RunState
 
 _HASH_DIGITS = 20
 _HASH_BUCKETS = 2**63 - 1
-_FORMAT = "style-transfer-state-2"
+_FORMAT = "style-transfer-state-3"
 _SPECS = tf.nest.flatten(STATE)
 
 

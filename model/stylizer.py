@@ -39,6 +39,8 @@ class RunState(NamedTuple):
       kept_loss: float32 scalar, the lowest loss at the present size.
       window: float32 [2], sum of the losses in the present window, and the mean of the one before (0: none).
       optimizer: what the optimiser remembers.
+      fingerprint: int64 scalar, of the inputs that `targets` are for; 0: of none yet.
+      targets: float32 [N], `Targets.packed` of the present size, so that a call need not compute them anew.
     """
 
     step: tf.Tensor
@@ -50,6 +52,8 @@ class RunState(NamedTuple):
     kept_loss: tf.Tensor
     window: tf.Tensor
     optimizer: OptimizerState
+    fingerprint: tf.Tensor
+    targets: tf.Tensor
 
 
 _COUNT, _NUMBER, _IMAGE = [
@@ -64,7 +68,13 @@ STATE = RunState(
     kept_count=_COUNT,
     kept_loss=_NUMBER,
     window=tf.TensorSpec([2]),
-    optimizer=OptimizerState(slots=tf.TensorSpec([None, None, None, 3]), numbers=tf.TensorSpec([3])),
+    optimizer=OptimizerState(
+        slots=tf.TensorSpec([None, None, None, 3]),
+        pairs=tf.TensorSpec([None, None, None, 3], tf.bfloat16),
+        numbers=tf.TensorSpec([3]),
+    ),
+    fingerprint=tf.TensorSpec([], tf.int64),
+    targets=tf.TensorSpec([None]),
 )
 """Types and shapes of a state: what a loop keeps, and what is read back from a client."""
 _INFINITY = float("inf")
@@ -153,7 +163,11 @@ class Stylizer(tf.Module):
         ) -> tuple[RunState, tf.Tensor, tf.TensorArray]:
             level = tf.reduce_sum(tf.cast(sizes.ends <= state.step, tf.int32))
             state = at_size(state, settings, sizes.heights[level], sizes.widths[level])
-            targets = self.objective.targets(pictures, settings, sizes.heights[level], sizes.widths[level])
+            known = tf.where(state.fingerprint == pictures.fingerprint, tf.size(state.targets), 0)
+            targets = self.objective.targets(
+                pictures, settings, sizes.heights[level], sizes.widths[level], state.targets[:known]
+            )
+            state = state._replace(fingerprint=pictures.fingerprint, targets=targets.packed)
 
             def one_step(
                 state: RunState, taken: tf.Tensor, rows: tf.TensorArray
@@ -209,6 +223,8 @@ def start_of_size(step: tf.Tensor, image: tf.Tensor, optimizer: OptimizerState) 
         kept_loss=tf.constant(_INFINITY),
         window=tf.zeros([2]),
         optimizer=optimizer,
+        fingerprint=tf.constant(0, tf.int64),
+        targets=tf.zeros([0]),
     )
 
 
@@ -240,7 +256,7 @@ def _stepped(
     mean = total / WINDOW_STEPS
     slow = full & (before > 0) & (before - mean < settings["least_improvement"] * before)
     converged = step.exhausted | (slow & (settings["least_improvement"] > 0))
-    return RunState(
+    return state._replace(
         step=tf.where(converged & ~is_last_size, end, state.step + 1),
         at_size=at_size,
         stopped=tf.where(step.failed, NOT_FINITE, tf.where(converged & is_last_size, CONVERGED, GOING)),

@@ -41,6 +41,7 @@ def pictures(
         content_masks=tf.constant([_encoded(mask) for mask in masks or nothing]),
         style_masks=tf.constant([_encoded(mask) for mask in style_masks or nothing]),
         initial=tf.constant(_encoded(initial)),
+        fingerprint=tf.constant(1, tf.int64),
     )
 
 

@@ -39,7 +39,8 @@ def advance(local: LocalTransport) -> Advance:
 def smallest_state(local: LocalTransport) -> bytes:
     """A state whose pictures have one pixel, so that there are few bytes to damage."""
     described = local.predict("describe", {"settings": [""]}, timeout_s=60)["description"][0]
-    state = start_of_size(tf.constant(1), tf.ones([1, 1, 3]), OptimizerState(tf.zeros([0, 1, 1, 3]), tf.zeros([3])))
+    nothing = OptimizerState(tf.zeros([0, 1, 1, 3]), tf.zeros([0, 1, 1, 3], tf.bfloat16), tf.zeros([3]))
+    state = start_of_size(tf.constant(1), tf.ones([1, 1, 3]), nothing)
     return bytes(encode_state(state, json.loads(described)["digest"]).numpy())
 
 

@@ -242,3 +242,21 @@ def test_gradient_of_moments_keeps_the_type_and_what_is_tiny(dtype: tf.DType) ->
     exact = losses.moments_gradient(tf.cast(f, tf.float32), upstream)
     error = tf.norm(tf.cast(gradient, tf.float32) - exact) / tf.norm(exact)
     assert float(error) < 0.01
+
+
+@pytest.mark.parametrize("dtype", [tf.float32, tf.bfloat16])
+@pytest.mark.parametrize("spread", [0.0, 1e-3])
+def test_features_that_are_all_the_same_have_a_distance_and_a_slope(dtype: tf.DType, spread: float) -> None:
+    """Their covariance is what rounding leaves, and that is no covariance: it has negative eigenvalues."""
+    generator = np.random.default_rng(0)
+    level = 3 * np.abs(generator.normal(size=64))
+    flat = tf.cast(level * (1 + spread * generator.normal(size=(1, 128, 128, 1))), dtype)
+    target = losses.style_target(moments_of(generator.normal(size=(1, 32, 32, 64))), tf.constant("wasserstein"))
+    raw = losses.moments(flat)[tf.newaxis]
+    value, gradient = losses.style_losses_and_gradient(raw, target, tf.constant("wasserstein"))
+    assert float(value[0]) > 0
+    assert np.isfinite(gradient).all()
+
+
+def moments_of(features: npt.ArrayLike) -> tf.Tensor:
+    return losses.moments(tf.constant(features, tf.float32))[tf.newaxis]

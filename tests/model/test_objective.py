@@ -29,7 +29,7 @@ def objective(small_weights: Weights) -> Objective:
 
 
 def targets(objective: Objective, parsed: ParsedSettings, *args: Picture, **options: list[Picture | None]) -> Targets:
-    return objective.targets(pictures(*args, **options), parsed, tf.constant(48), tf.constant(64))
+    return objective.targets(pictures(*args, **options), parsed, tf.constant(48), tf.constant(64), tf.zeros([0]))
 
 
 def features(objective: Objective, picture: tf.Tensor) -> dict[str, formulas.Array]:
@@ -260,3 +260,19 @@ def test_black_masks_are_refused(objective: Objective) -> None:
 def test_deeper_layers_are_not_computed_for_a_term_without_weight(objective: Objective) -> None:
     parsed = settings("style_layers=block1_conv1,content_layers=block3_conv1,content_weight=0")
     assert [int(tf.size(f)) > 0 for f in targets(objective, parsed).content] == [True, False, False, False, False]
+
+
+def test_targets_that_are_known_are_not_measured_again(objective: Objective) -> None:
+    parsed = settings("style_layers=block1_conv1/block2_conv1:2,content_layers=block2_conv2")
+    first = targets(objective, parsed)
+    again = objective.targets(pictures(), parsed, tf.constant(48), tf.constant(64), 2 * first.packed)
+    for name in ("style", "style_scale", "content_scale"):
+        for once, twice in zip(getattr(first, name), getattr(again, name), strict=True):
+            np.testing.assert_array_equal(twice, 2 * once)
+
+
+def test_known_targets_of_another_length_are_measured_anew(objective: Objective) -> None:
+    parsed = settings("style_layers=block1_conv1")
+    first = targets(objective, parsed)
+    again = objective.targets(pictures(), parsed, tf.constant(48), tf.constant(64), first.packed[1:])
+    np.testing.assert_array_equal(again.packed, first.packed)

@@ -163,7 +163,7 @@ def test_every_optimiser_stays_within_black_and_white() -> None:
 def test_lbfgs_remembers_as_many_pairs_as_its_history() -> None:
     parsed = settings("optimizer=lbfgs,history=3")
     _, steps = run(parsed, 8)
-    assert steps[-1].state.slots.shape == (2 + 2 * 3, *SHAPE)
+    assert steps[-1].state.pairs.shape == (2 * 3, *SHAPE)
     assert float(steps[-1].state.numbers[1]) == 3
 
 
@@ -171,14 +171,16 @@ def test_enlarging_keeps_what_a_pair_says_of_the_curvature() -> None:
     """Losses are means: a pixel's gradient falls with the number of pixels, s'y stays, y'y falls with it."""
     parsed = settings("optimizer=lbfgs,history=1")
     generator = np.random.default_rng(0)
-    smooth = [np.kron(generator.normal(size=(3, 3, 3)), np.ones((8, 8, 1))) for _ in range(4)]
-    state = OptimizerState(tf.constant(np.stack(smooth), tf.float32), tf.constant([5.0, 1.0, 2.0]))
+    smooth = [np.kron(generator.normal(size=(3, 3, 3)), np.ones((8, 8, 1))) for _ in range(2)]
+    pairs = tf.constant(np.stack(smooth), tf.bfloat16)
+    state = OptimizerState(tf.zeros([2, 24, 24, 3]), pairs, tf.constant([5.0, 1.0, 2.0]))
     larger = optimizers.enlarged(state, parsed, tf.constant(48), tf.constant(48))
-    assert larger.slots.shape == (4, 48, 48, 3)
+    assert larger.pairs.shape == (2, 48, 48, 3)
     np.testing.assert_array_equal(larger.numbers, [np.inf, 1, 0])
 
-    def products(slots: tf.Tensor) -> tuple[float, float]:
-        return float(tf.reduce_sum(slots[2] * slots[3])), float(tf.reduce_sum(tf.square(slots[3])))
+    def products(pairs: tf.Tensor) -> tuple[float, float]:
+        move, slope = tf.cast(pairs, tf.float32)
+        return float(tf.reduce_sum(move * slope)), float(tf.reduce_sum(tf.square(slope)))
 
-    before, after = products(state.slots), products(larger.slots)
+    before, after = products(state.pairs), products(larger.pairs)
     np.testing.assert_allclose(after, [before[0], before[1] / 4], rtol=0.1)

@@ -141,7 +141,7 @@ def test_every_preset_but_our_own_has_a_formula() -> None:
 def test_the_loss_is_that_of_the_system(objective: Objective, name: str) -> None:
     settings = parsed(objective, f"preset={name},size={SIZE}")
     image, content, style = [smooth_picture(SIZE, SIZE, seed) for seed in (1, 2, 3)]
-    targets = objective.targets(pictures(content, style), settings, tf.constant(SIZE), tf.constant(SIZE))
+    targets = objective.targets(pictures(content, style), settings, tf.constant(SIZE), tf.constant(SIZE), tf.zeros([0]))
     ours = float(objective.losses_and_gradient(tf.constant(image, tf.float32), targets, settings)[0][0])
 
     def features(picture: npt.NDArray[np.uint8]) -> Features:

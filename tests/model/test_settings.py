@@ -53,7 +53,7 @@ BAD = [
     ("style_weight=1e99", "`style_weight`"),
     ("style_weight=0x10", "`style_weight`"),
     ("style_weight=0,content_weight=0,total_variation_weight=0", "`style_weight`, `content_weight`"),
-    ("statistics=Gram", "`statistics` must be one of mean_covariance, gram, wasserstein. Received: Gram"),
+    ("statistics=Gram", "`statistics` must be one of wasserstein, mean_covariance, gram. Received: Gram"),
     ("preset=best", "`preset` must be one of quick, balanced, fine, classic, gatys2016, "),
     ("sise=9", "`settings` must be name=value pairs"),
     ("size", "`settings` must be name=value pairs"),

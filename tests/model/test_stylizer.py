@@ -63,7 +63,7 @@ def test_a_run_lowers_the_style_loss(stylizer: Stylizer) -> None:
     parsed = settings("size=64,smallest_size=32,steps=80,learning_rate=2")
     _, losses = stylizer.advance(pictures(), parsed, stylizer.initial_state(pictures(), parsed), tf.constant(80))
     assert losses.shape == (80, 4)
-    assert losses[-1, 2] < 0.1 * losses[0, 2]
+    assert losses[-1, 2] < 0.3 * losses[0, 2]
 
 
 def test_the_content_weight_holds_the_content(stylizer: Stylizer) -> None:
@@ -90,7 +90,7 @@ def test_noise_depends_on_the_seed_alone(stylizer: Stylizer) -> None:
 
 
 def test_the_result_is_the_average_of_the_iterates_without_bias(stylizer: Stylizer) -> None:
-    parsed = settings("size=64,smallest_size=64,averaging=0.5,steps=3")
+    parsed = settings("size=64,smallest_size=64,optimizer=adam,result=average,averaging=0.5,steps=3")
     state = stylizer.initial_state(pictures(), parsed)
     iterates = []
     for _ in range(3):
@@ -102,7 +102,7 @@ def test_the_result_is_the_average_of_the_iterates_without_bias(stylizer: Styliz
 
 def test_enlarging_carries_the_optimiser_along(stylizer: Stylizer) -> None:
     """A gradient's share for a pixel falls with the number of pixels; so do Adam's means of it."""
-    parsed = settings("size=64,smallest_size=32,steps=20")
+    parsed = settings("size=64,smallest_size=32,steps=20,optimizer=adam")
     sizes = plan_sizes(pictures().content, parsed)
     before, _ = stylizer.advance(pictures(), parsed, stylizer.initial_state(pictures(), parsed), sizes.ends[0])
     after = at_size(before, parsed, sizes.heights[1], sizes.widths[1])
@@ -141,7 +141,7 @@ def test_a_picture_that_is_sent_along_is_the_start(stylizer: Stylizer) -> None:
 
 
 def test_the_best_step_is_kept_although_later_ones_are_worse(stylizer: Stylizer) -> None:
-    text = "steps=12,learning_rate=120,averaging=0,result="
+    text = "steps=12,optimizer=adam,learning_rate=120,result="
     state, losses = run(stylizer, text + "best")
     best = int(np.argmin(losses[:, 0]))
     assert best < 11
@@ -152,12 +152,13 @@ def test_the_best_step_is_kept_although_later_ones_are_worse(stylizer: Stylizer)
 
 
 def test_the_last_step_can_be_the_result(stylizer: Stylizer) -> None:
-    state, _ = run(stylizer, "steps=3,result=last")
-    np.testing.assert_array_equal(size_result(state, settings("result=last")), state.image)
+    text = "steps=3,result=last,optimizer=adam"
+    state, _ = run(stylizer, text)
+    np.testing.assert_array_equal(size_result(state, settings(text)), state.image)
 
 
 def test_a_run_ends_once_its_loss_no_longer_falls(stylizer: Stylizer) -> None:
-    text = "steps=2000,learning_rate=1,least_improvement=0.05"
+    text = "steps=2000,optimizer=adam,learning_rate=1,least_improvement=0.05"
     state, losses = run(stylizer, text)
     assert int(state.stopped) == CONVERGED
     assert len(losses) % WINDOW_STEPS == 0
@@ -237,3 +238,30 @@ def test_a_state_of_one_optimiser_can_go_on_with_another(stylizer: Stylizer, opt
         state, losses = stylizer.advance(pictures(), parsed, begun, tf.constant(3))
         assert len(losses) == 3
         assert np.isfinite(state.image).all()
+
+
+def test_the_targets_in_a_state_are_taken_for_the_same_inputs_alone(stylizer: Stylizer) -> None:
+    state, _ = run(stylizer, "steps=3,result=last", take=1)
+    foreign = state._replace(targets=2 * state.targets)
+    _, same = goes_on(stylizer, foreign, pictures())
+    _, other = goes_on(stylizer, foreign, pictures()._replace(fingerprint=tf.constant(2, tf.int64)))
+    _, plain = goes_on(stylizer, state, pictures())
+    np.testing.assert_array_equal(other, plain)
+    assert (same != plain).any()
+
+
+def goes_on(stylizer: Stylizer, state: RunState, inputs: Pictures) -> tuple[RunState, npt.NDArray[np.float32]]:
+    state, losses = stylizer.advance(
+        inputs, settings("size=64,smallest_size=64,steps=3,result=last"), state, tf.constant(1)
+    )
+    return state, losses.numpy()
+
+
+def test_a_larger_size_has_targets_of_its_own(stylizer: Stylizer) -> None:
+    parsed = settings("size=64,smallest_size=32,steps=12")
+    state = stylizer.initial_state(pictures(), parsed)
+    found = []
+    for _ in range(12):
+        state, _ = stylizer.advance(pictures(), parsed, state, tf.constant(1))
+        found.append((state.image.shape, state.targets.numpy().tobytes()))
+    assert len(set(found)) == len(plan_sizes(pictures().content, parsed).ends)
