@@ -20,7 +20,7 @@ SECONDS ?= 12
 SIZE ?= 384
 OUT ?= artifacts/evaluation
 
-.PHONY: help setup run model evaluate test lint types unit soak test-serving small-model verify-deployment clean
+.PHONY: help setup run model evaluate bench test lint types unit soak test-serving small-model verify-deployment clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -46,6 +46,9 @@ model: setup  ## export a new version of the model: make model WEIGHTS=auto|imag
 evaluate: setup  ## compare recipes: make evaluate CONTENTS=DIR STYLES=DIR WEIGHTS=PATH SECONDS=12 SIZE=384 OUT=DIR FLAGS=
 	$(BIN)/python -m tests.benchmarks.evaluate --contents $(CONTENTS) --styles $(STYLES) --weights $(WEIGHTS) \
 	  --seconds $(SECONDS) --size $(SIZE) --output $(OUT) $(FLAGS)
+
+bench: $(VENV)/.installed-dev  ## measure speed and memory beside their targets: make bench WEIGHTS=PATH, BENCH=full for large sizes
+	$(BIN)/python -m tests.benchmarks.bench --weights $(WEIGHTS) $(if $(filter full,$(BENCH)),--full)
 
 test: lint types unit  ## lint, types and all tests
 

@@ -17,6 +17,8 @@ Loss = Callable[[tf.Tensor], tf.Tensor]
 
 EPSILON = 1e-12  # keeps a division by a vanishing normaliser finite
 RIDGE = 1e-4  # of the mean variance, added to the variances before a root is taken of a covariance
+NOISE = 7e-5  # of a mean's square: how wrong bfloat16 leaves a covariance's eigenvalues; added to the ridge
+ROWS, SEGMENTS = 64, 8  # of features that bfloat16 products need, and parts of a row for the mean, to be no worse
 CANCELLATION = 2e-3  # of a mean's square: how wrong a covariance can be that is what remains beside it
 LEAST_SPREAD = 0.02  # total variance to the mean's square, above which that error does no harm
 LEAST_ROOT = 1e-3  # smallest eigenvalue's root that the iteration is made for, to the matrix's norm
@@ -34,16 +36,31 @@ def moments(features: tf.Tensor) -> tf.Tensor:
     Returns:
       float32 [C + 1, C]: the Gram matrix, and the mean as last row.
     """
-    if features.dtype == tf.bfloat16:
-        # Products of rows in bfloat16, which a processor has units for, their sum in float32: three times as fast as
-        # float32 throughout, and right to 4e-4 (tests/benchmarks/notes.md).
-        rows = features[0]  # [h, w, C]
-        ones = tf.ones(tf.stack([tf.shape(rows)[0], 1, tf.shape(rows)[1]]), rows.dtype)
-        products = [tf.matmul(rows, rows, transpose_a=True), tf.matmul(ones, rows)]  # [h, C, C], [h, 1, C]
-        return tf.concat([tf.reduce_sum(tf.cast(product, tf.float32), 0) for product in products], 0) / _rows(features)
+    if features.dtype != tf.bfloat16:
+        return _exact_moments(features)
+    # Of few rows the roundings do not cancel, and the exact way is cheap.
+    few = tf.shape(features)[1] < ROWS
+    return tf.cond(few, lambda: _exact_moments(features), lambda: _rounded_moments(features[0]))
+
+
+def _exact_moments(features: tf.Tensor) -> tf.Tensor:
     flat = _flat(features)
     products = [tf.matmul(flat, flat, transpose_a=True), tf.matmul(tf.ones([1, tf.shape(flat)[0]]), flat)]
     return tf.concat(products, 0) / _rows(features)
+
+
+def _rounded_moments(rows: tf.Tensor) -> tf.Tensor:
+    """Returns `moments` of rows [h, w, C] by products in bfloat16 and their sum in float32.
+
+    Processors have units for them: three times as fast as float32 throughout, and right to 4e-4
+    (tests/benchmarks/notes.md). A product is rounded once, so the more of them there are, the better.
+    """
+    segment = tf.range(tf.shape(rows)[1]) % SEGMENTS
+    segments = tf.one_hot(segment, SEGMENTS, axis=0, dtype=rows.dtype)  # [SEGMENTS, w]
+    segments = tf.tile(segments[tf.newaxis], tf.stack([tf.shape(rows)[0], 1, 1]))
+    gram = tf.reduce_sum(tf.cast(tf.matmul(rows, rows, transpose_a=True), tf.float32), 0)  # of [h, C, C]
+    total = tf.reduce_sum(tf.cast(tf.matmul(segments, rows), tf.float32), [0, 1])  # of [h, SEGMENTS, C]
+    return tf.concat([gram, total[tf.newaxis]], 0) / _rows(rows)
 
 
 def moments_gradient(features: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
@@ -138,7 +155,7 @@ def style_target(raw: tf.Tensor, statistics: tf.Tensor) -> tf.Tensor:
     def with_root() -> tf.Tensor:
         about_mean = _statistics(raw, 1.0)
         covariance = about_mean[:, :-1]
-        ridge = RIDGE * tf.linalg.trace(covariance) / _channels(raw) + EPSILON  # [R]
+        ridge = _ridge(tf.linalg.trace(covariance), about_mean[:, -1]) + EPSILON  # [R]
         # A decomposition of what is not finite would end the call; as a loss that is not, it ends the run.
         finite = tf.reduce_all(tf.math.is_finite(covariance), [1, 2], keepdims=True)
         identity = tf.eye(tf.shape(raw)[-1])
@@ -149,6 +166,16 @@ def style_target(raw: tf.Tensor, statistics: tf.Tensor) -> tf.Tensor:
         return tf.concat([root, about_mean[:, -1:]], 1)
 
     return tf.cond(tf.equal(statistics, "wasserstein"), with_root, lambda: _statistics(raw, _is_about_mean(statistics)))
+
+
+def _ridge(variance: tf.Tensor, mean: tf.Tensor) -> tf.Tensor:
+    """Returns what is added to the variances of a style and of what is compared with it, [R].
+
+    Args:
+      variance: float32 [R], the style's variances together.
+      mean: float32 [R, C], the style's.
+    """
+    return RIDGE * variance / _channels(mean) + NOISE * tf.reduce_sum(tf.square(mean), -1)
 
 
 def style_losses(raw: tf.Tensor, target: tf.Tensor, statistics: tf.Tensor) -> tf.Tensor:
@@ -216,7 +243,7 @@ def _wasserstein(raw: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
     level = tf.reduce_sum(tf.square(about_mean[:, -1]), -1)  # [R]
     spread = tf.linalg.trace(about_mean[:, :-1]) / (level + EPSILON)
     doubt = CANCELLATION * level * tf.square(tf.nn.relu(1.0 - spread / LEAST_SPREAD))
-    ridge = (RIDGE * variance / channels + doubt)[:, tf.newaxis, tf.newaxis]
+    ridge = (_ridge(variance, target[:, -1]) + doubt)[:, tf.newaxis, tf.newaxis]
     covariance = about_mean[:, :-1] + ridge * tf.eye(tf.shape(raw)[-1])
     between = tf.matmul(tf.matmul(root, covariance), root)
     means = tf.reduce_sum(tf.math.squared_difference(about_mean[:, -1], target[:, -1]), -1)

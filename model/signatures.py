@@ -36,6 +36,7 @@ class ServedModel(tf.Module):
 
     Attributes:
       functions: tf.functions by signature name; each takes and returns tensors by name.
+      parse: tf.function that reads a settings text, a string scalar (model/parsing.py).
     """
 
     def __init__(self, network: VGG19, description: dict[str, Any]) -> None:
@@ -53,7 +54,7 @@ class ServedModel(tf.Module):
             "advance_guided": self._advance,
             "describe": self._describe,
         }
-        self._parse = tf.function(
+        self.parse = tf.function(
             lambda text: parse_settings(text, network.layers, str(description["weights"]["name"])),
             input_signature=[tf.TensorSpec([], tf.string)],
             autograph=False,
@@ -71,7 +72,7 @@ class ServedModel(tf.Module):
         inputs = _complete(inputs)
         inputs["state_bytes"] = tf.fill(tf.shape(inputs["settings"]), "")
         inputs["take_steps"] = tf.map_fn(
-            lambda text: self._parse(text)["steps"], inputs["settings"], fn_output_signature=tf.int32
+            lambda text: self.parse(text)["steps"], inputs["settings"], fn_output_signature=tf.int32
         )
         return self._run_all("stylize", inputs)
 
@@ -99,7 +100,7 @@ class ServedModel(tf.Module):
 
     def _advance_one(self, picture: Tensors) -> Tensors:
         """Takes the next steps of one picture's run; returns all that any signature gives of it."""
-        settings = self._parse(picture["settings"])
+        settings = self.parse(picture["settings"])
         pictures = _decode(picture)
         state = tf.cond(
             picture["state_bytes"] == "",
@@ -138,7 +139,7 @@ class ServedModel(tf.Module):
             return tf.strings.join([f'"{name}": ', tf.strings.as_string(value, shortest=value.dtype.is_floating)])
 
         def one(picture: Tensors) -> Tensors:
-            parsed = self._parse(picture["settings"])
+            parsed = self.parse(picture["settings"])
             members = [text_of(name, parsed[name]) for name in SETTINGS]
             return {"description": tf.strings.join([opening, tf.strings.join(members, ", "), "}}"])}
 

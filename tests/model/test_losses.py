@@ -258,5 +258,17 @@ def test_features_that_are_all_the_same_have_a_distance_and_a_slope(dtype: tf.DT
     assert np.isfinite(gradient).all()
 
 
+@pytest.mark.parametrize("rows", [12, 63, 64, 200])
+def test_what_half_precision_makes_of_a_covariance_is_within_the_ridge(rows: int) -> None:
+    """A root asks for small eigenvalues, which drown first; a negative one has none."""
+    generator = np.random.default_rng(rows)
+    # 116 of 128 channels say nothing new, and most of a feature is its mean, as in a network.
+    mixed = generator.normal(size=(rows * rows, 12)) @ generator.normal(size=(12, 128)) + 8
+    half = tf.cast(tf.nn.relu(mixed.reshape(1, rows, rows, 128)), tf.bfloat16)
+    raw = losses.moments(half)[tf.newaxis]
+    mean = raw[0, -1]
+    assert np.linalg.eigvalsh(raw[0, :-1] - tf.tensordot(mean, mean, 0))[0] > -losses.NOISE * np.sum(np.square(mean))
+
+
 def moments_of(features: npt.ArrayLike) -> tf.Tensor:
     return losses.moments(tf.constant(features, tf.float32))[tf.newaxis]

@@ -1,0 +1,92 @@
+"""Measures every target for speed and memory, and writes down the figure beside each.
+
+    make bench              # under 10 minutes on two cores
+    BENCH=full make bench   # the large sizes too: an hour, and 20 GB of memory
+
+Ratios are of one run, taken in turns, since machines are noisy. Writes bench.md, bench.json and cost.png. What was
+learned from them stands in tests/benchmarks/notes.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before anything imports TensorFlow
+
+import tensorflow as tf
+
+from model.errors import StyleTransferError
+from model.export import choose_precision, export, served_layers
+from model.layers import BLOCK_STARTS
+from model.weights import load, random
+from tests.benchmarks.bench import memory, plot, quality, served, speed
+from tests.benchmarks.bench.loops import Model
+from tests.benchmarks.bench.records import Record, machine, markdown
+from ui.samples import CONTENTS, STYLES
+
+
+def measure(weights_name: str, pairs: list[tuple[Path, Path]], full: bool, output: Path) -> Iterator[Record]:
+    """Takes all measurements, one after the other."""
+    weights, deep = served_layers(load(weights_name, report=_say)), random(last=BLOCK_STARTS[-1])
+    precision = choose_precision()
+    dtype = tf.as_dtype(precision)
+    yield from speed.over_floor(deep, (256, 512, 1024) if full else (256, 512), (tf.bfloat16, tf.float32))
+    yield speed.shallow(deep, dtype, 256)
+    record, seconds = speed.per_pixel(Model.of(weights, dtype), (256, 512, 1024, 2048) if full else (256, 512, 1024))
+    plot.cost(seconds, output / "cost.png")
+    yield record
+    with tempfile.TemporaryDirectory() as folder:
+        yield served.saved_model_size(deep, Path(folder) / "deep", precision)
+        base = Path(folder) / "style_transfer"
+        export(weights, base, precision)
+        yield from served.through_a_server(base, 512)
+    for size in memory.LIMITS_GB if full else (1024,):
+        yield memory.peak(weights_name, precision, size)
+    size, steps = (512, 300) if full else (256, 100)
+    yield from quality.half_against_full(weights, pairs, size, steps)
+    yield quality.time_to_quality(weights, dtype, pairs[0], size)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the command line; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.benchmarks.bench",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--weights", default="auto", help="feature weights, as model.export takes them (default: auto)")
+    parser.add_argument("--contents", type=Path, nargs="+", default=[sample.path for sample in CONTENTS[:2]])
+    parser.add_argument("--styles", type=Path, nargs="+", default=[sample.path for sample in STYLES[:2]])
+    parser.add_argument("--full", action="store_true", help="the large sizes too")
+    parser.add_argument("--output", type=Path, default=Path("artifacts/bench"), help="folder for tables and plot")
+    options = parser.parse_args(arguments)
+    options.output.mkdir(parents=True, exist_ok=True)
+    facts, records = machine(), list[Record]()
+    pairs = list(zip(options.contents, options.styles, strict=False))
+    try:
+        for record in measure(options.weights, pairs, options.full, options.output):
+            records.append(record)
+            _say(f"{record.target}: {record.name}: {record.figure:.3g} (at most {record.limit:g}) {record.detail}")
+            # Written after each, so that a run that is cut short leaves what it found.
+            document = {"machine": facts, "records": [record.as_dict() for record in records]}
+            (options.output / "bench.json").write_text(json.dumps(document, indent=1), encoding="utf-8")
+            (options.output / "bench.md").write_text(markdown(records, facts), encoding="utf-8")
+    except StyleTransferError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print((options.output / "bench.md").read_text(encoding="utf-8"))
+    return 0
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,124 @@
+"""The two loops that are compared: a run's own step, and the bare convolutions of its network."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import tensorflow as tf
+from PIL import Image
+
+from model.contract import SIGNATURES
+from model.layers import LAYERS
+from model.limits import MAX_SIZE_PX
+from model.signatures import ServedModel
+from model.vgg19 import AFTER_POOLING, VGG19
+from model.weights import Weights
+from tests.conftest import encode
+from ui.samples import CONTENTS, STYLES
+
+ONE_SIZE = f"smallest_size={MAX_SIZE_PX}"
+FIVE_LAYERS = "style_layers=" + "/".join(f"block{block}_conv1" for block in range(1, 6))
+"""Weighs all five style layers of Gatys et al., as the targets do."""
+
+FEW, MANY = 2, 6  # steps of two calls, whose difference is the price of the steps alone
+ROUNDS = 3  # of all that is compared, one after the other; the quickest of each counts
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model in this process, and the pair of pictures that it runs on."""
+
+    served: ServedModel
+    weights: Weights
+    dtype: tf.DType
+
+    @classmethod
+    def of(cls, weights: Weights, dtype: tf.DType) -> Model:
+        description = {"digest": weights.digest, "weights": {"name": weights.name}}
+        return cls(ServedModel(VGG19(weights.arrays, dtype), description), weights, dtype)
+
+    @cached_property
+    def pair(self) -> dict[str, Any]:
+        content, style = CONTENTS[0].path.read_bytes(), STYLES[0].path.read_bytes()
+        return {"content_bytes": tf.constant([content]), "style_bytes": tf.constant([[style]])}
+
+    def advance(self, text: str, take: int, state: bytes = b"", **inputs: Any) -> dict[str, Any]:
+        """Takes the next steps of a run in a call of its own."""
+        given = {**self.pair, **inputs, "settings": [text], "state_bytes": [state], "take_steps": [take]}
+        tensors = [tf.constant(given[tensor.name]) for tensor in SIGNATURES["advance"].inputs]
+        answer: dict[str, Any] = self.served.functions["advance"](*tensors)
+        return answer
+
+
+Timed = Callable[[], float]
+"""Does something once and returns the seconds that a step of it took."""
+
+
+def step(model: Model, size: int, text: str = "") -> Timed:
+    """Returns the timed step of a run of square pictures at one size, without what a call costs once."""
+    settings = f"{text},{ONE_SIZE},size={size},steps=1000"
+    content = square(model.pair["content_bytes"].numpy()[0], size)
+    state = model.advance(settings, FEW, content_bytes=content)["state_bytes"].numpy()[0]
+
+    def seconds(take: int) -> float:
+        begin = time.perf_counter()
+        model.advance(settings, take, state, content_bytes=content)["step"].numpy()
+        return time.perf_counter() - begin
+
+    seconds(MANY)
+    return lambda: (seconds(MANY) - seconds(FEW)) / (MANY - FEW)
+
+
+def floor(model: Model, size: int, last: str) -> Timed:
+    """Returns the timed pass there and back through convolution, bias, ReLU and pooling, as far as a layer."""
+    kernels = [tf.cast(model.weights.arrays[f"{name}/kernel"], model.dtype) for name in LAYERS[: _count(last)]]
+    biases = [tf.cast(model.weights.arrays[f"{name}/bias"], model.dtype) for name in LAYERS[: _count(last)]]
+
+    def deepest(x: tf.Tensor) -> tf.Tensor:
+        for name, kernel, bias in zip(LAYERS, kernels, biases, strict=False):
+            if name in AFTER_POOLING:
+                x = tf.nn.max_pool2d(x, 2, 2, "VALID")
+            x = tf.nn.relu(tf.nn.bias_add(tf.nn.conv2d(x, kernel, 1, "SAME"), bias))
+        return x
+
+    @tf.function(autograph=False)
+    def passes(image: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
+        def once(i: tf.Tensor, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            with tf.GradientTape() as tape:
+                tape.watch(x)
+                y = deepest(x)
+            return i + 1, x + tape.gradient(y, x)  # each pass depends on the one before it
+
+        return tf.while_loop(lambda i, _: i < count, once, (tf.constant(0), image), parallel_iterations=1)[1]
+
+    image = tf.cast(tf.random.stateless_uniform([1, size, size, 3], [0, 0]), model.dtype)
+
+    def timed() -> float:
+        begin = time.perf_counter()
+        passes(image, tf.constant(MANY - FEW)).numpy()
+        return (time.perf_counter() - begin) / (MANY - FEW)
+
+    timed()
+    return timed
+
+
+def quickest(*timed: Timed, rounds: int = ROUNDS) -> list[float]:
+    """Returns the least seconds of each, taken in turns, so that what else the machine does falls on all alike."""
+    seconds = [[one() for one in timed] for _ in range(rounds)]
+    return [min(column) for column in zip(*seconds, strict=True)]
+
+
+def _count(last: str) -> int:
+    return LAYERS.index(last) + 1
+
+
+def square(picture: bytes, size: int) -> tf.Tensor:
+    """Returns the upper left of an encoded picture as one of so many pixels each way, a batch of one."""
+    image = tf.io.decode_image(picture).numpy()
+    side = min(image.shape[:2])
+    resized = Image.fromarray(image[:side, :side]).resize((size, size), Image.Resampling.LANCZOS)
+    return tf.constant([encode(resized)])

@@ -1,0 +1,87 @@
+"""Targets 5 and 6: what half precision loses, and how soon a good picture is there."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import tensorflow as tf
+
+from model import images
+from model.objective import Pictures, Targets
+from model.parsing import ParsedSettings
+from model.weights import Weights
+from tests.benchmarks.bench.loops import ONE_SIZE, Model
+from tests.benchmarks.bench.records import Record
+
+LOST = 1.02
+TIME_TO_QUALITY = 0.2
+SLOW_STEPS = 300
+TRIED_STEPS = (10, 15, 22, 32, 45, 65, 90, 130, 180, 250, 350)
+
+
+class Judge:
+    """The default recipe's loss of a picture at one size, in float32."""
+
+    def __init__(self, model: Model, size: int, pair: tuple[bytes, bytes]) -> None:
+        self._objective = model.served.stylizer.objective
+        self._settings: ParsedSettings = model.served.parse(tf.constant(f"size={size}"))
+        content, style = (images.decode(tf.constant(picture), "picture") for picture in pair)
+        styles = tf.TensorArray(tf.uint8, 1, element_shape=[None, None, 3], infer_shape=False, clear_after_read=False)
+        nothing = tf.constant([""])
+        pictures = Pictures(
+            content, styles.write(0, style), nothing, nothing, tf.constant(""), tf.constant(0, tf.int64)
+        )
+        long_side = max(content.shape[:2])
+        height, width = (tf.constant(round(side * size / long_side)) for side in content.shape[:2])
+        self._targets: Targets = self._objective.targets(pictures, self._settings, height, width, tf.zeros([0]))
+
+    def loss(self, png: bytes) -> float:
+        """Returns the weighted sum of the three terms for an encoded picture."""
+        picture = tf.cast(images.decode(tf.constant(png), "picture"), tf.float32)
+        return float(self._objective.losses_and_gradient(picture, self._targets, self._settings)[0][0])
+
+
+def half_against_full(weights: Weights, pairs: Sequence[tuple[Path, Path]], size: int, steps: int) -> list[Record]:
+    """Compares the ends of equal runs in bfloat16 and in float32."""
+    full, half = Model.of(weights, tf.float32), Model.of(weights, tf.bfloat16)
+    records = []
+    for content, style in pairs:
+        pair = content.read_bytes(), style.read_bytes()
+        judge = Judge(full, size, pair)
+        ends = [judge.loss(_run(model, f"size={size},steps={steps}", pair)) for model in (half, full)]
+        detail = f"{ends[0]:.2f} and {ends[1]:.2f} after {steps} steps at {size} pixels"
+        name = f"loss of bfloat16 over float32, {content.stem} + {style.stem}"
+        records.append(Record(5, name, ends[0] / ends[1], LOST, "x", detail))
+    return records
+
+
+def time_to_quality(weights: Weights, dtype: tf.DType, pair: tuple[Path, Path], size: int) -> Record:
+    """Compares the seconds until the loss is as low as L-BFGS in float32 at full size has it after 300 steps."""
+    full, ours = Model.of(weights, tf.float32), Model.of(weights, dtype)
+    encoded = pair[0].read_bytes(), pair[1].read_bytes()
+    judge = Judge(full, size, encoded)
+    slow = f"size={size},steps={SLOW_STEPS},optimizer=lbfgs,{ONE_SIZE}"
+    wanted, slow_seconds = _timed(full, judge, slow, encoded)
+    for steps in TRIED_STEPS:
+        loss, seconds = _timed(ours, judge, f"size={size},steps={steps}", encoded)
+        if loss <= wanted:
+            detail = f"loss {wanted:.2f}: {steps} steps in {seconds:.1f} s, {SLOW_STEPS} steps in {slow_seconds:.1f} s"
+            return Record(6, f"time to quality at {size} pixels", seconds / slow_seconds, TIME_TO_QUALITY, "x", detail)
+    detail = f"loss {wanted:.2f} was not reached in {TRIED_STEPS[-1]} steps: {loss:.2f}"
+    return Record(6, f"time to quality at {size} pixels", float("inf"), TIME_TO_QUALITY, "x", detail)
+
+
+def _timed(model: Model, judge: Judge, text: str, pair: tuple[bytes, bytes]) -> tuple[float, float]:
+    _run(model, f"{text},steps=1", pair)  # the first run of a size also pays for memory and kernels
+    begin = time.perf_counter()
+    png = _run(model, text, pair)
+    seconds = time.perf_counter() - begin
+    return judge.loss(png), seconds
+
+
+def _run(model: Model, text: str, pair: tuple[bytes, bytes]) -> bytes:
+    inputs = [tf.constant([pair[0]]), tf.constant([[pair[1]]]), tf.constant([text])]
+    png: bytes = model.served.functions["stylize"](*inputs)["image_bytes"].numpy()[0]
+    return png

@@ -1,0 +1,82 @@
+"""Targets 3 and 7: what serving costs, and how soon a server is there."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from model.export import export
+from model.weights import Weights
+from serving.transports import Transport, connect
+from tests.benchmarks.bench.loops import ONE_SIZE
+from tests.benchmarks.bench.records import Record
+from tests.ports import free_port
+from tests.served import serving
+from ui.samples import CONTENTS, STYLES
+
+OVERHEADS: Mapping[str, float] = {"grpc": 1.03, "http": 1.08}
+STRETCH_S = 1.0
+STRETCHES = 4
+ROUNDS = 3
+COLD_START_S = 15.0
+FIRST_REQUEST = 1.1
+SAVED_MODEL_MB = 60.0
+TIMEOUT_S = 600.0
+
+
+def through_a_server(path: Path, size: int) -> list[Record]:
+    """Measures a server with an exported model: its start, its first request, and stretches against one call."""
+    grpc, rest = free_port(), free_port()
+    begin = time.perf_counter()
+    with serving(path, grpc, rest):
+        start_s = time.perf_counter() - begin
+        records = [Record(7, "start of the server until it is available", start_s, COLD_START_S, "s", "with warm-up")]
+        served = {"grpc": connect(f"grpc://127.0.0.1:{grpc}"), "http": connect(f"http://127.0.0.1:{rest}")}
+        first, second = (_stretches(served["grpc"], size, 1, 1) for _ in range(2))
+        detail = f"{first:.2f} s and {second:.2f} s, a step at {size} pixels over gRPC"
+        records.append(Record(7, "first request over second", first / second, FIRST_REQUEST, "x", detail))
+
+        local = connect(str(path))
+        _stretches(local, size, 1, 1)  # the first call of a session optimises the graph
+        one, five = (min(_stretches(local, size, 1, take) for _ in range(2)) for take in (1, 5))
+        take = max(round(STRETCH_S / ((five - one) / 4)), 1)
+        ways = {"local": local, **served}
+        seconds = {way: float("inf") for way in ways}
+        for _ in range(ROUNDS):
+            for way, transport in ways.items():
+                calls, steps = (1, take * STRETCHES) if way == "local" else (STRETCHES, take)
+                seconds[way] = min(seconds[way], _stretches(transport, size, calls, steps))
+        for way, limit in OVERHEADS.items():
+            detail = (
+                f"{STRETCHES} stretches of {take} steps in {seconds[way]:.2f} s, one call in {seconds['local']:.2f} s"
+            )
+            name = f"stretches over {way} to one call in the process, {size} pixels"
+            records.append(Record(3, name, seconds[way] / seconds["local"], limit, "x", detail))
+        for transport in ways.values():
+            transport.close()
+    return records
+
+
+def saved_model_size(weights: Weights, folder: Path, precision: str) -> Record:
+    """Returns the size of an export with all layers that the presets use."""
+    path = export(weights, folder, precision)
+    size = sum(os.path.getsize(file) for file in path.rglob("*") if file.is_file())
+    return Record(7, "SavedModel", size / 1e6, SAVED_MODEL_MB, "MB", f"to {weights.layers[-1]}, {precision}")
+
+
+def _stretches(transport: Transport, size: int, calls: int, take: int) -> float:
+    """Returns the seconds of a run's first calls; the first of them starts it."""
+    inputs: dict[str, Any] = {
+        "content_bytes": [CONTENTS[0].path.read_bytes()],
+        "style_bytes": [[STYLES[0].path.read_bytes()]],
+        "settings": [f"size={size},steps=1000,{ONE_SIZE}"],
+        "take_steps": [take],
+    }
+    state, begin = b"", time.perf_counter()
+    for _ in range(calls):
+        answer = transport.predict("advance", {**inputs, "state_bytes": [state]}, timeout_s=TIMEOUT_S)
+        state = answer["state_bytes"][0]
+    return time.perf_counter() - begin

@@ -1,0 +1,46 @@
+"""Targets 1, 2 and 8: a step beside the convolutions it cannot do without."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import tensorflow as tf
+
+from model.layers import BLOCK_STARTS
+from model.weights import Weights
+from tests.benchmarks.bench.loops import FIVE_LAYERS, Model, floor, quickest, step
+from tests.benchmarks.bench.records import Record
+
+OVER_FLOOR = 1.2
+PER_PIXEL = 1.15
+SHALLOW = 0.36  # 14.7 of 47.3 GFLOP at 256x256
+
+
+def over_floor(weights: Weights, sizes: Sequence[int], dtypes: Sequence[tf.DType]) -> Iterator[Record]:
+    """Compares a step with five style layers with the bare pass to the deepest of them, in the same type."""
+    for dtype in dtypes:
+        model = Model.of(weights, dtype)
+        for size in sizes:
+            bare, ours = quickest(floor(model, size, BLOCK_STARTS[-1]), step(model, size, _DEEP))
+            detail = f"{ours:.3f} s a step, {bare:.3f} s the bare pass"
+            yield Record(1, f"step over bare pass, {dtype.name}, {size}x{size}", ours / bare, OVER_FLOOR, "x", detail)
+
+
+def shallow(weights: Weights, dtype: tf.DType, size: int) -> Record:
+    """Compares a step that weighs nothing beyond block3_conv1 with one that weighs five layers, in one model."""
+    model = Model.of(weights, dtype)
+    deep, first_three = quickest(step(model, size, _DEEP), step(model, size))
+    detail = f"{first_three:.3f} s to block3_conv1, {deep:.3f} s to block5_conv1"
+    return Record(8, f"shallow step over deep step, {size}x{size}", first_three / deep, SHALLOW, "x", detail)
+
+
+def per_pixel(model: Model, sizes: Sequence[int]) -> tuple[Record, dict[int, float]]:
+    """Compares what a pixel costs at several sizes by the default recipe; also returns seconds a step by size."""
+    seconds = dict(zip(sizes, quickest(*[step(model, size) for size in sizes]), strict=True))
+    costs = {size: value / size**2 for size, value in seconds.items()}
+    detail = ", ".join(f"{size}: {cost * 1e6:.2f} us" for size, cost in costs.items())
+    spread = max(costs.values()) / min(costs.values())
+    return Record(2, f"dearest over cheapest pixel, {sizes[0]} to {sizes[-1]}", spread, PER_PIXEL, "x", detail), seconds
+
+
+_DEEP = f"{FIVE_LAYERS},content_layers={BLOCK_STARTS[2]}"
