@@ -32,9 +32,16 @@ class Sample:
 CONTENTS = (
     Sample("dusk_lake", "Dusk lake", "A village by a lake below snowy mountains at dusk"),
     Sample("lighthouse", "Lighthouse", "A red and white lighthouse on a cliff above a blue sea"),
+    Sample("still_life", "Still life", "A bowl of fruit, a jug, a bottle and grapes on a table in a window's light"),
+    Sample("cat", "Cat", "A ginger cat on a window sill beside a flower pot"),
 )
 STYLES = (
     Sample("eddies", "Eddies", "Thick brush strokes that swirl in teal, indigo and gold"),
     Sample("stained_glass", "Glass", "A stained glass window: a sun of coloured pieces joined by dark lead"),
     Sample("waves", "Waves", "A woodcut of leaning blue waves under a red sun"),
+    Sample("mosaic", "Mosaic", "A mosaic of small stones: a golden tree of spirals and red flowers on blue"),
+    Sample("poppies", "Poppies", "Thick brush strokes: red poppies in a field of wheat below a warm sky"),
+    Sample("bamboo", "Ink", "Bamboo in black ink and pale washes on paper, with a red seal"),
+    Sample("dots", "Dots", "A river between trees in dots of pure colour"),
+    Sample("kilim", "Rug", "A woven rug with diamonds and zigzags in red, indigo, ochre and white"),
 )

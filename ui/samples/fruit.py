@@ -1,0 +1,163 @@
+"""A content sample: fruit, a jug and a striped cloth on a table, lit by a window."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image
+
+from ui.samples.noise import Array, fractal, graded, mix, ramp, sampled, step, to_image
+from ui.samples.scene import Body, Eye, Light, Paint, box, capsule, ellipsoid, linear, plain, profile, render, revolved, smooth_union
+
+SEED = 3
+
+
+def still_life(size: int) -> Image.Image:
+    """Shows a bowl of fruit and a jug on a table, by a window to the left."""
+    rng = np.random.default_rng(SEED)
+    scale = 2
+    width, height = size * scale, round(size * 0.75) * scale
+    speckle = fractal(rng, 512, 512, 0.02, 4)
+    grain = fractal(rng, 512, 512, 0.04, 5, stretch=12.0)
+
+    def skin(under: str, over: str, at: tuple[float, float, float], lean: tuple[float, float, float]) -> Paint:
+        """A fruit's skin: one colour that turns into another towards `lean`, with specks."""
+
+        def paint(p: Array) -> Array:
+            q = p - np.array(at, np.float32)
+            turn = np.arctan2(q[:, 2], q[:, 0])
+            specks = sampled(speckle, turn * 0.9, q[:, 1] * 1.5)
+            streaks = sampled(grain, q[:, 1] * 0.8, turn * 1.3)
+            share = 0.5 + 1.6 * (q @ np.array(lean, np.float32)) + 0.22 * streaks
+            return mix(linear(under), linear(over), np.clip(share, 0, 1)) * (1 + 0.10 * specks)[:, None]
+
+        return paint
+
+    def apple(x: float, y: float, z: float, r: float, under: str, over: str) -> list[Body]:
+        def field(p: Array) -> Array:
+            q = p - np.array([x, y, z], np.float32)
+            flat = np.hypot(q[:, 0], q[:, 2])
+            flat = flat * (1 + 0.12 * q[:, 1] / r * -1)  # narrower below
+            return 0.85 * (np.hypot(flat - 0.36 * r, q[:, 1] * 1.02) - 0.66 * r)
+
+        top = (x + 0.02, y + 0.86 * r, z)
+        stem = Body(lambda p: capsule(p, (x, y + 0.4 * r, z), top, 0.010, 0.014), plain("#4a3018"), top, 0.3)
+        return [Body(field, skin(under, over, (x, y, z), (0.9, 0.5, 0.9)), (x, y, z), r * 1.08, 0.05, 0.10), stem]
+
+    def orange(x: float, y: float, z: float, r: float, colour: str = "#f08a10") -> Body:
+        def field(p: Array) -> Array:
+            q = p - np.array([x, y, z], np.float32)
+            pores = sampled(speckle, np.arctan2(q[:, 2], q[:, 0]) * 0.5, q[:, 1] * 1.2)
+            return np.asarray(np.linalg.norm(q * np.array([1, 1.04, 1], np.float32), axis=-1) - r + 0.00025 * pores)
+
+        return Body(field, skin(colour, colour, (x, y, z), (0, 0, 0)), (x, y, z), r * 1.05, 0.05, 0.35)
+
+    def pear(x: float, y: float, z: float, r: float, tilt: float) -> list[Body]:
+        top = (x + tilt, y + 1.25 * r, z)
+
+        def field(p: Array) -> Array:
+            low = ellipsoid(p, (x, y, z), (r, 0.98 * r, r))
+            return smooth_union(low, ellipsoid(p, top, (0.52 * r, 0.6 * r, 0.52 * r)), 0.55 * r)
+
+        tip = (top[0] + tilt * 0.9 + 0.05, top[1] + 1.0 * r, z)
+        stem = Body(lambda p: capsule(p, top, tip, 0.018, 0.012), plain("#4a3018"), tip, r)
+        body = Body(field, skin("#b9bb3c", "#d98a34", (x, y, z), (0.8, -0.2, 0.4)), (x, y + 0.6 * r, z), 2.1 * r, 0.05, 0.2)
+        return [body, stem]
+
+    bowl_at = (0.12, 0.0, 0.0)
+
+    def bowl(p: Array) -> Array:
+        q = p - np.array([bowl_at[0], 0.62, bowl_at[2]], np.float32)
+        shell = np.abs(np.linalg.norm(q * np.array([1, 1.22, 1], np.float32), axis=-1) - 0.72) - 0.026
+        shell = np.maximum(shell * 0.82, q[:, 1] + 0.16)
+        foot = np.hypot(np.hypot(q[:, 0], q[:, 2]) - 0.27, q[:, 1] + 0.58) - 0.045
+        rim = np.hypot(np.hypot(q[:, 0], q[:, 2]) - 0.693, q[:, 1] + 0.155) - 0.034
+        return smooth_union(smooth_union(shell, foot, 0.06), rim, 0.02)
+
+    def glaze(p: Array) -> Array:
+        band = sampled(speckle, np.arctan2(p[:, 2], p[:, 0] - bowl_at[0]) * 0.6, p[:, 1])
+        level = p[:, 1] + 0.008 * band
+        share = np.maximum(step(0.40, 0.405, level), step(0.215, 0.22, level) * step(0.255, 0.25, level))
+        turn = np.arctan2(p[:, 2], p[:, 0] - bowl_at[0])
+        waves = step(0.012, 0.004, np.abs(level - 0.325 - 0.035 * np.sin(turn * 18)))
+        return mix(linear("#e9e4d6"), linear("#1d4f94"), np.maximum(share, waves)) * (1 + 0.04 * band)[:, None]
+
+    jug_outline = profile([0.27, 0.40, 0.47, 0.45, 0.34, 0.22, 0.20, 0.24, 0.28])
+    bottle_outline = profile([0.24, 0.25, 0.25, 0.25, 0.25, 0.23, 0.13, 0.085, 0.08, 0.08, 0.10])
+
+    def jug(p: Array) -> Array:
+        x, z, top = -0.92, -0.55, 1.56
+        outside = revolved(p, x, z, jug_outline, top)
+        hollow = np.maximum(revolved(p, x, z, jug_outline - 0.03, top + 0.1), 1.2 - p[:, 1])
+        q = np.stack([p[:, 0] - x + 0.36, (p[:, 1] - 1.08) * 0.78, p[:, 2] - z], axis=-1)
+        handle = np.hypot(np.hypot(q[:, 0], q[:, 1]) - 0.25, q[:, 2]) - 0.042
+        return smooth_union(np.maximum(outside, -hollow), np.maximum(handle, q[:, 0] - 0.16) * 0.8, 0.05)
+
+    def clay(p: Array) -> Array:
+        streak = sampled(grain, p[:, 1] * 0.9, np.arctan2(p[:, 2] + 0.55, p[:, 0] + 0.92) * 0.4)
+        drip = p[:, 1] + 0.07 * np.sin(np.arctan2(p[:, 2] + 0.55, p[:, 0] + 0.92) * 4) + 0.05 * streak
+        return mix(linear("#a65c34"), linear("#2f6b62"), step(0.70, 0.74, drip)) * (1 + 0.12 * streak)[:, None]
+
+    def cloth(p: Array) -> Array:
+        x, z = p[:, 0], p[:, 2]
+        fold = 0.020 * np.sin(3.1 * x + 2.2 * z) + 0.014 * np.sin(5.3 * z - 3.7 * x + 1) + 0.010 * np.sin(9 * x + 4 * z)
+        fold = fold * step(0.75, 1.25, np.hypot(x - bowl_at[0], z)) + 0.034
+        edge = np.maximum(np.abs(x - 0.35 + 0.25 * (z - 0.4)) - 1.28, np.abs(z - 0.62 - 0.06 * x) - 1.08)
+        return np.asarray(np.maximum(0.7 * (np.abs(p[:, 1] - fold) - 0.012), 0.8 * edge))
+
+    def linen(p: Array) -> Array:
+        across = p[:, 0] - 0.35 + 0.25 * (p[:, 2] - 0.4)
+        at = np.abs(across * 2.4 % 1 - 0.5)
+        stripe = np.maximum(step(0.075, 0.065, at), step(0.02, 0.01, np.abs(at - 0.13)))
+        weave = 0.04 * sampled(speckle, p[:, 0] * 9, p[:, 2] * 9)
+        return mix(linear("#e8e0cf"), linear("#b4352c"), stripe * 0.9) * (1 + weave)[:, None]
+
+    def wood(p: Array) -> Array:
+        ring = sampled(grain, p[:, 0] * 0.35, p[:, 2] * 1.2)
+        board = np.abs((p[:, 2] * 1.7 + 0.2) % 1 - 0.5)
+        return ramp(np.clip(0.5 + 0.25 * ring, 0, 1), ["#2b1408", "#4a2612", "#6a3d1e"]) ** 2.2 * step(
+            0.0, 0.012, 0.5 - board
+        )[:, None].clip(0.25)
+
+    grapes = [
+        (0.76 + 0.125 * (i % 4) + 0.06 * (i // 4 % 2) + 0.02 * rng.normal(), 0.14 + 0.10 * layer,
+         0.52 + 0.115 * (i // 4) - 0.05 * layer + 0.02 * rng.normal())
+        for layer, count in ((0, 16), (1, 10), (2, 4)) for i in range(count)
+    ]  # fmt: skip
+    bodies = [
+        Body(lambda p: p[:, 1], wood, gloss=0.05, blur=0.35),
+        Body(cloth, linen, gloss=0.0),
+        Body(bowl, glaze, (bowl_at[0], 0.3, 0), 0.82, 0.07, 0.04),
+        Body(jug, clay, (-1.0, 0.8, -0.55), 1.05, 0.07, 0.06),
+        Body(lambda p: revolved(p, 0.98, -0.75, bottle_outline, 1.7), plain("#1c5230"), (0.98, 0.85, -0.75), 0.95, 0.10, 0.03, 0.2),
+        *apple(-0.22, 0.66, 0.10, 0.30, "#d9b23c", "#b3161c"),
+        *apple(0.42, 0.63, 0.26, 0.28, "#c8c04a", "#8fae36"),
+        orange(0.52, 0.66, -0.16, 0.29),
+        orange(0.06, 0.57, 0.40, 0.24, "#f5a01e"),
+        *apple(0.12, 0.80, -0.22, 0.29, "#c23a20", "#8c0f1c"),
+        orange(-0.72, 0.32, 0.62, 0.27, "#f2b81c"),
+        *pear(-0.36, 0.34, 1.02, 0.29, 0.10),
+        _grapes(grapes),
+        Body(lambda p: box(p, (0, 0, -3.2), (9, 9, 0.1)), _wall, gloss=0.0),
+    ]
+    eye = Eye((0.12, 1.75, 4.6), (0.0, 0.62, 0.0), 1.62)
+    light = Light((-0.78, 0.62, 0.34), linear("#ffe6c0") * 2.9, linear("#8d9ac0") * 0.34, linear("#a06a40") * 0.22, 0.16)
+    view = render(bodies, eye, light, width, height, lambda ray: np.zeros_like(ray))
+    return to_image(graded(view), size, height // scale)
+
+
+def _grapes(at: Sequence[tuple[float, float, float]]) -> Body:
+    def field(p: Array) -> Array:
+        return np.asarray(np.min([np.linalg.norm(p - np.array(place, np.float32), axis=-1) for place in at], axis=0) - 0.09)
+
+    centre = tuple(np.mean(at, axis=0).tolist())
+    return Body(field, plain("#3a1244"), centre, 0.45, 0.06, 0.08, 0.5)
+
+
+def _wall(p: Array) -> Array:
+    """Plaster, on which the window's light falls aslant."""
+    glow = np.exp(-(((p[:, 0] - 0.9) / 2.2) ** 2) - ((p[:, 1] - 1.0) / 1.8) ** 2)
+    beam = p[:, 0] + 0.75 * p[:, 1] - 2.1
+    patch = step(-0.95, -0.80, beam) * step(0.95, 0.80, beam) * (1 - step(0.10, 0.04, np.abs(beam)))
+    return np.asarray(linear("#4f7076") * (0.16 + 0.42 * glow + 0.75 * patch * step(-1.0, 0.6, p[:, 1]))[:, None])
