@@ -33,15 +33,23 @@ def cat(size: int) -> Image.Image:
         head = step(-0.24, -0.16, q[:, 1])
         stripes = mix(stripes, crown - 0.4, head)
         colour = mix(linear("#dc8a3a"), linear("#8f4212"), 0.85 * step(0.1, 0.9, stripes))
-        bib = step(0.30, 0.16, np.abs(p[:, 0]) + 0.04 * waver + 0.12 * step(0.5, 0.1, p[:, 1])) * step(0.30, 0.42, p[:, 2])
+        bib = step(0.30, 0.16, np.abs(p[:, 0]) + 0.04 * waver + 0.12 * step(0.5, 0.1, p[:, 1])) * step(
+            0.30, 0.42, p[:, 2]
+        )
         bib = bib * (1 - head) * step(0.30, 0.5, p[:, 1])
         muzzle = step(0.20, 0.14, np.hypot(q[:, 0] * 0.9, q[:, 1] + 0.16)) * step(0.1, 0.2, q[:, 2])
         paws = step(0.17, 0.10, p[:, 1]) * step(0.25, 0.35, p[:, 2]) * step(0.34, 0.26, np.abs(p[:, 0]))
-        inner = step(0.05, 0.02, np.abs(np.abs(q[:, 0]) - 0.225)) * step(0.22, 0.27, q[:, 1]) * step(0.03, 0.06, q[:, 2])
+        inner = (
+            step(0.05, 0.02, np.abs(np.abs(q[:, 0]) - 0.225)) * step(0.22, 0.27, q[:, 1]) * step(0.03, 0.06, q[:, 2])
+        )
         colour = mix(colour, linear("#f6eee2"), np.maximum(np.maximum(bib, muzzle), paws))
         colour = mix(colour, linear("#d99a86"), 0.8 * inner)
-        smile = np.abs(q[:, 1] + 0.165 + 0.35 * np.abs(np.abs(q[:, 0]) - 0.055)) + 10 * step(0.10, 0.12, np.abs(q[:, 0]))
-        mouth = np.maximum(step(0.012, 0.004, smile), step(0.009, 0.003, np.abs(q[:, 0])) * step(0.16, 0.14, np.abs(q[:, 1] + 0.02)))
+        smile = np.abs(q[:, 1] + 0.165 + 0.35 * np.abs(np.abs(q[:, 0]) - 0.055)) + 10 * step(
+            0.10, 0.12, np.abs(q[:, 0])
+        )
+        mouth = np.maximum(
+            step(0.012, 0.004, smile), step(0.009, 0.003, np.abs(q[:, 0])) * step(0.16, 0.14, np.abs(q[:, 1] + 0.02))
+        )
         colour = mix(colour, linear("#5a2a1c"), 0.75 * mouth * step(0.22, 0.26, q[:, 2]))
         return colour * (1 + 0.10 * sampled(hair, around * 1.6, p[:, 1] * 0.9 + p[:, 2] * 0.5))[:, None]
 
@@ -56,8 +64,11 @@ def cat(size: int) -> Image.Image:
         body = smooth_union(trunk, leg, 0.07)
         tail = np.full(len(p), np.inf, np.float32)
         for start, end in zip(TAIL, TAIL[1:], strict=False):
-            tail = smooth_union(tail, capsule(p, start, end, 0.088, 0.085), 0.02) if np.isfinite(tail).all() else capsule(
-                p, start, end, 0.088, 0.085)
+            tail = (
+                smooth_union(tail, capsule(p, start, end, 0.088, 0.085), 0.02)
+                if np.isfinite(tail).all()
+                else capsule(p, start, end, 0.088, 0.085)
+            )
         body = smooth_union(body, tail, 0.04)
         q = _of_head(p)
         m = np.stack([np.abs(q[:, 0]), q[:, 1], q[:, 2]], axis=-1)
@@ -94,7 +105,10 @@ def cat(size: int) -> Image.Image:
 
     def whiskers(p: Array) -> Array:
         q = _mirrored(_of_head(p))
-        hairs = [capsule(q, (0.08, -0.13 + 0.02 * k, 0.30), (0.46, -0.17 + 0.085 * k, 0.22), 0.0035, 0.0015) for k in (-1, 0, 1)]
+        hairs = [
+            capsule(q, (0.08, -0.13 + 0.02 * k, 0.30), (0.46, -0.17 + 0.085 * k, 0.22), 0.0035, 0.0015)
+            for k in (-1, 0, 1)
+        ]
         return np.asarray(np.min(hairs, axis=0))
 
     def wood(p: Array) -> Array:
@@ -136,9 +150,13 @@ def cat(size: int) -> Image.Image:
     eye = Eye((-0.25, 1.22, 4.3), (0.14, 0.90, 0.0), 1.86)
 
     def outside(ray: Array) -> Array:
-        return np.stack([sampled(garden[..., c], 0.53 + 1.1 * ray[:, 0], 0.42 - 1.1 * ray[:, 1]) for c in range(3)], axis=-1)
+        return np.stack(
+            [sampled(garden[..., c], 0.53 + 1.1 * ray[:, 0], 0.42 - 1.1 * ray[:, 1]) for c in range(3)], axis=-1
+        )
 
-    light = Light((-0.72, 0.50, 0.42), linear("#ffe3b8") * 2.3, linear("#a9b8dc") * 0.42, linear("#b08a60") * 0.22, 0.16)
+    light = Light(
+        (-0.72, 0.50, 0.42), linear("#ffe3b8") * 2.3, linear("#a9b8dc") * 0.42, linear("#b08a60") * 0.22, 0.16
+    )
     view = render(bodies, eye, light, width, height, outside)
     return to_image(graded(view), width // scale, size)
 
@@ -190,7 +208,7 @@ def _garden(rng: np.random.Generator) -> Array:
     picture = ramp(y, ["#7fb2d8", "#cfe0e0", "#ffe9bd", "#f7c987"], [0, 0.25, 0.42, 0.55])
     picture = mix(picture, ramp(np.clip(0.5 + 0.3 * fractal(rng, count, count, 0.12, 4), 0, 1),
                                 ["#2f5a34", "#5f8a3f", "#b7b85a"]), step(-0.03, 0.05, y - hedge))  # fmt: skip
-    picture = blur(picture ** 2.2, 14)
+    picture = blur(picture**2.2, 14)
     for _ in range(70):
         cx, cy, r = rng.random(), rng.uniform(0.35, 0.8), rng.uniform(0.012, 0.030)
         colour = linear(["#ffe6a0", "#ffd070", "#fff4d8", "#e8f0a0", "#ffb070"][rng.integers(5)])

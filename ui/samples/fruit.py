@@ -8,7 +8,21 @@ import numpy as np
 from PIL import Image
 
 from ui.samples.noise import Array, fractal, graded, mix, ramp, sampled, step, to_image
-from ui.samples.scene import Body, Eye, Light, Paint, box, capsule, ellipsoid, linear, plain, profile, render, revolved, smooth_union
+from ui.samples.scene import (
+    Body,
+    Eye,
+    Light,
+    Paint,
+    box,
+    capsule,
+    ellipsoid,
+    linear,
+    plain,
+    profile,
+    render,
+    revolved,
+    smooth_union,
+)
 
 SEED = 3
 
@@ -62,7 +76,9 @@ def still_life(size: int) -> Image.Image:
 
         tip = (top[0] + tilt * 0.9 + 0.05, top[1] + 1.0 * r, z)
         stem = Body(lambda p: capsule(p, top, tip, 0.018, 0.012), plain("#4a3018"), tip, r)
-        body = Body(field, skin("#b9bb3c", "#d98a34", (x, y, z), (0.8, -0.2, 0.4)), (x, y + 0.6 * r, z), 2.1 * r, 0.05, 0.2)
+        body = Body(
+            field, skin("#b9bb3c", "#d98a34", (x, y, z), (0.8, -0.2, 0.4)), (x, y + 0.6 * r, z), 2.1 * r, 0.05, 0.2
+        )
         return [body, stem]
 
     bowl_at = (0.12, 0.0, 0.0)
@@ -121,16 +137,19 @@ def still_life(size: int) -> Image.Image:
         )[:, None].clip(0.25)
 
     grapes = [
-        (0.76 + 0.125 * (i % 4) + 0.06 * (i // 4 % 2) + 0.02 * rng.normal(), 0.14 + 0.10 * layer,
-         0.52 + 0.115 * (i // 4) - 0.05 * layer + 0.02 * rng.normal())
-        for layer, count in ((0, 16), (1, 10), (2, 4)) for i in range(count)
+        (0.74 + 0.118 * column + 0.059 * (row % 2) + 0.02 * rng.normal(), 0.11 + 0.105 * layer + 0.01 * rng.normal(),
+         0.50 + 0.105 * row - 0.03 * layer + 0.02 * rng.normal())
+        for layer, rows, columns in ((0, 4, 5), (1, 3, 4), (2, 2, 2)) for row in range(rows) for column in range(columns)
+        if (row, column) != (0, 4)
     ]  # fmt: skip
     bodies = [
         Body(lambda p: p[:, 1], wood, gloss=0.05, blur=0.35),
         Body(cloth, linen, gloss=0.0),
         Body(bowl, glaze, (bowl_at[0], 0.3, 0), 0.82, 0.07, 0.04),
         Body(jug, clay, (-1.0, 0.8, -0.55), 1.05, 0.07, 0.06),
-        Body(lambda p: revolved(p, 0.98, -0.75, bottle_outline, 1.7), plain("#1c5230"), (0.98, 0.85, -0.75), 0.95, 0.10, 0.03, 0.2),
+        Body(
+            lambda p: revolved(p, 0.98, -0.75, bottle_outline, 1.62), _label, (0.98, 0.8, -0.75), 0.9, 0.12, 0.03, 0.3
+        ),
         *apple(-0.22, 0.66, 0.10, 0.30, "#d9b23c", "#b3161c"),
         *apple(0.42, 0.63, 0.26, 0.28, "#c8c04a", "#8fae36"),
         orange(0.52, 0.66, -0.16, 0.29),
@@ -138,21 +157,40 @@ def still_life(size: int) -> Image.Image:
         *apple(0.12, 0.80, -0.22, 0.29, "#c23a20", "#8c0f1c"),
         orange(-0.72, 0.32, 0.62, 0.27, "#f2b81c"),
         *pear(-0.36, 0.34, 1.02, 0.29, 0.10),
-        _grapes(grapes),
+        _grapes(grapes, speckle),
         Body(lambda p: box(p, (0, 0, -3.2), (9, 9, 0.1)), _wall, gloss=0.0),
     ]
     eye = Eye((0.12, 1.75, 4.6), (0.0, 0.62, 0.0), 1.62)
-    light = Light((-0.78, 0.62, 0.34), linear("#ffe6c0") * 2.9, linear("#8d9ac0") * 0.34, linear("#a06a40") * 0.22, 0.16)
+    light = Light(
+        (-0.78, 0.62, 0.34), linear("#ffe6c0") * 2.9, linear("#8d9ac0") * 0.42, linear("#a06a40") * 0.22, 0.16
+    )
     view = render(bodies, eye, light, width, height, lambda ray: np.zeros_like(ray))
     return to_image(graded(view), size, height // scale)
 
 
-def _grapes(at: Sequence[tuple[float, float, float]]) -> Body:
-    def field(p: Array) -> Array:
-        return np.asarray(np.min([np.linalg.norm(p - np.array(place, np.float32), axis=-1) for place in at], axis=0) - 0.09)
+def _label(p: Array) -> Array:
+    """Green glass with a paper label."""
+    paper = step(0.30, 0.305, p[:, 1]) * step(0.72, 0.715, p[:, 1])
+    print_ = step(0.012, 0.008, np.abs(np.abs(p[:, 1] - 0.51) - 0.15)) + step(0.035, 0.03, np.abs(p[:, 1] - 0.51))
+    label = mix(linear("#e6d7b4"), linear("#8c2a1e"), np.clip(print_, 0, 1))
+    return np.asarray(mix(np.broadcast_to(linear("#17482a"), p.shape), label, paper))
 
-    centre = tuple(np.mean(at, axis=0).tolist())
-    return Body(field, plain("#3a1244"), centre, 0.45, 0.06, 0.08, 0.5)
+
+def _grapes(places: Sequence[tuple[float, float, float]], bloom: Array) -> Body:
+    """A bunch of grapes; no two have quite the same colour, and there is a bloom on their skins."""
+    at = np.array(places, np.float32)
+
+    def distances(p: Array) -> Array:
+        return np.stack([np.linalg.norm(p - place, axis=-1) for place in at])
+
+    def paint(p: Array) -> Array:
+        which = distances(p).argmin(axis=0)
+        tone = ramp(which * 0.618 % 1, ["#2a0c33", "#4a1238", "#5c1a3a", "#351047"]) ** 2.2
+        dust = np.clip(0.35 + 0.3 * sampled(bloom, p[:, 0] * 2, p[:, 1] * 2 + p[:, 2]), 0, 0.8)
+        return np.asarray(mix(tone, linear("#8d84b0"), 0.2 * dust))
+
+    centre, radius = at.mean(axis=0), 0.095 + float(np.linalg.norm(at - at.mean(axis=0), axis=-1).max())
+    return Body(lambda p: distances(p).min(axis=0) - 0.083, paint, tuple(centre.tolist()), radius, 0.05, 0.10, 0.5)
 
 
 def _wall(p: Array) -> Array:

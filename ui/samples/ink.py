@@ -23,7 +23,9 @@ def bamboo(size: int) -> Image.Image:
     width = height = size * scale
     y, x = np.mgrid[0:height, 0:width].astype(np.float32) / width
     fibres = fractal(rng, height, width, 0.03, 5, stretch=3.0)
-    paper = ramp(np.clip(0.5 + 0.16 * fractal(rng, height, width, 0.5, 5) + 0.10 * fibres, 0, 1), ["#ddd0b4", "#f3ead6"])
+    paper = ramp(
+        np.clip(0.5 + 0.16 * fractal(rng, height, width, 0.5, 5) + 0.10 * fibres, 0, 1), ["#ddd0b4", "#f3ead6"]
+    )
     grain = fractal(rng, height, width, 0.006, 3)
     mist = fractal(rng, height, width, 0.35, 5)
     density = 0.16 * np.clip(0.55 + 0.6 * mist + 0.10 * grain - 0.4 * y, 0, 1)
@@ -33,7 +35,9 @@ def bamboo(size: int) -> Image.Image:
     for layer in range(9):
         near = layer / 8
         leaves = _leaves(rng, size, scale, near)
-        density = np.maximum(density, 0.6 * density) + (0.14 + 0.78 * near**1.2) * _soaked(leaves, near, width, grain, mist)
+        density = np.maximum(density, 0.6 * density) + (0.14 + 0.78 * near**1.2) * _soaked(
+            leaves, near, width, grain, mist
+        )
     dry = step(-0.4, 2.0, grain + 0.8 * fibres) * 0.12  # where the paper's tooth keeps the ink off
     cover = 1 - np.exp(-1.9 * np.clip(density - dry * (density < 0.9), 0, None))
     picture = paper * (1 - cover[..., None]) + rgb(INK) * cover[..., None] * 1.1
@@ -72,7 +76,15 @@ def _leaves(rng: np.random.Generator, size: int, scale: int, near: float) -> Arr
         heading = FALL + rng.normal(0, 0.35)
         for spread in rng.permutation(np.linspace(-0.7, 0.7, int(rng.integers(3, 7)))):
             length = (0.070 + 0.060 * near) * rng.uniform(0.7, 1.25)
-            _leaf(draw, x, y, heading + spread + rng.normal(0, 0.08), length, 0.072 * length * rng.uniform(0.8, 1.3), width)
+            _leaf(
+                draw,
+                x,
+                y,
+                heading + spread + rng.normal(0, 0.08),
+                length,
+                0.072 * length * rng.uniform(0.8, 1.3),
+                width,
+            )
         # The twig that bears them, and another joint of it.
         end = x - 0.07 * np.cos(heading) + rng.normal(0, 0.04), y - 0.07 * np.sin(heading)
         draw.line([x * width, y * width, end[0] * width, end[1] * width], fill=200, width=max(2, round(0.0026 * width)))

@@ -7,12 +7,14 @@ import heapq
 import numpy as np
 from PIL import Image, ImageDraw
 
-from ui.samples.noise import Array, fractal, ramp, relief, resize, rgb, to_image
+from ui.samples.noise import Array, fractal, ramp, relief, resize, rgb, to_bytes, to_image
 
 SEED = 12
-GRID = 512  # of the fields that the stones are laid by, whatever the size of the picture
+GRID = 384  # of the fields that the stones are laid by, whatever the size of the picture
 PITCH = 0.0185  # from stone to stone, as a share of the width
 STONE = 0.0162  # side of a stone
+
+INSIDE = np.stack(np.meshgrid(*[np.linspace(-0.5, 0.5, 7)] * 2), axis=-1).reshape(-1, 2)  # places within a stone
 
 VOLUTES = [(0.265, 0.300, 0.200, 1, 2.6), (0.735, 0.270, 0.205, -1, 2.7), (0.155, 0.690, 0.125, 1, 1.8),
            (0.850, 0.665, 0.130, -1, 1.8), (0.500, 0.100, 0.075, -1, 1.3)]  # middle, radius, way it turns, turns  # fmt: skip
@@ -43,21 +45,16 @@ def mosaic(size: int) -> Image.Image:
             colour = ramp(np.array(0.58 + 1.5 * value), GOLD)
         else:
             colour = ramp(np.array(np.clip(tone[at] + 0.6 * value - (0.30 if row == 1 else 0), 0, 1)), BLUE)
-        for share, canvas, fill in ((1.0, draw, _bytes(colour)), (1.0, draw_height, 120), (0.72, draw_height, 190)):
+        for share, canvas, fill in ((1.0, draw, to_bytes(colour)), (1.0, draw_height, 120), (0.72, draw_height, 190)):
             corners = _square(x, y, turn, length * share) + rng.normal(0, 0.05 * STONE, (4, 2)) * share
             canvas.polygon((corners * side).ravel().tolist(), fill=fill)
         tilt = _square(x, y, turn, length * 0.72)[[0, 1, 2] if rng.random() < 0.5 else [1, 2, 3]]
-        draw.polygon((tilt * side).ravel().tolist(), fill=_bytes(colour * (1.16 if row == 0 else 1.09)))
+        draw.polygon((tilt * side).ravel().tolist(), fill=to_bytes(colour * (1.16 if row == 0 else 1.09)))
     picture = np.asarray(image, np.float32) / 255
     shade = relief(np.asarray(height, np.float32) / 255, 1.3, azimuth=0.8)
     picture = picture * (0.70 + 0.30 * shade + 0.03 * fractal(rng, side, side, 0.004, 2))[..., None]
     glow = np.clip(resize(fractal(rng, 64, 64, 0.5, 2), side, side), -1.5, 1.5)
     return to_image(picture * (1 + 0.05 * glow)[..., None], size, size)
-
-
-def _bytes(colour: Array) -> tuple[int, int, int]:
-    red, green, blue = (int(c) for c in np.clip(colour * 255, 0, 255))
-    return red, green, blue
 
 
 def _cartoon() -> tuple[Array, Array]:
@@ -94,17 +91,15 @@ def _stones(rng: np.random.Generator, away: Array) -> list[tuple[float, float, f
     taken = np.zeros((GRID, GRID), bool)
     stones: list[tuple[float, float, float, float, int]] = []
 
-    def cell(x: Array | float, y: Array | float) -> tuple[Array, Array]:
-        row, column = (np.clip((np.asarray(c) * GRID).astype(int), 0, GRID - 1) for c in (y, x))
-        return row, column
+    def cell(x: float, y: float) -> tuple[int, int]:
+        return min(max(int(y * GRID), 0), GRID - 1), min(max(int(x * GRID), 0), GRID - 1)
 
     def lay(x: float, y: float, turn: float, length: float, row: int, overlap: float) -> bool:
-        inner = _square(x, y, turn, length)
-        u, v = np.meshgrid(np.linspace(0, 1, 9), np.linspace(0, 1, 9))
-        at = (inner[0] * ((1 - u) * (1 - v))[..., None] + inner[1] * (u * (1 - v))[..., None]
-              + inner[2] * (u * v)[..., None] + inner[3] * ((1 - u) * v)[..., None])  # fmt: skip
-        place = cell(at[..., 0], at[..., 1])
-        if taken[place].mean() > overlap:
+        along, across = length * np.cos(turn), length * np.sin(turn)
+        rows = y + across * INSIDE[:, 0] + along * INSIDE[:, 1]
+        columns = x + along * INSIDE[:, 0] - across * INSIDE[:, 1]
+        place = tuple((np.minimum(np.maximum(at, 0), 1 - 1e-6) * GRID).astype(int) for at in (rows, columns))
+        if np.count_nonzero(taken[place]) > overlap * len(INSIDE):
             return False
         taken[place] = True
         stones.append((x, y, turn, length, row))
@@ -131,7 +126,8 @@ def _stones(rng: np.random.Generator, away: Array) -> list[tuple[float, float, f
             if row + step >= 0:
                 heapq.heappush(wanted, (row + step, x + float(way[0]), y + float(way[1])))
     for share in (0.8, 0.6, 0.42):
-        for x, y in rng.random((9000, 2)).tolist():
+        gaps = rng.permutation(np.argwhere(~taken))[:8000]
+        for y, x in ((gaps + 0.5) / GRID).tolist():
             place = cell(x, y)
             if not taken[place]:
                 lay(x, y, float(angle[place]), STONE * share, int(away[place] / PITCH), 0.22)

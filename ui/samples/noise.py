@@ -78,6 +78,12 @@ def rgb(colour: str) -> Array:
     return np.array([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)], np.float32)
 
 
+def to_bytes(colour: Array) -> tuple[int, int, int]:
+    """Returns a colour as Pillow draws with."""
+    red, green, blue = np.clip(colour * 255, 0, 255).astype(int).tolist()
+    return red, green, blue
+
+
 def step(low: Array | float, high: Array | float, values: Array) -> Array:
     """Rises smoothly from 0 at `low` to 1 at `high`."""
     t = np.clip((values - low) / (high - low), 0, 1)

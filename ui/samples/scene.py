@@ -206,7 +206,9 @@ def _shade(bodies: Sequence[Body], p: Array, ray: Array, light: Light) -> Array:
     mirrored = ray - 2 * (ray * normal).sum(-1, keepdims=True) * normal
     fresnel = gloss + (1 - gloss) * np.clip(1 + (ray * normal).sum(-1), 0, 1) ** 5 * (gloss > 0.02) * 0.6
     window = _window(mirrored, towards, rough) * (0.25 + 0.75 * shadow)
-    shine = light.key * window[:, None] * 2.2 + light.fill * (0.5 * open_ * np.clip(mirrored[:, 1] + 0.4, 0, 1))[:, None]
+    shine = (
+        light.key * window[:, None] * 2.2 + light.fill * (0.5 * open_ * np.clip(mirrored[:, 1] + 0.4, 0, 1))[:, None]
+    )
     return np.asarray(colour * lit + shine * fresnel[:, None])
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw
 
-from ui.samples.noise import Array, blur, fractal, mix, ramp, relief, rgb, to_image
+from ui.samples.noise import Array, blur, fractal, mix, ramp, relief, rgb, to_bytes, to_image
 
 SEED_EDDIES, SEED_POPPIES = 7, 6
 SCALE = 2  # drawn larger and scaled down, since Pillow's lines have no soft edges
@@ -73,7 +73,7 @@ class Canvas:
             across = (bristle / (bristles - 1) - 0.5) * thickness
             line = (way + normal * across * TAPER + rng.normal(0, 0.35, 2)).ravel().tolist()
             shade = 1 + rng.normal(0, 0.075)
-            colour = tuple(int(c) for c in np.clip(paint * shade * 255, 0, 255))
+            colour = to_bytes(paint * shade)
             ridge = 1 - abs(2 * bristle / (bristles - 1) - 1) ** 2
             draw.line(line, fill=colour, width=3)
             draw_paint.line(line, fill=int(70 + 110 * ridge + rng.uniform(0, 60)), width=2)
@@ -151,7 +151,9 @@ def poppies(size: int) -> Image.Image:
     for length, thickness, count in ((0.085, 0.016, 1500), (0.055, 0.011, 2600)):
         canvas.strokes(rng, wind, air, SKY, length, thickness, count, sky)
     slope = np.gradient(ridge, axis=1) * width + 0.5 * noise
-    canvas.strokes(rng, slope, 0.40 + 0.22 * noise + 3.0 * (y - ridge), HILLS, 0.035, 0.010, 9000, ~sky & (y < horizon + 0.012))
+    canvas.strokes(
+        rng, slope, 0.40 + 0.22 * noise + 3.0 * (y - ridge), HILLS, 0.035, 0.010, 9000, ~sky & (y < horizon + 0.012)
+    )
     stalks = -np.pi / 2 + 0.45 * gusts + 0.35 * np.sin(9 * x + 14 * y)
     rows = 0.52 + 0.20 * gusts + 0.13 * noise + 0.18 * np.sin(55 * np.sqrt(near + 0.05) + 2.2 * gusts) - 0.12 * near
     for low, high, length, thickness, count in ((0.0, 0.3, 0.030, 0.006, 16000), (0.2, 0.6, 0.055, 0.0085, 9000),
