@@ -24,15 +24,15 @@ def dots(size: int) -> Image.Image:
     image = Image.new("RGB", (width, height), (40, 44, 84))
     paint = Image.new("L", (width, height), 60)
     draw, draw_paint = ImageDraw.Draw(image), ImageDraw.Draw(paint)
-    for shade, at in ((0.62, rng.uniform(-0.01, 1.01, (5200, 2))), (1.0, _lattice(rng))):
+    for dim, at in ((0.62, rng.uniform(-0.01, 1.01, (5200, 2))), (1.0, _lattice(rng))):
         row = np.clip((at[:, 1] * view.shape[0]).astype(int), 0, view.shape[0] - 1)
         column = np.clip((at[:, 0] * GRID).astype(int), 0, GRID - 1)
         wanted = view[row, column]
         # A dot is one of the pure paints: the likelier the nearer it is to the colour that is wanted.
         distance = (wanted[:, None] - paints) ** 2 @ np.array([0.8, 1.2, 0.7]) / 0.036
         chosen = (distance - rng.gumbel(size=distance.shape)).argmin(axis=1)
-        colour = mix(paints[chosen], wanted, 0.2) * shade * (1 + 0.08 * rng.standard_normal((len(at), 1)))
-        sizes = width * rng.normal(0.0080, 0.0007, len(at)) * (1.35 if shade < 1 else 1)
+        colour = mix(paints[chosen], wanted, 0.2) * dim * (1 + 0.08 * rng.standard_normal((len(at), 1)))
+        sizes = width * rng.normal(0.0080, 0.0007, len(at)) * (1.35 if dim < 1 else 1)
         for (x, y), r, fill in zip(at * [width, height], sizes, colour, strict=True):
             draw.ellipse([x - r, y - r, x + r, y + r], fill=to_bytes(fill))
             for share, thickness in ((1.0, 120), (0.6, 190)):

@@ -62,7 +62,7 @@ def _stem(rng: np.random.Generator, x: Array, y: Array, foot: float, lean: float
     swell = 1 + 0.10 * step(0.10, 0.0, part) + 0.10 * step(0.90, 1.0, part)
     inside = step(1.06, 0.94, np.abs(across) / swell) * step(0.012, 0.035, part) * step(0.995, 0.975, part)
     tone = 0.42 + 0.58 * np.abs(across) ** 2.2 + 0.30 * step(0.16, 0.02, part) + 0.12 * grain
-    streak = fractal(rng, *x.shape, 0.012, 3, stretch=0.06)
+    streak = fractal(rng, x.shape[0], x.shape[1], 0.012, 3, stretch=0.06)
     return np.asarray(inside * np.clip(tone - 0.22 * np.clip(streak, 0, 2) * (1 - across**2), 0.08, 1.2))
 
 

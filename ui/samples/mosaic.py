@@ -16,8 +16,9 @@ STONE = 0.0162  # side of a stone
 
 INSIDE = np.stack(np.meshgrid(*[np.linspace(-0.5, 0.5, 7)] * 2), axis=-1).reshape(-1, 2)  # places within a stone
 
+# Middle, radius, which way it turns, and how often.
 VOLUTES = [(0.265, 0.300, 0.200, 1, 2.6), (0.735, 0.270, 0.205, -1, 2.7), (0.155, 0.690, 0.125, 1, 1.8),
-           (0.850, 0.665, 0.130, -1, 1.8), (0.500, 0.100, 0.075, -1, 1.3)]  # middle, radius, way it turns, turns  # fmt: skip
+           (0.850, 0.665, 0.130, -1, 1.8), (0.500, 0.100, 0.075, -1, 1.3)]  # fmt: skip
 FLOWERS = [(0.055, 0.06), (0.95, 0.045), (0.05, 0.48), (0.95, 0.475), (0.055, 0.935), (0.945, 0.93), (0.385, 0.625),
            (0.615, 0.610), (0.30, 0.930), (0.70, 0.925)]  # fmt: skip
 GOLD = ["#7d4a10", "#b67a18", "#e0ab2c", "#f6d667", "#fff0b0"]
@@ -58,7 +59,7 @@ def mosaic(size: int) -> Image.Image:
 
 
 def _cartoon() -> tuple[Array, Array]:
-    """Returns how far each place of the grid is from what is drawn, and whether that is a flower, `[GRID, GRID]` each."""
+    """Returns how far places are from what is drawn, and whether that is a flower, `[GRID, GRID]` each."""
     lines = [np.stack([np.full(60, 0.5) + 0.012 * np.sin(np.linspace(0, 5, 60)), np.linspace(1.05, 0.28, 60)], axis=-1)]
     for x, y, radius, way, turns in VOLUTES:
         t = np.linspace(0, 1, int(900 * radius * turns))

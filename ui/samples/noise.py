@@ -60,7 +60,7 @@ def fractal(
 
 
 def sampled(field: Array, u: Array, v: Array) -> Array:
-    """Returns a square field at columns `u` and rows `v`, in shares of its side; beyond it, it is mirrored: no seams."""
+    """Returns a square field at columns `u` and rows `v`, in shares of its side; beyond, it is mirrored: no seams."""
     last = field.shape[0] - 1
     row, column = ((1 - np.abs(place % 2 - 1)) * last for place in (v, u))
     return np.asarray(field[row.astype(int), column.astype(int)])

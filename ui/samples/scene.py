@@ -99,7 +99,7 @@ def smooth_union(a: Array, b: Array, reach: float) -> Array:
     return b + (a - b) * h - reach * h * (1 - h)
 
 
-def ellipsoid(p: Array, centre: Sequence[float], radii: Sequence[float]) -> Array:
+def ellipsoid(p: Array, centre: Sequence[float] | Array, radii: Sequence[float]) -> Array:
     """A distance to an ellipsoid, close to true near its surface."""
     q = (p - np.array(centre, np.float32)) / np.array(radii, np.float32)
     length = np.linalg.norm(q, axis=-1)
@@ -107,7 +107,7 @@ def ellipsoid(p: Array, centre: Sequence[float], radii: Sequence[float]) -> Arra
     return np.asarray(length * (length - 1) / np.maximum(slope, 1e-6))
 
 
-def capsule(p: Array, a: Sequence[float], b: Sequence[float], ra: float, rb: float) -> Array:
+def capsule(p: Array, a: Sequence[float] | Array, b: Sequence[float] | Array, ra: float, rb: float) -> Array:
     """A rod from `a` to `b` with round ends, its radius going from `ra` to `rb`."""
     start, along = np.array(a, np.float32), np.subtract(b, a).astype(np.float32)
     h = np.clip((p - start) @ along / (along @ along), 0, 1)
@@ -138,7 +138,7 @@ def nearest(bodies: Sequence[Body], p: Array) -> tuple[Array, Array]:
     best = np.full(len(p), np.inf, np.float32)
     which = np.zeros(len(p), np.int32)
     for index, body in enumerate(bodies):
-        ask = slice(None)
+        ask = np.arange(len(p))
         if np.isfinite(body.radius):  # a body is no nearer than the sphere around it
             ask = np.flatnonzero(np.linalg.norm(p - np.array(body.centre, np.float32), axis=-1) - body.radius < best)
         distance = body.field(p[ask])

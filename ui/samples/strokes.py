@@ -156,14 +156,17 @@ def poppies(size: int) -> Image.Image:
     )
     stalks = -np.pi / 2 + 0.45 * gusts + 0.35 * np.sin(9 * x + 14 * y)
     rows = 0.52 + 0.20 * gusts + 0.13 * noise + 0.18 * np.sin(55 * np.sqrt(near + 0.05) + 2.2 * gusts) - 0.12 * near
-    for low, high, length, thickness, count in ((0.0, 0.3, 0.030, 0.006, 16000), (0.2, 0.6, 0.055, 0.0085, 9000),
-                                                (0.5, 1.0, 0.085, 0.0115, 5200), (0.7, 1.0, 0.10, 0.008, 3000)):  # fmt: skip
+    for low, high, length, thickness, count in (
+        (0.0, 0.3, 0.030, 0.006, 16000), (0.2, 0.6, 0.055, 0.0085, 9000), (0.5, 1.0, 0.085, 0.0115, 5200),
+        (0.7, 1.0, 0.10, 0.008, 3000),
+    ):  # fmt: skip
         band = field & (near >= low) & (near <= high)
         canvas.strokes(rng, stalks, rows, WHEAT, length, thickness, count, band)
     drifts = fractal(rng, height, width, 0.16, 3) + 0.25 * np.sin(6 * x - 9 * y)
     petals = 0.6 * noise + 5 * x
-    for low, high, length, thickness, count in ((0.0, 0.25, 0.010, 0.007, 16000), (0.15, 0.55, 0.018, 0.012, 7000),
-                                                (0.45, 1.1, 0.028, 0.018, 3600)):  # fmt: skip
+    for low, high, length, thickness, count in (
+        (0.0, 0.25, 0.010, 0.007, 16000), (0.15, 0.55, 0.018, 0.012, 7000), (0.45, 1.1, 0.028, 0.018, 3600),
+    ):  # fmt: skip
         band = field & (near >= low) & (near <= high) & (drifts > 0.15)
         canvas.strokes(rng, petals, 0.5 + 0.25 * noise, POPPIES, length, thickness, count, band)
     return canvas.finished(rng)

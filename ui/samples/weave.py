@@ -68,8 +68,9 @@ def _pattern() -> Array:
 
     wide = diamonds(MADDER, 0, DARK, RUST, OCHRE, INDIGO, CREAM, INDIGO)
     bands = [
-        checks(CREAM, DARK), stripe(RUST, OCHRE), zigzag(INDIGO, CREAM, TEAL, OCHRE), stripe(DARK, RUST), teeth(CREAM, MADDER),
-        wide, teeth(CREAM, MADDER)[::-1], stripe(RUST, DARK), zigzag(RUST, CREAM, MADDER, OCHRE, DARK), stripe(OCHRE, DARK),
+        checks(CREAM, DARK), stripe(RUST, OCHRE), zigzag(INDIGO, CREAM, TEAL, OCHRE), stripe(DARK, RUST),
+        teeth(CREAM, MADDER), wide, teeth(CREAM, MADDER)[::-1], stripe(RUST, DARK),
+        zigzag(RUST, CREAM, MADDER, OCHRE, DARK), stripe(OCHRE, DARK),
         diamonds(INDIGO, 12, DARK, TEAL, OCHRE, MADDER, CREAM, RUST), stripe(DARK, OCHRE),
     ]  # fmt: skip
     return np.concatenate(bands)[: round(KNOTS * 0.8)]
