@@ -1,7 +1,8 @@
 """The sample pictures: what there is to choose from, and the files.
 
 Each is drawn by this package's own code from a seed; `python -m ui.samples --output DIR` draws them anew. The page
-reads the files only, and never draws.
+reads the files only, and never draws. The first content and the first style are what a first visit has chosen: a large,
+plain shape and a painting whose strokes take to it.
 """
 
 from __future__ import annotations
@@ -30,10 +31,10 @@ class Sample:
 
 
 CONTENTS = (
+    Sample("cat", "Cat", "A ginger cat on a window sill beside a flower pot"),
     Sample("dusk_lake", "Dusk lake", "A village by a lake below snowy mountains at dusk"),
     Sample("lighthouse", "Lighthouse", "A red and white lighthouse on a cliff above a blue sea"),
     Sample("still_life", "Still life", "A bowl of fruit, a jug, a bottle and grapes on a table in a window's light"),
-    Sample("cat", "Cat", "A ginger cat on a window sill beside a flower pot"),
 )
 STYLES = (
     Sample("eddies", "Eddies", "Thick brush strokes that swirl in teal, indigo and gold"),

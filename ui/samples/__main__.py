@@ -15,10 +15,10 @@ QUALITY = 88  # of the JPEG
 LARGEST_FILE = 250_000  # bytes; a picture with much fine detail is saved a little coarser
 
 DRAW: Mapping[str, Callable[[int], Image.Image]] = {
+    "cat": cat.cat,
     "dusk_lake": lake.dusk_lake,
     "lighthouse": sea.lighthouse,
     "still_life": fruit.still_life,
-    "cat": cat.cat,
     "eddies": strokes.eddies,
     "stained_glass": glass.stained_glass,
     "waves": woodcut.waves,

@@ -27,7 +27,7 @@ def cat(size: int) -> Image.Image:
     """Shows a ginger cat that sits on a window sill and looks into the room."""
     rng = np.random.default_rng(SEED)
     scale = 2
-    width, height = round(size * 0.8) * scale, size * scale
+    width, height = size * scale, round(size * 0.8) * scale
     patches, hair = fractal(rng, 512, 512, 0.10, 4), fractal(rng, 512, 512, 0.03, 4, stretch=0.12)
     grain = fractal(rng, 512, 512, 0.04, 5, stretch=12.0)
 
@@ -54,12 +54,12 @@ def cat(size: int) -> Image.Image:
         u, v = 0.53 + 1.1 * ray[:, 0], 0.42 - 1.1 * ray[:, 1]
         return np.stack([sampled(garden[..., channel], u, v) for channel in range(3)], axis=-1)
 
-    eye = Eye((-0.25, 1.22, 4.3), (0.14, 0.90, 0.0), 1.86)
+    eye = Eye((-0.20, 1.22, 4.3), (0.17, 0.875, 0.0), 1.52)
     light = Light(
         (-0.72, 0.50, 0.42), linear("#ffe3b8") * 2.3, linear("#a9b8dc") * 0.42, linear("#b08a60") * 0.22, 0.16
     )
     view = scene.render(bodies, eye, light, width, height, outside)
-    return to_image(graded(view), width // scale, size)
+    return to_image(graded(view), size, height // scale)
 
 
 def _mirrored(p: Array) -> Array:
