@@ -1,4 +1,4 @@
-"""Draws the sample pictures: `python -m ui.samples --output DIR [NAME ...]`. The cat and the still life take minutes."""
+"""Draws the sample pictures: `python -m ui.samples --output DIR [NAME ...]`; the cat and still life take minutes."""
 
 from __future__ import annotations
 
