@@ -28,6 +28,7 @@ from selenium.webdriver.support.wait import WebDriverWait
 from serving.results import settings_of
 from tests.conftest import encode, smooth_picture
 from tests.ui.test_launch import ROOT, launch, wait_for
+from ui.samples import CONTENTS
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 PATIENCE_S = 60
@@ -122,7 +123,8 @@ def test_a_first_visit_gives_a_picture_with_one_click(browser: webdriver.Chrome,
     button(browser, "Stop")
     button(browser, "Download PNG")
     keep(browser, "done")
-    assert picture(browser, page).shape == (341, 512, 3)
+    with Image.open(CONTENTS[0].path) as content:
+        assert picture(browser, page).shape == (round(512 * content.height / content.width), 512, 3)
     assert "Traceback" not in browser.page_source
 
 

@@ -1,7 +1,8 @@
 """The sample pictures: what there is to choose from, and the files.
 
 Each is drawn by this package's own code from a seed; `python -m ui.samples --output DIR` draws them anew. The page
-reads the files only, and never draws.
+reads the files only, and never draws. The first content and the first style are what a first visit has chosen: a large,
+plain shape and a painting whose strokes take to it.
 """
 
 from __future__ import annotations
@@ -30,11 +31,18 @@ class Sample:
 
 
 CONTENTS = (
+    Sample("cat", "Cat", "A ginger cat on a window sill beside a flower pot"),
     Sample("dusk_lake", "Dusk lake", "A village by a lake below snowy mountains at dusk"),
     Sample("lighthouse", "Lighthouse", "A red and white lighthouse on a cliff above a blue sea"),
+    Sample("still_life", "Still life", "A bowl of fruit, a jug, a bottle and grapes on a table in a window's light"),
 )
 STYLES = (
     Sample("eddies", "Eddies", "Thick brush strokes that swirl in teal, indigo and gold"),
     Sample("stained_glass", "Glass", "A stained glass window: a sun of coloured pieces joined by dark lead"),
     Sample("waves", "Waves", "A woodcut of leaning blue waves under a red sun"),
+    Sample("mosaic", "Mosaic", "A mosaic of small stones: a golden tree of spirals and red flowers on blue"),
+    Sample("poppies", "Poppies", "Thick brush strokes: red poppies in a field of wheat below a warm sky"),
+    Sample("bamboo", "Ink", "Bamboo in black ink and pale washes on paper, with a red seal"),
+    Sample("dots", "Dots", "A river between trees in dots of pure colour"),
+    Sample("kilim", "Rug", "A woven rug with diamonds and zigzags in red, indigo, ochre and white"),
 )

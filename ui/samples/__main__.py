@@ -1,4 +1,4 @@
-"""Draws the sample pictures: `python -m ui.samples --output DIR`."""
+"""Draws the sample pictures: `python -m ui.samples --output DIR [NAME ...]`; the cat and still life take minutes."""
 
 from __future__ import annotations
 
@@ -8,18 +8,25 @@ from pathlib import Path
 
 from PIL import Image
 
-from ui.samples import lake, paintings, sea
+from ui.samples import cat, dots, fruit, glass, ink, lake, mosaic, sea, strokes, weave, woodcut
 
 SIZE_PX = 768  # long side
 QUALITY = 88  # of the JPEG
 LARGEST_FILE = 250_000  # bytes; a picture with much fine detail is saved a little coarser
 
 DRAW: Mapping[str, Callable[[int], Image.Image]] = {
+    "cat": cat.cat,
     "dusk_lake": lake.dusk_lake,
     "lighthouse": sea.lighthouse,
-    "eddies": paintings.eddies,
-    "stained_glass": paintings.stained_glass,
-    "waves": paintings.waves,
+    "still_life": fruit.still_life,
+    "eddies": strokes.eddies,
+    "stained_glass": glass.stained_glass,
+    "waves": woodcut.waves,
+    "mosaic": mosaic.mosaic,
+    "poppies": strokes.poppies,
+    "bamboo": ink.bamboo,
+    "dots": dots.dots,
+    "kilim": weave.kilim,
 }
 
 
@@ -34,13 +41,16 @@ def save(image: Image.Image, path: Path) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Draws every sample into a directory."""
     parser = argparse.ArgumentParser(prog="python -m ui.samples", description="Draws the page's sample pictures.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"what to draw: {', '.join(DRAW)} (default: all)")
     parser.add_argument("--output", type=Path, required=True, help="directory to write the JPEG files to")
     parser.add_argument("--size", type=int, default=SIZE_PX, help=f"long side in pixels (default: {SIZE_PX})")
     options = parser.parse_args(arguments)
+    if unknown := [name for name in options.names if name not in DRAW]:
+        parser.error(f"`NAME` must be of {', '.join(DRAW)}. Received: {', '.join(unknown)}")
     options.output.mkdir(parents=True, exist_ok=True)
-    for name, draw in DRAW.items():
+    for name in options.names or DRAW:
         path = options.output / f"{name}.jpg"
-        save(draw(options.size), path)
+        save(DRAW[name](options.size), path)
         print(f"{path}: {path.stat().st_size / 1000:.0f} kB", flush=True)
 
 

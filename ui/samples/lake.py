@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from ui.samples.landscape import EXTENT, FINENESS, Camera, Terrain, clouds, look, mirrored, ridges, sunlight
-from ui.samples.noise import Array, blur, fractal, graded, mix, ramp, rgb, step, to_image
+from ui.samples.noise import Array, blur, fractal, graded, mix, ramp, rgb, step, to_bytes, to_image
 
 SEED = 11
 
@@ -148,8 +148,7 @@ def _village(rng: np.random.Generator, camera: Camera) -> tuple[Array, float]:
 
 
 def _rgba(colour: Array) -> tuple[int, int, int, int]:
-    red, green, blue = (int(c) for c in np.clip(colour * 255, 0, 255))
-    return red, green, blue, 255
+    return *to_bytes(colour), 255
 
 
 def _trees(rng: np.random.Generator, camera: Camera, view: Array) -> Array:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ui.samples.noise import Array, fractal, mix, resize, rgb, step
+from ui.samples.noise import Array, fractal, mix, resize, rgb, sampled, step
 
 EXTENT = 12.0  # side of the square of the world that a terrain covers; x from -6 to 6, z from 0 to 12
 FINENESS = 8 / 3  # points of a terrain along a side, for each pixel of a picture's long side
@@ -158,14 +158,10 @@ def clouds(rng: np.random.Generator, camera: Camera, cell: float, cover: float) 
     above = np.maximum(camera.horizon_row - np.arange(camera.height, dtype=np.float32), 0.6)[:, None] / camera.width
     z = 0.11 / (above + 0.035)
     columns = (np.arange(camera.width, dtype=np.float32)[None, :] + 0.5) / camera.width - 0.5
-    # The plane is sampled with mirrored ends: no seam.
-    u = np.abs((columns * z * 1.6 + 10.5) % 2 - 1)
-    v = np.abs((np.broadcast_to(z * 1.9, u.shape) + 0.3) % 2 - 1)
-
-    def sample(v: Array) -> Array:
-        return field[(v * (count - 1)).astype(int), (u * (count - 1)).astype(int)]
-
-    return step(cover, cover + 1.5, sample(v)), step(cover, cover + 1.5, sample(np.clip(v - 0.025, 0, 1)))
+    u = columns * z * 1.6 + 11.5
+    v = 1 - np.abs((np.broadcast_to(z * 1.9, u.shape) + 1.3) % 2 - 1)
+    here, higher = sampled(field, u, v), sampled(field, u, np.clip(v - 0.025, 0, 1))
+    return step(cover, cover + 1.5, here), step(cover, cover + 1.5, higher)
 
 
 def mirrored(camera: Camera, picture: Array, rng: np.random.Generator, roughness: float) -> Array:
@@ -173,9 +169,7 @@ def mirrored(camera: Camera, picture: Array, rng: np.random.Generator, roughness
     x, z = camera.water()
     count = 1024
     ripples = fractal(rng, count, count, 0.02, 4, stretch=3.0)
-    r = (np.abs((z * 0.9) % 2 - 1) * (count - 1)).astype(int)
-    c = (np.abs((x * 0.5 + 20) % 2 - 1) * (count - 1)).astype(int)
-    tilt = ripples[r, c] * roughness / (1 + 0.25 * z)
+    tilt = sampled(ripples, x * 0.5 + 21, z * 0.9 + 1) * roughness / (1 + 0.25 * z)
     rows = np.arange(camera.height)[:, None]
     upward = 2 * camera.horizon_row - rows - np.abs(tilt) * camera.height * 1.0
     source_row = np.clip(upward, 0, camera.height - 1).astype(int)

@@ -59,6 +59,13 @@ def fractal(
     return (field - field.mean()) / (field.std() + 1e-6)
 
 
+def sampled(field: Array, u: Array, v: Array) -> Array:
+    """Returns a square field at columns `u` and rows `v`, in shares of its side; beyond, it is mirrored: no seams."""
+    last = field.shape[0] - 1
+    row, column = ((1 - np.abs(place % 2 - 1)) * last for place in (v, u))
+    return np.asarray(field[row.astype(int), column.astype(int)])
+
+
 def ramp(values: Array, colours: Sequence[str], stops: Sequence[float] | None = None) -> Array:
     """Colours a field: 0 is the first colour, 1 the last, given as hex; `stops` places those between."""
     places = np.linspace(0, 1, len(colours)) if stops is None else np.asarray(stops)
@@ -69,6 +76,12 @@ def ramp(values: Array, colours: Sequence[str], stops: Sequence[float] | None = 
 def rgb(colour: str) -> Array:
     """Returns a hex colour `#rrggbb` as three floats, 0 to 1."""
     return np.array([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)], np.float32)
+
+
+def to_bytes(colour: Array) -> tuple[int, int, int]:
+    """Returns a colour as Pillow draws with."""
+    red, green, blue = np.clip(colour * 255, 0, 255).astype(int).tolist()
+    return red, green, blue
 
 
 def step(low: Array | float, high: Array | float, values: Array) -> Array:
