@@ -77,8 +77,10 @@ def main() -> None:
                 content.data,
                 tuple(style.picture.data for style in paintings),
                 settings,
-                content.digest,
-                tuple(style.picture.digest for style in paintings),
+                sha256={
+                    "content": (content.digest,),
+                    "styles": tuple(style.picture.digest for style in paintings),
+                },
             )
         # Above the knobs, so that a first visit finds it without scrolling.
         go.button(
@@ -93,7 +95,7 @@ def main() -> None:
             args=(request,),
         )
     with result:
-        live.show(job, now.active)
+        live.show(job, now.active, start)
     gallery.note(job, now)
     gallery.show()
 

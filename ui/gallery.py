@@ -6,7 +6,7 @@ from functools import partial
 
 import streamlit as st
 
-from ui import header, history, knobs, panel
+from ui import history, knobs, panel
 from ui.history import Kept
 from ui.jobs import Job, Snapshot
 
@@ -20,8 +20,7 @@ def note(job: Job | None, now: Snapshot) -> None:
         return
     if st.session_state.get(NOTED) != (job.number, now.step):
         st.session_state[NOTED] = (job.number, now.step)
-        made_by = history.origin(job.request, now, header.model())
-        st.session_state[HISTORY] = history.keep(_kept(), job.number, now.picture, made_by)
+        st.session_state[HISTORY] = history.keep(_kept(), job.number, now.picture, now.origin(job.request))
 
 
 def show() -> None:
@@ -71,7 +70,8 @@ def describe(one: Kept) -> str:
     """Says in a line how a result was made."""
     settings = one.origin.settings
     label = knobs.preset_label(settings.preset).partition(":")[0]
-    return f"{label}, {settings.size} px, {one.origin.step} of {one.origin.steps} steps"
+    onward = ", from another result" if "initial" in one.origin.guides_sha256 else ""
+    return f"{label}, {settings.size} px, {one.origin.step} of {one.origin.steps} steps{onward}"
 
 
 def _delete(number: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from PIL import Image
@@ -12,7 +12,6 @@ from PIL import Image
 from serving import results
 from serving.results import Origin
 from ui import uploads
-from ui.jobs import Request, Snapshot
 
 MOST = 12  # results of a visit; the oldest goes
 FORMATS = {"PNG": (".png", "image/png"), "JPEG": (".jpg", "image/jpeg"), "WebP": (".webp", "image/webp")}
@@ -34,11 +33,6 @@ class Kept:
     png: bytes
     thumbnail: bytes
     origin: Origin
-
-
-def origin(request: Request, now: Snapshot, model: Mapping[str, str]) -> Origin:
-    """Returns what a job's picture says of how it was made."""
-    return Origin(request.settings, model, request.content_sha256, request.styles_sha256, now.step, now.steps)
 
 
 def keep(kept: Sequence[Kept], number: int, picture: bytes, made_by: Origin) -> tuple[Kept, ...]:

@@ -6,13 +6,14 @@ Streamlit, and the page shares nothing with it but the job.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,8 @@ import numpy.typing as npt
 from model.errors import Cancelled, ServingFailed, StyleTransferError
 from model.settings import LOSS_TERMS, StyleSettings
 from serving.progress import Progress
+from serving.results import Origin, model_facts
+from serving.runs import as_read
 
 log = logging.getLogger(__name__)
 
@@ -27,21 +30,31 @@ log = logging.getLogger(__name__)
 class Client(Protocol):
     """What a job needs of `serving.client.StyleTransferClient`."""
 
+    def describe(self, settings: StyleSettings | None = None) -> dict[str, Any]: ...
+
     def run(
         self, content: bytes, styles: Sequence[bytes], settings: StyleSettings, *,
+        content_masks: Sequence[bytes] = (), style_masks: Sequence[bytes] = (), initial: bytes = b"",
         state: bytes = b"", cancelled: threading.Event | None = None,
     ) -> Iterator[Progress]: ...  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked for: a picture, the pictures whose style it takes on, and how; digests are of the files brought."""
+    """What is asked for.
+
+    Attributes:
+      content, styles, settings, content_masks, style_masks, initial: as `StyleTransferClient.run` takes them.
+      sha256: of the files that were brought, by the attributes that hold them, as hexadecimal digits.
+    """
 
     content: bytes
     styles: tuple[bytes, ...]
     settings: StyleSettings
-    content_sha256: str = ""
-    styles_sha256: tuple[str, ...] = ()
+    content_masks: tuple[bytes, ...] = ()
+    style_masks: tuple[bytes, ...] = ()
+    initial: bytes = b""
+    sha256: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 class Status(Enum):
@@ -70,6 +83,8 @@ class Snapshot:
       preview: the picture as it stands, JPEG, at most 512 pixels long; empty before the first stretch.
       image: the result as PNG; empty until the server has sent it.
       stopped: why a job that is done ended before its last step: `converged`, `not_finite`, or "".
+      complete: the run has come to its end.
+      model: the model's description, with the settings as it reads them; empty until the server has told.
       problem: why the job failed.
       interrupted: it was stopped because the page went away, not by a person.
     """
@@ -85,8 +100,20 @@ class Snapshot:
     steps_per_s: float = 0.0
     seconds_left: float | None = None
     stopped: str = ""
+    complete: bool = False
+    model: Mapping[str, Any] = field(default_factory=dict)
     problem: StyleTransferError | None = None
     interrupted: bool = False
+
+    def origin(self, request: Request) -> Origin:
+        """Returns what the picture says of how it was made: the settings are those that the model reads."""
+        return Origin.of(
+            as_read(request.settings, self.model),
+            request.sha256,
+            model_facts(self.model),
+            step=self.step,
+            steps=self.steps,
+        )
 
     @property
     def active(self) -> bool:
@@ -151,11 +178,20 @@ class Job:
         before = self.snapshot().seconds
         problem: StyleTransferError | None = None
         try:
+            asked = self.request
             run = self._client.run(
-                self.request.content, self.request.styles, self.request.settings, state=state, cancelled=cancelled
+                asked.content,
+                asked.styles,
+                asked.settings,
+                content_masks=asked.content_masks,
+                style_masks=asked.style_masks,
+                initial=asked.initial,
+                state=state,
+                cancelled=cancelled,
             )
             for progress in run:
                 self._take(progress, before)
+                self._ask_for_the_model()
         except Cancelled:
             cancelled.set()
         except StyleTransferError as error:
@@ -164,7 +200,7 @@ class Job:
             log.exception("The stylisation failed in an unforeseen way.")
             problem = ServingFailed(f"{type(error).__name__}: {error}", "INTERNAL")
         with self._lock:
-            if self._now.image and (self._now.step >= self._now.steps or self._now.stopped):
+            if self._now.complete:
                 status, problem = Status.DONE, None
             elif problem is not None and not cancelled.is_set():
                 status = Status.FAILED
@@ -189,7 +225,16 @@ class Job:
                 steps_per_s=progress.steps_per_s,
                 seconds_left=progress.seconds_left,
                 stopped=progress.stopped,
+                complete=progress.complete,
             )
+
+    def _ask_for_the_model(self) -> None:
+        """Asks once for what makes the picture, when the server is known to answer; after a failure, once more."""
+        if not self._now.model:
+            with contextlib.suppress(StyleTransferError):
+                model = self._client.describe(self.request.settings)
+                with self._lock:
+                    self._now = replace(self._now, model=model)
 
 
 class Desk:

@@ -207,6 +207,24 @@ def test_the_results_of_a_visit_are_kept_reused_and_thrown_away(client, page):
     assert not page.exception
 
 
+def test_a_result_is_refined_and_enlarged_and_each_joins_the_history(client, page):
+    page.button(key="start").click().run()
+    until(page, lambda: "refine" in keys(page, "button"))
+    page.button(key="refine").click().run()
+    until(page, lambda: "512 px, 100 of 100" in text_of(page))
+    page.button(key="larger").click().run()
+    until(page, lambda: "1024 px, 100 of 100" in text_of(page))
+    page.run()
+    assert [call["initial"] for call in client.calls] == [b"", encoded(), encoded()]
+    assert [str(call["settings"]) for call in client.calls[1:]] == [
+        "size=512,steps=100,smallest_size=512",
+        "size=1024,steps=100,smallest_size=513",
+    ]
+    assert [one.origin.settings.size for one in page.session_state["history"]] == [1024, 512, 512]
+    assert "from another result" in text_of(page)
+    assert page.number_input(key="knob_steps").value == 500
+
+
 def test_a_run_that_goes_on_takes_the_place_of_what_it_was(client, page):
     client.gate, client.renders = threading.Semaphore(0), True
     page.button(key="start").click().run()
