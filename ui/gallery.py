@@ -6,46 +6,46 @@ from functools import partial
 
 import streamlit as st
 
-from ui import history, knobs, panel
+from ui import history, knobs, panel, wording
 from ui.history import Kept
-from ui.jobs import Job, Snapshot
+from ui.jobs import Snapshot
+from ui.visits import GRACE_S, Visit
 
-HISTORY, NOTED = "history", "noted_result"
 NARROWEST_PX = 150
 
 
-def note(job: Job | None, now: Snapshot) -> None:
+def note(visit: Visit, now: Snapshot) -> None:
     """Keeps a job's picture once it has ended; a picture that was thrown away does not come back."""
+    job = visit.job
     if job is None or now.active or not (now.step and now.picture):
         return
-    if st.session_state.get(NOTED) != (job.number, now.step):
-        st.session_state[NOTED] = (job.number, now.step)
-        st.session_state[HISTORY] = history.keep(_kept(), job.number, now.picture, now.origin(job.request))
+    if visit.noted != (job.number, now.step):
+        visit.noted = (job.number, now.step)
+        visit.kept = history.keep(visit.kept, job.number, now.picture, now.origin(job.request))
 
 
-def show() -> None:
+def show(visit: Visit) -> None:
     """Draws what is kept; nothing before there is a result."""
-    kept = _kept()
+    kept = visit.kept
     if not kept:
         return
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="bottom"):
         with st.container(width="content", gap="xsmall"):
             st.subheader("This visit", anchor=False)
-            st.caption(f"The last {history.MOST} pictures at most; they go when you leave the page.")
+            st.caption(
+                f"The last {history.MOST} pictures at most. They are kept for {wording.duration(GRACE_S)} after you "
+                "leave the page, and then forgotten."
+            )
         st.download_button(
             "Download all", partial(history.as_zip, kept), file_name="stylised.zip", mime="application/zip",
             key="download_all", icon=":material/folder_zip:", on_click="ignore",
         )  # fmt: skip
     with st.grid(6, min_column_width=NARROWEST_PX):
         for one in kept:
-            _one(one)
+            _one(visit, one)
 
 
-def _kept() -> tuple[Kept, ...]:
-    return tuple(st.session_state.get(HISTORY, ()))
-
-
-def _one(one: Kept) -> None:
+def _one(visit: Visit, one: Kept) -> None:
     words = describe(one)
     with st.container(border=True, gap="xsmall"):
         st.image(one.thumbnail, width="stretch", alt=f"A result of this visit: {words}")
@@ -53,7 +53,7 @@ def _one(one: Kept) -> None:
         with st.container(horizontal=True, gap="xsmall"):
             st.button(
                 ":material/tune:", key=f"reuse_{one.number}", help="Use these settings again",
-                on_click=panel.reuse, args=(one.origin.settings,),
+                on_click=panel.reuse, args=(visit, one.origin.settings),
             )  # fmt: skip
             st.download_button(
                 ":material/download:", partial(history.encode, one.png, "PNG", one.origin),
@@ -62,7 +62,7 @@ def _one(one: Kept) -> None:
             )  # fmt: skip
             st.button(
                 ":material/delete:", key=f"delete_{one.number}", help="Throw this picture away",
-                on_click=_delete, args=(one.number,),
+                on_click=_delete, args=(visit, one.number),
             )  # fmt: skip
 
 
@@ -74,5 +74,5 @@ def describe(one: Kept) -> str:
     return f"{label}, {settings.size} px, {one.origin.step} of {one.origin.steps} steps{onward}"
 
 
-def _delete(number: int) -> None:
-    st.session_state[HISTORY] = tuple(one for one in _kept() if one.number != number)
+def _delete(visit: Visit, number: int) -> None:
+    visit.kept = tuple(one for one in visit.kept if one.number != number)

@@ -86,7 +86,6 @@ class Snapshot:
       complete: the run has come to its end.
       model: the model's description, with the settings as it reads them; empty until the server has told.
       problem: why the job failed.
-      interrupted: it was stopped because the page went away, not by a person.
     """
 
     status: Status = Status.NEW
@@ -103,7 +102,6 @@ class Snapshot:
     complete: bool = False
     model: Mapping[str, Any] = field(default_factory=dict)
     problem: StyleTransferError | None = None
-    interrupted: bool = False
 
     def origin(self, request: Request) -> Origin:
         """Returns what the picture says of how it was made: the settings are those that the model reads."""
@@ -155,19 +153,19 @@ class Job:
             if self._now.active or self._now.status is Status.DONE:
                 return
             self._cancelled = threading.Event()
-            self._now = replace(self._now, status=Status.RUNNING, problem=None, interrupted=False, seconds_left=None)
+            self._now = replace(self._now, status=Status.RUNNING, problem=None, seconds_left=None)
             # A daemon: a call that hangs must not keep the process from ending.
             self._worker = threading.Thread(
                 target=self._work, args=(self._cancelled, self._state), name="stylisation", daemon=True
             )
             self._worker.start()
 
-    def stop(self, *, interrupted: bool = False) -> None:
+    def stop(self) -> None:
         """Asks the run to end after the stretch under way; the picture stays."""
         with self._lock:
             if self._now.status is Status.RUNNING:
                 self._cancelled.set()
-                self._now = replace(self._now, status=Status.STOPPING, interrupted=interrupted)
+                self._now = replace(self._now, status=Status.STOPPING)
 
     def wait(self, timeout_s: float | None = None) -> None:
         """Waits until the run has ended."""
@@ -235,20 +233,3 @@ class Job:
                 model = self._client.describe(self.request.settings)
                 with self._lock:
                     self._now = replace(self._now, model=model)
-
-
-class Desk:
-    """What a session has at work: at most one job. Closing it, when the session ends, stops the job."""
-
-    def __init__(self) -> None:
-        self.job: Job | None = None
-
-    def take(self, job: Job) -> None:
-        """Puts a job on the desk and starts it; the one before is stopped."""
-        self.close()
-        self.job = job
-        job.start()
-
-    def close(self) -> None:
-        if self.job is not None:
-            self.job.stop(interrupted=True)

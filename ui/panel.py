@@ -12,6 +12,7 @@ from model.presets import OUR_OWN
 from model.settings import PRESET, SETTINGS, StyleSettings
 from ui import header, knobs, styles
 from ui.knobs import Knob
+from ui.visits import Visit
 
 NARROWEST_PX = 130  # of a widget; on a phone two stand side by side
 MOST_NAMES = 4  # of changed knobs in one sentence
@@ -71,10 +72,10 @@ def use(settings: StyleSettings) -> None:
     _note_preset()
 
 
-def reuse(settings: StyleSettings) -> None:
+def reuse(visit: Visit, settings: StyleSettings) -> None:
     """Turns every knob to where a result's settings have it, and its styles' sliders if there are as many styles."""
     use(settings)
-    styles.use(settings.blend_weights)
+    styles.use(visit.styles, settings.blend_weights)
 
 
 def _key(name: str) -> str:

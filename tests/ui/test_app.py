@@ -17,8 +17,9 @@ from model.settings import GROUPS, StyleSettings
 from serving import results
 from tests.ui.fakes import FakeClient, encoded
 from tests.ui.test_views import header_of
-from ui import backend, history
+from ui import backend, history, visiting
 from ui.samples import CONTENTS, STYLES
+from ui.visits import Visit
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -53,6 +54,10 @@ def until(page: AppTest, condition, timeout_s: float = 10.0) -> None:
 
 def keys(page: AppTest, kind: str) -> set[str]:
     return {element.key for element in page.get(kind)}
+
+
+def visit_of(page: AppTest) -> Visit:
+    return visiting.visits().enter(page.session_state["visit"])
 
 
 def test_first_visit_has_a_pair_and_a_free_button(page):
@@ -147,17 +152,6 @@ def test_bad_layers_are_explained_and_block_the_start(page):
     assert not page.exception
 
 
-def test_an_upload_stays_when_the_browser_reports_the_pills_as_they_were(client, page):
-    second = encoded(20, 30)
-    page.file_uploader(key="content_upload_0").upload("first.png", encoded(30, 20), "image/png").run()
-    page.file_uploader(key="content_upload_0").clear().run()
-    page.file_uploader(key="content_upload_0").upload("second.png", second, "image/png")
-    page.button_group(key="content_sample").set_value(None).run()
-    page.button(key="start").click().run()
-    until(page, lambda: client.calls)
-    assert client.calls[0]["content"] == second
-
-
 def test_an_upload_is_used_and_a_sample_takes_its_place_again(client, page):
     mine = encoded(40, 30)
     page.file_uploader(key="content_upload_0").upload("mine.png", mine, "image/png").run()
@@ -195,7 +189,7 @@ def test_the_results_of_a_visit_are_kept_reused_and_thrown_away(client, page):
     run(40)
     run(80)
     page.run()
-    kept = page.session_state["history"]
+    kept = visit_of(page).kept
     assert [one.origin.settings.steps for one in kept] == [80, 40]
     assert kept[0].origin.model["digest"] == "0123"
     assert "download_all" in keys(page, "download_button")
@@ -203,7 +197,7 @@ def test_the_results_of_a_visit_are_kept_reused_and_thrown_away(client, page):
     assert page.number_input(key="knob_steps").value == 40
     page.button(key=f"delete_{kept[0].number}").click().run()
     page.run()
-    assert [one.origin.settings.steps for one in page.session_state["history"]] == [40]
+    assert [one.origin.settings.steps for one in visit_of(page).kept] == [40]
     assert not page.exception
 
 
@@ -220,9 +214,42 @@ def test_a_result_is_refined_and_enlarged_and_each_joins_the_history(client, pag
         "size=512,steps=100,smallest_size=512",
         "size=1024,steps=100,smallest_size=513",
     ]
-    assert [one.origin.settings.size for one in page.session_state["history"]] == [1024, 512, 512]
+    assert [one.origin.settings.size for one in visit_of(page).kept] == [1024, 512, 512]
     assert "from another result" in text_of(page)
     assert page.number_input(key="knob_steps").value == 500
+
+
+def another_page(key: str) -> AppTest:
+    """Returns the page that a tab draws when it is loaded anew and says which visit it had."""
+    page = AppTest.from_file(str(ROOT / "ui" / "app.py"), default_timeout=20)
+    page.session_state["visit"] = key
+    return page.run()
+
+
+def test_a_page_that_is_loaded_anew_finds_its_run_pictures_and_results(client, page):
+    page.file_uploader(key="content_upload_0").upload("mine.png", encoded(40, 30), "image/png").run()
+    page.toggle(key="blend").set_value(True).run()
+    page.button_group(key="style_samples").set_value([STYLES[0].name, STYLES[2].name]).run()
+    page.button(key="start").click().run()
+    until(page, lambda: "refine" in keys(page, "button"))
+    client.gate = threading.Semaphore(0)
+    page.button(key="refine").click().run()
+    until(page, lambda: "Step 25" in page.get("progress")[0].proto.text)
+    again = another_page(page.session_state["visit"])
+    assert "Step 25 of 100" in again.get("progress")[0].proto.text
+    assert again.get("image")[0].proto.imgs[0].alt == "Your content picture, mine.png"
+    assert list(sliders(again)) == [STYLES[0].label, STYLES[2].label]
+    assert "500 of 500 steps" in text_of(again)
+    client.gate.release(9)
+    until(again, lambda: "512 px, 100 of 100" in text_of(again))
+
+
+def test_a_page_sees_nothing_of_another_visit(client, page):
+    page.button(key="start").click().run()
+    until(page, lambda: "download_all" in keys(page, "download_button"))
+    stranger = another_page("a-key-that-nobody-has")
+    assert not stranger.get("download_button")
+    assert stranger.session_state["visit"] != page.session_state["visit"]
 
 
 def test_a_run_that_goes_on_takes_the_place_of_what_it_was(client, page):
@@ -232,11 +259,11 @@ def test_a_run_that_goes_on_takes_the_place_of_what_it_was(client, page):
     page.button(key="stop").click().run()
     client.gate.release()
     until(page, lambda: "download_all" in keys(page, "download_button"))
-    assert page.session_state["history"][0].origin.step == 125
+    assert visit_of(page).kept[0].origin.step == 125
     client.gate = None
     page.button(key="go_on").click().run()
     until(page, lambda: "500 of 500 steps" in text_of(page))
-    assert [one.origin.step for one in page.session_state["history"]] == [500]
+    assert [one.origin.step for one in visit_of(page).kept] == [500]
 
 
 @pytest.mark.parametrize("name", history.FORMATS)
@@ -272,8 +299,8 @@ def test_several_styles_are_blended_by_their_sliders(client, page):
     assert [error.value for error in page.error] == [
         "At least one style must be above 0: move its slider to the right."
     ]
-    page.button(key="remove_1").click().run()
-    page.button(key="remove_2").click().run()
+    for style in visit_of(page).styles[:2]:
+        page.button(key=f"remove_{style.number}").click().run()
     assert not page.slider
     assert not page.error
     assert page.button_group(key="style_samples").value == []
@@ -297,7 +324,7 @@ def test_more_styles_than_the_model_takes_are_left_out(page):
     page.file_uploader(key="style_upload_0").set_value(files).run()
     assert len(page.slider) == MAX_STYLES
     assert [error.value for error in page.error] == ["Up to 8 styles can be blended: take one away first."]
-    page.button(key=f"remove_{MAX_STYLES}").click().run()
+    page.button(key=f"remove_{visit_of(page).styles[0].number}").click().run()
     assert not page.error
 
 
@@ -313,8 +340,7 @@ def test_a_result_that_is_brought_back_gives_its_settings(page):
     made = results.encode_result(encoded(40, 30), ".png", results.Origin(settings, {}, "", (), 77, 77))
     page.file_uploader(key="content_upload_0").upload("plain.png", encoded(40, 30), "image/png").run()
     assert "reuse" not in keys(page, "button")
-    page.file_uploader(key="content_upload_0").clear().run()
-    page.file_uploader(key="content_upload_0").upload("made.png", made, "image/png").run()
+    page.file_uploader(key="content_upload_1").upload("made.png", made, "image/png").run()
     page.button(key="reuse").click().run()
     assert page.number_input(key="knob_steps").value == 77
     assert page.selectbox(key="knob_statistics").value == "gram"
@@ -395,8 +421,7 @@ def test_untrained_weights_are_announced(client):
 
 def test_the_page_imports_no_tensorflow():
     program = (
-        "import sys; from ui import backend, cards, chart, compare, gallery, header, history, jobs, knobs, live, "
-        "panel, styles, uploads, wording; "
+        "import sys; from ui import gallery, live, panel, styles, visiting; "
         "assert 'tensorflow' not in sys.modules and 'keras' not in sys.modules, 'tensorflow was imported'"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)

@@ -137,6 +137,26 @@ def test_stop_keeps_the_picture(browser: webdriver.Chrome, page: str) -> None:
     assert np.ptp(picture(browser, page)) > 0
 
 
+def test_a_page_that_is_loaded_anew_goes_on_with_its_run(browser: webdriver.Chrome, page: str) -> None:
+    button(browser, "Start")
+    set_number(browser, "Size", 96)
+    set_number(browser, "Steps", 10_000)
+    button(browser, "Start").click()
+    says(browser, "of 10000")
+    assert "visit" not in browser.current_url
+    browser.refresh()
+    says(browser, "of 10000")
+    keep(browser, "reloaded")
+    button(browser, "Stop").click()
+    button(browser, "Download PNG")
+    assert picture(browser, page).shape == (64, 96, 3)
+    browser.switch_to.new_window("tab")
+    browser.get(page)
+    button(browser, "Start")
+    settle(browser)
+    assert "Download PNG" not in browser.find_element(By.TAG_NAME, "body").text
+
+
 def upload(browser: webdriver.Chrome, path: Path) -> None:
     """Brings a file to the content card."""
     button(browser, "Start")

@@ -13,7 +13,7 @@ from model.settings import StyleSettings
 from serving.results import Origin, sha256
 from tests.ui.fakes import FakeClient, encoded
 from ui import onward
-from ui.jobs import Desk, Job, Request, Status
+from ui.jobs import Job, Request, Status
 
 STEPS = 40
 
@@ -62,12 +62,12 @@ def test_a_snapshot_does_not_change_behind_the_page():
         then.step = 11
 
 
-def stopped_job(client: FakeClient, **how) -> Job:
+def stopped_job(client: FakeClient) -> Job:
     client.gate = threading.Semaphore(0)
     job = Job(client, request())
     job.start()
     until(lambda: job.snapshot().step == 10)
-    job.stop(**how)
+    job.stop()
     assert job.snapshot().status is Status.STOPPING
     assert job.snapshot().active
     client.gate.release()
@@ -79,7 +79,6 @@ def test_stop_keeps_the_picture():
     now = stopped_job(FakeClient()).snapshot()
     assert now.status is Status.STOPPED
     assert now.problem is None
-    assert not now.interrupted
     assert now.step == 10
     assert now.picture == now.preview != b""
 
@@ -198,21 +197,3 @@ def test_starting_twice_runs_once():
     job.start()
     job.wait(5)
     assert len(client.calls) == 1
-
-
-def test_a_desk_holds_one_job_and_stops_it_when_it_closes():
-    client = FakeClient()
-    client.gate = threading.Semaphore(0)
-    desk = Desk()
-    desk.close()
-    first, second = Job(client, request()), Job(client, request())
-    desk.take(first)
-    desk.take(second)
-    assert desk.job is second
-    assert first.snapshot().status in (Status.STOPPING, Status.STOPPED)
-    desk.close()
-    client.gate.release(9)
-    first.wait(5)
-    second.wait(5)
-    assert second.snapshot().status is Status.STOPPED
-    assert second.snapshot().interrupted
