@@ -29,6 +29,7 @@ def main() -> None:
     now = visit.job.snapshot() if visit.job is not None else Snapshot()
     header.note(now.problem)
     server = header.show()
+    panel.follow(visit)
     inputs, result = st.columns([6, 7], gap="large")
     with inputs:
         left, right = st.columns(2, gap="small")
@@ -46,9 +47,11 @@ def main() -> None:
                 )
         with right:
             styles.show(visit)
-        panel.presets()
-        go = st.container()
-        request = _request(visit, panel.show(styles.weights(visit.styles)))
+        styles.note(visit)
+        with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+            panel.presets()
+            go = st.container(width="stretch")
+        request = _request(visit, panel.show(visit.blend))
         # Above the knobs, so that a first visit finds it without scrolling.
         go.button(
             "Start",
@@ -65,6 +68,7 @@ def main() -> None:
         live.show(visit.job, now.active, start)
     gallery.note(visit, now)
     gallery.show(visit)
+    panel.address(visit)
     visiting.show()
 
 

@@ -28,6 +28,7 @@ def show(visit: Visit) -> None:
     if st.session_state.get(DRAWN_FOR) != visit.key:
         st.session_state[DRAWN_FOR] = visit.key
         _choose(visit, visit.styles or (_of_sample(STYLES[0]),))
+        use(visit.styles, visit.blend)
     chosen = visit.styles
     with st.container(border=True, gap="small", height="stretch"):
         cards.title(":material/palette:", "Style", "The painting that lends its look")
@@ -56,9 +57,10 @@ def choose(visit: Visit, names: Sequence[str]) -> None:
     _choose(visit, [_of_sample(sample) for name in names for sample in STYLES if sample.name == name] or visit.styles)
 
 
-def weights(chosen: Sequence[Style]) -> tuple[float, ...]:
-    """Returns how much each style counts, by its slider; nothing where there is one style."""
-    return tuple(float(st.session_state.get(_slider(style), 1.0)) for style in chosen) if len(chosen) > 1 else ()
+def note(visit: Visit) -> None:
+    """Takes down how much each style counts, by its slider; nothing where there is one style."""
+    sliders = [_slider(style) for style in visit.styles] if len(visit.styles) > 1 else []
+    visit.blend = tuple(float(st.session_state.get(slider, 1.0)) for slider in sliders)
 
 
 def use(chosen: Sequence[Style], blend: Sequence[float]) -> None:

@@ -45,6 +45,7 @@ class Visit:
       key: what tells it from others.
       content: the photograph; None: the file that was brought cannot be used.
       styles: the paintings.
+      blend: how much each of them counts; empty: all alike.
       job: what is at work, or has ended last.
       kept: the results, the latest first.
       noted: number and step of the job's picture that was kept last.
@@ -53,6 +54,7 @@ class Visit:
     key: str
     content: Picture | None = None
     styles: tuple[Style, ...] = ()
+    blend: tuple[float, ...] = ()
     job: Job | None = None
     kept: tuple[Kept, ...] = ()
     noted: tuple[int, int] | None = None

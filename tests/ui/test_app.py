@@ -13,6 +13,7 @@ from streamlit.testing.v1 import AppTest
 
 from model.errors import Overloaded, ServingUnavailable
 from model.limits import MAX_STYLES
+from model.presets import PRESETS
 from model.settings import GROUPS, StyleSettings
 from serving import results
 from tests.ui.fakes import FakeClient, encoded
@@ -138,6 +139,49 @@ def test_a_reproduction_turns_every_knob_and_is_named_to_the_server(client, page
     page.button_group(key="preset").set_value("balanced").run()
     assert page.number_input(key="knob_steps").value == 500
     assert "with a change of" not in text_of(page)
+
+
+def linked(**query: str) -> AppTest:
+    page = AppTest.from_file(str(ROOT / "ui" / "app.py"), default_timeout=20)
+    page.query_params.update(query)
+    return page.run()
+
+
+def test_the_address_reproduces_what_the_page_shows(client, page):
+    assert not page.query_params
+    page.button_group(key="preset").set_value("quick").run()
+    page.number_input(key="knob_style_weight").set_value(2500.0).run()
+    page.text_input(key="knob_style_layers").set_value("block2_conv1:2").run()
+    page.button_group(key="content_sample").set_value(CONTENTS[1].name).run()
+    page.toggle(key="blend").set_value(True).run()
+    page.button_group(key="style_samples").set_value([STYLES[0].name, STYLES[2].name]).run()
+    page.slider[1].set_value(0.25).run()
+    assert page.query_params["style_weight"] == "2500"
+    st.cache_resource.clear()
+    other = linked(**dict(page.query_params))
+    for shown in (page, other):
+        shown.button(key="start").click().run()
+    until(other, lambda: len(client.calls) == 2)
+    assert client.calls[0] == client.calls[1]
+    assert client.calls[0]["settings"].style_weight == 2500
+    assert client.calls[0]["settings"].blend_weights == (1, 0.25)
+    assert not other.warning
+
+
+def test_what_is_wrong_in_a_link_is_left_out_and_told_in_plain_words(client):
+    page = linked(size="huge", steps="40", preset="none", content="moon", style="[x](http://y)", colour="<b>")
+    assert not page.exception
+    assert [warning.value for warning in page.warning] == [
+        "Not all of this link is understood; the rest of it is used. Preset must be one of "
+        + ", ".join(PRESETS)
+        + ". Size must be an integer from 16 to 4096. There is no setting `colour`. There is no sample `moon`. "
+        "There is no sample `[x](http://y)`."
+    ]
+    assert page.number_input(key="knob_steps").value == 40
+    assert page.number_input(key="knob_size").value == 512
+    page = linked(style_weight="0", content_weight="0", total_variation_weight="0")
+    assert "At least one of the three weights must be above 0." in page.warning[0].value
+    assert not page.button(key="start").disabled
 
 
 def test_every_setting_stands_under_its_heading(page):
