@@ -12,7 +12,8 @@ if ROOT not in sys.path:
     sys.path.insert(0, ROOT)  # `streamlit run` puts only the script's own folder on the path
 
 from model.settings import StyleSettings  # noqa: E402 - needs the path above
-from ui import cards, gallery, header, live, panel, styles, visiting  # noqa: E402
+from serving.results import sha256  # noqa: E402
+from ui import cards, gallery, header, live, masks, panel, styles, visiting  # noqa: E402
 from ui.jobs import Job, Request, Snapshot  # noqa: E402
 from ui.visits import Visit  # noqa: E402
 
@@ -64,6 +65,7 @@ def main() -> None:
             on_click=start,
             args=(request,),
         )
+        masks.show(visit)
     with result:
         live.show(visit.job, now.active, start)
     gallery.note(visit, now)
@@ -76,13 +78,17 @@ def _request(visit: Visit, settings: StyleSettings | None) -> Request | None:
     """Returns what Start asks for, or None as long as something is missing."""
     if not (visit.content and visit.styles and settings):
         return None
+    guides = {f"{kind}_masks": of_kind for kind in ("content", "style") if (of_kind := masks.of(visit, kind))}
     return Request(
         visit.content.data,
         tuple(style.picture.data for style in visit.styles),
         settings,
+        content_masks=guides.get("content_masks", ()),
+        style_masks=guides.get("style_masks", ()),
         sha256={
             "content": (visit.content.digest,),
             "styles": tuple(style.picture.digest for style in visit.styles),
+            **{name: tuple(map(sha256, pictures)) for name, pictures in guides.items()},
         },
     )
 

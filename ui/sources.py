@@ -6,6 +6,7 @@ import base64
 import binascii
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import streamlit as st
@@ -14,11 +15,15 @@ from ui import uploads
 
 PASTED = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp", "image/gif": "gif", "image/bmp": "bmp"}
 
-HTML = """<button type="button"><span aria-hidden="true">&#10697;</span> Paste</button><span role="status"></span>"""
+HTML = """
+<button type="button"><svg viewBox="0 0 20 20" aria-hidden="true"><path
+  d="M7 4H4.5v13h11V4H13M7 2.5h6v3H7z"/></svg>Paste</button><span role="status"></span>
+"""
 
 CSS = """
 button { font: 400 0.875rem/1.6 var(--st-font, sans-serif); color: var(--st-text-color); background: none; border: 0;
   padding: 0.25rem 0.5rem; border-radius: var(--st-button-radius, 8px); cursor: pointer; white-space: nowrap; }
+svg { width: 1.15em; margin-right: 0.45rem; vertical-align: -0.2em; fill: none; stroke: currentColor; }
 button:hover { color: var(--st-primary-color); }
 button:focus-visible { outline: 2px solid var(--st-primary-color); }
 span[role] { font: 0.8rem/1.4 var(--st-font, sans-serif); color: var(--st-text-color); }
@@ -76,15 +81,20 @@ def show(what: str, take: Take, *, several: bool = False, listens: bool = False)
       several: whether more than one file may be brought at a time.
       listens: whether Ctrl+V anywhere on the page is meant for this card.
     """
+    upload(what, take, several=several)
+    with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
+        if st.button("Camera", key=f"{what}_camera", icon=":material/photo_camera:", type="tertiary"):
+            _camera(what, take)
+        _paste(what, take, listens)
+
+
+def upload(what: str, take: Take, *, several: bool = False) -> None:
+    """Draws the place for files alone; see `show`."""
     st.session_state.setdefault(_generation(what), 0)
     st.file_uploader(
         f"Your own {what} picture", type=list(uploads.TYPES), label_visibility="collapsed",
         key=_uploader(what), on_change=_uploaded, args=(what, take), accept_multiple_files=several,
     )  # fmt: skip
-    with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
-        if st.button("Camera", key=f"{what}_camera", icon=":material/photo_camera:", type="tertiary"):
-            _camera(what, take)
-        _paste(what, take, listens)
 
 
 def of_url(url: str, name: str) -> File | None:
@@ -140,8 +150,7 @@ def _paste(what: str, take: Take, listens: bool) -> None:
             "tooLarge": f"Larger than {most_mb} MB.",
         },
         width="content",
-        on_picture_change=_pasted,
-        args=(key, take),
+        on_picture_change=partial(_pasted, key, take),
     )
 
 

@@ -96,8 +96,7 @@ def _of_file(file: File) -> Style:
     name = file.name
     picture = uploads.load(file.data, "style", f"Your style picture, {name}")
     shown = name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
-    # A slider's label is Markdown, and a file may be called anything.
-    return Style(next(_numbers), "".join(f"\\{c}" if c in "\\`*_[]$:#<>" else c for c in shown), picture)
+    return Style(next(_numbers), shown, picture)
 
 
 def _choose(visit: Visit, chosen: Sequence[Style], problem: str = "") -> None:

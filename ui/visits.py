@@ -28,13 +28,18 @@ class Style:
 
     Attributes:
       number: its own in this process.
-      name: what a person reads.
+      plain_name: what a person reads.
       picture: the painting.
     """
 
     number: int
-    name: str
+    plain_name: str
     picture: Picture
+
+    @property
+    def name(self) -> str:
+        """The name where Markdown is read: a file may be called anything."""
+        return "".join(f"\\{c}" if c in "\\`*_[]$:#<>~" else c for c in self.plain_name)
 
 
 @dataclass
@@ -46,6 +51,7 @@ class Visit:
       content: the photograph; None: the file that was brought cannot be used.
       styles: the paintings.
       blend: how much each of them counts; empty: all alike.
+      masks: encoded pictures by `ui.masks.Target.key`.
       job: what is at work, or has ended last.
       kept: the results, the latest first.
       noted: number and step of the job's picture that was kept last.
@@ -55,6 +61,7 @@ class Visit:
     content: Picture | None = None
     styles: tuple[Style, ...] = ()
     blend: tuple[float, ...] = ()
+    masks: dict[str, bytes] = field(default_factory=dict)
     job: Job | None = None
     kept: tuple[Kept, ...] = ()
     noted: tuple[int, int] | None = None

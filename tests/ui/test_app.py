@@ -141,6 +141,41 @@ def test_a_reproduction_turns_every_knob_and_is_named_to_the_server(client, page
     assert "with a change of" not in text_of(page)
 
 
+def masks_of(page: AppTest, which: int, mask: bytes) -> None:
+    """Brings a mask for one of the masks that there can be."""
+    page.selectbox(key="mask_target").set_value(page.selectbox(key="mask_target").options[which]).run()
+    uploader = max(key for key in keys(page, "file_uploader") if key.startswith("mask"))
+    page.file_uploader(key=uploader).upload("mask.png", mask, "image/png").run()
+
+
+def test_each_style_gets_its_masks_and_the_result_says_so(client, page):
+    page.button_group(key="content_sample").set_value(CONTENTS[1].name).run()
+    page.toggle(key="blend").set_value(True).run()
+    page.button_group(key="style_samples").set_value([STYLES[0].name, STYLES[2].name]).run()
+    assert "mask_target" not in keys(page, "selectbox")
+    page.session_state["masks_open"] = True
+    page.run()
+    sky, part = encoded(30, 20, colour=(255, 255, 255)), encoded(20, 20, colour=(9, 9, 9))
+    masks_of(page, 1, sky)
+    masks_of(page, 2, part)
+    assert f"{STYLES[2].label} painted where the mask is; {STYLES[0].label} where none of them does." in text_of(page)
+    assert f"Of {STYLES[0].label} only the masked part counts." in text_of(page)
+    page.button(key="start").click().run()
+    until(page, lambda: "refine" in keys(page, "button"))
+    assert client.calls[0]["content_masks"] == (b"", sky)
+    assert client.calls[0]["style_masks"] == (part, b"")
+    assert visit_of(page).kept[0].origin.guides_sha256 == {
+        "content_masks": (results.sha256(b""), results.sha256(sky)),
+        "style_masks": (results.sha256(part), results.sha256(b"")),
+    }
+    masks_of(page, 1, encoded(colour=(0, 0, 0)))
+    assert "black everywhere" in page.error[0].value
+    page.button_group(key="content_sample").set_value(CONTENTS[0].name).run()
+    page.button(key="start").click().run()
+    until(page, lambda: len(client.calls) == 2)
+    assert client.calls[1]["content_masks"] == ()
+
+
 def linked(**query: str) -> AppTest:
     page = AppTest.from_file(str(ROOT / "ui" / "app.py"), default_timeout=20)
     page.query_params.update(query)
