@@ -13,8 +13,9 @@ if ROOT not in sys.path:
 
 from model.settings import StyleSettings  # noqa: E402 - needs the path above
 from serving.results import sha256  # noqa: E402
-from ui import cards, gallery, header, live, masks, panel, styles, visiting  # noqa: E402
+from ui import cards, gallery, header, live, masks, panel, styles, variations, visiting  # noqa: E402
 from ui.jobs import Job, Request, Snapshot  # noqa: E402
+from ui.sweep import Sweep  # noqa: E402
 from ui.visits import Visit  # noqa: E402
 
 
@@ -23,10 +24,16 @@ def start(request: Request) -> None:
     visiting.current().take(Job(header.client(), request))
 
 
+def vary(request: Request) -> None:
+    """Starts a sweep."""
+    visiting.current().vary(Sweep(header.client(), request))
+
+
 def main() -> None:
     """Draws the whole page, from top to bottom."""
     st.set_page_config(page_title="Neural style transfer", page_icon=":material/brush:", layout="wide")
     visit = visiting.current()
+    active = visit.active
     now = visit.job.snapshot() if visit.job is not None else Snapshot()
     header.note(now.problem)
     server = header.show()
@@ -53,6 +60,7 @@ def main() -> None:
             panel.presets()
             go = st.container(width="stretch")
         request = _request(visit, panel.show(visit.blend))
+        blocked = active or request is None or not server.ready
         # Above the knobs, so that a first visit finds it without scrolling.
         go.button(
             "Start",
@@ -61,13 +69,26 @@ def main() -> None:
             icon=":material/brush:",
             width="stretch",
             shortcut="Ctrl+Enter",
-            disabled=now.active or request is None or not server.ready,
+            disabled=blocked,
             on_click=start,
             args=(request,),
         )
         masks.show(visit)
+        st.button(
+            "Try variations",
+            key="vary",
+            icon=":material/grid_view:",
+            width="stretch",
+            disabled=blocked,
+            help="Paints nine small pictures: three style weights by three sizes of the strokes.",
+            on_click=vary,
+            args=(request,),
+        )
     with result:
-        live.show(visit.job, now.active, start)
+        if visit.sweep is not None:
+            variations.show(visit.sweep, active)
+        else:
+            live.show(visit.job, active, start)
     gallery.note(visit, now)
     gallery.show(visit)
     panel.address(visit)

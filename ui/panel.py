@@ -73,6 +73,13 @@ def use(settings: StyleSettings) -> None:
     _note_preset()
 
 
+def turn(**values: float) -> None:
+    """Turns some knobs, and leaves the others as they are."""
+    for name, value in values.items():
+        st.session_state[_key(name)] = value
+    _note_preset()
+
+
 def reuse(visit: Visit, settings: StyleSettings) -> None:
     """Turns every knob to where a result's settings have it, and its styles' sliders if there are as many styles."""
     use(settings)

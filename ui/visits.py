@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from ui.history import Kept
 from ui.jobs import Job
+from ui.sweep import Sweep
 from ui.uploads import Picture
 
 GRACE_S = 300.0  # how long a visit without a page is kept; a reload takes a second, a tunnel minutes
@@ -53,6 +54,7 @@ class Visit:
       blend: how much each of them counts; empty: all alike.
       masks: encoded pictures by `ui.masks.Target.key`.
       job: what is at work, or has ended last.
+      sweep: the variations, in place of the job's picture; None: there are none, or a job was started since.
       kept: the results, the latest first.
       noted: number and step of the job's picture that was kept last.
     """
@@ -63,19 +65,32 @@ class Visit:
     blend: tuple[float, ...] = ()
     masks: dict[str, bytes] = field(default_factory=dict)
     job: Job | None = None
+    sweep: Sweep | None = None
     kept: tuple[Kept, ...] = ()
     noted: tuple[int, int] | None = None
 
+    @property
+    def active(self) -> bool:
+        """Whether anything is at work."""
+        return (self.job is not None and self.job.snapshot().active) or (self.sweep is not None and self.sweep.active)
+
     def take(self, job: Job) -> None:
-        """Starts a job in place of the one before, which is stopped."""
+        """Starts a job in place of what was at work before, which is stopped."""
         self.close()
-        self.job = job
+        self.job, self.sweep = job, None
         job.start()
+
+    def vary(self, sweep: Sweep) -> None:
+        """Starts a sweep in place of what was at work before, which is stopped."""
+        self.close()
+        self.sweep = sweep
+        sweep.start()
 
     def close(self) -> None:
         """Stops what is at work."""
-        if self.job is not None:
-            self.job.stop()
+        for work in (self.job, self.sweep):
+            if work is not None:
+                work.stop()
 
 
 @dataclass

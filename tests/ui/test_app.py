@@ -141,6 +141,22 @@ def test_a_reproduction_turns_every_knob_and_is_named_to_the_server(client, page
     assert "with a change of" not in text_of(page)
 
 
+def test_variations_give_a_grid_whose_settings_can_be_taken(client, page):
+    page.button(key="vary").click().run()
+    until(page, lambda: "download_sheet" in keys(page, "download_button"))
+    assert not page.exception
+    assert len(client.calls) == 9
+    grid = visit_of(page).sweep.rows
+    page.button(key=f"use_{grid[2][0].number}").click().run()
+    assert page.number_input(key="knob_style_weight").value == 5000
+    assert page.number_input(key="knob_style_scale").value == 0.6
+    assert page.number_input(key="knob_size").value == 512
+    page.button(key="start").click().run()
+    until(page, lambda: "download" in keys(page, "download_button"))
+    assert "download_sheet" not in keys(page, "download_button")
+    assert client.calls[9]["settings"].style_weight == 5000
+
+
 def masks_of(page: AppTest, which: int, mask: bytes) -> None:
     """Brings a mask for one of the masks that there can be."""
     page.selectbox(key="mask_target").set_value(page.selectbox(key="mask_target").options[which]).run()
