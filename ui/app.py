@@ -21,12 +21,12 @@ from ui.visits import Visit  # noqa: E402
 
 def start(request: Request) -> None:
     """Starts a job; the callback of the buttons that do, so that the page is drawn with the job under way."""
-    visiting.current().take(Job(header.client(), request))
+    visiting.current().take(Job(header.client(), request, visiting.line()))
 
 
 def vary(request: Request) -> None:
     """Starts a sweep."""
-    visiting.current().vary(Sweep(header.client(), request))
+    visiting.current().vary(Sweep(header.client(), request, visiting.line()))
 
 
 def main() -> None:

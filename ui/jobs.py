@@ -23,6 +23,7 @@ from model.settings import LOSS_TERMS, StyleSettings
 from serving.progress import Progress
 from serving.results import Origin, model_facts
 from serving.runs import as_read
+from ui.line import Line
 
 log = logging.getLogger(__name__)
 
@@ -85,6 +86,7 @@ class Snapshot:
       stopped: why a job that is done ended before its last step: `converged`, `not_finite`, or "".
       complete: the run has come to its end.
       model: the model's description, with the settings as it reads them; empty until the server has told.
+      waits_for: how many other runs must end before this one has its turn.
       problem: why the job failed.
     """
 
@@ -101,6 +103,7 @@ class Snapshot:
     stopped: str = ""
     complete: bool = False
     model: Mapping[str, Any] = field(default_factory=dict)
+    waits_for: int = 0
     problem: StyleTransferError | None = None
 
     def origin(self, request: Request) -> Origin:
@@ -133,10 +136,12 @@ class Job:
 
     _numbers = itertools.count(1)
 
-    def __init__(self, client: Client, request: Request) -> None:
+    def __init__(self, client: Client, request: Request, line: Line | None = None) -> None:
+        """Takes what is asked for, of whom, and the line to wait in; None: it does not wait."""
         self.number = next(self._numbers)
         self.request = request
         self._client = client
+        self._line = line or Line(1)
         self._lock = threading.Lock()
         self._cancelled = threading.Event()
         self._worker: threading.Thread | None = None
@@ -176,20 +181,10 @@ class Job:
         before = self.snapshot().seconds
         problem: StyleTransferError | None = None
         try:
-            asked = self.request
-            run = self._client.run(
-                asked.content,
-                asked.styles,
-                asked.settings,
-                content_masks=asked.content_masks,
-                style_masks=asked.style_masks,
-                initial=asked.initial,
-                state=state,
-                cancelled=cancelled,
-            )
-            for progress in run:
-                self._take(progress, before)
-                self._ask_for_the_model()
+            with self._line.place(cancelled, self._wait_for):
+                for progress in self._run(cancelled, state):
+                    self._take(progress, before)
+                    self._ask_for_the_model()
         except Cancelled:
             cancelled.set()
         except StyleTransferError as error:
@@ -206,7 +201,24 @@ class Job:
                 status, problem = Status.STOPPED, None
             else:
                 status, problem = Status.FAILED, ServingFailed("The run ended before its last step.", "INTERNAL")
-            self._now = replace(self._now, status=status, problem=problem, seconds_left=None)
+            self._now = replace(self._now, status=status, problem=problem, seconds_left=None, waits_for=0)
+
+    def _run(self, cancelled: threading.Event, state: bytes) -> Iterator[Progress]:
+        asked = self.request
+        return self._client.run(
+            asked.content,
+            asked.styles,
+            asked.settings,
+            content_masks=asked.content_masks,
+            style_masks=asked.style_masks,
+            initial=asked.initial,
+            state=state,
+            cancelled=cancelled,
+        )
+
+    def _wait_for(self, waits_for: int) -> None:
+        with self._lock:
+            self._now = replace(self._now, waits_for=waits_for)
 
     def _take(self, progress: Progress, before: float) -> None:
         with self._lock:

@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from model.errors import StyleTransferError
 from model.settings import SETTINGS, StyleSettings, format_value
 from ui.jobs import Client, Job, Request, Status
+from ui.line import Line
 
 ROWS, COLUMNS = "style_weight", "style_scale"
 """The settings that change from row to row and from column to column."""
@@ -54,10 +55,10 @@ class Sweep:
       rows: the jobs, as `grid` lays them out.
     """
 
-    def __init__(self, client: Client, request: Request) -> None:
+    def __init__(self, client: Client, request: Request, line: Line | None = None) -> None:
         self.request = request
         self.rows = [
-            [Job(client, dataclasses.replace(request, settings=settings)) for settings in row]
+            [Job(client, dataclasses.replace(request, settings=settings), line) for settings in row]
             for row in grid(request.settings)
         ]
         self._cancelled = threading.Event()

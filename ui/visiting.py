@@ -6,6 +6,8 @@ from typing import Any
 
 import streamlit as st
 
+from ui import backend
+from ui.line import Line
 from ui.visits import Visit, Visits, new_key
 
 KEY, OFFERED, TAB = "visit", "visit_offered", "visit_tab"
@@ -24,6 +26,12 @@ export default function({ data, setStateValue }) {
 def visits() -> Visits:
     """Returns the visits of all pages of this process."""
     return Visits()
+
+
+@st.cache_resource(show_spinner=False)
+def line() -> Line:
+    """Returns the line that the runs of all pages of this process wait in."""
+    return Line(backend.runs_at_once())
 
 
 class _Page:

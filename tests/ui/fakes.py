@@ -53,7 +53,7 @@ class FakeClient:
         if self.problem is not None:
             raise self.problem
         weights = {"name": "imagenet", "digest": "0123456789abcdef", "notice": self.notice}
-        return {"weights": weights, "precision": "bfloat16", "version": 3, "digest": "0123", "settings": self.reads}
+        return {"weights": weights, "precision": "bfloat16", "digest": "0123", "settings": self.reads}
 
     def run(
         self, content: bytes, styles: Sequence[bytes], settings: StyleSettings, *,

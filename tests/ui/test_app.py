@@ -19,6 +19,7 @@ from serving import results
 from tests.ui.fakes import FakeClient, encoded
 from tests.ui.test_views import header_of
 from ui import backend, history, visiting
+from ui.jobs import Job, Request
 from ui.samples import CONTENTS, STYLES
 from ui.visits import Visit
 
@@ -29,6 +30,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def client(monkeypatch) -> Iterator[FakeClient]:
     fake = FakeClient()
     monkeypatch.setattr(backend, "connect", lambda server: fake)
+    monkeypatch.setattr(backend, "served_versions", lambda server: [3, 2])
     monkeypatch.setenv("NST_SERVING_URL", "grpc://fake:8500")
     yield fake
     st.cache_resource.clear()  # all pages of the harness have one session's name, and so one session's cache
@@ -477,6 +479,24 @@ def test_a_server_that_goes_away_in_mid_run_leaves_the_picture(client, page):
     page.button(key="go_on").click().run()
     until(page, lambda: "500 steps in" in text_of(page))
     assert not page.error
+
+
+def test_a_run_waits_for_its_turn_and_says_how_many_are_before_it(client, page):
+    client.gate = threading.Semaphore(0)
+    others = [Job(client, Request(encoded(), (encoded(),), StyleSettings()), visiting.line()) for _ in range(3)]
+    for number, job in enumerate(others, start=1):
+        job.start()
+        until(page, lambda number=number: len(client.calls) == min(number, backend.RUNS_AT_ONCE))
+    page.button(key="start").click().run()
+    until(page, lambda: "Waiting: 2 runs before yours" in page.get("progress")[0].proto.text)
+    page.button(key="stop").click().run()
+    until(page, lambda: "Stopped before the first step" in text_of(page))
+    client.gate.release(99)
+    for job in others:
+        job.wait(10)
+    assert len(client.calls) == 3
+    page.button(key="go_on").click().run()
+    until(page, lambda: "500 steps in" in text_of(page))
 
 
 def test_a_busy_server_is_one_sentence(client, page):

@@ -285,11 +285,17 @@ def test_a_path_is_no_server():
 
 def test_what_the_server_says_of_itself():
     weights = {"name": "random", "digest": "0123456789abcdef", "notice": "Random weights."}
-    server = backend.read({"weights": weights, "precision": "float32", "version": 7}, "grpc://x:1")
+    server = backend.read({"weights": weights, "precision": "float32"}, "grpc://x:1", 7)
     assert server.ready
     assert server.notice == "Random weights."
     assert server.facts == (("Weights", "random (01234567)"), ("Precision", "float32"), ("Model version", "7"))
     assert backend.read({}, "grpc://x:1").facts == ()
+
+
+@pytest.mark.parametrize(("text", "runs"), [("", 2), ("5", 5), ("0", 1), ("many", 2)])
+def test_how_many_runs_are_at_work_at_once(monkeypatch, text, runs):
+    monkeypatch.setenv(backend.RUNS_VARIABLE, text)
+    assert backend.runs_at_once() == runs
 
 
 @pytest.mark.parametrize(
