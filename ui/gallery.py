@@ -6,7 +6,7 @@ from functools import partial
 
 import streamlit as st
 
-from ui import history, knobs, panel, wording
+from ui import compare, history, knobs, panel, wording
 from ui.history import Kept
 from ui.jobs import Snapshot
 from ui.visits import GRACE_S, Visit
@@ -21,7 +21,7 @@ def note(visit: Visit, now: Snapshot) -> None:
         return
     if visit.noted != (job.number, now.step):
         visit.noted = (job.number, now.step)
-        visit.kept = history.keep(visit.kept, job.number, now.picture, now.origin(job.request))
+        visit.kept = history.keep(visit.kept, job.number, now.picture, job.request.content, now.origin(job.request))
 
 
 def show(visit: Visit) -> None:
@@ -50,20 +50,37 @@ def _one(visit: Visit, one: Kept) -> None:
     with st.container(border=True, gap="xsmall"):
         st.image(one.thumbnail, width="stretch", alt=f"A result of this visit: {words}")
         st.caption(words)
-        with st.container(horizontal=True, gap="xsmall"):
+        if st.button("Compare", key=f"look_{one.number}", icon=":material/compare:", width="stretch"):
+            _compare(one)
+        with st.popover(
+            "More", key=f"more_{one.number}", icon=":material/more_horiz:", type="tertiary", width="stretch"
+        ):
             st.button(
-                ":material/tune:", key=f"reuse_{one.number}", help="Use these settings again",
+                "Use these settings", key=f"reuse_{one.number}", icon=":material/tune:", width="stretch",
                 on_click=panel.reuse, args=(visit, one.origin.settings),
             )  # fmt: skip
             st.download_button(
-                ":material/download:", partial(history.encode, one.png, "PNG", one.origin),
+                "Download as PNG", partial(history.encode, one.png, "PNG", one.origin),
                 file_name=f"stylised-{one.number}.png", mime="image/png", key=f"download_{one.number}",
-                help="Download as PNG", on_click="ignore",
+                icon=":material/download:", width="stretch", on_click="ignore",
             )  # fmt: skip
             st.button(
-                ":material/delete:", key=f"delete_{one.number}", help="Throw this picture away",
+                "Throw away", key=f"delete_{one.number}", icon=":material/delete:", width="stretch",
                 on_click=_delete, args=(visit, one.number),
             )  # fmt: skip
+
+
+def _compare(one: Kept) -> None:
+    """Opens a window with the photograph and the result in one frame."""
+
+    @st.dialog("Before and after", width="large", icon=":material/compare:")
+    def window() -> None:
+        pair = compare.pair(one.content, one.png)
+        if pair is not None:
+            compare.show(pair, key=f"compared_{one.number}")
+        st.caption(describe(one))
+
+    window()
 
 
 def describe(one: Kept) -> str:

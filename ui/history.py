@@ -26,19 +26,21 @@ class Kept:
       number: of the job that made it.
       png: the picture.
       thumbnail: PNG of `uploads.THUMBNAIL_PX`.
+      content: the photograph that it was made of, encoded.
       origin: what made it.
     """
 
     number: int
     png: bytes
     thumbnail: bytes
+    content: bytes
     origin: Origin
 
 
-def keep(kept: Sequence[Kept], number: int, picture: bytes, made_by: Origin) -> tuple[Kept, ...]:
+def keep(kept: Sequence[Kept], number: int, picture: bytes, content: bytes, made_by: Origin) -> tuple[Kept, ...]:
     """Returns the list with a result at its head; an earlier picture of the same job gives way to it."""
     with Image.open(io.BytesIO(picture)) as image:
-        new = Kept(number, uploads.as_png(picture), uploads.thumbnail(image), made_by)
+        new = Kept(number, uploads.as_png(picture), uploads.thumbnail(image), content, made_by)
     return (new, *(one for one in kept if one.number != number))[:MOST]
 
 

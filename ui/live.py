@@ -111,11 +111,10 @@ def _pair(job: Job, now: Snapshot) -> dict[str, str] | None:
 
 
 def _download(job: Job, now: Snapshot) -> None:
-    st.session_state.setdefault(SWITCH, st.session_state.get(FORMAT, "PNG"))
-    st.segmented_control(
-        "Format", list(history.FORMATS), key=SWITCH, on_change=_remember_format, label_visibility="collapsed"
-    )
-    name = st.session_state[SWITCH] or "PNG"
+    name = st.segmented_control(
+        "Format", list(history.FORMATS), default=st.session_state.get(FORMAT, "PNG"), required=True, key=SWITCH,
+        on_change=_remember_format, label_visibility="collapsed",
+    )  # fmt: skip
     suffix, mime = history.FORMATS[name]
     st.download_button(
         f"Download {name}",

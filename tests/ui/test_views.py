@@ -243,15 +243,15 @@ def test_a_download_says_what_made_it(name, source):
 def test_a_visit_keeps_the_last_results_and_one_for_each_job():
     kept = ()
     for number in range(history.MOST + 3):
-        kept = history.keep(kept, number, encoded(), ORIGIN)
-    kept = history.keep(kept, 10, encoded(30, 30, kind="JPEG"), ORIGIN)
+        kept = history.keep(kept, number, encoded(), b"", ORIGIN)
+    kept = history.keep(kept, 10, encoded(30, 30, kind="JPEG"), b"", ORIGIN)
     assert len(kept) == history.MOST
     assert [one.number for one in kept[:3]] == [10, 14, 13]
     assert kept[0].png.startswith(b"\x89PNG")
 
 
 def test_the_zip_has_every_result_oldest_first():
-    kept = history.keep(history.keep((), 1, encoded(20, 10), ORIGIN), 2, encoded(10, 20), ORIGIN)
+    kept = history.keep(history.keep((), 1, encoded(20, 10), b"", ORIGIN), 2, encoded(10, 20), b"", ORIGIN)
     with zipfile.ZipFile(io.BytesIO(history.as_zip(kept))) as archive:
         assert archive.namelist() == ["stylised-01.png", "stylised-02.png"]
         with Image.open(archive.open("stylised-01.png")) as image:
