@@ -52,9 +52,7 @@ def _one(visit: Visit, one: Kept) -> None:
         st.caption(words)
         if st.button("Compare", key=f"look_{one.number}", icon=":material/compare:", width="stretch"):
             _compare(one)
-        with st.popover(
-            "More", key=f"more_{one.number}", icon=":material/more_horiz:", type="tertiary", width="stretch"
-        ):
+        with st.popover("More", key=f"more_{one.number}", icon=":material/more_horiz:", width="stretch"):
             st.button(
                 "Use these settings", key=f"reuse_{one.number}", icon=":material/tune:", width="stretch",
                 on_click=panel.reuse, args=(visit, one.origin.settings),
@@ -73,7 +71,7 @@ def _one(visit: Visit, one: Kept) -> None:
 def _compare(one: Kept) -> None:
     """Opens a window with the photograph and the result in one frame."""
 
-    @st.dialog("Before and after", width="large", icon=":material/compare:")
+    @st.dialog("Before and after", width="medium", icon=":material/compare:")
     def window() -> None:
         pair = compare.pair(one.content, one.png)
         if pair is not None:

@@ -18,7 +18,7 @@ BLEND, ONE, SEVERAL, PROBLEM, DRAWN_FOR = "blend", "style_sample", "style_sample
 THUMBNAIL_PX = 66  # width of a painting among several
 LONGEST_NAME = 24  # characters
 
-FULL = f"Up to {MAX_STYLES} styles can be blended: take one away first."
+FULL = f"Up to {MAX_STYLES} styles can be blended: press the name of one to take it away first."
 
 _numbers = itertools.count(1)
 
@@ -37,9 +37,11 @@ def show(visit: Visit) -> None:
         if len(chosen) == 1:
             st.image(chosen[0].picture.thumbnail, width="stretch", alt=chosen[0].picture.alt)
         elif chosen:
-            _several(visit)
+            _several(chosen)
         blends = st.session_state.get(BLEND, False)
         labels = {sample.name: sample.label for sample in STYLES}
+        if blends:
+            labels |= {_name(style): style.name for style in chosen if not style.picture.sample}
         st.pills(
             "Style samples", list(labels), format_func=labels.__getitem__, label_visibility="collapsed", wrap=True,
             selection_mode="multi" if blends else "single",
@@ -76,16 +78,17 @@ def _slider(style: Style) -> str:
     return f"blend_{style.number}"
 
 
-def _several(visit: Visit) -> None:
-    for style in visit.styles:
+def _several(chosen: Sequence[Style]) -> None:
+    for style in chosen:
         with st.container(horizontal=True, vertical_alignment="center", gap="small", wrap=False):
             st.image(style.picture.thumbnail, width=THUMBNAIL_PX, alt=style.picture.alt)
             st.session_state.setdefault(_slider(style), 1.0)
             st.slider(style.name, 0.0, 1.0, step=0.05, key=_slider(style), width="stretch")
-            st.button(
-                ":material/close:", key=f"remove_{style.number}", type="tertiary", help=f"Takes {style.name} away.",
-                on_click=_remove, args=(visit, style.number),
-            )  # fmt: skip
+
+
+def _name(style: Style) -> str:
+    """Returns what a style is called among the pills: a sample by its name, a file by its number."""
+    return style.picture.sample or f"file {style.number}"
 
 
 def _of_sample(sample: Sample) -> Style:
@@ -104,8 +107,8 @@ def _choose(visit: Visit, chosen: Sequence[Style], problem: str = "") -> None:
     if len(chosen) > MAX_STYLES:
         chosen, problem = chosen[:MAX_STYLES], FULL
     visit.styles = tuple(chosen)
-    samples = [style.picture.sample for style in chosen if style.picture.sample]
-    st.session_state.update({PROBLEM: problem, SEVERAL: samples, ONE: samples[0] if samples else None})
+    one = chosen[0].picture.sample if chosen else ""
+    st.session_state.update({PROBLEM: problem, SEVERAL: [_name(style) for style in chosen], ONE: one or None})
     if len(chosen) > 1:
         st.session_state[BLEND] = True
 
@@ -119,8 +122,8 @@ def _use_sample(visit: Visit) -> None:
 
 def _use_samples(visit: Visit) -> None:
     lit = st.session_state[SEVERAL]
-    kept = [style for style in visit.styles if not style.picture.sample or style.picture.sample in lit]
-    there = {style.picture.sample for style in kept}
+    kept = [style for style in visit.styles if _name(style) in lit]
+    there = {_name(style) for style in kept}
     kept += [_of_sample(sample) for sample in STYLES if sample.name in lit and sample.name not in there]
     _choose(visit, kept or visit.styles)
 
@@ -140,7 +143,3 @@ def _take(visit: Visit, files: Sequence[File]) -> None:
 def _blend_or_not(visit: Visit) -> None:
     if not st.session_state[BLEND]:
         _choose(visit, visit.styles[:1])
-
-
-def _remove(visit: Visit, number: int) -> None:
-    _choose(visit, [style for style in visit.styles if style.number != number])
