@@ -56,12 +56,13 @@ def main() -> None:
         with right:
             styles.show(visit)
         styles.note(visit)
-        with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-            panel.presets()
-            go = st.container(width="stretch")
+    with result, st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        # Beside the cards, so that a first visit finds the button without scrolling, however many samples there are.
+        panel.presets()
+        go = st.container(width="stretch")
+    with inputs:
         request = _request(visit, panel.show(visit.blend))
         blocked = active or request is None or not server.ready
-        # Above the knobs, so that a first visit finds it without scrolling.
         go.button(
             "Start",
             key="start",

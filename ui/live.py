@@ -159,6 +159,7 @@ def _why(now: Snapshot) -> str:
 
 def _curve(now: Snapshot) -> None:
     if len(now.losses) > 1:
+        st.space("small")  # or the chart's own tools cover the Stop button
         st.altair_chart(
             chart.loss_chart(now.losses, now.steps),
             alt="Loss of each term over the steps, on a logarithmic axis",
