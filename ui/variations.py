@@ -49,10 +49,12 @@ def _cell(job: Job) -> None:
         else:
             st.skeleton(height=110)
         st.caption(words)
-        st.button(
+        used = st.button(
             "Use", key=f"use_{job.number}", icon=":material/tune:", help=f"Turns the knobs to {words}.",
             on_click=panel.turn, kwargs={name: getattr(settings, name) for name in (sweep.ROWS, sweep.COLUMNS)},
         )  # fmt: skip
+        if used:
+            st.rerun()  # a fragment draws itself alone, and the knobs stand outside
 
 
 def _sheet(which: Sweep) -> bytes:
