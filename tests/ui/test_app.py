@@ -188,6 +188,7 @@ def test_each_style_gets_its_masks_and_the_result_says_so(client, page):
     }
     masks_of(page, 1, encoded(colour=(0, 0, 0)))
     assert "black everywhere" in page.error[0].value
+    masks_of(page, 1, sky)
     page.button_group(key="content_sample").set_value(CONTENTS[0].name).run()
     page.button(key="start").click().run()
     until(page, lambda: len(client.calls) == 2)
@@ -222,7 +223,7 @@ def test_the_address_reproduces_what_the_page_shows(client, page):
 
 
 def test_what_is_wrong_in_a_link_is_left_out_and_told_in_plain_words(client):
-    page = linked(size="huge", steps="40", preset="none", content="moon", style="[x](http://y)", colour="<b>")
+    page = linked(size="huge", steps="40", preset="none", content="moon", style="`[x](http://y)", colour="<b>")
     assert not page.exception
     assert [warning.value for warning in page.warning] == [
         "Not all of this link is understood; the rest of it is used. Preset must be one of "

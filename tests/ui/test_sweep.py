@@ -2,6 +2,7 @@
 
 import io
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -36,8 +37,13 @@ def test_a_sweep_stays_within_the_ranges_and_never_costs_more_than_was_asked_for
 
 def test_the_runs_come_one_after_another_and_all_are_painted():
     client = FakeClient()
+    client.gate = threading.Semaphore(0)
     work = Sweep(client, request())
     work.start()
+    while not work.jobs[0].snapshot().step:
+        time.sleep(0.002)
+    assert [job.snapshot().active for job in work.jobs] == [True] + [False] * 8
+    client.gate.release(99)
     work.wait(10)
     assert [call["settings"] for call in client.calls] == [cell for row in sweep.grid(StyleSettings()) for cell in row]
     assert work.share == 1
@@ -47,11 +53,11 @@ def test_the_runs_come_one_after_another_and_all_are_painted():
 
 def test_a_sweep_that_is_stopped_keeps_what_is_there():
     client = FakeClient()
-    client.gate = threading.Semaphore(4)
+    client.gate = threading.Semaphore(3)
     work = Sweep(client, request())
     work.start()
-    while client.gate._value or len(client.calls) < 2:
-        pass
+    while not work.jobs[1].snapshot().step:
+        time.sleep(0.002)
     work.stop()
     client.gate.release(9)
     work.wait(10)

@@ -33,6 +33,15 @@ def test_a_page_that_comes_again_in_time_finds_its_visit_with_the_run_still_goin
     assert visits.enter("b") is not visit
 
 
+def test_a_page_that_comes_again_gets_the_whole_time_anew():
+    visits, before = Visits(grace_s=30), set(threading.enumerate())
+    visits.enter("a")
+    visits.leave("a")
+    assert set(threading.enumerate()) - before
+    visits.enter("a")
+    until(lambda: not set(threading.enumerate()) - before)
+
+
 def test_a_visit_without_a_page_is_forgotten_and_its_run_stopped():
     visits = Visits(grace_s=0.02)
     visit = visits.enter("a")
