@@ -109,7 +109,8 @@ def settle(browser: webdriver.Chrome) -> None:
 
 
 def set_number(browser: webdriver.Chrome, label: str, value: int) -> None:
-    field = browser.find_element(By.CSS_SELECTOR, f"input[aria-label^='{label}']")
+    selector = f"input[aria-label^='{label}']"
+    field = WebDriverWait(browser, PATIENCE_S).until(lambda _: browser.find_element(By.CSS_SELECTOR, selector))
     browser.execute_script("arguments[0].select()", field)
     field.send_keys(f"{value}\n")
     settle(browser)
