@@ -14,7 +14,7 @@ import struct
 import warnings
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,7 @@ class Origin:
       settings: all of them.
       model: from the model's description: its digest, the weights' name, and versions.
       content_sha256, styles_sha256: of the files that were brought, as hexadecimal digits.
+      guides_sha256: likewise of masks and a starting picture, by the argument of `StyleTransferClient.run`.
       step, steps: where the run ended, and where it would have.
       program: what wrote the file.
     """
@@ -52,6 +53,22 @@ class Origin:
     step: int
     steps: int
     program: str = PROGRAM
+    guides_sha256: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls,
+        settings: StyleSettings,
+        sha256: Mapping[str, tuple[str, ...]],
+        model: Mapping[str, str],
+        *,
+        step: int,
+        steps: int,
+    ) -> Origin:
+        """Returns the origin of a run whose files have these digests, by the argument that takes them."""
+        guides = dict(sha256)
+        content, styles = guides.pop("content", ("",)), guides.pop("styles", ())
+        return cls(settings, model, content[0], styles, step, steps, guides_sha256=guides)
 
     def to_text(self) -> str:
         """The origin as JSON, in ASCII."""
@@ -63,6 +80,7 @@ class Origin:
                 "model": dict(self.model),
                 "content_sha256": self.content_sha256,
                 "styles_sha256": self.styles_sha256,
+                **({"guides_sha256": dict(self.guides_sha256)} if self.guides_sha256 else {}),
                 "step": self.step,
                 "steps": self.steps,
             }
@@ -80,6 +98,9 @@ class Origin:
             step=int(values["step"]),
             steps=int(values["steps"]),
             program=str(values["program"]),
+            guides_sha256={
+                str(name): tuple(map(str, digests)) for name, digests in dict(values.get("guides_sha256", {})).items()
+            },
         )
 
 
@@ -97,7 +118,7 @@ def model_facts(description: Mapping[str, Any]) -> dict[str, str]:
     """Returns what a result says of the model, out of what `StyleTransferClient.describe` returned."""
     return {
         "digest": str(description.get("digest", "")),
-        "weights": str(description["weights"].get("name", "")),
+        "weights": str((description.get("weights") or {}).get("name", "")),
         "precision": str(description.get("precision", "")),
         "tensorflow": str(description.get("tensorflow", "")),
     }

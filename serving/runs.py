@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from model.settings import StyleSettings
+from model.settings import SETTINGS, StyleSettings
 from serving.client import StyleTransferClient
 from serving.pictures import BACKGROUND, prepare_all
 from serving.progress import Progress
@@ -67,8 +67,8 @@ def as_read(settings: StyleSettings, model: Mapping[str, Any]) -> StyleSettings:
       settings: what was asked for.
       model: its description, as `StyleTransferClient.describe` returned it for these settings.
     """
-    read = model.get("settings", {})
-    return StyleSettings.parse(",".join(f"{name}={value}" for name, value in read.items())) if read else settings
+    read = {name: SETTINGS[name].parse(str(value)) for name, value in model.get("settings", {}).items()}
+    return settings.replace(**read)
 
 
 def result_file(run: SavedRun, image: bytes, suffix: str, model: Mapping[str, Any], *, metadata: bool = True) -> bytes:
@@ -81,12 +81,5 @@ def result_file(run: SavedRun, image: bytes, suffix: str, model: Mapping[str, An
       model: its description.
       metadata: whether to write into it what made it.
     """
-    origin = Origin(
-        settings=run.settings,
-        model=model_facts(model),
-        content_sha256=run.sha256["content"][0],
-        styles_sha256=run.sha256["styles"],
-        step=run.step,
-        steps=run.steps,
-    )
+    origin = Origin.of(run.settings, run.sha256, model_facts(model), step=run.step, steps=run.steps)
     return encode_result(image, suffix, origin if metadata else None)

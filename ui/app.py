@@ -11,52 +11,39 @@ ROOT = str(Path(__file__).resolve().parents[1])
 if ROOT not in sys.path:
     sys.path.insert(0, ROOT)  # `streamlit run` puts only the script's own folder on the path
 
-from ui import cards, gallery, header, live, panel, styles  # noqa: E402 - needs the path above
-from ui.jobs import Desk, Job, Request, Snapshot, Status  # noqa: E402
-
-
-@st.cache_resource(scope="session", on_release=lambda desk: desk.close(), show_spinner=False)
-def desk() -> Desk:
-    """Returns this session's desk; when the session's page goes away, its job is stopped."""
-    return Desk()
+from model.settings import StyleSettings  # noqa: E402 - needs the path above
+from serving.results import sha256  # noqa: E402
+from ui import cards, gallery, header, live, masks, panel, styles, variations, visiting  # noqa: E402
+from ui.jobs import Job, Request, Snapshot  # noqa: E402
+from ui.sweep import Sweep  # noqa: E402
+from ui.visits import Visit  # noqa: E402
 
 
 def start(request: Request) -> None:
-    """Starts a job; the button's callback, so that the page is drawn with the job under way."""
-    my_desk().take(Job(header.client(), request))
+    """Starts a job; the callback of the buttons that do, so that the page is drawn with the job under way."""
+    visiting.current().take(Job(header.client(), request, visiting.line()))
 
 
-def my_desk() -> Desk:
-    """Returns this session's desk with the job that it had, and lets an interrupted job go on.
-
-    The session's cache is emptied when the connection breaks, even for a moment; the session's state is not. So a
-    job that was stopped by a passing failure of the network is found again, and continues from its last stretch.
-    """
-    mine = desk()
-    job = st.session_state.get("job")
-    if mine.job is None and job is not None:
-        mine.job = job
-    if mine.job is not None:
-        now = mine.job.snapshot()
-        if now.interrupted and now.status is Status.STOPPED:
-            mine.job.start()
-    return mine
+def vary(request: Request) -> None:
+    """Starts a sweep."""
+    visiting.current().vary(Sweep(header.client(), request, visiting.line()))
 
 
 def main() -> None:
     """Draws the whole page, from top to bottom."""
     st.set_page_config(page_title="Neural style transfer", page_icon=":material/brush:", layout="wide")
-    job = my_desk().job
-    now = job.snapshot() if job is not None else Snapshot()
-    st.session_state["job"] = job
+    visit = visiting.current()
+    active = visit.active
+    now = visit.job.snapshot() if visit.job is not None else Snapshot()
     header.note(now.problem)
     server = header.show()
+    panel.follow(visit)
     inputs, result = st.columns([6, 7], gap="large")
     with inputs:
         left, right = st.columns(2, gap="small")
         with left:
-            content = cards.show()
-            if content and content.settings:
+            cards.show(visit)
+            if visit.content and visit.content.settings:
                 st.button(
                     "Use the settings of this picture",
                     key="reuse",
@@ -64,23 +51,18 @@ def main() -> None:
                     width="stretch",
                     help="This picture says how it was made: turns every knob to where it was then.",
                     on_click=panel.reuse,
-                    args=(content.settings,),
+                    args=(visit, visit.content.settings),
                 )
         with right:
-            paintings = styles.show()
+            styles.show(visit)
+        styles.note(visit)
+    with result, st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        # Beside the cards, so that a first visit finds the button without scrolling, however many samples there are.
         panel.presets()
-        go = st.container()
-        settings = panel.show(styles.weights(paintings))
-        request = None
-        if content and paintings and settings:
-            request = Request(
-                content.data,
-                tuple(style.picture.data for style in paintings),
-                settings,
-                content.digest,
-                tuple(style.picture.digest for style in paintings),
-            )
-        # Above the knobs, so that a first visit finds it without scrolling.
+        go = st.container(width="stretch")
+    with inputs:
+        request = _request(visit, panel.show(visit.blend))
+        blocked = active or request is None or not server.ready
         go.button(
             "Start",
             key="start",
@@ -88,14 +70,49 @@ def main() -> None:
             icon=":material/brush:",
             width="stretch",
             shortcut="Ctrl+Enter",
-            disabled=now.active or request is None or not server.ready,
+            disabled=blocked,
             on_click=start,
             args=(request,),
         )
+        masks.show(visit)
+        st.button(
+            "Try variations",
+            key="vary",
+            icon=":material/grid_view:",
+            width="stretch",
+            disabled=blocked,
+            help="Paints nine small pictures: three style weights by three sizes of the strokes.",
+            on_click=vary,
+            args=(request,),
+        )
     with result:
-        live.show(job, now.active)
-    gallery.note(job, now)
-    gallery.show()
+        if visit.sweep is not None:
+            variations.show(visit.sweep, active)
+        else:
+            live.show(visit.job, active, start)
+    gallery.note(visit, now)
+    gallery.show(visit)
+    panel.address(visit)
+    visiting.show()
+
+
+def _request(visit: Visit, settings: StyleSettings | None) -> Request | None:
+    """Returns what Start asks for, or None as long as something is missing."""
+    if not (visit.content and visit.styles and settings):
+        return None
+    guides = {f"{kind}_masks": of_kind for kind in ("content", "style") if (of_kind := masks.of(visit, kind))}
+    return Request(
+        visit.content.data,
+        tuple(style.picture.data for style in visit.styles),
+        settings,
+        content_masks=guides.get("content_masks", ()),
+        style_masks=guides.get("style_masks", ()),
+        sha256={
+            "content": (visit.content.digest,),
+            "styles": tuple(style.picture.digest for style in visit.styles),
+            **{name: tuple(map(sha256, pictures)) for name, pictures in guides.items()},
+        },
+    )
 
 
 main()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,13 +19,22 @@ from model.errors import (
 from serving import results
 from serving.client import StyleTransferClient
 from serving.contract import DEFAULT_SERVER, SERVER_VARIABLE
+from serving.endpoints import split_servers
+from serving.status import served_versions
 
+RUNS_VARIABLE, RUNS_AT_ONCE = "NST_RUNS_AT_ONCE", 2
 SCHEMES = ("grpc://", "http://", "https://")
 
 
 def address() -> str:
     """Returns the server's address, from the environment."""
     return os.environ.get(SERVER_VARIABLE, "").strip() or DEFAULT_SERVER
+
+
+def runs_at_once() -> int:
+    """Returns how many runs of this page's visitors are at work at once, from the environment; the others wait."""
+    text = os.environ.get(RUNS_VARIABLE, "").strip()
+    return max(1, int(text)) if text.isdigit() else RUNS_AT_ONCE
 
 
 def connect(server: str) -> StyleTransferClient:
@@ -62,7 +72,24 @@ class Server:
         return not self.problem
 
 
-def read(description: Mapping[str, Any], server: str) -> Server:
+def look(client: StyleTransferClient, server: str) -> Server:
+    """Asks a server what it serves; why it does not tell is in the answer too."""
+    try:
+        description = client.describe()
+    except StyleTransferError as error:
+        return Server(server, problem=sentence(error, server))
+    return read(description, server, version(server))
+
+
+def version(server: str) -> int | None:
+    """Returns the version that is served, or None where no server says so."""
+    for one in split_servers(server):
+        with contextlib.suppress(StyleTransferError):
+            return next(iter(served_versions(one)), None)
+    return None
+
+
+def read(description: Mapping[str, Any], server: str, version: int | None = None) -> Server:
     """Reads what `describe` answers; what is missing there is not shown."""
     weights = description.get("weights") or {}
     digest = str(weights.get("digest") or "")
@@ -70,7 +97,8 @@ def read(description: Mapping[str, Any], server: str) -> Server:
     facts = (
         ("Weights", f"{name} ({digest[:8]})" if name and digest else name),
         ("Precision", str(description.get("precision") or "")),
-        ("Model version", str(description.get("version") or "")),
+        ("Device", str(description.get("device") or "")),
+        ("Model version", str(version or "")),
     )
     return Server(
         server,

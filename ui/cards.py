@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import streamlit as st
-from streamlit.runtime.uploaded_file_manager import UploadedFile
 
-from ui import uploads
+from ui import sources, uploads
 from ui.samples import CONTENTS
+from ui.sources import File
 from ui.uploads import BadPicture, Picture
+from ui.visits import Visit
 
-SAMPLE, GENERATION, PICTURE = "content_sample", "content_generation", "content_picture"
-FIRST = CONTENTS[0].name
+SAMPLE, PROBLEM, DRAWN_FOR = "content_sample", "content_problem", "content_drawn_for"
 
 
 def title(icon: str, name: str, sentence: str) -> None:
@@ -18,55 +20,49 @@ def title(icon: str, name: str, sentence: str) -> None:
     st.markdown(f"**{icon} {name}**  \n:small[{sentence}]")
 
 
-def show() -> Picture | None:
-    """Draws the card and returns its picture, or None if the file that was brought cannot be used."""
-    st.session_state.setdefault(GENERATION, 0)
-    st.session_state.setdefault(SAMPLE, FIRST)
-    upload_key = f"content_upload_{st.session_state[GENERATION]}"
-
-    def choose_sample() -> None:
-        # An uploader cannot be emptied, but under a new key it starts empty. A change to no sample is nobody's choice:
-        # a browser that exchanges one upload for another may report the pills as they were a moment ago.
-        if st.session_state[SAMPLE] is not None:
-            st.session_state[GENERATION] += 1
-
-    def choose_upload() -> None:
-        # No sample is lit while an upload is in use; one that is taken away again gives the first sample back.
-        st.session_state[SAMPLE] = None if st.session_state[upload_key] is not None else FIRST
-
+def show(visit: Visit) -> None:
+    """Draws the card, by which the visit gets its photograph."""
+    if st.session_state.get(DRAWN_FOR) != visit.key:
+        st.session_state[DRAWN_FOR] = visit.key
+        _choose(visit, visit.content or uploads.sample(CONTENTS[0]))
     with st.container(border=True, gap="small", height="stretch"):
         title(":material/landscape:", "Content", "The photograph that keeps its shapes")
-        place = st.empty()
+        if st.session_state[PROBLEM]:
+            st.error(st.session_state[PROBLEM], icon=":material/broken_image:")
+        if visit.content is not None:
+            st.image(visit.content.thumbnail, width="stretch", alt=visit.content.alt)
         labels = {sample.name: sample.label for sample in CONTENTS}
         st.pills(
-            "Content samples", list(labels), format_func=labels.__getitem__, key=SAMPLE, on_change=choose_sample,
-            label_visibility="collapsed", wrap=True,
+            "Content samples", list(labels), format_func=labels.__getitem__, key=SAMPLE, on_change=_use_sample,
+            args=(visit,), label_visibility="collapsed", wrap=True,
         )  # fmt: skip
-        upload = st.file_uploader(
-            "Your own content picture", type=list(uploads.TYPES), key=upload_key, on_change=choose_upload,
-            label_visibility="collapsed",
-        )  # fmt: skip
-        picture = _uploaded(upload) if upload is not None else _sample(st.session_state[SAMPLE])
-        if isinstance(picture, BadPicture):
-            place.error(str(picture), icon=":material/broken_image:")
-            return None
-        place.image(picture.thumbnail, width="stretch", alt=picture.alt)
-    return picture
+        sources.show("content", lambda files: _take(visit, files), listens=True)
 
 
-def _sample(name: str | None) -> Picture:
-    return uploads.sample(next((sample for sample in CONTENTS if sample.name == name), CONTENTS[0]))
+def choose(visit: Visit, name: str) -> None:
+    """Makes a sample the photograph, if there is one of this name."""
+    for sample in CONTENTS:
+        if sample.name == name:
+            _choose(visit, uploads.sample(sample))
 
 
-def _uploaded(upload: UploadedFile) -> Picture | BadPicture:
-    """Returns an upload as a picture; made once, and kept in this session only."""
-    kept = st.session_state.get(PICTURE)
-    if kept is None or kept[0] != upload.file_id:
-        try:
-            picture: Picture | BadPicture = uploads.load(
-                upload.getvalue(), "content", f"Your content picture, {upload.name}"
-            )
-        except BadPicture as error:
-            picture = error
-        kept = st.session_state[PICTURE] = (upload.file_id, picture)
-    return kept[1]
+def _choose(visit: Visit, picture: Picture | None, problem: str = "") -> None:
+    """Makes this the photograph, and lights its sample if it is one."""
+    visit.content = picture
+    st.session_state[PROBLEM] = problem
+    st.session_state[SAMPLE] = (picture.sample or None) if picture else None
+
+
+def _use_sample(visit: Visit) -> None:
+    if st.session_state[SAMPLE] is not None:
+        choose(visit, st.session_state[SAMPLE])
+    else:  # a second click on the lit sample is no choice of nothing
+        _choose(visit, visit.content, st.session_state[PROBLEM])
+
+
+def _take(visit: Visit, files: Sequence[File]) -> None:
+    file = files[-1]
+    try:
+        _choose(visit, uploads.load(file.data, "content", f"Your content picture, {file.name}"))
+    except BadPicture as error:
+        _choose(visit, None, str(error))

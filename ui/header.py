@@ -26,12 +26,9 @@ def client() -> StyleTransferClient:
 
 def look() -> None:
     """Asks the server what it serves, and remembers the answer for this session."""
-    address = backend.address()
-    try:
-        server = st.session_state["server"] = backend.read(client().describe(), address)
+    server = st.session_state["server"] = backend.look(client(), backend.address())
+    if server.ready:
         st.session_state["model"] = server.model
-    except StyleTransferError as error:
-        st.session_state["server"] = Server(address, problem=backend.sentence(error, address))
     st.session_state["asked"] = time.monotonic()
 
 

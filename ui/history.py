@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from PIL import Image
@@ -12,7 +12,6 @@ from PIL import Image
 from serving import results
 from serving.results import Origin
 from ui import uploads
-from ui.jobs import Request, Snapshot
 
 MOST = 12  # results of a visit; the oldest goes
 FORMATS = {"PNG": (".png", "image/png"), "JPEG": (".jpg", "image/jpeg"), "WebP": (".webp", "image/webp")}
@@ -27,24 +26,21 @@ class Kept:
       number: of the job that made it.
       png: the picture.
       thumbnail: PNG of `uploads.THUMBNAIL_PX`.
+      content: the photograph that it was made of, encoded.
       origin: what made it.
     """
 
     number: int
     png: bytes
     thumbnail: bytes
+    content: bytes
     origin: Origin
 
 
-def origin(request: Request, now: Snapshot, model: Mapping[str, str]) -> Origin:
-    """Returns what a job's picture says of how it was made."""
-    return Origin(request.settings, model, request.content_sha256, request.styles_sha256, now.step, now.steps)
-
-
-def keep(kept: Sequence[Kept], number: int, picture: bytes, made_by: Origin) -> tuple[Kept, ...]:
+def keep(kept: Sequence[Kept], number: int, picture: bytes, content: bytes, made_by: Origin) -> tuple[Kept, ...]:
     """Returns the list with a result at its head; an earlier picture of the same job gives way to it."""
     with Image.open(io.BytesIO(picture)) as image:
-        new = Kept(number, uploads.as_png(picture), uploads.thumbnail(image), made_by)
+        new = Kept(number, uploads.as_png(picture), uploads.thumbnail(image), content, made_by)
     return (new, *(one for one in kept if one.number != number))[:MOST]
 
 

@@ -6,13 +6,14 @@ Streamlit, and the page shares nothing with it but the job.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,9 @@ import numpy.typing as npt
 from model.errors import Cancelled, ServingFailed, StyleTransferError
 from model.settings import LOSS_TERMS, StyleSettings
 from serving.progress import Progress
+from serving.results import Origin, model_facts
+from serving.runs import as_read
+from ui.line import Line
 
 log = logging.getLogger(__name__)
 
@@ -27,21 +31,31 @@ log = logging.getLogger(__name__)
 class Client(Protocol):
     """What a job needs of `serving.client.StyleTransferClient`."""
 
+    def describe(self, settings: StyleSettings | None = None) -> dict[str, Any]: ...
+
     def run(
         self, content: bytes, styles: Sequence[bytes], settings: StyleSettings, *,
+        content_masks: Sequence[bytes] = (), style_masks: Sequence[bytes] = (), initial: bytes = b"",
         state: bytes = b"", cancelled: threading.Event | None = None,
     ) -> Iterator[Progress]: ...  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked for: a picture, the pictures whose style it takes on, and how; digests are of the files brought."""
+    """What is asked for.
+
+    Attributes:
+      content, styles, settings, content_masks, style_masks, initial: as `StyleTransferClient.run` takes them.
+      sha256: of the files that were brought, by the attributes that hold them, as hexadecimal digits.
+    """
 
     content: bytes
     styles: tuple[bytes, ...]
     settings: StyleSettings
-    content_sha256: str = ""
-    styles_sha256: tuple[str, ...] = ()
+    content_masks: tuple[bytes, ...] = ()
+    style_masks: tuple[bytes, ...] = ()
+    initial: bytes = b""
+    sha256: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 class Status(Enum):
@@ -70,8 +84,10 @@ class Snapshot:
       preview: the picture as it stands, JPEG, at most 512 pixels long; empty before the first stretch.
       image: the result as PNG; empty until the server has sent it.
       stopped: why a job that is done ended before its last step: `converged`, `not_finite`, or "".
+      complete: the run has come to its end.
+      model: the model's description, with the settings as it reads them; empty until the server has told.
+      waits_for: how many other runs must end before this one has its turn.
       problem: why the job failed.
-      interrupted: it was stopped because the page went away, not by a person.
     """
 
     status: Status = Status.NEW
@@ -85,8 +101,20 @@ class Snapshot:
     steps_per_s: float = 0.0
     seconds_left: float | None = None
     stopped: str = ""
+    complete: bool = False
+    model: Mapping[str, Any] = field(default_factory=dict)
+    waits_for: int = 0
     problem: StyleTransferError | None = None
-    interrupted: bool = False
+
+    def origin(self, request: Request) -> Origin:
+        """Returns what the picture says of how it was made: the settings are those that the model reads."""
+        return Origin.of(
+            as_read(request.settings, self.model),
+            request.sha256,
+            model_facts(self.model),
+            step=self.step,
+            steps=self.steps,
+        )
 
     @property
     def active(self) -> bool:
@@ -108,10 +136,12 @@ class Job:
 
     _numbers = itertools.count(1)
 
-    def __init__(self, client: Client, request: Request) -> None:
+    def __init__(self, client: Client, request: Request, line: Line | None = None) -> None:
+        """Takes what is asked for, of whom, and the line to wait in; None: it does not wait."""
         self.number = next(self._numbers)
         self.request = request
         self._client = client
+        self._line = line or Line(1)
         self._lock = threading.Lock()
         self._cancelled = threading.Event()
         self._worker: threading.Thread | None = None
@@ -128,19 +158,19 @@ class Job:
             if self._now.active or self._now.status is Status.DONE:
                 return
             self._cancelled = threading.Event()
-            self._now = replace(self._now, status=Status.RUNNING, problem=None, interrupted=False, seconds_left=None)
+            self._now = replace(self._now, status=Status.RUNNING, problem=None, seconds_left=None)
             # A daemon: a call that hangs must not keep the process from ending.
             self._worker = threading.Thread(
                 target=self._work, args=(self._cancelled, self._state), name="stylisation", daemon=True
             )
             self._worker.start()
 
-    def stop(self, *, interrupted: bool = False) -> None:
+    def stop(self) -> None:
         """Asks the run to end after the stretch under way; the picture stays."""
         with self._lock:
             if self._now.status is Status.RUNNING:
                 self._cancelled.set()
-                self._now = replace(self._now, status=Status.STOPPING, interrupted=interrupted)
+                self._now = replace(self._now, status=Status.STOPPING)
 
     def wait(self, timeout_s: float | None = None) -> None:
         """Waits until the run has ended."""
@@ -151,11 +181,10 @@ class Job:
         before = self.snapshot().seconds
         problem: StyleTransferError | None = None
         try:
-            run = self._client.run(
-                self.request.content, self.request.styles, self.request.settings, state=state, cancelled=cancelled
-            )
-            for progress in run:
-                self._take(progress, before)
+            with self._line.place(cancelled, self._wait_for):
+                for progress in self._run(cancelled, state):
+                    self._take(progress, before)
+                    self._ask_for_the_model()
         except Cancelled:
             cancelled.set()
         except StyleTransferError as error:
@@ -164,7 +193,7 @@ class Job:
             log.exception("The stylisation failed in an unforeseen way.")
             problem = ServingFailed(f"{type(error).__name__}: {error}", "INTERNAL")
         with self._lock:
-            if self._now.image and (self._now.step >= self._now.steps or self._now.stopped):
+            if self._now.complete:
                 status, problem = Status.DONE, None
             elif problem is not None and not cancelled.is_set():
                 status = Status.FAILED
@@ -172,7 +201,24 @@ class Job:
                 status, problem = Status.STOPPED, None
             else:
                 status, problem = Status.FAILED, ServingFailed("The run ended before its last step.", "INTERNAL")
-            self._now = replace(self._now, status=status, problem=problem, seconds_left=None)
+            self._now = replace(self._now, status=status, problem=problem, seconds_left=None, waits_for=0)
+
+    def _run(self, cancelled: threading.Event, state: bytes) -> Iterator[Progress]:
+        asked = self.request
+        return self._client.run(
+            asked.content,
+            asked.styles,
+            asked.settings,
+            content_masks=asked.content_masks,
+            style_masks=asked.style_masks,
+            initial=asked.initial,
+            state=state,
+            cancelled=cancelled,
+        )
+
+    def _wait_for(self, waits_for: int) -> None:
+        with self._lock:
+            self._now = replace(self._now, waits_for=waits_for)
 
     def _take(self, progress: Progress, before: float) -> None:
         with self._lock:
@@ -189,21 +235,13 @@ class Job:
                 steps_per_s=progress.steps_per_s,
                 seconds_left=progress.seconds_left,
                 stopped=progress.stopped,
+                complete=progress.complete,
             )
 
-
-class Desk:
-    """What a session has at work: at most one job. Closing it, when the session ends, stops the job."""
-
-    def __init__(self) -> None:
-        self.job: Job | None = None
-
-    def take(self, job: Job) -> None:
-        """Puts a job on the desk and starts it; the one before is stopped."""
-        self.close()
-        self.job = job
-        job.start()
-
-    def close(self) -> None:
-        if self.job is not None:
-            self.job.stop(interrupted=True)
+    def _ask_for_the_model(self) -> None:
+        """Asks once for what makes the picture, when the server is known to answer; after a failure, once more."""
+        if not self._now.model:
+            with contextlib.suppress(StyleTransferError):
+                model = self._client.describe(self.request.settings)
+                with self._lock:
+                    self._now = replace(self._now, model=model)

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import streamlit as st
 
 from model.contract import NOT_FINITE
 from model.errors import ServingUnavailable
-from ui import backend, chart, compare, header, history, wording
-from ui.jobs import Job, Snapshot, Status
+from ui import backend, chart, compare, header, history, onward, wording
+from ui.jobs import Job, Request, Snapshot, Status
 
 ALT = "The stylised picture"
 BEAT_S = 0.5  # how often the browser asks how far the job is
 FORMAT, SWITCH = "format", "format_switch"  # the choice, and the widget that is gone while a job runs
 
 
-def show(job: Job | None, active: bool) -> None:
-    """Draws a job, and draws it anew while it runs; `active` is whether the rest of the page was drawn as of a run."""
-    st.fragment(_draw, run_every=BEAT_S if active else None)(job, active)
+def show(job: Job | None, active: bool, start: Callable[[Request], None]) -> None:
+    """Draws a job, and draws it anew while it runs.
+
+    Args:
+      job: what is at work or has ended, if anything.
+      active: whether the rest of the page was drawn as of a run.
+      start: starts what follows on a result.
+    """
+    st.fragment(_draw, run_every=BEAT_S if active else None)(job, active, start)
 
 
-def _draw(job: Job | None, active: bool) -> None:
+def _draw(job: Job | None, active: bool, start: Callable[[Request], None]) -> None:
     if job is None:
         _nothing_yet()
         return
@@ -31,7 +38,7 @@ def _draw(job: Job | None, active: bool) -> None:
     if now.active:
         _running(job, now)
     else:
-        _ended(job, now)
+        _ended(job, now, start)
 
 
 def _nothing_yet() -> None:
@@ -59,7 +66,7 @@ def _running(job: Job, now: Snapshot) -> None:
     _curve(now)
 
 
-def _ended(job: Job, now: Snapshot) -> None:
+def _ended(job: Job, now: Snapshot, start: Callable[[Request], None]) -> None:
     if now.problem is not None:
         st.error(_why(now), icon=":material/error:")
     if now.stopped == NOT_FINITE:
@@ -75,6 +82,8 @@ def _ended(job: Job, now: Snapshot) -> None:
             _download(job, now)
         if now.status in (Status.STOPPED, Status.FAILED):
             st.button("Go on", key="go_on", icon=":material/resume:", disabled=not header.ready(), on_click=job.start)
+        if now.status is Status.DONE:
+            _onward(job.request, now.image, start)
         if now.step:
             st.caption(wording.summary(now))
     _curve(now)
@@ -102,15 +111,14 @@ def _pair(job: Job, now: Snapshot) -> dict[str, str] | None:
 
 
 def _download(job: Job, now: Snapshot) -> None:
-    st.session_state.setdefault(SWITCH, st.session_state.get(FORMAT, "PNG"))
-    st.segmented_control(
-        "Format", list(history.FORMATS), key=SWITCH, on_change=_remember_format, label_visibility="collapsed"
-    )
-    name = st.session_state[SWITCH] or "PNG"
+    name = st.segmented_control(
+        "Format", list(history.FORMATS), default=st.session_state.get(FORMAT, "PNG"), required=True, key=SWITCH,
+        on_change=_remember_format, label_visibility="collapsed",
+    )  # fmt: skip
     suffix, mime = history.FORMATS[name]
     st.download_button(
         f"Download {name}",
-        partial(history.encode, now.picture, name, history.origin(job.request, now, header.model())),
+        partial(history.encode, now.picture, name, now.origin(job.request)),
         file_name=f"stylised{suffix}",
         mime=mime,
         key="download",
@@ -119,6 +127,23 @@ def _download(job: Job, now: Snapshot) -> None:
         help="The settings are inside the file: bring it back as the content to use them again.",
         on_click="ignore",
     )
+
+
+def _onward(request: Request, result: bytes, start: Callable[[Request], None]) -> None:
+    """Draws what can follow on a result."""
+    st.button(
+        "Refine", key="refine", icon=":material/auto_fix_high:", disabled=not header.ready(),
+        help=f"Goes on from this picture with {onward.REFINE_STEPS} more steps at its full size.",
+        on_click=start, args=(onward.refined(request, result),),
+    )  # fmt: skip
+    larger = onward.enlarged(request, result)
+    if larger is not None:
+        st.button(
+            "Larger", key="larger", icon=":material/zoom_out_map:", disabled=not header.ready(),
+            help=f"Goes on from this picture at {larger.settings.size} pixels. Takes longer: each step has four times "
+            "as much to do.",
+            on_click=start, args=(larger,),
+        )  # fmt: skip
 
 
 def _remember_format() -> None:
@@ -134,6 +159,7 @@ def _why(now: Snapshot) -> str:
 
 def _curve(now: Snapshot) -> None:
     if len(now.losses) > 1:
+        st.space("small")  # or the chart's own tools cover the Stop button
         st.altair_chart(
             chart.loss_chart(now.losses, now.steps),
             alt="Loss of each term over the steps, on a logarithmic axis",

@@ -10,10 +10,12 @@ import streamlit as st
 from model.errors import InvalidInput
 from model.presets import OUR_OWN
 from model.settings import PRESET, SETTINGS, StyleSettings
-from ui import header, knobs, styles
+from ui import cards, header, knobs, links, styles
 from ui.knobs import Knob
+from ui.visits import Visit
 
 NARROWEST_PX = 130  # of a widget; on a phone two stand side by side
+FOLLOWED, LINK = "link_followed", "link"
 MOST_NAMES = 4  # of changed knobs in one sentence
 
 
@@ -71,10 +73,51 @@ def use(settings: StyleSettings) -> None:
     _note_preset()
 
 
-def reuse(settings: StyleSettings) -> None:
+def turn(**values: float) -> None:
+    """Turns some knobs, and leaves the others as they are."""
+    for name, value in values.items():
+        st.session_state[_key(name)] = value
+    _note_preset()
+
+
+def reuse(visit: Visit, settings: StyleSettings) -> None:
     """Turns every knob to where a result's settings have it, and its styles' sliders if there are as many styles."""
     use(settings)
-    styles.use(settings.blend_weights)
+    styles.use(visit.styles, settings.blend_weights)
+
+
+def follow(visit: Visit) -> None:
+    """Does what the page's address asks for, once for each visit, before the cards and knobs are drawn."""
+    if st.session_state.get(FOLLOWED) != visit.key:
+        st.session_state[FOLLOWED] = visit.key
+        link = st.session_state[LINK] = links.read(st.query_params.to_dict(), _weights())
+        if link.settings is not None:
+            use(link.settings)
+            visit.blend = link.settings.blend_weights or visit.blend
+        if link.content:
+            cards.choose(visit, link.content)
+        if link.styles:
+            styles.choose(visit, link.styles)
+    if problems := st.session_state[LINK].problems:
+        st.warning(
+            f"Not all of this link is understood; the rest of it is used. {' '.join(problems)}",
+            icon=":material/link_off:",
+        )
+
+
+def address(visit: Visit) -> None:
+    """Puts what the page shows into its address."""
+    names = [style.picture.sample for style in visit.styles]
+    query = links.write(
+        _shown(),
+        st.session_state["base"],
+        _weights(),
+        visit.blend,
+        visit.content.sample if visit.content else "",
+        names if all(names) else (),
+    )
+    if st.query_params.to_dict() != query:
+        st.query_params.from_dict(query)
 
 
 def _key(name: str) -> str:

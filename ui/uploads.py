@@ -38,6 +38,7 @@ class Picture:
       alt: what it shows, for those who cannot see it.
       digest: of the file that was brought.
       settings: what made it, if it is a result that says so.
+      sample: name of the sample that it is, or "" for a file that was brought.
     """
 
     data: bytes
@@ -47,6 +48,7 @@ class Picture:
     alt: str
     digest: str
     settings: StyleSettings | None = None
+    sample: str = ""
 
 
 def load(data: bytes, argument: str, alt: str) -> Picture:
@@ -112,7 +114,8 @@ def sample(which: Sample) -> Picture:
     """Returns a sample as a picture. Kept for all sessions: samples are nobody's."""
     data = which.path.read_bytes()
     with Image.open(io.BytesIO(data)) as image:
-        return Picture(data, image.width, image.height, thumbnail(image), which.alt, results.sha256(data))
+        digest = results.sha256(data)
+        return Picture(data, *image.size, thumbnail(image), which.alt, digest, sample=which.name)
 
 
 def as_png(data: bytes) -> bytes:

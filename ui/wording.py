@@ -40,6 +40,8 @@ def progress_line(now: Snapshot) -> str:
     """Returns what stands beside the progress bar."""
     if now.status is Status.STOPPING:
         return "Stopping after this stretch"
+    if now.waits_for:
+        return f"Waiting: {_count(now.waits_for, 'run')} before yours"
     if not now.step:
         return "Sending the pictures"
     parts = [f"Step {now.step} of {now.steps}", speed(now.steps_per_s), time_left(now.seconds_left)]

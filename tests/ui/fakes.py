@@ -33,6 +33,7 @@ class FakeClient:
       breaks_at: the stretch before which a run raises `run_problem`.
       ends_early: why a run ends with its second stretch, if it does.
       renders: whether a cancelled run ends with the result as PNG.
+      reads: settings that the model reads otherwise than they were asked for.
       calls: what `run` was called with.
     """
 
@@ -45,19 +46,21 @@ class FakeClient:
         self.ends_early = ""
         self.renders = False
         self.notice = ""
+        self.reads: dict[str, Any] = {}
         self.calls: list[dict[str, Any]] = []
 
     def describe(self, settings: StyleSettings | None = None) -> dict[str, Any]:
         if self.problem is not None:
             raise self.problem
         weights = {"name": "imagenet", "digest": "0123456789abcdef", "notice": self.notice}
-        return {"weights": weights, "precision": "bfloat16", "version": 3, "digest": "0123"}
+        return {"weights": weights, "precision": "bfloat16", "digest": "0123", "settings": self.reads}
 
     def run(
         self, content: bytes, styles: Sequence[bytes], settings: StyleSettings, *,
-        state: bytes = b"", cancelled: threading.Event | None = None,
+        state: bytes = b"", cancelled: threading.Event | None = None, **guides: Any,
     ) -> Iterator[Progress]:  # fmt: skip
-        self.calls.append({"content": content, "styles": tuple(styles), "settings": settings, "state": state})
+        call = {"content": content, "styles": tuple(styles), "settings": settings, "state": state}
+        self.calls.append(call | guides)
         done = int(state or b"0")
         stretch = settings.steps // self.stretches
         for number in range(done // stretch, self.stretches):

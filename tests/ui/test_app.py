@@ -13,12 +13,15 @@ from streamlit.testing.v1 import AppTest
 
 from model.errors import Overloaded, ServingUnavailable
 from model.limits import MAX_STYLES
+from model.presets import PRESETS
 from model.settings import GROUPS, StyleSettings
 from serving import results
 from tests.ui.fakes import FakeClient, encoded
 from tests.ui.test_views import header_of
-from ui import backend, history
+from ui import backend, history, visiting
+from ui.jobs import Job, Request
 from ui.samples import CONTENTS, STYLES
+from ui.visits import Visit
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -27,6 +30,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def client(monkeypatch) -> Iterator[FakeClient]:
     fake = FakeClient()
     monkeypatch.setattr(backend, "connect", lambda server: fake)
+    monkeypatch.setattr(backend, "served_versions", lambda server: [3, 2])
     monkeypatch.setenv("NST_SERVING_URL", "grpc://fake:8500")
     yield fake
     st.cache_resource.clear()  # all pages of the harness have one session's name, and so one session's cache
@@ -53,6 +57,10 @@ def until(page: AppTest, condition, timeout_s: float = 10.0) -> None:
 
 def keys(page: AppTest, kind: str) -> set[str]:
     return {element.key for element in page.get(kind)}
+
+
+def visit_of(page: AppTest) -> Visit:
+    return visiting.visits().enter(page.session_state["visit"])
 
 
 def test_first_visit_has_a_pair_and_a_free_button(page):
@@ -135,6 +143,101 @@ def test_a_reproduction_turns_every_knob_and_is_named_to_the_server(client, page
     assert "with a change of" not in text_of(page)
 
 
+def test_variations_give_a_grid_whose_settings_can_be_taken(client, page):
+    page.button(key="vary").click().run()
+    until(page, lambda: "download_sheet" in keys(page, "download_button"))
+    assert not page.exception
+    assert len(client.calls) == 9
+    grid = visit_of(page).sweep.rows
+    page.button(key=f"use_{grid[2][0].number}").click().run()
+    assert page.number_input(key="knob_style_weight").value == 5000
+    assert page.number_input(key="knob_style_scale").value == 0.6
+    assert page.number_input(key="knob_size").value == 512
+    page.button(key="start").click().run()
+    until(page, lambda: "download" in keys(page, "download_button"))
+    assert "download_sheet" not in keys(page, "download_button")
+    assert client.calls[9]["settings"].style_weight == 5000
+
+
+def masks_of(page: AppTest, which: int, mask: bytes) -> None:
+    """Brings a mask for one of the masks that there can be."""
+    page.selectbox(key="mask_target").set_value(page.selectbox(key="mask_target").options[which]).run()
+    uploader = max(key for key in keys(page, "file_uploader") if key.startswith("mask"))
+    page.file_uploader(key=uploader).upload("mask.png", mask, "image/png").run()
+
+
+def test_each_style_gets_its_masks_and_the_result_says_so(client, page):
+    page.button_group(key="content_sample").set_value(CONTENTS[1].name).run()
+    page.toggle(key="blend").set_value(True).run()
+    page.button_group(key="style_samples").set_value([STYLES[0].name, STYLES[2].name]).run()
+    assert "mask_target" not in keys(page, "selectbox")
+    page.session_state["masks_open"] = True
+    page.run()
+    sky, part = encoded(30, 20, colour=(255, 255, 255)), encoded(20, 20, colour=(9, 9, 9))
+    masks_of(page, 1, sky)
+    masks_of(page, 2, part)
+    assert f"{STYLES[2].label} painted where the mask is; {STYLES[0].label} where none of them does." in text_of(page)
+    assert f"Of {STYLES[0].label} only the masked part counts." in text_of(page)
+    page.button(key="start").click().run()
+    until(page, lambda: "refine" in keys(page, "button"))
+    assert client.calls[0]["content_masks"] == (b"", sky)
+    assert client.calls[0]["style_masks"] == (part, b"")
+    assert visit_of(page).kept[0].origin.guides_sha256 == {
+        "content_masks": (results.sha256(b""), results.sha256(sky)),
+        "style_masks": (results.sha256(part), results.sha256(b"")),
+    }
+    masks_of(page, 1, encoded(colour=(0, 0, 0)))
+    assert "black everywhere" in page.error[0].value
+    masks_of(page, 1, sky)
+    page.button_group(key="content_sample").set_value(CONTENTS[0].name).run()
+    page.button(key="start").click().run()
+    until(page, lambda: len(client.calls) == 2)
+    assert client.calls[1]["content_masks"] == ()
+
+
+def linked(**query: str) -> AppTest:
+    page = AppTest.from_file(str(ROOT / "ui" / "app.py"), default_timeout=20)
+    page.query_params.update(query)
+    return page.run()
+
+
+def test_the_address_reproduces_what_the_page_shows(client, page):
+    assert not page.query_params
+    page.button_group(key="preset").set_value("quick").run()
+    page.number_input(key="knob_style_weight").set_value(2500.0).run()
+    page.text_input(key="knob_style_layers").set_value("block2_conv1:2").run()
+    page.button_group(key="content_sample").set_value(CONTENTS[1].name).run()
+    page.toggle(key="blend").set_value(True).run()
+    page.button_group(key="style_samples").set_value([STYLES[0].name, STYLES[2].name]).run()
+    page.slider[1].set_value(0.25).run()
+    assert page.query_params["style_weight"] == "2500"
+    st.cache_resource.clear()
+    other = linked(**dict(page.query_params))
+    for shown in (page, other):
+        shown.button(key="start").click().run()
+    until(other, lambda: len(client.calls) == 2)
+    assert client.calls[0] == client.calls[1]
+    assert client.calls[0]["settings"].style_weight == 2500
+    assert client.calls[0]["settings"].blend_weights == (1, 0.25)
+    assert not other.warning
+
+
+def test_what_is_wrong_in_a_link_is_left_out_and_told_in_plain_words(client):
+    page = linked(size="huge", steps="40", preset="none", content="moon", style="`[x](http://y)", colour="<b>")
+    assert not page.exception
+    assert [warning.value for warning in page.warning] == [
+        "Not all of this link is understood; the rest of it is used. Preset must be one of "
+        + ", ".join(PRESETS)
+        + ". Size must be an integer from 16 to 4096. There is no setting `colour`. There is no sample `moon`. "
+        "There is no sample `[x](http://y)`."
+    ]
+    assert page.number_input(key="knob_steps").value == 40
+    assert page.number_input(key="knob_size").value == 512
+    page = linked(style_weight="0", content_weight="0", total_variation_weight="0")
+    assert "At least one of the three weights must be above 0." in page.warning[0].value
+    assert not page.button(key="start").disabled
+
+
 def test_every_setting_stands_under_its_heading(page):
     headings = [element.value for element in page.expander[0].markdown]
     assert [heading for heading in headings if heading.startswith("**")] == [f"**{group}**" for group in GROUPS]
@@ -145,17 +248,6 @@ def test_bad_layers_are_explained_and_block_the_start(page):
     assert [error.value.split(" must")[0] for error in page.error] == ["Style layers"]
     assert page.button(key="start").disabled
     assert not page.exception
-
-
-def test_an_upload_stays_when_the_browser_reports_the_pills_as_they_were(client, page):
-    second = encoded(20, 30)
-    page.file_uploader(key="content_upload_0").upload("first.png", encoded(30, 20), "image/png").run()
-    page.file_uploader(key="content_upload_0").clear().run()
-    page.file_uploader(key="content_upload_0").upload("second.png", second, "image/png")
-    page.button_group(key="content_sample").set_value(None).run()
-    page.button(key="start").click().run()
-    until(page, lambda: client.calls)
-    assert client.calls[0]["content"] == second
 
 
 def test_an_upload_is_used_and_a_sample_takes_its_place_again(client, page):
@@ -195,7 +287,7 @@ def test_the_results_of_a_visit_are_kept_reused_and_thrown_away(client, page):
     run(40)
     run(80)
     page.run()
-    kept = page.session_state["history"]
+    kept = visit_of(page).kept
     assert [one.origin.settings.steps for one in kept] == [80, 40]
     assert kept[0].origin.model["digest"] == "0123"
     assert "download_all" in keys(page, "download_button")
@@ -203,8 +295,59 @@ def test_the_results_of_a_visit_are_kept_reused_and_thrown_away(client, page):
     assert page.number_input(key="knob_steps").value == 40
     page.button(key=f"delete_{kept[0].number}").click().run()
     page.run()
-    assert [one.origin.settings.steps for one in page.session_state["history"]] == [40]
+    assert [one.origin.settings.steps for one in visit_of(page).kept] == [40]
     assert not page.exception
+
+
+def test_a_result_is_refined_and_enlarged_and_each_joins_the_history(client, page):
+    page.button(key="start").click().run()
+    until(page, lambda: "refine" in keys(page, "button"))
+    page.button(key="refine").click().run()
+    until(page, lambda: "512 px, 100 of 100" in text_of(page))
+    page.button(key="larger").click().run()
+    until(page, lambda: "1024 px, 100 of 100" in text_of(page))
+    page.run()
+    assert [call["initial"] for call in client.calls] == [b"", encoded(), encoded()]
+    assert [str(call["settings"]) for call in client.calls[1:]] == [
+        "size=512,steps=100,smallest_size=512",
+        "size=1024,steps=100,smallest_size=513",
+    ]
+    assert [one.origin.settings.size for one in visit_of(page).kept] == [1024, 512, 512]
+    assert "from another result" in text_of(page)
+    assert page.number_input(key="knob_steps").value == 500
+
+
+def another_page(key: str) -> AppTest:
+    """Returns the page that a tab draws when it is loaded anew and says which visit it had."""
+    page = AppTest.from_file(str(ROOT / "ui" / "app.py"), default_timeout=20)
+    page.session_state["visit"] = key
+    return page.run()
+
+
+def test_a_page_that_is_loaded_anew_finds_its_run_pictures_and_results(client, page):
+    page.file_uploader(key="content_upload_0").upload("mine.png", encoded(40, 30), "image/png").run()
+    page.toggle(key="blend").set_value(True).run()
+    page.button_group(key="style_samples").set_value([STYLES[0].name, STYLES[2].name]).run()
+    page.button(key="start").click().run()
+    until(page, lambda: "refine" in keys(page, "button"))
+    client.gate = threading.Semaphore(0)
+    page.button(key="refine").click().run()
+    until(page, lambda: "Step 25" in page.get("progress")[0].proto.text)
+    again = another_page(page.session_state["visit"])
+    assert "Step 25 of 100" in again.get("progress")[0].proto.text
+    assert again.get("image")[0].proto.imgs[0].alt == "Your content picture, mine.png"
+    assert list(sliders(again)) == [STYLES[0].label, STYLES[2].label]
+    assert "500 of 500 steps" in text_of(again)
+    client.gate.release(9)
+    until(again, lambda: "512 px, 100 of 100" in text_of(again))
+
+
+def test_a_page_sees_nothing_of_another_visit(client, page):
+    page.button(key="start").click().run()
+    until(page, lambda: "download_all" in keys(page, "download_button"))
+    stranger = another_page("a-key-that-nobody-has")
+    assert not stranger.get("download_button")
+    assert stranger.session_state["visit"] != page.session_state["visit"]
 
 
 def test_a_run_that_goes_on_takes_the_place_of_what_it_was(client, page):
@@ -214,11 +357,11 @@ def test_a_run_that_goes_on_takes_the_place_of_what_it_was(client, page):
     page.button(key="stop").click().run()
     client.gate.release()
     until(page, lambda: "download_all" in keys(page, "download_button"))
-    assert page.session_state["history"][0].origin.step == 125
+    assert visit_of(page).kept[0].origin.step == 125
     client.gate = None
     page.button(key="go_on").click().run()
     until(page, lambda: "500 of 500 steps" in text_of(page))
-    assert [one.origin.step for one in page.session_state["history"]] == [500]
+    assert [one.origin.step for one in visit_of(page).kept] == [500]
 
 
 @pytest.mark.parametrize("name", history.FORMATS)
@@ -254,11 +397,12 @@ def test_several_styles_are_blended_by_their_sliders(client, page):
     assert [error.value for error in page.error] == [
         "At least one style must be above 0: move its slider to the right."
     ]
-    page.button(key="remove_1").click().run()
-    page.button(key="remove_2").click().run()
+    pills = page.button_group(key="style_samples")
+    assert pills.options[-1] == "mine\\_1.png"
+    pills.set_value(pills.value[-1:]).run()
     assert not page.slider
     assert not page.error
-    assert page.button_group(key="style_samples").value == []
+    assert [style.plain_name for style in visit_of(page).styles] == ["mine_1.png"]
 
 
 def test_two_files_at_once_are_a_blend_and_one_takes_the_place_of_a_sample(client, page):
@@ -278,8 +422,12 @@ def test_more_styles_than_the_model_takes_are_left_out(page):
     files = [(f"{number}.png", encoded(20 + number, 30), "image/png") for number in range(MAX_STYLES + 1)]
     page.file_uploader(key="style_upload_0").set_value(files).run()
     assert len(page.slider) == MAX_STYLES
-    assert [error.value for error in page.error] == ["Up to 8 styles can be blended: take one away first."]
-    page.button(key=f"remove_{MAX_STYLES}").click().run()
+    assert [error.value for error in page.error] == [
+        "Up to 8 styles can be blended: press the name of one to take it away first."
+    ]
+    pills = page.button_group(key="style_samples")
+    pills.set_value(pills.value[1:]).run()
+    assert len(page.slider) == MAX_STYLES - 1
     assert not page.error
 
 
@@ -295,8 +443,7 @@ def test_a_result_that_is_brought_back_gives_its_settings(page):
     made = results.encode_result(encoded(40, 30), ".png", results.Origin(settings, {}, "", (), 77, 77))
     page.file_uploader(key="content_upload_0").upload("plain.png", encoded(40, 30), "image/png").run()
     assert "reuse" not in keys(page, "button")
-    page.file_uploader(key="content_upload_0").clear().run()
-    page.file_uploader(key="content_upload_0").upload("made.png", made, "image/png").run()
+    page.file_uploader(key="content_upload_1").upload("made.png", made, "image/png").run()
     page.button(key="reuse").click().run()
     assert page.number_input(key="knob_steps").value == 77
     assert page.selectbox(key="knob_statistics").value == "gram"
@@ -340,6 +487,24 @@ def test_a_server_that_goes_away_in_mid_run_leaves_the_picture(client, page):
     assert not page.error
 
 
+def test_a_run_waits_for_its_turn_and_says_how_many_are_before_it(client, page):
+    client.gate = threading.Semaphore(0)
+    others = [Job(client, Request(encoded(), (encoded(),), StyleSettings()), visiting.line()) for _ in range(3)]
+    for number, job in enumerate(others, start=1):
+        job.start()
+        until(page, lambda number=number: len(client.calls) == min(number, backend.RUNS_AT_ONCE))
+    page.button(key="start").click().run()
+    until(page, lambda: "Waiting: 2 runs before yours" in page.get("progress")[0].proto.text)
+    page.button(key="stop").click().run()
+    until(page, lambda: "Stopped before the first step" in text_of(page))
+    client.gate.release(99)
+    for job in others:
+        job.wait(10)
+    assert len(client.calls) == 3
+    page.button(key="go_on").click().run()
+    until(page, lambda: "500 steps in" in text_of(page))
+
+
 def test_a_busy_server_is_one_sentence(client, page):
     client.run_problem = Overloaded("queue is full")
     page.button(key="start").click().run()
@@ -377,8 +542,7 @@ def test_untrained_weights_are_announced(client):
 
 def test_the_page_imports_no_tensorflow():
     program = (
-        "import sys; from ui import backend, cards, chart, compare, gallery, header, history, jobs, knobs, live, "
-        "panel, styles, uploads, wording; "
+        "import sys; from ui import gallery, live, panel, styles, visiting; "
         "assert 'tensorflow' not in sys.modules and 'keras' not in sys.modules, 'tensorflow was imported'"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)

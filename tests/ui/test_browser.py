@@ -26,7 +26,7 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
 
 from serving.results import settings_of
-from tests.conftest import encode, smooth_picture
+from tests.conftest import smooth_picture
 from tests.ui.test_launch import ROOT, launch, wait_for
 from ui.samples import CONTENTS
 
@@ -110,7 +110,8 @@ def settle(browser: webdriver.Chrome) -> None:
 
 
 def set_number(browser: webdriver.Chrome, label: str, value: int) -> None:
-    field = browser.find_element(By.CSS_SELECTOR, f"input[aria-label^='{label}']")
+    selector = f"input[aria-label^='{label}']"
+    field = WebDriverWait(browser, PATIENCE_S).until(lambda _: browser.find_element(By.CSS_SELECTOR, selector))
     browser.execute_script("arguments[0].select()", field)
     field.send_keys(f"{value}\n")
     settle(browser)
@@ -139,6 +140,26 @@ def test_stop_keeps_the_picture(browser: webdriver.Chrome, page: str) -> None:
     assert np.ptp(picture(browser, page)) > 0
 
 
+def test_a_page_that_is_loaded_anew_goes_on_with_its_run(browser: webdriver.Chrome, page: str) -> None:
+    button(browser, "Start")
+    set_number(browser, "Size", 96)
+    set_number(browser, "Steps", 10_000)
+    button(browser, "Start").click()
+    says(browser, "of 10000")
+    assert "visit" not in browser.current_url
+    browser.refresh()
+    says(browser, "of 10000")
+    keep(browser, "reloaded")
+    button(browser, "Stop").click()
+    button(browser, "Download PNG")
+    assert picture(browser, page).shape == (64, 96, 3)
+    browser.switch_to.new_window("tab")
+    browser.get(page)
+    button(browser, "Start")
+    settle(browser)
+    assert "Download PNG" not in browser.find_element(By.TAG_NAME, "body").text
+
+
 def upload(browser: webdriver.Chrome, path: Path) -> None:
     """Brings a file to the content card."""
     button(browser, "Start")
@@ -165,14 +186,73 @@ def test_an_upload_that_is_no_picture_is_one_sentence_and_the_page_goes_on(
     button(browser, "Start")
 
 
-def test_an_upload_is_painted_in_its_own_shape(browser: webdriver.Chrome, page: str, tmp_path: Path) -> None:
-    (tmp_path / "tall.png").write_bytes(encode(smooth_picture(60, 40)))
-    upload(browser, tmp_path / "tall.png")
-    shown = "img[alt*='tall.png']"
+def test_a_phone_photograph_is_painted_upright(browser: webdriver.Chrome, page: str, tmp_path: Path) -> None:
+    lying = Image.fromarray(smooth_picture(40, 60))  # as a phone that is held upright stores it
+    exif = lying.getexif()
+    exif[0x0112] = 6
+    lying.save(tmp_path / "tall.jpg", exif=exif)
+    upload(browser, tmp_path / "tall.jpg")
+    shown = "img[alt*='tall.jpg']"
     WebDriverWait(browser, PATIENCE_S).until(lambda _: browser.find_elements(By.CSS_SELECTOR, shown))
     settle(browser)
     small_run(browser)
     assert picture(browser, page).shape == (96, 64, 3)
+
+
+def within_component(browser: webdriver.Chrome, selector: str) -> WebElement:
+    """Waits for an element of one of the page's own components."""
+    find = "return [...document.querySelectorAll('*')].map(e => e.shadowRoot?.querySelector(arguments[0])).find(e => e)"
+    found = WebDriverWait(browser, PATIENCE_S).until(lambda _: browser.execute_script(find, selector))
+    assert isinstance(found, WebElement)
+    return found
+
+
+def test_a_painted_mask_a_link_and_the_keyboard(browser: webdriver.Chrome, page: str) -> None:
+    browser.get(f"{page}/?size=96&steps=5&start=noise&content=lighthouse")
+    button(browser, "Start")
+    settle(browser)
+    browser.find_element(By.XPATH, "//summary[contains(., 'Masks')]").click()
+    canvas = within_component(browser, "canvas")
+    WebDriverWait(browser, PATIENCE_S).until(lambda _: canvas.size["height"] > 100)  # the picture is there
+    settle(browser)
+    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", canvas)
+    left = -canvas.size["width"] // 3
+    stroke = ActionChains(browser).move_to_element_with_offset(canvas, left, -canvas.size["height"] // 4)
+    stroke.click_and_hold().move_by_offset(-left, 0).move_by_offset(-left, 0).release().perform()
+    says(browser, "painted where the mask is; elsewhere the photograph stays")
+    keep(browser, "mask")
+    ActionChains(browser).key_down(Keys.CONTROL).send_keys(Keys.ENTER).key_up(Keys.CONTROL).perform()
+    button(browser, "Download PNG")
+    result = picture(browser, page).astype(int)
+    photograph = Image.open(ROOT / "ui" / "samples" / "lighthouse.jpg").resize(
+        result.shape[1::-1], Image.Resampling.BOX
+    )
+    changed = np.abs(result - np.asarray(photograph)).mean(-1)
+    assert changed[13:19, 24:72].mean() > 30
+    assert changed[32:].mean() < 8
+
+
+def test_variations_and_the_history_and_every_control_has_a_name(browser: webdriver.Chrome, page: str) -> None:
+    browser.get(f"{page}/?size=64&steps=4&style=eddies,waves")
+    button(browser, "Start").click()
+    button(browser, "Download PNG")
+    settle(browser)
+    for element in browser.find_elements(By.CSS_SELECTOR, "button, input, img, canvas"):
+        name = element.get_attribute("alt") if element.tag_name == "img" else element.accessible_name
+        if element.is_displayed():
+            assert name, element.get_attribute("outerHTML")
+            assert not name.endswith(" icon"), element.get_attribute("outerHTML")
+    button(browser, "Try variations").click()
+    button(browser, "Download the sheet")
+    settle(browser)
+    keep(browser, "variations")
+    button(browser, "Use").click()
+    settle(browser)
+    assert browser.find_element(By.CSS_SELECTOR, "input[aria-label^='Style weight']").get_attribute("value") == "200"
+    assert "style_weight=200" in browser.current_url
+    button(browser, "Compare").click()
+    within_component(browser, ".compare")
+    keep(browser, "history_compared")
 
 
 def test_before_and_after_by_mouse_and_keys(browser: webdriver.Chrome) -> None:
@@ -181,9 +261,7 @@ def test_before_and_after_by_mouse_and_keys(browser: webdriver.Chrome) -> None:
     small_run(browser)
     browser.find_element(By.XPATH, "//*[@role='tab'][contains(., 'Before and after')]").click()
 
-    find = "return [...document.querySelectorAll('*')].map(e => e.shadowRoot?.querySelector('.compare')).find(e => e)"
-    frame = WebDriverWait(browser, PATIENCE_S).until(lambda _: browser.execute_script(find))
-    assert isinstance(frame, WebElement)
+    frame = within_component(browser, ".compare")
     share = "return [getComputedStyle(arguments[0]).getPropertyValue('--at'), arguments[0].offsetHeight]"
     slider = frame.find_element(By.CSS_SELECTOR, "input")
     assert browser.execute_script(share, frame)[0] == "50%"

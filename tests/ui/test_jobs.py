@@ -1,5 +1,6 @@
 """The job: a run in a thread, that can be stopped, fail, and go on."""
 
+import dataclasses
 import threading
 import time
 
@@ -7,9 +8,12 @@ import numpy as np
 import pytest
 
 from model.errors import ServingFailed, ServingUnavailable
+from model.limits import MAX_SIZE_PX
 from model.settings import StyleSettings
+from serving.results import Origin, sha256
 from tests.ui.fakes import FakeClient, encoded
-from ui.jobs import Desk, Job, Request, Status
+from ui import onward
+from ui.jobs import Job, Request, Status
 
 STEPS = 40
 
@@ -58,12 +62,12 @@ def test_a_snapshot_does_not_change_behind_the_page():
         then.step = 11
 
 
-def stopped_job(client: FakeClient, **how) -> Job:
+def stopped_job(client: FakeClient) -> Job:
     client.gate = threading.Semaphore(0)
     job = Job(client, request())
     job.start()
     until(lambda: job.snapshot().step == 10)
-    job.stop(**how)
+    job.stop()
     assert job.snapshot().status is Status.STOPPING
     assert job.snapshot().active
     client.gate.release()
@@ -75,7 +79,6 @@ def test_stop_keeps_the_picture():
     now = stopped_job(FakeClient()).snapshot()
     assert now.status is Status.STOPPED
     assert now.problem is None
-    assert not now.interrupted
     assert now.step == 10
     assert now.picture == now.preview != b""
 
@@ -99,6 +102,58 @@ def test_goes_on_from_where_it_was_stopped():
     assert client.calls[1]["state"] == b"10"
     assert now.status is Status.DONE
     assert len(now.losses) == STEPS
+
+
+def test_a_result_says_what_the_model_read_and_what_it_was_made_from():
+    client = FakeClient()
+    client.reads = {"style_layers": "block1_conv1:1", "size": 64}
+    asked = StyleSettings.of("classic", steps=STEPS)
+    sha256 = {"content": ("c",), "styles": ("s",), "initial": ("i",)}
+    job = Job(client, Request(encoded(), (encoded(),), asked, initial=encoded(9, 9), sha256=sha256))
+    job.start()
+    job.wait(5)
+    origin = job.snapshot().origin(job.request)
+    assert origin.settings == asked.replace(style_layers=(("block1_conv1", 1.0),), size=64)
+    assert origin.settings.preset == "classic"
+    assert origin.model["digest"] == "0123"
+    assert (origin.content_sha256, origin.styles_sha256) == ("c", ("s",))
+    assert Origin.from_text(origin.to_text()).guides_sha256 == {"initial": ("i",)}
+    assert client.calls[0]["initial"] == encoded(9, 9)
+
+
+def test_a_model_that_is_not_told_at_first_is_asked_for_again():
+    client = FakeClient()
+    client.problem = ServingUnavailable("busy")
+    client.gate = threading.Semaphore(0)
+    job = Job(client, request())
+    job.start()
+    until(lambda: job.snapshot().step == 10)
+    assert job.snapshot().origin(job.request).settings == request().settings
+    client.problem = None
+    client.gate.release(9)
+    job.wait(5)
+    assert job.snapshot().origin(job.request).model["digest"] == "0123"
+
+
+RESULT = encoded(40, 30)
+
+
+def test_refining_takes_more_steps_from_the_result_at_its_size_alone():
+    asked = Request(encoded(), (encoded(),), StyleSettings(size=512, seed=4), sha256={"content": ("c",)})
+    more = onward.refined(asked, RESULT)
+    assert more.initial == RESULT
+    assert more.settings == StyleSettings(size=512, seed=4, steps=onward.REFINE_STEPS, smallest_size=512)
+    assert more.sha256 == {"content": ("c",), "initial": (sha256(RESULT),)}
+    assert (more.content, more.styles) == (asked.content, asked.styles)
+
+
+def test_a_larger_picture_goes_on_above_the_size_of_the_result_up_to_the_limit():
+    asked = Request(encoded(), (encoded(),), StyleSettings(size=300))
+    larger = onward.enlarged(asked, RESULT)
+    assert (larger.settings.size, larger.settings.smallest_size, larger.initial) == (600, 301, RESULT)
+    largest = onward.enlarged(dataclasses.replace(asked, settings=StyleSettings(size=3000)), RESULT)
+    assert largest.settings.size == MAX_SIZE_PX
+    assert onward.enlarged(largest, RESULT) is None
 
 
 def test_a_failure_keeps_the_picture_and_the_way_on():
@@ -142,21 +197,3 @@ def test_starting_twice_runs_once():
     job.start()
     job.wait(5)
     assert len(client.calls) == 1
-
-
-def test_a_desk_holds_one_job_and_stops_it_when_it_closes():
-    client = FakeClient()
-    client.gate = threading.Semaphore(0)
-    desk = Desk()
-    desk.close()
-    first, second = Job(client, request()), Job(client, request())
-    desk.take(first)
-    desk.take(second)
-    assert desk.job is second
-    assert first.snapshot().status in (Status.STOPPING, Status.STOPPED)
-    desk.close()
-    client.gate.release(9)
-    first.wait(5)
-    second.wait(5)
-    assert second.snapshot().status is Status.STOPPED
-    assert second.snapshot().interrupted

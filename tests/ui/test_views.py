@@ -243,15 +243,15 @@ def test_a_download_says_what_made_it(name, source):
 def test_a_visit_keeps_the_last_results_and_one_for_each_job():
     kept = ()
     for number in range(history.MOST + 3):
-        kept = history.keep(kept, number, encoded(), ORIGIN)
-    kept = history.keep(kept, 10, encoded(30, 30, kind="JPEG"), ORIGIN)
+        kept = history.keep(kept, number, encoded(), b"", ORIGIN)
+    kept = history.keep(kept, 10, encoded(30, 30, kind="JPEG"), b"", ORIGIN)
     assert len(kept) == history.MOST
     assert [one.number for one in kept[:3]] == [10, 14, 13]
     assert kept[0].png.startswith(b"\x89PNG")
 
 
 def test_the_zip_has_every_result_oldest_first():
-    kept = history.keep(history.keep((), 1, encoded(20, 10), ORIGIN), 2, encoded(10, 20), ORIGIN)
+    kept = history.keep(history.keep((), 1, encoded(20, 10), b"", ORIGIN), 2, encoded(10, 20), b"", ORIGIN)
     with zipfile.ZipFile(io.BytesIO(history.as_zip(kept))) as archive:
         assert archive.namelist() == ["stylised-01.png", "stylised-02.png"]
         with Image.open(archive.open("stylised-01.png")) as image:
@@ -285,11 +285,17 @@ def test_a_path_is_no_server():
 
 def test_what_the_server_says_of_itself():
     weights = {"name": "random", "digest": "0123456789abcdef", "notice": "Random weights."}
-    server = backend.read({"weights": weights, "precision": "float32", "version": 7}, "grpc://x:1")
+    server = backend.read({"weights": weights, "precision": "float32"}, "grpc://x:1", 7)
     assert server.ready
     assert server.notice == "Random weights."
     assert server.facts == (("Weights", "random (01234567)"), ("Precision", "float32"), ("Model version", "7"))
     assert backend.read({}, "grpc://x:1").facts == ()
+
+
+@pytest.mark.parametrize(("text", "runs"), [("", 2), ("5", 5), ("0", 1), ("many", 2)])
+def test_how_many_runs_are_at_work_at_once(monkeypatch, text, runs):
+    monkeypatch.setenv(backend.RUNS_VARIABLE, text)
+    assert backend.runs_at_once() == runs
 
 
 @pytest.mark.parametrize(

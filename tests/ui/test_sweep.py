@@ -1,0 +1,95 @@
+"""The sweep: its settings, its runs one after another, and the contact sheet."""
+
+import io
+import threading
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from model.errors import ServingUnavailable
+from model.settings import SETTINGS, StyleSettings
+from tests.ui.fakes import FakeClient, encoded
+from ui import sweep
+from ui.jobs import Request
+from ui.sweep import Sweep
+
+
+def request(**values) -> Request:
+    return Request(encoded(), (encoded(),), StyleSettings(**values))
+
+
+def test_a_sweep_varies_weight_by_row_and_scale_by_column_around_the_settings():
+    rows = sweep.grid(StyleSettings(style_weight=500, style_scale=1, seed=3))
+    assert [[cell.style_weight for cell in row] for row in rows] == [[100] * 3, [500] * 3, [2500] * 3]
+    assert [[cell.style_scale for cell in row] for row in rows] == [[0.6, 1, 1.6]] * 3
+    assert {(cell.size, cell.steps, cell.seed) for row in rows for cell in row} == {(sweep.SIZE_PX, sweep.STEPS, 3)}
+
+
+@pytest.mark.parametrize("end", ["low", "high"])
+def test_a_sweep_stays_within_the_ranges_and_never_costs_more_than_was_asked_for(end):
+    settings = StyleSettings(**{name: getattr(SETTINGS[name], end) for name in sweep.FACTORS}, size=64, steps=3)
+    cells = [cell for row in sweep.grid(settings) for cell in row]
+    assert len(cells) == 9
+    assert {(cell.size, cell.steps) for cell in cells} == {(64, 3)}
+
+
+def test_the_runs_come_one_after_another_and_all_are_painted():
+    client = FakeClient()
+    client.gate = threading.Semaphore(0)
+    work = Sweep(client, request())
+    work.start()
+    while not work.jobs[0].snapshot().step:
+        time.sleep(0.002)
+    assert [job.snapshot().active for job in work.jobs] == [True] + [False] * 8
+    client.gate.release(99)
+    work.wait(10)
+    assert [call["settings"] for call in client.calls] == [cell for row in sweep.grid(StyleSettings()) for cell in row]
+    assert work.share == 1
+    assert not work.active
+    assert all(job.snapshot().image for job in work.jobs)
+
+
+def test_a_sweep_that_is_stopped_keeps_what_is_there():
+    client = FakeClient()
+    client.gate = threading.Semaphore(3)
+    work = Sweep(client, request())
+    work.start()
+    while not work.jobs[1].snapshot().step:
+        time.sleep(0.002)
+    work.stop()
+    client.gate.release(9)
+    work.wait(10)
+    assert [bool(job.snapshot().image) for job in work.jobs] == [True] + [False] * 8
+    assert len(client.calls) == 2
+
+
+def test_a_sweep_ends_with_the_first_failure():
+    client = FakeClient()
+    client.run_problem = ServingUnavailable("gone")
+    work = Sweep(client, request())
+    work.start()
+    work.wait(10)
+    assert work.problem is client.run_problem
+    assert len(client.calls) == 1
+
+
+def test_the_contact_sheet_has_every_picture_in_its_place():
+    colours = [[(40 * row + 20, 60 * column + 20, 99) for column in range(3)] for row in range(3)]
+    rows = [
+        [(cell, encoded(60, 40, colour=colour)) for cell, colour in zip(*pair, strict=True)]
+        for pair in zip(sweep.grid(StyleSettings()), colours, strict=True)
+    ]
+    rows[2][2] = (rows[2][2][0], b"")
+    with Image.open(io.BytesIO(sweep.contact_sheet(rows))) as image:
+        pixels = np.asarray(image.convert("RGB"))
+    left, tops = pixels.shape[1] - 3 * (60 + sweep.MARGIN_PX), sweep.LINE_PX + sweep.MARGIN_PX
+    for row in range(3):
+        for column in range(3):
+            top, start = tops + row * (40 + sweep.MARGIN_PX), left + column * (60 + sweep.MARGIN_PX)
+            cell = pixels[top : top + 40, start : start + 60].reshape(-1, 3)
+            expected = colours[row][column] if (row, column) != (2, 2) else (252, 250, 246)
+            assert (cell == expected).all()
+    assert (pixels[:tops] != (252, 250, 246)).any()
+    assert (pixels[:, :left] != (252, 250, 246)).any()

@@ -1,0 +1,84 @@
+"""Visits: kept apart, found again, and forgotten."""
+
+import threading
+import time
+
+from model.settings import StyleSettings
+from tests.ui.fakes import FakeClient, encoded
+from ui import sources
+from ui.jobs import Job, Request, Status
+from ui.visits import Visits, new_key
+
+
+def running_job() -> Job:
+    client = FakeClient()
+    client.gate = threading.Semaphore(0)
+    return Job(client, Request(encoded(), (encoded(),), StyleSettings(steps=40)))
+
+
+def until(condition, timeout_s: float = 5.0) -> None:
+    end = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.002)
+
+
+def test_a_page_that_comes_again_in_time_finds_its_visit_with_the_run_still_going_on():
+    visits = Visits(grace_s=30)
+    visit = visits.enter("a")
+    visit.take(running_job())
+    visits.leave("a")
+    assert visits.enter("a") is visit
+    assert visit.job.snapshot().status is Status.RUNNING
+    assert visits.enter("b") is not visit
+
+
+def test_a_page_that_comes_again_gets_the_whole_time_anew():
+    visits, before = Visits(grace_s=30), set(threading.enumerate())
+    visits.enter("a")
+    visits.leave("a")
+    assert set(threading.enumerate()) - before
+    visits.enter("a")
+    until(lambda: not set(threading.enumerate()) - before)
+
+
+def test_a_visit_without_a_page_is_forgotten_and_its_run_stopped():
+    visits = Visits(grace_s=0.02)
+    visit = visits.enter("a")
+    visit.take(running_job())
+    visits.leave("a")
+    until(lambda: "a" not in visits)
+    until(lambda: visit.job.snapshot().status is not Status.RUNNING)
+    assert visits.enter("a") is not visit
+
+
+def test_a_visit_lasts_as_long_as_one_of_its_pages():
+    visits = Visits(grace_s=0.0)
+    visit = visits.enter("a")
+    assert visits.enter("a") is visit
+    visits.leave("a")
+    time.sleep(0.05)
+    assert "a" in visits
+    visits.leave("a")
+    until(lambda: "a" not in visits)
+
+
+def test_a_new_run_takes_the_place_of_the_one_before_which_is_stopped():
+    visit = Visits().enter("a")
+    first, second = running_job(), running_job()
+    visit.take(first)
+    visit.take(second)
+    assert visit.job is second
+    assert first.snapshot().status in (Status.STOPPING, Status.STOPPED)
+
+
+def test_keys_are_long_and_never_the_same():
+    keys = {new_key() for _ in range(100)}
+    assert len(keys) == 100
+    assert min(map(len, keys)) >= 22  # 128 bits, six to a character
+
+
+def test_a_pasted_picture_is_a_file_named_by_its_type_and_anything_else_is_none():
+    assert sources.of_url("data:image/png;base64,aGFsbG8=", "pasted") == sources.File("pasted.png", b"hallo")
+    for url in ("", "data:text/html;base64,aGFsbG8=", "data:image/png;base64,?", "http://example.com/a.png"):
+        assert sources.of_url(url, "pasted") is None
