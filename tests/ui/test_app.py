@@ -24,6 +24,7 @@ from ui.samples import CONTENTS, STYLES
 from ui.visits import Visit
 
 ROOT = Path(__file__).resolve().parents[2]
+STEPS = StyleSettings().steps
 
 
 @pytest.fixture
@@ -46,7 +47,7 @@ def text_of(page: AppTest) -> str:
     return "\n".join(str(element.value) for element in shown)
 
 
-def until(page: AppTest, condition, timeout_s: float = 10.0) -> None:
+def until(page: AppTest, condition, timeout_s: float = 60.0) -> None:
     """Redraws, as the browser's timer does, until a condition holds."""
     end = time.monotonic() + timeout_s
     while not condition():
@@ -77,7 +78,7 @@ def test_first_visit_has_a_pair_and_a_free_button(page):
 def test_one_click_gives_a_picture(client, page):
     client.gate = threading.Semaphore(0)
     page.button(key="start").click().run()
-    until(page, lambda: "Step 125 of 500" in page.get("progress")[0].proto.text)
+    until(page, lambda: f"Step {STEPS // 4} of {STEPS}" in page.get("progress")[0].proto.text)
     assert page.button(key="start").disabled
     assert not page.button(key="stop").disabled
     assert page.get("progress")[0].value == 25
@@ -87,7 +88,7 @@ def test_one_click_gives_a_picture(client, page):
     until(page, lambda: page.get("download_button"))
     assert not page.exception
     assert not page.error
-    assert "500 steps in 50 seconds" in text_of(page)
+    assert f"{STEPS} steps in {STEPS // 10} seconds" in text_of(page)
     assert not page.button(key="start").disabled
     assert not page.get("progress")
     call = client.calls[0]
@@ -99,16 +100,16 @@ def test_one_click_gives_a_picture(client, page):
 def test_stop_keeps_the_picture_and_go_on_finishes_it(client, page):
     client.gate = threading.Semaphore(0)
     page.button(key="start").click().run()
-    until(page, lambda: "Step 125" in page.get("progress")[0].proto.text)
+    until(page, lambda: f"Step {STEPS // 4}" in page.get("progress")[0].proto.text)
     page.button(key="stop").click().run()
     client.gate.release()
     until(page, lambda: page.get("download_button"))
-    assert "Stopped at step 125 of 500" in text_of(page)
+    assert f"Stopped at step {STEPS // 4} of {STEPS}" in text_of(page)
     assert not page.exception
     client.gate = None
     page.button(key="go_on").click().run()
-    until(page, lambda: "500 steps in" in text_of(page))
-    assert client.calls[1]["state"] == b"125"
+    until(page, lambda: f"{STEPS} steps in" in text_of(page))
+    assert client.calls[1]["state"] == str(STEPS // 4).encode()
 
 
 def test_other_samples_and_knobs_reach_the_server(client, page):
@@ -139,7 +140,7 @@ def test_a_reproduction_turns_every_knob_and_is_named_to_the_server(client, page
     until(page, lambda: client.calls)
     assert str(client.calls[0]["settings"]) == "preset=gatys2016,steps=40"
     page.button_group(key="preset").set_value("balanced").run()
-    assert page.number_input(key="knob_steps").value == 500
+    assert page.number_input(key="knob_steps").value == STEPS
     assert "with a change of" not in text_of(page)
 
 
@@ -314,7 +315,7 @@ def test_a_result_is_refined_and_enlarged_and_each_joins_the_history(client, pag
     ]
     assert [one.origin.settings.size for one in visit_of(page).kept] == [1024, 512, 512]
     assert "from another result" in text_of(page)
-    assert page.number_input(key="knob_steps").value == 500
+    assert page.number_input(key="knob_steps").value == STEPS
 
 
 def another_page(key: str) -> AppTest:
@@ -337,7 +338,7 @@ def test_a_page_that_is_loaded_anew_finds_its_run_pictures_and_results(client, p
     assert "Step 25 of 100" in again.get("progress")[0].proto.text
     assert again.get("image")[0].proto.imgs[0].alt == "Your content picture, mine.png"
     assert list(sliders(again)) == [STYLES[0].label, STYLES[2].label]
-    assert "500 of 500 steps" in text_of(again)
+    assert f"{STEPS} of {STEPS} steps" in text_of(again)
     client.gate.release(9)
     until(again, lambda: "512 px, 100 of 100" in text_of(again))
 
@@ -353,15 +354,15 @@ def test_a_page_sees_nothing_of_another_visit(client, page):
 def test_a_run_that_goes_on_takes_the_place_of_what_it_was(client, page):
     client.gate, client.renders = threading.Semaphore(0), True
     page.button(key="start").click().run()
-    until(page, lambda: "Step 125" in page.get("progress")[0].proto.text)
+    until(page, lambda: f"Step {STEPS // 4}" in page.get("progress")[0].proto.text)
     page.button(key="stop").click().run()
     client.gate.release()
     until(page, lambda: "download_all" in keys(page, "download_button"))
-    assert visit_of(page).kept[0].origin.step == 125
+    assert visit_of(page).kept[0].origin.step == STEPS // 4
     client.gate = None
     page.button(key="go_on").click().run()
-    until(page, lambda: "500 of 500 steps" in text_of(page))
-    assert [one.origin.step for one in visit_of(page).kept] == [500]
+    until(page, lambda: f"{STEPS} of {STEPS} steps" in text_of(page))
+    assert [one.origin.step for one in visit_of(page).kept] == [STEPS]
 
 
 @pytest.mark.parametrize("name", history.FORMATS)
@@ -474,7 +475,7 @@ def test_a_server_that_goes_away_in_mid_run_leaves_the_picture(client, page):
     client.problem = client.run_problem
     page.button(key="start").click().run()
     until(page, lambda: page.get("download_button"))
-    assert [("does not answer" in e.value, "at step 250" in e.value) for e in page.error] == [
+    assert [("does not answer" in e.value, f"at step {STEPS // 2}" in e.value) for e in page.error] == [
         (True, False),
         (False, True),
     ]
@@ -483,7 +484,7 @@ def test_a_server_that_goes_away_in_mid_run_leaves_the_picture(client, page):
     client.run_problem = client.problem = None
     page.button(key="retry").click().run()
     page.button(key="go_on").click().run()
-    until(page, lambda: "500 steps in" in text_of(page))
+    until(page, lambda: f"{STEPS} steps in" in text_of(page))
     assert not page.error
 
 
@@ -502,7 +503,7 @@ def test_a_run_waits_for_its_turn_and_says_how_many_are_before_it(client, page):
         job.wait(10)
     assert len(client.calls) == 3
     page.button(key="go_on").click().run()
-    until(page, lambda: "500 steps in" in text_of(page))
+    until(page, lambda: f"{STEPS} steps in" in text_of(page))
 
 
 def test_a_busy_server_is_one_sentence(client, page):
@@ -529,7 +530,7 @@ def test_a_run_that_ends_early_says_why(client, page, why, kind, words):
     page.button(key="start").click().run()
     until(page, lambda: page.get("download_button"))
     assert [words in element.value for element in page.get(kind)] == [True]
-    assert "Finished at step 250 of 500" in text_of(page)
+    assert f"Finished at step {STEPS // 2} of {STEPS}" in text_of(page)
     assert "go_on" not in keys(page, "button")
     assert not page.error
 
