@@ -189,9 +189,27 @@ def test_what_is_prepared_once_stays_as_it_is(case: str) -> None:
 
 def test_a_run_has_all_its_pictures_prepared() -> None:
     settings = StyleSettings(size=20, smallest_size=20, style_scale=2)
-    large = encode(smooth_picture(60, 80))
-    content, (style, other) = prepare_all(large, [large, encode(PICTURE)], settings)
-    assert [max(decoded(data).shape) for data in (content, style, other)] == [20, 40, 40]
+    large = encode(smooth_picture(60, 80), "TIFF")
+    guides = {"content_masks": [large, b""], "style_masks": [b"", large], "initial": large}
+    ready = prepare_all(large, [large, encode(PICTURE)], settings, **guides)
+    longest = {name: [max(decoded(data).shape) if data else 0 for data in pictures] for name, pictures in ready.items()}
+    assert longest == {
+        "content": [20], "styles": [40, 40], "content_masks": [20, 0], "style_masks": [0, 40], "initial": [20],
+    }  # fmt: skip
+    (content,), styles, (initial,) = ready["content"], ready["styles"], ready["initial"]
+    masks = {name: ready[name] for name in ("content_masks", "style_masks")}
+    assert prepare_all(content, styles, settings, **masks, initial=initial) == ready
+
+
+def test_guides_that_say_nothing_do_not_travel() -> None:
+    ready = prepare_all(encode(PICTURE), [encode(PICTURE)], StyleSettings(size=20), content_masks=[b""], initial=b"")
+    assert set(ready) == {"content", "styles"}
+
+
+def test_a_start_that_is_transparent_shows_the_background() -> None:
+    clear = encode(Image.new("RGBA", (8, 8), (0, 0, 0, 0)))
+    ready = prepare_all(clear, [clear], StyleSettings(size=16), initial=clear, background="#ff0000")
+    assert [(decoded(ready[name][0]) == (255, 0, 0)).all() for name in ("content", "styles", "initial")] == [True] * 3
 
 
 def test_an_animation_gives_its_first_frame() -> None:
