@@ -132,7 +132,7 @@ def test_port_is_held_alone_from_the_moment_it_is_opened() -> None:
 
 def test_broken_model_ends_the_process(tmp_path: Path) -> None:
     (tmp_path / "1").mkdir()
-    ended = run(f"--model_base_path={tmp_path}", f"--port={free_port()}")
+    ended = run(f"--model_base_path={tmp_path}", f"--port={free_port()}", "--max_num_load_retries=0")
     assert ended.returncode == 1
     (sentence,) = [line for line in ended.stderr.splitlines() if line.startswith("serving.server:")]
     assert sentence.startswith(f"serving.server: error: Could not load the SavedModel in {tmp_path / '1'}")
