@@ -6,6 +6,7 @@ longer wanted goes only when a wanted one is available in its place, and ends on
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
 import time
@@ -122,7 +123,8 @@ class ModelManager:
                 self._load(name, version)
                 self._retire()
             self._retire()
-            self._free()
+            if self._free():
+                gc.collect()  # a graph is a web of cycles; its memory should not wait for chance
 
     def watch(self, poll_s: float, until: Callable[[], bool] = lambda: False) -> None:
         """Steps whenever there is something to do: runs in a thread of its own.
@@ -347,8 +349,8 @@ class ModelManager:
                         log.info("Model %s version %d is being unloaded.", name, version.source.number)
         self._changed()
 
-    def _free(self) -> None:
-        """Unloads what is out of service and held by no call any more."""
+    def _free(self) -> bool:
+        """Unloads what is out of service and held by no call any more; returns whether there was any."""
         with self._lock:
             idle = [v for vs in self._versions.values() for v in vs.values() if v.state == UNLOADING and v.users == 0]
         for version in idle:
@@ -357,3 +359,4 @@ class ModelManager:
             version.servable = None
             with self._lock:
                 version.set(END)
+        return bool(idle)

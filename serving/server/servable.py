@@ -6,7 +6,6 @@ not, could not prune to the outputs asked for, and could not load a TF1-style Sa
 
 from __future__ import annotations
 
-import gc
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.core.protobuf import config_pb2, error_codes_pb2
+from tensorflow.core.protobuf import config_pb2, error_codes_pb2, rewriter_config_pb2
 from tensorflow.python.client import pywrap_tf_session
 
 from model.errors import DeadlineExceeded, InvalidInput, ModelNotFound, ServingFailed, StyleTransferError, from_code
@@ -83,6 +82,9 @@ class Servable:
         )
         # The real server takes the whole GPU at its start; this one shares a desktop with other programs.
         config.gpu_options.allow_growth = True
+        # TensorFlow rewrites a graph before its first run, twice over by default. The second pass finds nothing in ours:
+        # same speed, same bytes, and without it the first call costs a fifth less (on TensorFlow 2.19.1).
+        config.graph_options.rewrite_options.meta_optimizer_iterations = rewriter_config_pb2.RewriterConfig.ONE
         session = tf.compat.v1.Session(graph=graph, config=config)
         try:
             with graph.as_default():
@@ -128,7 +130,6 @@ class Servable:
         """Frees the session. No run may be going on, and none may follow."""
         self._session.close()
         self._session = None
-        gc.collect()  # a graph is a web of cycles; its memory should not wait for chance
 
     def run(self, feeds: Mapping[str, Array], fetches: Sequence[str], deadline: float | None = None) -> list[Array]:
         """Calls `Session::Run` as TensorFlow Serving does, through TensorFlow's own thin wrapper of it.

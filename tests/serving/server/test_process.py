@@ -130,28 +130,43 @@ def test_port_is_held_alone_from_the_moment_it_is_opened() -> None:
     server.stop(0).wait()
 
 
-def test_broken_model_ends_the_process(tmp_path: Path) -> None:
+def test_broken_model_is_tried_again_until_ctrl_c_and_ends_the_process_at_last(tmp_path: Path) -> None:
     (tmp_path / "1").mkdir()
-    ended = run(f"--model_base_path={tmp_path}", f"--port={free_port()}", "--max_num_load_retries=0")
-    assert ended.returncode == 1
-    (sentence,) = [line for line in ended.stderr.splitlines() if line.startswith("serving.server:")]
-    assert sentence.startswith(f"serving.server: error: Could not load the SavedModel in {tmp_path / '1'}")
-    assert "Traceback" not in ended.stderr
+
+    def start(*more: str) -> subprocess.Popen[str]:
+        flags = f"--model_base_path={tmp_path}", f"--port={free_port()}", *more
+        return subprocess.Popen(command(*flags), cwd=ROOT, stderr=subprocess.PIPE, text=True)
+
+    given_up, interrupted = start("--max_num_load_retries=0"), start()
+    try:
+        assert interrupted.stderr is not None
+        line = next(line for line in interrupted.stderr if "could not be loaded" in line)
+        assert "(tried again in 60 s): Could not load the SavedModel in" in line
+        os.kill(interrupted.pid, signal.SIGINT)
+        assert interrupted.wait(START_S) == 0
+        log = interrupted.stderr.read() + given_up.communicate(timeout=START_S)[1]
+        assert given_up.returncode == 1
+        (sentence,) = [line for line in log.splitlines() if line.startswith("serving.server:")]
+        assert sentence.startswith(f"serving.server: error: Could not load the SavedModel in {tmp_path / '1'}")
+        assert "Traceback" not in log
+    finally:
+        for process in (given_up, interrupted):
+            process.kill()
+            process.communicate()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_signal_in_mid_run_ends_cleanly(model_dir: Path, number: signal.Signals) -> None:
+def test_sigterm_in_mid_run_ends_cleanly(model_dir: Path) -> None:
     with process(model_dir / "zoo", "zoo") as (server, url):
         answers: list[requests.Response] = []
 
         def call() -> None:
-            body = {"signature_name": "slow", "inputs": 2.5}
+            body = {"signature_name": "slow", "inputs": 1.5}
             answers.append(requests.post(f"{url}:predict", json=body, timeout=30))
 
         running = threading.Thread(target=call)
         running.start()
-        time.sleep(1.0)  # until the run has surely begun
-        os.kill(server.pid, number)
+        time.sleep(0.7)  # until the run has surely begun
+        os.kill(server.pid, signal.SIGTERM)
         time.sleep(0.2)
         new = requests.post(f"{url}:predict", json={"signature_name": "scalar", "inputs": 1}, timeout=30)
         assert (new.status_code, new.json()) == (503, {"error": "The server is stopping."})
