@@ -20,6 +20,7 @@ import requests
 
 from model.errors import ServingUnavailable
 from serving.server import ports
+from serving.server.__main__ import main
 from tests.ports import free_port
 from tests.serving.server.conftest import wait_until
 
@@ -130,29 +131,36 @@ def test_port_is_held_alone_from_the_moment_it_is_opened() -> None:
     server.stop(0).wait()
 
 
-def test_broken_model_is_tried_again_until_ctrl_c_and_ends_the_process_at_last(tmp_path: Path) -> None:
+@pytest.fixture
+def _signals_as_they_were() -> Iterator[None]:
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("_signals_as_they_were")
+def test_broken_model_ends_the_process_after_its_last_attempt(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     (tmp_path / "1").mkdir()
+    flags = "--max_num_load_retries=1", "--load_retry_interval_micros=1000"
+    assert main([f"--model_base_path={tmp_path}", f"--port={free_port()}", *flags]) == 1
+    (sentence,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("serving.server:")]
+    assert sentence.startswith(f"serving.server: error: Could not load the SavedModel in {tmp_path / '1'}")
 
-    def start(*more: str) -> subprocess.Popen[str]:
-        flags = f"--model_base_path={tmp_path}", f"--port={free_port()}", *more
-        return subprocess.Popen(command(*flags), cwd=ROOT, stderr=subprocess.PIPE, text=True)
 
-    given_up, interrupted = start("--max_num_load_retries=0"), start()
-    try:
-        assert interrupted.stderr is not None
-        line = next(line for line in interrupted.stderr if "could not be loaded" in line)
-        assert "(tried again in 60 s): Could not load the SavedModel in" in line
-        os.kill(interrupted.pid, signal.SIGINT)
-        assert interrupted.wait(START_S) == 0
-        log = interrupted.stderr.read() + given_up.communicate(timeout=START_S)[1]
-        assert given_up.returncode == 1
-        (sentence,) = [line for line in log.splitlines() if line.startswith("serving.server:")]
-        assert sentence.startswith(f"serving.server: error: Could not load the SavedModel in {tmp_path / '1'}")
-        assert "Traceback" not in log
-    finally:
-        for process in (given_up, interrupted):
-            process.kill()
-            process.communicate()
+def test_ctrl_c_between_attempts_ends_cleanly(tmp_path: Path) -> None:
+    (tmp_path / "1").mkdir()
+    flags = f"--model_base_path={tmp_path}", f"--port={free_port()}"
+    with subprocess.Popen(command(*flags), cwd=ROOT, stderr=subprocess.PIPE, text=True) as server:
+        assert server.stderr is not None
+        try:
+            line = next(line for line in server.stderr if "could not be loaded" in line)
+            assert "(tried again in 60 s): Could not load the SavedModel in" in line
+            os.kill(server.pid, signal.SIGINT)
+            assert server.wait(START_S) == 0
+            assert "Traceback" not in server.stderr.read()
+        finally:
+            server.kill()
 
 
 def test_sigterm_in_mid_run_ends_cleanly(model_dir: Path) -> None:
