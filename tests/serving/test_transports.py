@@ -33,7 +33,7 @@ from model.errors import (
 )
 from serving import wire
 from serving.answers import check_answer
-from serving.endpoints import TRANSIENT
+from serving.endpoints import TRANSIENT, Endpoints, Patience
 from serving.transports import LocalTransport, RestTransport, Transport, _from_proto, connect
 from tests.conftest import encode, smooth_picture
 from tests.ports import free_port
@@ -165,6 +165,23 @@ def test_http_errors_become_ours(answering: Any, status: int, code: str) -> None
     assert failure.value.code == code
 
 
+@pytest.mark.parametrize("body", [b'{"error": "The request must be shorter."}', b"<html>413 Request Entity Too Large"])
+def test_a_request_that_is_too_long_is_not_repeated(answering: Any, body: bytes) -> None:
+    server, answers = answering
+    answers.append((413, body))
+    with pytest.raises(ServingFailed, match=f"more than {server} takes in one call"):
+        Endpoints([connect(server)], Patience()).predict("describe", {"settings": [""]}, timeout_s=30)
+
+
+def test_a_message_beyond_what_grpc_carries_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(message: Any) -> bytes:  # as protobuf does with more than 2 GiB
+        raise ValueError("exceeds maximum protobuf size of 2GB")
+
+    monkeypatch.setattr(wire.PredictRequest, "SerializeToString", refuse)
+    with pytest.raises(ServingFailed, match="takes in one call"):
+        stylize(connect("grpc://127.0.0.1:1"))
+
+
 BODIES = (
     b"<html>",
     b"",
@@ -263,6 +280,7 @@ def ask(
         ("UNKNOWN", "Stream removed", ServingUnavailable),
         ("DEADLINE_EXCEEDED", "Deadline Exceeded", DeadlineExceeded),
         ("RESOURCE_EXHAUSTED", "the queue is full", Overloaded),
+        ("RESOURCE_EXHAUSTED", "SERVER: Received message larger than max (20 vs. 10)", ServingFailed),
         ("INVALID_ARGUMENT", "`size` must be", InvalidInput),
         ("INTERNAL", "XLA compilation disabled", ServingFailed),
     ],
