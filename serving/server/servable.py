@@ -23,6 +23,7 @@ from serving.server.run_queue import TIMED_OUT
 from serving.server.tensor_proto import Array
 
 SERVE_TAG = "serve"
+MAX_STRING_RANK = 32  # TensorFlow's wrapper walks strings by NumPy 1's iterator: beyond this it would end the process
 
 
 @dataclass(frozen=True)
@@ -154,6 +155,12 @@ class Servable:
             if remaining_ms <= 0:  # and 0 would mean: no timeout
                 raise DeadlineExceeded(TIMED_OUT)
             options.timeout_in_ms = remaining_ms
+        for name, array in feeds.items():
+            if array.dtype == object and array.ndim > MAX_STRING_RANK:
+                raise InvalidInput(
+                    f"Tensor {name} must have at most {MAX_STRING_RANK} dimensions, since it is of strings. "
+                    f"Received: {array.ndim}"
+                )
         handles = {self._handle(name): array for name, array in feeds.items()}
         outputs = [self._handle(name) for name in fetches]
         buffer = pywrap_tf_session.TF_NewBufferFromString(options.SerializeToString())
