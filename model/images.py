@@ -13,15 +13,14 @@ from model.limits import MAX_INPUT_PX
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8\xff"
-_GIF = b"GIF8"
 _BMP = b"BM"
-_HEADER_BYTES = 26  # enough to hold the size of a PNG, GIF or BMP
+_HEADER_BYTES = 26  # enough to hold the size of a PNG or BMP
 
 
 def decode(data: tf.Tensor, argument: str) -> tf.Tensor:
-    """Decodes a JPEG, PNG, GIF (first frame) or BMP.
+    """Decodes a JPEG, PNG or BMP.
 
-    Greyscale and CMYK become RGB, 16 bits become 8, and what is transparent in a PNG shows white.
+    No GIF: each of its frames declares a size of its own, and TensorFlow's decoder unpacks them all. Greyscale and CMYK become RGB, 16 bits become 8, and what is transparent in a PNG shows white.
 
     Args:
       data: string scalar.
@@ -30,11 +29,11 @@ def decode(data: tf.Tensor, argument: str) -> tf.Tensor:
     Returns:
       uint8 [H, W, 3], RGB.
     """
-    known = tf.reduce_any([_starts_with(data, magic) for magic in (_PNG, _JPEG, _GIF, _BMP)])
+    known = tf.reduce_any([_starts_with(data, magic) for magic in (_PNG, _JPEG, _BMP)])
     data = checked(
         data,
         known & (tf.strings.length(data) >= _HEADER_BYTES),
-        f"`{argument}` must be a JPEG, PNG, GIF or BMP picture. Received: ",
+        f"`{argument}` must be a JPEG, PNG or BMP picture. Received: ",
         tf.strings.length(data),
         " bytes that are none of these",
     )
@@ -76,9 +75,6 @@ def _declared_size(data: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     def png() -> tuple[tf.Tensor, tf.Tensor]:
         return number(20, 4, tf.int32, False), number(16, 4, tf.int32, False)
 
-    def gif() -> tuple[tf.Tensor, tf.Tensor]:
-        return number(8, 2, tf.uint16, True), number(6, 2, tf.uint16, True)
-
     def bmp() -> tuple[tf.Tensor, tf.Tensor]:
         return tf.abs(number(22, 4, tf.int32, True)), number(18, 4, tf.int32, True)  # a negative height: top row first
 
@@ -86,7 +82,7 @@ def _declared_size(data: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         shape = tf.cast(tf.image.extract_jpeg_shape(data), tf.int64)
         return shape[0], shape[1]
 
-    cases = [(_starts_with(data, _PNG), png), (_starts_with(data, _GIF), gif), (_starts_with(data, _BMP), bmp)]
+    cases = [(_starts_with(data, _PNG), png), (_starts_with(data, _BMP), bmp)]
     return tf.case(cases, default=jpeg, exclusive=True)
 
 

@@ -17,7 +17,7 @@ from model.settings import StyleSettings
 from serving.answers import check_answer, check_stretch
 from serving.contract import MODEL_NAME
 from serving.endpoints import Endpoints, Patience, split_servers
-from serving.pictures import BACKGROUND, prepare, prepare_all, prepare_masks, style_longest_px
+from serving.pictures import BACKGROUND, prepare_all
 from serving.progress import Progress
 from serving.transports import Arrays, Transport, connect
 
@@ -127,16 +127,16 @@ class StyleTransferClient:
           StyleTransferError: see model/errors.py. What failed at one server was tried at the others, and again for as
             long as there is patience. The run can go on from the last record's `state`.
         """
-        content, styles = prepare_all(content, styles, settings, background)
-        inputs: dict[str, Any] = {"content_bytes": [content], "style_bytes": [styles], "settings": [str(settings)]}
-        signature = "advance"
-        if any(content_masks) or any(style_masks) or initial:
-            signature = "advance_guided"
-            of_style_px = style_longest_px(settings)
-            masks = prepare_masks(content_masks, "content_masks", len(styles), settings.size)
-            inputs["content_mask_bytes"] = [masks]
-            inputs["style_mask_bytes"] = [prepare_masks(style_masks, "style_masks", len(styles), of_style_px)]
-            inputs["initial_bytes"] = [prepare(initial, "initial", longest_px=settings.size) if initial else b""]
+        pictures = prepare_all(
+            content,
+            styles,
+            settings,
+            content_masks=content_masks,
+            style_masks=style_masks,
+            initial=initial,
+            background=background,
+        )
+        signature, inputs = _call_with(pictures, settings)
         started, clock = time.monotonic(), _Clock()
         take, step = 1, None if state else 0
         while True:
@@ -184,6 +184,20 @@ class StyleTransferClient:
             check=lambda answer: check_stretch(signature, answer, before=step, take=take),
             cancelled=cancelled,
         )
+
+
+def _call_with(pictures: Mapping[str, Sequence[bytes]], settings: StyleSettings) -> tuple[str, dict[str, Any]]:
+    """Returns the signature that takes these pictures, and its inputs as far as they stay the same all the run."""
+    styles = list(pictures["styles"])
+    inputs = {"content_bytes": list(pictures["content"]), "style_bytes": [styles], "settings": [str(settings)]}
+    if set(pictures) == {"content", "styles"}:
+        return "advance", inputs
+    no_masks = [b""] * len(styles)
+    return "advance_guided", inputs | {
+        "content_mask_bytes": [list(pictures.get("content_masks", no_masks))],
+        "style_mask_bytes": [list(pictures.get("style_masks", no_masks))],
+        "initial_bytes": list(pictures.get("initial", [b""])),
+    }
 
 
 def _read_description(outputs: Arrays) -> dict[str, Any]:

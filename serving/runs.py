@@ -30,18 +30,14 @@ def new_run(
     Raises:
       InvalidInput: a picture is none, or there are too few or too many styles.
     """
-    ready, ready_styles = prepare_all(content, styles, settings, background)
-    guides = {
-        name: tuple(guide)
-        for name, guide in (("content_masks", content_masks), ("style_masks", style_masks), ("initial", [initial]))
-        if any(guide)
-    }
-    brought = {"content": (content,), "styles": tuple(styles), **guides}
+    guides = {"content_masks": content_masks, "style_masks": style_masks}
+    ready = prepare_all(content, styles, settings, **guides, initial=initial, background=background)
+    brought = {"content": [content], "styles": styles, **guides, "initial": [initial]}
     return SavedRun(
         settings=settings,
         model_digest=model_digest,
-        pictures={**brought, "content": (ready,), "styles": tuple(ready_styles)},
-        sha256={name: tuple(map(sha256, pictures)) for name, pictures in brought.items()},
+        pictures=ready,
+        sha256={name: tuple(map(sha256, brought[name])) for name in ready},
     )
 
 

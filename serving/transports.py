@@ -23,6 +23,7 @@ from model.errors import (
     DeadlineExceeded,
     InvalidAnswer,
     InvalidInput,
+    ServingFailed,
     ServingUnavailable,
     StyleTransferError,
     clean,
@@ -47,7 +48,9 @@ MAX_VALUES = 10_000_000  # numbers in one tensor of an answer; the losses of the
 _CHUNK_BYTES = 1 << 20
 # What a gateway or load balancer answers for a server that is gone or slow, in words of its own instead of JSON.
 _GATEWAY_STATUS = {429, 502, 503, 504}
-# gRPC's own words for a connection that is lost under way; a server's INTERNAL or UNKNOWN says something else.
+# gRPC's own words: for a message that an end does not take, or beyond the 2 GiB that any may have;
+_TOO_LONG = ("larger than max", "Exception serializing request")
+# and for a connection that is lost under way; a server's INTERNAL or UNKNOWN says something else.
 _CUT = ("RST_STREAM", "Stream removed", "Socket closed", "Connection reset", "GOAWAY", "recvmsg", "Broken pipe")
 
 
@@ -133,6 +136,8 @@ class GrpcTransport:
                 return ServingUnavailable(f"The connection to {server} was cut before the answer was complete.")
             if "deserializing response" in details:
                 return InvalidAnswer(f"{server} answered what is no message of a model server.")
+        if any(words in details for words in _TOO_LONG):
+            return _too_long(server)
         if code is grpc.StatusCode.DEADLINE_EXCEEDED:
             return DeadlineExceeded(f"No answer from {server} within {timeout_s:g} s.")
         return from_code(code.name, clean(details))
@@ -158,6 +163,8 @@ class RestTransport:
             "inputs": {tensor.name: _to_json(_to_array(inputs[tensor.name], tensor).tolist()) for tensor in tensors},
         }
         status, answer = self._post(json.dumps(body).encode(), timeout_s)
+        if status == requests.codes.request_entity_too_large:
+            raise _too_long(self._server)
         try:
             document = json.loads(answer)
         except (ValueError, RecursionError) as error:
@@ -227,6 +234,11 @@ class LocalTransport:
 
     def close(self) -> None:
         pass
+
+
+def _too_long(server: str) -> ServingFailed:
+    text = f"The pictures and the state of this run are more than {server} takes in one call. A smaller `size` is less."
+    return ServingFailed(text, "RESOURCE_EXHAUSTED")  # not Overloaded: it would be too long at the next attempt, too
 
 
 def _to_array(value: Any, tensor: Tensor) -> npt.NDArray[Any]:

@@ -19,6 +19,13 @@ def forget_peak(pid: int) -> None:
     Path(f"/proc/{pid}/clear_refs").write_text("5")
 
 
+def free_memory_mb() -> float:
+    """Returns how much memory new work may take, in megabytes."""
+    found = re.search(r"MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text())
+    assert found
+    return int(found[1]) / 1000
+
+
 def threads(pid: int) -> int:
     """Returns how many threads a process has."""
     return len(list(Path(f"/proc/{pid}/task").iterdir()))

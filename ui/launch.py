@@ -94,6 +94,7 @@ def run(model_dir: Path, stop: threading.Event) -> None:
             f"--port={grpc}",
             f"--rest_api_port={rest}",
             f"--rest_api_timeout_in_ms={REST_TIMEOUT_MS}",
+            "--max_num_load_retries=0",  # somebody waits, and is told at once what is wrong
         )
         children["page"] = _start(
             "streamlit",

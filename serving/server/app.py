@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import grpc
 
     from serving.server.core import ServerCore
+    from serving.server.health import HealthService
     from serving.server.rest import RestApp
 
 log = logging.getLogger(__name__)
@@ -66,6 +67,7 @@ class ServerApp:
         self._core: ServerCore | None = None
         self._grpc: grpc.Server | None = None
         self._socket: socket.socket | None = None
+        self._health: HealthService | None = None
         self._rest_app: RestApp | None = None
         self._rest: uvicorn.Server | None = None
         self._threads: dict[str, threading.Thread] = {}
@@ -118,7 +120,7 @@ class ServerApp:
         if self._grpc is not None:
             grpc_service.add_services(self._grpc, self._core, options.enable_serialization_as_tensor_content)
             if options.enable_grpc_healthcheck_service:
-                health.add_service(self._grpc, self._core)
+                self._health = health.add_service(self._grpc, self._core)
             self._grpc.start()
             log.info("gRPC on %s:%d", options.host, self.grpc_port)
         if self._socket is not None:
@@ -152,6 +154,8 @@ class ServerApp:
         self._stopping.set()
         if self._core is not None:
             self._core.stop()
+        if self._health is not None:
+            self._health.close()
         if self._grpc is not None:
             self._grpc.stop(GRACE_S).wait()
         if self._rest is not None:
@@ -167,8 +171,9 @@ class ServerApp:
             self._core.close()
 
     def _serve_models(self, core: ServerCore) -> None:
+        poll_s = self._options.file_system_poll_wait_seconds
         try:
-            core.load()
+            core.load(poll_s)
         except StyleTransferError as error:
             self.failure = error
             self.ended.set()
@@ -177,7 +182,7 @@ class ServerApp:
             self.failure = ServingFailed(f"Internal error while loading: {type(error).__name__}: {error}")
             self.ended.set()
         else:
-            core.watch(self._options.file_system_poll_wait_seconds)
+            core.watch(poll_s)
 
     def _reread(self, core: ServerCore) -> None:
         """Takes on what has changed in the model config file; a file that is wrong changes nothing."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, TypeVar
 
+from model.errors import ModelNotFound, ServingUnavailable
 from model.versions import VersionPath
 from serving.server import examples, warmup
 from serving.server.config_files import ModelConfig
@@ -29,7 +30,6 @@ class ServerCore:
     Attributes:
       queue: admits the runs.
       metrics: counts them.
-      ready: whether everything configured at the start has been loaded and the server is not stopping.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class ServerCore:
           warm_up: whether to replay a version's warm-up requests before it serves.
           warm_up_iterations: how often each of them is replayed.
           session: how TensorFlow sessions are made.
-          retries: how a load that failed is tried again, once the server serves.
+          retries: how a load that failed is tried again.
           labels_for_unavailable: whether a new label may name a version that is not available.
 
         Raises:
@@ -59,27 +59,44 @@ class ServerCore:
         """
         self.queue = queue
         self.metrics = Metrics()
-        self.ready = False
+        self._loaded = self._stopping = False
+        self._listeners: list[Callable[[], object]] = []
         self._warm_up = warm_up_iterations if warm_up else 0
         self._session = session or SessionOptions()
-        self._manager = ModelManager(self._load, retries, labels_for_unavailable=labels_for_unavailable)
+        self._manager = ModelManager(
+            self._load, retries, labels_for_unavailable=labels_for_unavailable, changed=self._changed
+        )
         self._manager.configure(configs)
         self._names = [config.name for config in configs]
 
-    def load(self) -> None:
-        """Loads what is configured; blocks for as long as that takes.
+    @property
+    def ready(self) -> bool:
+        """Whether what was configured at the start has been loaded, something is served, and it is not stopping."""
+        return self._loaded and not self._stopping and self._manager.serving
 
-        There is no second attempt here: at the start somebody waits, and is told the reason at once.
+    def listen(self, listener: Callable[[], object]) -> None:
+        """Has a function called, for as long as there is this server, whenever `ready` may have changed."""
+        self._listeners.append(listener)
+
+    def load(self, poll_s: float = 0.0) -> None:
+        """Loads what is configured, and what fails again and again, as often as is set; returns then, or at `stop`.
+
+        Args:
+          poll_s: how often to look for other versions meanwhile, in seconds; 0: never.
 
         Raises:
           StyleTransferError: a model cannot serve; its status says so from then on.
         """
         self._manager.step(scan=False)
+        self._manager.watch(poll_s, until=lambda: not any(map(self._manager.loading, self._names)))
+        if self._stopping:
+            return
         for name in self._names:
             failure = self._manager.failure(name)
             if failure is not None:
                 raise failure
-        self.ready = True
+        self._loaded = True
+        self._changed()
 
     def watch(self, poll_s: float) -> None:
         """Loads new versions and unloads old ones until `stop`: runs in a thread of its own."""
@@ -111,9 +128,17 @@ class ServerCore:
 
         Raises:
           InvalidInput: the request names no model, or an unknown label.
-          ModelNotFound: no such model or version, or it is still loading.
+          ModelNotFound: no such model or version, or it is not available.
+          ServingUnavailable: the server is still loading what it was started with.
         """
-        with self._manager.lease(ref) as servable:
+        with ExitStack() as stack:
+            try:
+                servable = stack.enter_context(self._manager.lease(ref))
+            except ModelNotFound:
+                if self._loaded or ref.name not in self._names:
+                    raise
+                # tensorflow_model_server opens its ports only when it has loaded: a caller finds nobody there.
+                raise ServingUnavailable(f"Model {ref.name} is being loaded; its status says how that goes.") from None
             yield servable
 
     @contextmanager
@@ -121,7 +146,7 @@ class ServerCore:
         """Holds what `find` holds, if a run could be taken on now. Call it before decoding a large request.
 
         Raises:
-          InvalidInput, ModelNotFound: as `find`.
+          InvalidInput, ModelNotFound, ServingUnavailable: as `find`.
           ServingUnavailable, Overloaded: as `RunQueue.run`.
         """
         with self.find(ref) as servable:
@@ -180,7 +205,8 @@ class ServerCore:
 
     def stop(self) -> None:
         """Lets what runs end, refuses the rest. Status and metadata go on answering. May be called twice."""
-        self.ready = False
+        self._stopping = True
+        self._changed()
         self._manager.stop()
         self.queue.stop()
 
@@ -192,6 +218,10 @@ class ServerCore:
         """Returns the metrics in Prometheus' text format."""
         running, waiting = self.queue.counts
         return self.metrics.page({"runs_running": running, "runs_waiting": waiting})
+
+    def _changed(self) -> None:
+        for listener in self._listeners:
+            listener()
 
     def _run(
         self,

@@ -56,9 +56,7 @@ class ServerOptions:
         default=False,
     )
     file_system_poll_wait_seconds: int = _flag("how often to look for new versions; 0: only at the start", default=1)
-    max_num_load_retries: int = _flag(
-        "how often a version that could not be loaded is tried again, once the server serves", default=5
-    )
+    max_num_load_retries: int = _flag("how often a version that could not be loaded is tried again", default=5)
     load_retry_interval_micros: int = _flag(
         "how long to wait before each of these, in microseconds", default=60_000_000
     )
@@ -72,7 +70,7 @@ class ServerOptions:
     )
     rest_api_timeout_in_ms: int = _flag("how long a REST call may run, in milliseconds; 0: no limit", default=30000)
     rest_api_enable_cors_support: bool = _flag("let web pages of other origins call the REST API", default=False)
-    enable_grpc_healthcheck_service: bool = _flag("answer grpc.health.v1.Health/Check", default=False)
+    enable_grpc_healthcheck_service: bool = _flag("answer gRPC's health protocol, grpc.health.v1.Health", default=False)
     monitoring_config_file: str = _flag(
         "MonitoringConfig in protobuf's text format: whether the REST port serves Prometheus metrics, and where",
         default="",

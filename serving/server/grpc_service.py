@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NoReturn, TypeVar
 
 import grpc
@@ -21,9 +21,10 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from model.errors import InvalidInput, StyleTransferError
+from model.errors import InvalidInput, ServingFailed, StyleTransferError
 from serving.server import config_files, examples, messages, tensor_proto
 from serving.server.core import ServerCore
+from serving.server.flags import MAX_MESSAGE_BYTES
 from serving.server.servable import Servable
 from serving.server.signature_rules import DEFAULT_SIGNATURE
 from serving.server.states import ModelRef
@@ -113,6 +114,7 @@ class PredictionService:
                 # A caller who is gone frees a place in the queue. What runs goes on, as in tensorflow_model_server.
                 on_admitted=context.add_callback,
             )
+        _check_length(outputs.values())
         response = predict_pb2.PredictResponse()
         _fill_spec(response.model_spec, request.model_spec, servable)
         for alias, array in outputs.items():
@@ -247,6 +249,16 @@ def _fill_spec(spec: model_pb2.ModelSpec, asked: model_pb2.ModelSpec, servable: 
     spec.name = asked.name
     spec.version.value = servable.version
     spec.signature_name = asked.signature_name or DEFAULT_SIGNATURE
+
+
+def _check_length(outputs: Iterable[tensor_proto.Array]) -> None:
+    length = sum(map(tensor_proto.length, outputs))
+    if length > MAX_MESSAGE_BYTES:
+        raise ServingFailed(
+            f"The answer must be at most {MAX_MESSAGE_BYTES} bytes long, which is what gRPC can carry. "
+            f"Received: {length}. An output_filter chooses among the outputs.",
+            "RESOURCE_EXHAUSTED",
+        )
 
 
 def _abort(context: grpc.ServicerContext, code: str, message: str) -> NoReturn:

@@ -6,6 +6,7 @@ longer wanted goes only when a wanted one is available in its place, and ends on
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
 import time
@@ -43,6 +44,7 @@ class ModelManager:
         retries: Retries | None = None,
         *,
         labels_for_unavailable: bool = False,
+        changed: Callable[[], object] = lambda: None,
     ) -> None:
         """Serves nothing until `configure` and `step`.
 
@@ -50,8 +52,10 @@ class ModelManager:
           load: loads and warms a version of the model of that name, or raises.
           retries: how often and when to try again what could not be loaded.
           labels_for_unavailable: whether a new label may name a version that is not available.
+          changed: is called whenever versions may have come or gone.
         """
         self._load_version = load
+        self._changed = changed
         self._retries = retries or Retries()
         self._labels_for_unavailable = labels_for_unavailable
         self._lock = threading.Lock()  # held for moments
@@ -67,6 +71,14 @@ class ModelManager:
         """The names of all models that are or were served."""
         with self._lock:
             return tuple(self._versions)
+
+    @property
+    def serving(self) -> bool:
+        """Whether any version is available."""
+        with self._lock:
+            return any(
+                version.state == AVAILABLE for versions in self._versions.values() for version in versions.values()
+            )
 
     def configure(self, configs: Sequence[ModelConfig]) -> None:
         """Takes on what is to be served from now on, and looks for its versions; `step` then loads them.
@@ -111,16 +123,18 @@ class ModelManager:
                 self._load(name, version)
                 self._retire()
             self._retire()
-            self._free()
+            if self._free():
+                gc.collect()  # a graph is a web of cycles; its memory should not wait for chance
 
-    def watch(self, poll_s: float) -> None:
-        """Steps whenever there is something to do, until `stop`: runs in a thread of its own.
+    def watch(self, poll_s: float, until: Callable[[], bool] = lambda: False) -> None:
+        """Steps whenever there is something to do: runs in a thread of its own.
 
         Args:
           poll_s: how long from one look at the directories to the next, in seconds; 0: no more looks.
+          until: ends it, as `stop` does; is asked after each step.
         """
         polled = time.monotonic()
-        while not self._stopping.is_set():
+        while not (self._stopping.is_set() or until()):
             times = [due for due in (self._next_attempt(), polled + poll_s if poll_s else None) if due is not None]
             self._wake.wait(max(0.0, min(times) - time.monotonic()) if times else None)
             self._wake.clear()
@@ -191,14 +205,24 @@ class ModelManager:
                 if version.users == 0 and version.state == UNLOADING:
                     self._wake.set()
 
+    def loading(self, name: str) -> bool:
+        """Whether the newest of a model's wanted versions is yet to be loaded, or to be tried again."""
+        with self._lock:
+            version = self._newest(name)
+            return version is not None and version.to_load
+
     def failure(self, name: str) -> StyleTransferError | None:
         """Returns why the newest of a model's wanted versions is not available; None: it is."""
         with self._lock:
-            wanted = {number: version for number, version in self._versions[name].items() if version.wanted}
-            if not wanted:
+            version = self._newest(name)
+            if version is None:
                 return ModelNotFound(f"{self._configs[name].base_path} holds no version to serve.")
-            status = wanted[max(wanted)].status
+            status = version.status
         return None if status.state == AVAILABLE else from_code(status.code, status.message)
+
+    def _newest(self, name: str) -> Version | None:
+        wanted = [version for version in self._versions[name].values() if version.wanted]
+        return max(wanted, key=lambda version: version.source.number, default=None)
 
     def _find(self, ref: ModelRef) -> Version:
         if ref.label is not None:
@@ -298,6 +322,7 @@ class ModelManager:
             with self._lock:
                 version.servable = servable
                 version.set(AVAILABLE)
+            self._changed()
             seconds = time.monotonic() - started
             log.info("Model %s version %d is available after %.1f s.", name, version.source.number, seconds)
 
@@ -322,9 +347,10 @@ class ModelManager:
                     if version.state == AVAILABLE and not version.wanted:
                         version.set(UNLOADING)
                         log.info("Model %s version %d is being unloaded.", name, version.source.number)
+        self._changed()
 
-    def _free(self) -> None:
-        """Unloads what is out of service and held by no call any more."""
+    def _free(self) -> bool:
+        """Unloads what is out of service and held by no call any more; returns whether there was any."""
         with self._lock:
             idle = [v for vs in self._versions.values() for v in vs.values() if v.state == UNLOADING and v.users == 0]
         for version in idle:
@@ -333,3 +359,4 @@ class ModelManager:
             version.servable = None
             with self._lock:
                 version.set(END)
+        return bool(idle)

@@ -6,7 +6,6 @@ not, could not prune to the outputs asked for, and could not load a TF1-style Sa
 
 from __future__ import annotations
 
-import gc
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.core.protobuf import config_pb2, error_codes_pb2
+from tensorflow.core.protobuf import config_pb2, error_codes_pb2, rewriter_config_pb2
 from tensorflow.python.client import pywrap_tf_session
 
 from model.errors import DeadlineExceeded, InvalidInput, ModelNotFound, ServingFailed, StyleTransferError, from_code
@@ -24,6 +23,7 @@ from serving.server.run_queue import TIMED_OUT
 from serving.server.tensor_proto import Array
 
 SERVE_TAG = "serve"
+MAX_STRING_RANK = 32  # TensorFlow's wrapper walks strings by NumPy 1's iterator: beyond this it would end the process
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,9 @@ class Servable:
         )
         # The real server takes the whole GPU at its start; this one shares a desktop with other programs.
         config.gpu_options.allow_growth = True
+        # TensorFlow rewrites a graph before its first run, twice over by default. For ours once is enough:
+        # same speed, same bytes, and without it the first call costs a fifth less (on TensorFlow 2.19.1).
+        config.graph_options.rewrite_options.meta_optimizer_iterations = rewriter_config_pb2.RewriterConfig.ONE
         session = tf.compat.v1.Session(graph=graph, config=config)
         try:
             with graph.as_default():
@@ -128,7 +131,6 @@ class Servable:
         """Frees the session. No run may be going on, and none may follow."""
         self._session.close()
         self._session = None
-        gc.collect()  # a graph is a web of cycles; its memory should not wait for chance
 
     def run(self, feeds: Mapping[str, Array], fetches: Sequence[str], deadline: float | None = None) -> list[Array]:
         """Calls `Session::Run` as TensorFlow Serving does, through TensorFlow's own thin wrapper of it.
@@ -153,6 +155,12 @@ class Servable:
             if remaining_ms <= 0:  # and 0 would mean: no timeout
                 raise DeadlineExceeded(TIMED_OUT)
             options.timeout_in_ms = remaining_ms
+        for name, array in feeds.items():
+            if array.dtype == object and array.ndim > MAX_STRING_RANK:
+                raise InvalidInput(
+                    f"Tensor {name} must have at most {MAX_STRING_RANK} dimensions, since it is of strings. "
+                    f"Received: {array.ndim}"
+                )
         handles = {self._handle(name): array for name, array in feeds.items()}
         outputs = [self._handle(name) for name in fetches]
         buffer = pywrap_tf_session.TF_NewBufferFromString(options.SerializeToString())

@@ -51,6 +51,11 @@ def dtype_name_of(array: Array) -> str:
     return dtype_name(tf.as_dtype(array.dtype).as_datatype_enum)
 
 
+def length(array: Array) -> int:
+    """Returns how many bytes an array's values take in a message, but for their framing."""
+    return sum(map(len, array.reshape(-1))) if array.dtype == object else array.nbytes
+
+
 def decode(proto: tensor_pb2.TensorProto, alias: str) -> Array:
     """Returns the array that a TensorProto holds, in typed fields or in `tensor_content`.
 

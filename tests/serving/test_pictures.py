@@ -14,7 +14,7 @@ from model.errors import InvalidInput
 from model.settings import StyleSettings
 from serving.pictures import prepare, prepare_all
 from tests.conftest import decoded, encode, smooth_picture
-from tests.model.test_images import gif_header, png_header
+from tests.model.test_images import png_header
 
 PICTURE = smooth_picture(30, 41)
 
@@ -189,9 +189,27 @@ def test_what_is_prepared_once_stays_as_it_is(case: str) -> None:
 
 def test_a_run_has_all_its_pictures_prepared() -> None:
     settings = StyleSettings(size=20, smallest_size=20, style_scale=2)
-    large = encode(smooth_picture(60, 80))
-    content, (style, other) = prepare_all(large, [large, encode(PICTURE)], settings)
-    assert [max(decoded(data).shape) for data in (content, style, other)] == [20, 40, 40]
+    large = encode(smooth_picture(60, 80), "TIFF")
+    guides = {"content_masks": [large, b""], "style_masks": [b"", large], "initial": large}
+    ready = prepare_all(large, [large, encode(PICTURE)], settings, **guides)
+    longest = {name: [max(decoded(data).shape) if data else 0 for data in pictures] for name, pictures in ready.items()}
+    assert longest == {
+        "content": [20], "styles": [40, 40], "content_masks": [20, 0], "style_masks": [0, 40], "initial": [20],
+    }  # fmt: skip
+    (content,), styles, (initial,) = ready["content"], ready["styles"], ready["initial"]
+    masks = {name: ready[name] for name in ("content_masks", "style_masks")}
+    assert prepare_all(content, styles, settings, **masks, initial=initial) == ready
+
+
+def test_guides_that_say_nothing_do_not_travel() -> None:
+    ready = prepare_all(encode(PICTURE), [encode(PICTURE)], StyleSettings(size=20), content_masks=[b""], initial=b"")
+    assert set(ready) == {"content", "styles"}
+
+
+def test_a_start_that_is_transparent_shows_the_background() -> None:
+    clear = encode(Image.new("RGBA", (8, 8), (0, 0, 0, 0)))
+    ready = prepare_all(clear, [clear], StyleSettings(size=16), initial=clear, background="#ff0000")
+    assert [(decoded(ready[name][0]) == (255, 0, 0)).all() for name in ("content", "styles", "initial")] == [True] * 3
 
 
 def test_an_animation_gives_its_first_frame() -> None:
@@ -217,6 +235,11 @@ def test_a_truncated_picture_is_refused(kind: str) -> None:
     data = encode(PICTURE, kind)
     with pytest.raises(InvalidInput, match="`style` must be an undamaged picture"):
         prepare(data[: len(data) // 2], "style")
+
+
+def gif_header(width: int, height: int) -> bytes:
+    frame = b"," + struct.pack("<HHHHB", 0, 0, width, height, 0) + b"\x08\x01\x00\x00"
+    return b"GIF89a" + struct.pack("<HH", width, height) + b"\0" * 3 + frame
 
 
 @pytest.mark.parametrize("header", [png_header, gif_header])

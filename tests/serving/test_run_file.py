@@ -12,7 +12,11 @@ import pytest
 
 from model.errors import InvalidInput
 from model.settings import StyleSettings
+from serving.pictures import prepare_all
+from serving.results import sha256
 from serving.run_file import SavedRun, load_run, pack_run, save_run, unpack_run
+from serving.runs import new_run
+from tests.conftest import encode, smooth_picture
 
 RUN = SavedRun(
     settings=StyleSettings(size=99, style_weight=0.125, style_layers=(("block1_conv2", 0.5), ("block3_conv1", 1.0))),
@@ -23,6 +27,24 @@ RUN = SavedRun(
     step=7,
     steps=500,
 )
+
+
+def test_a_new_run_holds_all_its_pictures_as_they_travel() -> None:
+    large = encode(smooth_picture(30, 40), "TIFF")
+    brought = {"content_masks": [b"", large], "style_masks": [large, b""], "initial": large}
+    settings = StyleSettings(size=20, smallest_size=20)
+    run = new_run(large, [large, large], settings, **brought, model_digest="abc")
+    assert run.pictures == prepare_all(large, [large, large], settings, **brought)
+    assert run.pictures["initial"][0] != large
+    digest, nothing = sha256(large), sha256(b"")
+    assert run.sha256 == {
+        "content": (digest,),
+        "styles": (digest, digest),
+        "content_masks": (nothing, digest),
+        "style_masks": (digest, nothing),
+        "initial": (digest,),
+    }
+    assert unpack_run(pack_run(run)) == run
 
 
 def test_what_is_saved_is_loaded(tmp_path: Path) -> None:

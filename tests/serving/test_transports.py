@@ -33,7 +33,7 @@ from model.errors import (
 )
 from serving import wire
 from serving.answers import check_answer
-from serving.endpoints import TRANSIENT
+from serving.endpoints import TRANSIENT, Endpoints, Patience
 from serving.transports import LocalTransport, RestTransport, Transport, _from_proto, connect
 from tests.conftest import encode, smooth_picture
 from tests.ports import free_port
@@ -85,7 +85,7 @@ def test_every_way_gives_what_the_contract_says(served: Served, way: str) -> Non
     [
         ({"settings": ["size=9"]}, "`size` must be an integer from 16 to 4096. Received: 9"),
         ({"settings": ["größe=9"]}, "größe=9"),
-        ({"content_bytes": [b"text"]}, "`content_bytes` must be a JPEG, PNG, GIF or BMP picture. Received: 4 bytes"),
+        ({"content_bytes": [b"text"]}, "`content_bytes` must be a JPEG, PNG or BMP picture. Received: 4 bytes"),
         ({"style_bytes": [[STYLE] * 9]}, "`style_bytes` must hold 1 to 8 styles for each content picture. Received: 9"),
         ({"settings": ["style_layers=block5_conv4"]}, "block3_conv1"),
         ({"settings": ["style_layers=block5_conv4"]}, "). Received: block5_conv4"),
@@ -163,6 +163,23 @@ def test_http_errors_become_ours(answering: Any, status: int, code: str) -> None
     with pytest.raises(StyleTransferError, match="because") as failure:
         stylize(connect(server))
     assert failure.value.code == code
+
+
+@pytest.mark.parametrize("body", [b'{"error": "The request must be shorter."}', b"<html>413 Request Entity Too Large"])
+def test_a_request_that_is_too_long_is_not_repeated(answering: Any, body: bytes) -> None:
+    server, answers = answering
+    answers.append((413, body))
+    with pytest.raises(ServingFailed, match=f"more than {server} takes in one call"):
+        Endpoints([connect(server)], Patience()).predict("describe", {"settings": [""]}, timeout_s=30)
+
+
+def test_a_message_beyond_what_grpc_carries_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(message: Any) -> bytes:  # as protobuf does with more than 2 GiB
+        raise ValueError("exceeds maximum protobuf size of 2GB")
+
+    monkeypatch.setattr(wire.PredictRequest, "SerializeToString", refuse)
+    with pytest.raises(ServingFailed, match="takes in one call"):
+        stylize(connect("grpc://127.0.0.1:1"))
 
 
 BODIES = (
@@ -263,6 +280,7 @@ def ask(
         ("UNKNOWN", "Stream removed", ServingUnavailable),
         ("DEADLINE_EXCEEDED", "Deadline Exceeded", DeadlineExceeded),
         ("RESOURCE_EXHAUSTED", "the queue is full", Overloaded),
+        ("RESOURCE_EXHAUSTED", "SERVER: Received message larger than max (20 vs. 10)", ServingFailed),
         ("INVALID_ARGUMENT", "`size` must be", InvalidInput),
         ("INTERNAL", "XLA compilation disabled", ServingFailed),
     ],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 import struct
 import zlib
 from collections.abc import Callable
@@ -14,7 +13,6 @@ import numpy as np
 import pytest
 import requests
 import tensorflow as tf
-from PIL import Image
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from serving.contract import GRPC_OPTIONS, MODEL_NAME
@@ -46,21 +44,6 @@ def jpeg_bomb() -> bytes:
     return bytes(data)
 
 
-def gif_bomb() -> bytes:
-    """A GIF whose screen is huge."""
-    data = bytearray(encode(smooth_picture(16, 16), "GIF"))
-    data[6:10] = struct.pack("<HH", SIDE_PX, SIDE_PX)
-    return bytes(data)
-
-
-def gif_of_many_frames() -> bytes:
-    """A GIF of 40 frames of 2.25 megapixels."""
-    frames = [Image.new("P", (1500, 1500), index % 2) for index in range(40)]
-    output = io.BytesIO()
-    frames[0].save(output, "GIF", save_all=True, append_images=frames[1:], duration=10)
-    return output.getvalue()
-
-
 def bmp_bomb() -> bytes:
     """A BMP whose header declares a huge one."""
     data = bytearray(encode(smooth_picture(16, 16), "BMP"))
@@ -68,7 +51,7 @@ def bmp_bomb() -> bytes:
     return bytes(data)
 
 
-BOMBS: list[Callable[[], bytes]] = [png_bomb, jpeg_bomb, gif_bomb, bmp_bomb]
+BOMBS: list[Callable[[], bytes]] = [png_bomb, jpeg_bomb, bmp_bomb]
 
 
 def call(served: Served, content: bytes, style: bytes) -> None:
@@ -121,15 +104,9 @@ def test_bomb_over_rest_moves_no_memory(bomb: Callable[[], bytes], calm: Served)
     assert processes.memory_mb(calm.pid, peak=True) < before + ALLOWED_MB
 
 
-def test_only_the_first_of_many_frames_counts(calm: Served) -> None:
-    before = processes.memory_mb(calm.pid)
-    data = gif_of_many_frames()  # 270 MB if all its frames were opened
-    call(calm, data, encode(smooth_picture(32, 32)))
-    assert processes.memory_mb(calm.pid, peak=True) < before + ALLOWED_MB
-
-
 @pytest.mark.parametrize(
-    "data", [b"", b"text", b"\x89PNG\r\n\x1a\n", encode(smooth_picture(32, 32))[:-200], b"GIF89a" + b"\xff" * 40]
+    "data",
+    [b"", b"text", b"\x89PNG\r\n\x1a\n", encode(smooth_picture(32, 32))[:-200], encode(smooth_picture(32, 32), "GIF")],
 )
 def test_what_is_no_picture_is_refused(data: bytes, calm: Served) -> None:
     with pytest.raises(grpc.RpcError) as caught:

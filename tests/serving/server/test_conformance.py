@@ -207,6 +207,21 @@ def test_nesting_does_no_harm(depth: int, zoo: Client) -> None:
         assert list(response.json()) in (["outputs"], ["error"])
 
 
+@pytest.mark.parametrize("rank", [32, 33, 43, 64])
+@pytest.mark.parametrize("size", [0, 1])
+def test_strings_of_many_dimensions_do_no_harm(rank: int, size: int, zoo: Client) -> None:
+    strings = np.full((1,) * (rank - 1) + (size,), b"x", object)
+    body = {"signature_name": "identity_string", "inputs": plain(strings)}
+    if rank <= 32:
+        assert zoo.run("identity_string", x=strings)["y"].shape == strings.shape
+        assert zoo.post(body).json() == {"outputs": body["inputs"]}
+        return
+    refusal = "Tensor identity_string_x:0 must have at most 32 dimensions, since it is of strings. Received: "
+    assert failure(lambda: zoo.run("identity_string", x=strings)) == ("INVALID_ARGUMENT", f"{refusal}{rank}")
+    response = zoo.post(body)
+    assert (response.status_code, response.json()) == (400, {"error": f"{refusal}{rank}"})
+
+
 @pytest.mark.parametrize(
     "number", ["1" + "0" * 400, "-1" + "0" * 5000, "1e999999999", "0." + "0" * 9999 + "1", "1" * 99]
 )

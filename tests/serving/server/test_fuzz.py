@@ -126,7 +126,8 @@ def _dims(shape: list[int]) -> tensor_pb2.TensorProto:
 def tensors(draw: st.DrawFn) -> tensor_pb2.TensorProto:
     """A tensor that may be right, or contradict itself."""
     sizes = st.one_of(st.integers(0, 3), st.sampled_from([-1, 2**31, 2**62]))
-    proto = _dims(draw(st.lists(sizes, max_size=3)))
+    deep = st.builds(lambda rank, last: [1] * rank + [last], st.integers(20, 80), sizes)
+    proto = _dims(draw(st.one_of(st.lists(sizes, max_size=3), deep)))
     proto.dtype = draw(st.sampled_from([*(dtype.as_datatype_enum for dtype in IDENTITY_DTYPES), 0, 20, 21, 101]))
     if draw(st.booleans()):
         proto.tensor_content = draw(st.binary(max_size=24))

@@ -14,9 +14,12 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
+from tests import processes
 from tests.serving.server.conftest import CALL_S, Client, failure, fill_spec, wait_until
 from tests.serving.server.models import IDENTITY_DTYPES
 
+MIB = 2**20
+LARGEST_MIB = 2047  # a message may have 2 GiB less a byte, head and framing included
 FLOATS = np.float32([[1], [5]])
 
 
@@ -64,6 +67,32 @@ def test_default_input_is_filled_in(zoo: Client) -> None:
 def test_large_messages_pass_both_ways(zoo: Client) -> None:
     picture = b"\0\1\2\3" * 5_000_000  # 20 MB; gRPC's own limit is 4 MiB
     assert zoo.run("identity_bytes", x=np.array([picture], dtype=object))["y_bytes"][0] == picture
+
+
+@pytest.mark.soak
+def test_messages_up_to_what_grpc_carries_pass_both_ways(zoo: Client) -> None:
+    # Python holds a message some 13 times on its way through both ends: as far as half of the free memory goes.
+    mebibytes = min(LARGEST_MIB, int(processes.free_memory_mb() / 2 / 13))
+    print(f"\nmessages of {mebibytes} MiB")
+    assert mebibytes > 100
+    request = zoo.request("repeat", x=np.array(b"x" * (mebibytes * MIB), object), times=np.int32(0))
+    assert zoo.predict(request, timeout=300).outputs["length"].int_val[0] == mebibytes * MIB
+    request = zoo.request("repeat", x=np.array(b"x" * MIB, object), times=np.int32(mebibytes))
+    assert len(zoo.predict(request, timeout=300).outputs["y_bytes"].string_val[0]) == mebibytes * MIB
+
+
+def test_answer_that_is_too_long_for_grpc_is_refused(zoo: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serving.server.grpc_service.MAX_MESSAGE_BYTES", 1000)
+    request = zoo.request("repeat", x=np.array(b"xy", object), times=np.int32(498))
+    assert len(zoo.predict(request).outputs["y_bytes"].string_val[0]) == 996
+    request = zoo.request("repeat", x=np.array(b"xy", object), times=np.int32(500))
+    assert failure(lambda: zoo.predict(request)) == (
+        "RESOURCE_EXHAUSTED",
+        "The answer must be at most 1000 bytes long, which is what gRPC can carry. Received: 1004. "
+        "An output_filter chooses among the outputs.",
+    )
+    request.output_filter.append("length")
+    assert zoo.predict(request).outputs["length"].int_val[0] == 2
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
+import shutil
 import threading
 from pathlib import Path
 from typing import Any
 
-import grpc
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -23,7 +23,7 @@ from serving.server.run_queue import RunQueue
 from serving.server.servable import Servable
 from serving.server.states import ModelRef
 from tests.serving.server import models
-from tests.serving.server.conftest import Client, served, wait_until
+from tests.serving.server.conftest import Client, failure, served, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -58,11 +58,13 @@ def test_ports_answer_while_the_model_loads(padded: Path, monkeypatch: pytest.Mo
     with served(padded, "m") as client:
         wait_until(lambda: client.get().json()["model_version_status"][0]["state"] == "LOADING")
         assert client.status().model_version_status[0].state == 20  # LOADING
-        response = client.post({"instances": [[0]]})
-        assert (response.status_code, response.json()) == (404, {"error": "Servable not found for request: Latest(m)"})
-        with pytest.raises(grpc.RpcError) as caught:
-            client.metadata("signature_def")
-        assert caught.value.code() == grpc.StatusCode.NOT_FOUND
+        response, loading = client.post({"instances": [[0]]}), "Model m is being loaded; its status says how that goes."
+        assert (response.status_code, response.json()) == (503, {"error": loading})
+        assert failure(lambda: client.metadata("signature_def")) == ("UNAVAILABLE", loading)
+        assert failure(lambda: client.metadata("signature_def", name="other")) == (
+            "NOT_FOUND",
+            "Servable not found for request: Latest(other)",
+        )
         go.set()
         client.wait_until_available()
         assert client.post({"instances": [[0]]}).status_code == 200
@@ -133,7 +135,7 @@ def request(signature: str, **inputs: Any) -> Any:
 )
 def test_model_that_cannot_be_served(tmp_path: Path, break_it: Any, reason: str) -> None:
     break_it(tmp_path / "1")
-    options = ServerOptions(model_base_path=str(tmp_path), model_name="m")
+    options = ServerOptions(model_base_path=str(tmp_path), model_name="m", max_num_load_retries=0)
     app = ServerApp(options, any_free_port=True)
     app.start()
     assert app.ended.wait(20)
@@ -141,6 +143,51 @@ def test_model_that_cannot_be_served(tmp_path: Path, break_it: Any, reason: str)
     assert isinstance(app.failure, ServingFailed)
     assert re.search(reason, str(app.failure), re.DOTALL)
     assert "Traceback" not in str(app.failure)
+
+
+def test_first_load_that_fails_is_tried_again(tmp_path: Path, model_dir: Path) -> None:
+    (tmp_path / "1").mkdir()
+    with served(tmp_path, "m", load_retry_interval_micros=100_000) as client:
+        wait_until(lambda: "does not exist" in status_of(client)["status"]["error_message"])
+        assert status_of(client)["state"] == "LOADING"
+        assert client.post({"instances": [[0]]}).status_code == 503
+        assert failure(lambda: client.run(x=np.float32([[0]])))[0] == "UNAVAILABLE"
+        assert not client.app.ready
+        shutil.copytree(model_dir / "half_plus_two" / "123", tmp_path / "1", dirs_exist_ok=True)
+        client.wait_until_available()
+        assert client.post({"instances": [[0]]}).json() == {"predictions": [[2.0]]}
+        wait_until(lambda: client.app.ready)
+        assert client.app.failure is None
+
+
+def test_another_version_may_take_the_place_of_one_that_is_broken_at_the_start(tmp_path: Path, model_dir: Path) -> None:
+    (tmp_path / "1").mkdir()
+    with served(tmp_path, "m") as client:  # whose next attempt is a minute away
+        wait_until(lambda: status_of(client)["status"]["error_message"] != "")
+        shutil.copytree(model_dir / "half_plus_two" / "123", tmp_path / "2")
+        wait_until(lambda: client.app.ready)
+        assert client.post({"instances": [[0]]}).json() == {"predictions": [[2.0]]}
+
+
+def test_first_load_is_given_up_after_its_last_attempt(tmp_path: Path) -> None:
+    (tmp_path / "1").mkdir()
+    with served(tmp_path, "m", max_num_load_retries=2, load_retry_interval_micros=1000) as client:
+        assert client.app.ended.wait(20)
+        assert isinstance(client.app.failure, ServingFailed)
+        assert client.app._core._manager._versions["m"][1].attempts == 3
+        assert status_of(client)["state"] == "END"
+
+
+def test_stop_between_attempts_is_clean(tmp_path: Path) -> None:
+    (tmp_path / "1").mkdir()
+    with served(tmp_path, "m") as client:
+        wait_until(lambda: status_of(client)["status"]["error_message"] != "")
+    assert (client.app.failure, client.app.loading) == (None, False)
+
+
+def status_of(client: Client) -> dict[str, Any]:
+    newest: dict[str, Any] = client.get().json()["model_version_status"][0]
+    return newest
 
 
 def test_warmup_runs_before_the_model_is_available(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

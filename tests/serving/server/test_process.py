@@ -20,6 +20,7 @@ import requests
 
 from model.errors import ServingUnavailable
 from serving.server import ports
+from serving.server.__main__ import main
 from tests.ports import free_port
 from tests.serving.server.conftest import wait_until
 
@@ -130,28 +131,50 @@ def test_port_is_held_alone_from_the_moment_it_is_opened() -> None:
     server.stop(0).wait()
 
 
-def test_broken_model_ends_the_process(tmp_path: Path) -> None:
+@pytest.fixture
+def _signals_as_they_were() -> Iterator[None]:
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("_signals_as_they_were")
+def test_broken_model_ends_the_process_after_its_last_attempt(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     (tmp_path / "1").mkdir()
-    ended = run(f"--model_base_path={tmp_path}", f"--port={free_port()}")
-    assert ended.returncode == 1
-    (sentence,) = [line for line in ended.stderr.splitlines() if line.startswith("serving.server:")]
+    flags = "--max_num_load_retries=1", "--load_retry_interval_micros=1000"
+    assert main([f"--model_base_path={tmp_path}", f"--port={free_port()}", *flags]) == 1
+    (sentence,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("serving.server:")]
     assert sentence.startswith(f"serving.server: error: Could not load the SavedModel in {tmp_path / '1'}")
-    assert "Traceback" not in ended.stderr
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_signal_in_mid_run_ends_cleanly(model_dir: Path, number: signal.Signals) -> None:
+def test_ctrl_c_between_attempts_ends_cleanly(tmp_path: Path) -> None:
+    (tmp_path / "1").mkdir()
+    flags = f"--model_base_path={tmp_path}", f"--port={free_port()}"
+    with subprocess.Popen(command(*flags), cwd=ROOT, stderr=subprocess.PIPE, text=True) as server:
+        assert server.stderr is not None
+        try:
+            line = next(line for line in server.stderr if "could not be loaded" in line)
+            assert "(tried again in 60 s): Could not load the SavedModel in" in line
+            os.kill(server.pid, signal.SIGINT)
+            assert server.wait(START_S) == 0
+            assert "Traceback" not in server.stderr.read()
+        finally:
+            server.kill()
+
+
+def test_sigterm_in_mid_run_ends_cleanly(model_dir: Path) -> None:
     with process(model_dir / "zoo", "zoo") as (server, url):
         answers: list[requests.Response] = []
 
         def call() -> None:
-            body = {"signature_name": "slow", "inputs": 2.5}
+            body = {"signature_name": "slow", "inputs": 1.5}
             answers.append(requests.post(f"{url}:predict", json=body, timeout=30))
 
         running = threading.Thread(target=call)
         running.start()
-        time.sleep(1.0)  # until the run has surely begun
-        os.kill(server.pid, number)
+        time.sleep(0.7)  # until the run has surely begun
+        os.kill(server.pid, signal.SIGTERM)
         time.sleep(0.2)
         new = requests.post(f"{url}:predict", json={"signature_name": "scalar", "inputs": 1}, timeout=30)
         assert (new.status_code, new.json()) == (503, {"error": "The server is stopping."})

@@ -1,4 +1,4 @@
-"""Gzip, length limit, and what flags switch on: CORS, metrics, health, tensor content, the check of method names."""
+"""Gzip, length limit, and what flags switch on: CORS, metrics, tensor content, the check of method names."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 import requests
 from tensorflow_serving.apis import prediction_service_pb2_grpc
 
-from serving.server import health, http_body
+from serving.server import http_body
 from serving.server.metrics import BUCKETS_US, Metrics
 from tests.serving.server.conftest import CALL_S, Client, failure, served, wait_until
 
@@ -32,7 +32,6 @@ def switched(model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
         "zoo",
         rest_api_enable_cors_support=True,
         monitoring_config_file=str(monitoring),
-        enable_grpc_healthcheck_service=True,
         enable_serialization_as_tensor_content=True,
         enable_signature_method_name_check=True,
         max_request_bytes=100_000,
@@ -173,29 +172,6 @@ def test_metrics_page() -> None:
     assert [count for _, count in buckets] == ["0"] * 2 + ["1"] * (len(BUCKETS_US) - 1)
     assert [limit for limit, _ in buckets][:4] == ["10", "18", "32.4", "58.32"]
     assert page.endswith("\n")
-
-
-def check(client: Client, service: str = "") -> int:
-    method = client.channel.unary_unary(
-        health.CHECK,
-        request_serializer=health.Request.SerializeToString,
-        response_deserializer=health.Response.FromString,
-    )
-    return int(method(health.Request(service=service), timeout=CALL_S).status)
-
-
-def test_health(zoo: Client, switched: Client) -> None:
-    for service in ("", "PredictionService", "ModelService"):
-        assert check(switched, service) == health.SERVING
-    assert failure(lambda: check(switched, "other")) == ("NOT_FOUND", "service name unknown")
-    assert failure(lambda: check(zoo))[0] == "UNIMPLEMENTED"
-
-
-def test_health_follows_loading_and_stopping(model_dir: Path) -> None:
-    with served(model_dir / "half_plus_two", "m", enable_grpc_healthcheck_service=True) as client:
-        wait_until(lambda: check(client) == health.SERVING)
-        client.app._core.ready = False  # as while it loads, and once it stops
-        assert check(client) == health.NOT_SERVING
 
 
 def test_numbers_may_travel_as_tensor_content(switched: Client) -> None:

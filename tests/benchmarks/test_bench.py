@@ -1,0 +1,46 @@
+"""How `make bench` compares and what it writes, with clocks that tests set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.benchmarks.bench.loops import quickest
+from tests.benchmarks.bench.records import Record, machine, markdown
+
+
+def test_the_quickest_of_each_counts_and_all_take_turns() -> None:
+    order: list[str] = []
+
+    def timed(name: str, *seconds: float) -> Callable[[], float]:
+        left = list(seconds)
+
+        def once() -> float:
+            order.append(name)
+            return left.pop(0)
+
+        return once
+
+    assert quickest(timed("a", 3, 1, 2), timed("b", 4, 5, 6), rounds=3) == [1, 4]
+    assert order == ["a", "b"] * 3
+
+
+@pytest.mark.parametrize(("figure", "holds"), [(1.0, True), (1.2, True), (1.21, False), (float("inf"), False)])
+def test_a_target_is_the_highest_figure_that_holds(figure: float, holds: bool) -> None:
+    record = Record(1, "step", figure, 1.2, "x")
+    assert record.holds is holds
+    assert record.as_dict()["holds"] is holds
+
+
+def test_the_table_is_in_order_of_the_targets_and_says_which_are_missed() -> None:
+    records = [Record(7, "start", 20.0, 15.0, "s", "cold"), Record(1, "step", 1.19, 1.2, "x")]
+    rows = markdown(records, {"cores": 2}).splitlines()[-2:]
+    assert rows == ["| 1 | step | 1.19 | 1.2 | yes |  |", "| 7 | start | 20 s | 15 s | **no** | cold |"]
+
+
+def test_the_machine_is_described() -> None:
+    facts = machine()
+    assert facts["cores"] >= 1
+    assert facts["memory_gb"] > 0
+    assert facts["processor"]
