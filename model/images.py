@@ -20,7 +20,8 @@ _HEADER_BYTES = 26  # enough to hold the size of a PNG or BMP
 def decode(data: tf.Tensor, argument: str) -> tf.Tensor:
     """Decodes a JPEG, PNG or BMP.
 
-    No GIF: each of its frames declares a size of its own, and TensorFlow's decoder unpacks them all. Greyscale and CMYK become RGB, 16 bits become 8, and what is transparent in a PNG shows white.
+    No GIF: each of its frames declares a size of its own, and TensorFlow's decoder unpacks them all. Greyscale and
+    CMYK become RGB, 16 bits become 8, and what is transparent in a PNG shows white.
 
     Args:
       data: string scalar.

@@ -62,7 +62,7 @@ def test_every_setting_is_a_flag_and_reaches_the_settings() -> None:
         colours="matched", style_scale=0.5, seed=4,
         smallest_size=33, learning_rate=1.5, averaging=0.25, style_size=77, blend_weights=(1, 0.5),
         normalisation="target", content_loss="sum", total_variation="nine_point", pooling="average", padding="zero",
-        jitter=3, optimizer="lbfgs", learning_rate_decay=0.5, beta_1=0.5, beta_2=0.6, epsilon=0.25, history=3,
+        jitter=3, optimizer="adam", learning_rate_decay=0.5, beta_1=0.5, beta_2=0.6, epsilon=0.25, history=3,
         result="best", least_improvement=0.125,
     )  # fmt: skip
     assert all(value != SETTINGS[name].default for name, value in other.items())
@@ -130,7 +130,7 @@ def test_transparency_shows_the_background_that_is_asked_for(served: Served, pai
 
 
 def test_a_killed_client_resumes_from_its_checkpoint(served: Served, pair: list[str], tmp_path: Path) -> None:
-    settings = ["--size", "56", "--smallest-size", "28", "--steps", "600"]
+    settings = ["--size", "56", "--smallest-size", "28", "--steps", "600", "--optimizer", "adam"]  # none ends early
     checkpoint, undisturbed, resumed = tmp_path / "a.run", tmp_path / "undisturbed.png", tmp_path / "resumed.png"
     assert main([*pair, "-o", str(undisturbed), "--server", served.grpc, "--quiet", *settings]) == 0
     command = [*pair, "-o", str(tmp_path / "out.png"), "--server", served.grpc, "--checkpoint", str(checkpoint)]
@@ -171,7 +171,7 @@ def test_a_run_that_fails_is_kept_and_says_how_to_go_on(
     served: Served, pair: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     output, kept = tmp_path / "out.png", tmp_path / "out.png.run"
-    flags = ["-o", str(output), "--quiet", "--size", "56", "--steps", "60", "--patience", "0"]
+    flags = ["-o", str(output), "--quiet", "--size", "56", "--steps", "60", "--optimizer", "adam", "--patience", "0"]
     with faulty(served.http, "cut", 200_000) as proxy:
         assert main([*pair, *flags, "--server", proxy.address]) == 1
     lines = capsys.readouterr().err.splitlines()
