@@ -71,7 +71,8 @@ def main() -> int:
     """Runs until Ctrl-C or SIGTERM; returns the exit status."""
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda _number, _frame: stop.set())
+        # In a thread of its own: a handler may interrupt the very wait whose lock `set` takes.
+        signal.signal(number, lambda _number, _frame: threading.Thread(target=stop.set).start())
     try:
         run(Path(os.environ.get("NST_MODEL_DIR", f"models/{MODEL_NAME}")), stop)
     except LaunchError as error:

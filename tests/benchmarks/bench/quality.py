@@ -18,7 +18,7 @@ from tests.benchmarks.bench.records import Record
 LOST = 1.02
 TIME_TO_QUALITY = 0.2
 SLOW_STEPS = 300
-TRIED_STEPS = (10, 15, 22, 32, 45, 65, 90, 130, 180, 250, 350)
+TRIED_STEPS = (15, 30, 60, 120, 240)
 
 
 class Judge:
