@@ -56,7 +56,7 @@ def test_steps_of_adam_are_those_of_the_paper() -> None:
 
 def test_adam_takes_its_numbers_from_the_settings() -> None:
     """With both betas 0 a step is the sign of the gradient, as far as epsilon lets it be."""
-    parsed = settings("learning_rate=2,beta_1=0,beta_2=0,epsilon=1")
+    parsed = settings("optimizer=adam,learning_rate=2,beta_1=0,beta_2=0,epsilon=1")
     _, (step,) = run(parsed, 1)
     gradient = 2 * SCALES * (128 - VALLEY)
     np.testing.assert_allclose(128 - step.image, 2 * gradient / (np.abs(gradient) + 1), rtol=1e-4)
