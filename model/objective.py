@@ -118,13 +118,13 @@ class Objective(tf.Module):
 
         def measured() -> tf.Tensor:
             raw = self._style_moments(pictures, settings, content_image)
-            pyramid = masks.pyramid(regions)
+            levels = self._at_layers(regions)
             parts = []
             for index, features in enumerate(content):
                 target, scale = tf.cond(
                     style_weights[index] > 0,
                     lambda index=index, features=features: self._style_target(
-                        features, pyramid[block_of(self.network.layers[index])], masked, raw[index], shares,
+                        features, levels[index], masked, raw[index], shares,
                         settings["statistics"], settings["normalisation"],
                     ),
                     lambda: (tf.zeros([0, 0, 0]), tf.zeros([0])),
@@ -189,13 +189,13 @@ class Objective(tf.Module):
             lambda: self._features(shifted(targets.content_image, shift), last, *network_form),
             lambda: targets.content,
         )
-        pyramid = masks.pyramid(regions)
+        levels = self._at_layers(regions)
         terms = {"style": tf.constant(0.0), "content": tf.constant(0.0)}
 
         def style(index: int, features: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             weight = style_weights[index] * settings["style_weight"]
             value, gradient = self._style_term(
-                features, pyramid[block_of(self.network.layers[index])], targets.masked, targets.style[index],
+                features, levels[index], targets.masked, targets.style[index],
                 weight * targets.shares * targets.style_scale[index], settings["statistics"],
             )  # fmt: skip
             return value / weight, gradient
@@ -241,8 +241,7 @@ class Objective(tf.Module):
             image = _fit(pictures.styles.read(index), height, width, settings)
             image = _if(settings["colours"] == "matched", lambda: colour.matched(image, content_image), image)
             mask = pictures.style_masks[index]
-            pyramid = masks.pyramid(masks.of_style(mask, *tf.unstack(tf.shape(image)[:2]))[tf.newaxis])
-            levels = [pyramid[block_of(name)] for name in self.network.layers]
+            levels = self._at_layers(masks.of_style(mask, *tf.unstack(tf.shape(image)[:2]))[tf.newaxis])
             features = self._features(image, last, *form(settings))
             return [
                 tf.cond(
@@ -259,6 +258,11 @@ class Objective(tf.Module):
             fn_output_signature=[tf.TensorSpec([c + 1, c], tf.float32) for c in self.network.channels],
             parallel_iterations=1,
         )
+
+    def _at_layers(self, regions: tf.Tensor) -> list[tf.Tensor]:
+        """Returns masks [R, H, W] at the size of each layer's features."""
+        pyramid = masks.pyramid(regions)
+        return [pyramid[block_of(name)] for name in self.network.layers]
 
 
 def _moments(features: tf.Tensor, regions: tf.Tensor, masked: tf.Tensor) -> tf.Tensor:

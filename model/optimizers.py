@@ -59,10 +59,10 @@ class Step(NamedTuple):
 
 def initial(image: tf.Tensor, settings: ParsedSettings) -> OptimizerState:
     """Returns the state before the first step, for a picture float32 [H, W, 3]."""
-    height, width = tf.unstack(tf.shape(image)[:2])
+    shape = tf.shape(image)[:2]
     return OptimizerState(
-        slots=tf.zeros(tf.stack([_slots(settings), height, width, 3])),
-        pairs=tf.zeros(tf.stack([2 * _history(settings), height, width, 3]), tf.bfloat16),
+        slots=_blank(_slots(settings), shape),
+        pairs=_blank(2 * _history(settings), shape, tf.bfloat16),
         numbers=tf.constant(_NO_MEMORY),
     )
 
@@ -92,14 +92,17 @@ def enlarged(state: OptimizerState, settings: ParsedSettings, height: tf.Tensor,
     def adam() -> tuple[tf.Tensor, tf.Tensor]:
         slots = resized(state.slots)
         slots = tf.stack([slots[0] * ratio, tf.nn.relu(slots[1]) * tf.square(ratio)])
-        return slots, _no_pairs(shape)
+        return slots, _blank(0, shape, tf.bfloat16)
 
     def lbfgs() -> tuple[tf.Tensor, tf.Tensor]:
         factors = tf.repeat(tf.stack([1.0, ratio]), settings["history"])[:, tf.newaxis, tf.newaxis, tf.newaxis]
         pairs = tf.cast(factors * resized(state.pairs), tf.bfloat16)
-        return tf.zeros(tf.concat([[2], shape, [3]], 0)), pairs
+        return _blank(_slots(settings), shape), pairs
 
-    slots, pairs = tf.switch_case(_index(settings), [adam, lbfgs, lambda: (resized(state.slots), _no_pairs(shape))])
+    def sgd() -> tuple[tf.Tensor, tf.Tensor]:
+        return _blank(0, shape), _blank(0, shape, tf.bfloat16)
+
+    slots, pairs = tf.switch_case(_index(settings), [adam, lbfgs, sgd])
     numbers = tf.stack([float("inf"), state.numbers[1], 0.0])
     return OptimizerState(tf.ensure_shape(slots, _SLOTS), tf.ensure_shape(pairs, _SLOTS), numbers)
 
@@ -326,8 +329,9 @@ def _rounded(picture: tf.Tensor) -> tf.Tensor:
     return tf.cast(tf.cast(picture, tf.bfloat16), tf.float32)
 
 
-def _no_pairs(shape: tf.Tensor) -> tf.Tensor:
-    return tf.zeros(tf.concat([[0], shape, [3]], 0), tf.bfloat16)
+def _blank(count: tf.Tensor | int, shape: tf.Tensor, dtype: tf.DType = tf.float32) -> tf.Tensor:
+    """Returns so many black pictures, [count, H, W, 3], of a height and width, int32 [2]."""
+    return tf.zeros(tf.concat([[count], shape, [3]], 0), dtype)
 
 
 def _is(settings: ParsedSettings, kind: str) -> tf.Tensor:

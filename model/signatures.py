@@ -16,13 +16,11 @@ from model.objective import Objective, Pictures
 from model.parsing import parse_settings
 from model.settings import SETTINGS
 from model.sizes import plan_sizes, progress
-from model.state import decode_state, encode_state
+from model.state import decode_state, encode_state, fingerprint
 from model.stylizer import GOING, STOPPED, Stylizer, result_image
 from model.vgg19 import VGG19
 
 Tensors = dict[str, tf.Tensor]
-
-_HASHES = 2**63 - 1
 
 _ONE_PICTURE = {
     tensor.name: tf.TensorSpec(tensor.shape[1:], tf.as_dtype(tensor.dtype), name=tensor.name)
@@ -225,14 +223,8 @@ def _decode(picture: Tensors) -> Pictures:
         content_masks=picture[CONTENT_MASK.name],
         style_masks=picture[STYLE_MASK.name],
         initial=picture[INITIAL.name],
-        fingerprint=_fingerprint([picture[name] for name in sorted(set(_ONE_PICTURE) - {STATE.name, TAKE_STEPS.name})]),
+        fingerprint=fingerprint([picture[name] for name in sorted(set(_ONE_PICTURE) - {STATE.name, TAKE_STEPS.name})]),
     )
-
-
-def _fingerprint(inputs: list[tf.Tensor]) -> tf.Tensor:
-    """Returns an int64 scalar that tells other inputs apart from these."""
-    hashes = [tf.strings.to_hash_bucket_fast(tf.io.serialize_tensor(one), _HASHES) for one in inputs]
-    return tf.strings.to_hash_bucket_fast(tf.io.serialize_tensor(tf.stack(hashes)), _HASHES)
 
 
 def _pad(losses: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:

@@ -54,6 +54,12 @@ def decode_state(data: tf.Tensor, model_digest: str) -> RunState:
     return tf.nest.pack_sequence_as(STATE, parts)
 
 
+def fingerprint(inputs: list[tf.Tensor]) -> tf.Tensor:
+    """Returns an int64 scalar that tells other inputs apart from these, so that a state knows what it was made from."""
+    hashes = [tf.strings.to_hash_bucket_fast(tf.io.serialize_tensor(one), _HASH_BUCKETS) for one in inputs]
+    return tf.strings.to_hash_bucket_fast(tf.io.serialize_tensor(tf.stack(hashes)), _HASH_BUCKETS)
+
+
 def _mark(model_digest: str) -> str:
     return f"{_FORMAT} {model_digest}"
 

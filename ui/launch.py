@@ -20,6 +20,7 @@ import requests
 
 from model.versions import find_versions
 from serving.contract import GRPC_PORT, MODEL_NAME, REST_PORT, SERVER_VARIABLE
+from serving.signals import set_event
 
 HOST = "127.0.0.1"
 UI_PORT = 8080  # Streamlit's own default, 8501, is TensorFlow Serving's REST port
@@ -71,8 +72,7 @@ def main() -> int:
     """Runs until Ctrl-C or SIGTERM; returns the exit status."""
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
-        # In a thread of its own: a handler may interrupt the very wait whose lock `set` takes.
-        signal.signal(number, lambda _number, _frame: threading.Thread(target=stop.set).start())
+        signal.signal(number, lambda _number, _frame: set_event(stop))
     try:
         run(Path(os.environ.get("NST_MODEL_DIR", f"models/{MODEL_NAME}")), stop)
     except LaunchError as error:

@@ -21,7 +21,7 @@ def _draw(which: Sweep, active: bool) -> None:
     if which.active != active:
         st.rerun()
     if active:
-        done = sum(not job.snapshot().active and bool(job.snapshot().image) for job in which.jobs)
+        done = sum(not now.active and bool(now.image) for now in (job.snapshot() for job in which.jobs))
         with st.container(horizontal=True, vertical_alignment="bottom"):
             st.progress(min(which.share, 1.0), text=f"{done} of {len(which.jobs)} variations painted")
             st.button("Stop", key="stop_sweep", icon=":material/stop_circle:", on_click=which.stop)

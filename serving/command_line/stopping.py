@@ -7,6 +7,8 @@ import signal
 import threading
 from collections.abc import Iterator
 
+from serving.signals import set_event
+
 EXIT_STOPPED = 130  # the exit status of a program that was interrupted, as a shell gives it
 
 
@@ -18,7 +20,7 @@ def stopped_by_ctrl_c() -> Iterator[threading.Event]:
     def stop(*_: object) -> None:
         if cancelled.is_set():
             raise KeyboardInterrupt
-        cancelled.set()
+        set_event(cancelled)
 
     earlier = signal.signal(signal.SIGINT, stop)
     try:

@@ -10,12 +10,12 @@ import logging
 import os
 import signal
 import sys
-import threading
 from collections.abc import Sequence
 from types import FrameType
 
 from model.errors import StyleTransferError
 from serving.server.flags import parse
+from serving.signals import set_event
 
 log = logging.getLogger("serving.server")
 
@@ -45,8 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     def on_signal(number: int, _: FrameType | None) -> None:
         if app.ended.is_set():
             os._exit(128 + number)  # asked twice: at once, with the exit code of a process that the signal ended
-        # In a thread of its own: a handler may interrupt the very wait whose lock `set` takes.
-        threading.Thread(target=app.ended.set).start()
+        set_event(app.ended)
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, on_signal)

@@ -12,7 +12,7 @@ import tensorflow as tf
 from PIL import Image
 
 from model.contract import SIGNATURES
-from model.layers import LAYERS
+from model.layers import BLOCK_STARTS, LAYERS
 from model.limits import MAX_SIZE_PX
 from model.signatures import ServedModel
 from model.vgg19 import AFTER_POOLING, VGG19
@@ -21,11 +21,16 @@ from tests.conftest import encode
 from ui.samples import CONTENTS, STYLES
 
 ONE_SIZE = f"smallest_size={MAX_SIZE_PX}"
-FIVE_LAYERS = "style_layers=" + "/".join(f"block{block}_conv1" for block in range(1, 6))
+FIVE_LAYERS = f"style_layers={'/'.join(BLOCK_STARTS)}"
 """Weighs all five style layers of Gatys et al., as the targets do."""
 
 FEW, MANY = 2, 6  # steps of two calls, whose difference is the price of the steps alone
 ROUNDS = 3  # of all that is compared, one after the other; the quickest of each counts
+
+
+def sample_pair() -> dict[str, Any]:
+    """Returns the pair of samples that a first visit has, as inputs of a signature."""
+    return {"content_bytes": [CONTENTS[0].path.read_bytes()], "style_bytes": [[STYLES[0].path.read_bytes()]]}
 
 
 @dataclass(frozen=True)
@@ -43,8 +48,7 @@ class Model:
 
     @cached_property
     def pair(self) -> dict[str, Any]:
-        content, style = CONTENTS[0].path.read_bytes(), STYLES[0].path.read_bytes()
-        return {"content_bytes": tf.constant([content]), "style_bytes": tf.constant([[style]])}
+        return {name: tf.constant(value) for name, value in sample_pair().items()}
 
     def advance(self, text: str, take: int, state: bytes = b"", **inputs: Any) -> dict[str, Any]:
         """Takes the next steps of a run in a call of its own."""

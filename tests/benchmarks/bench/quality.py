@@ -8,12 +8,14 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from model import images
-from model.objective import Pictures, Targets
+from model.objective import Targets
 from model.parsing import ParsedSettings
+from model.sizes import plan_sizes
 from model.weights import Weights
 from tests.benchmarks.bench.loops import ONE_SIZE, Model
 from tests.benchmarks.bench.records import Record
+from tests.conftest import decoded
+from tests.model.inputs import pictures
 
 LOST = 1.02
 TIME_TO_QUALITY = 0.2
@@ -27,19 +29,15 @@ class Judge:
     def __init__(self, model: Model, size: int, pair: tuple[bytes, bytes]) -> None:
         self._objective = model.served.stylizer.objective
         self._settings: ParsedSettings = model.served.parse(tf.constant(f"size={size}"))
-        content, style = (images.decode(tf.constant(picture), "picture") for picture in pair)
-        styles = tf.TensorArray(tf.uint8, 1, element_shape=[None, None, 3], infer_shape=False, clear_after_read=False)
-        nothing = tf.constant([""])
-        pictures = Pictures(
-            content, styles.write(0, style), nothing, nothing, tf.constant(""), tf.constant(0, tf.int64)
+        inputs = pictures(*map(decoded, pair))
+        sizes = plan_sizes(inputs.content, self._settings)
+        self._targets: Targets = self._objective.targets(
+            inputs, self._settings, sizes.heights[-1], sizes.widths[-1], tf.zeros([0])
         )
-        long_side = max(content.shape[:2])
-        height, width = (tf.constant(round(side * size / long_side)) for side in content.shape[:2])
-        self._targets: Targets = self._objective.targets(pictures, self._settings, height, width, tf.zeros([0]))
 
     def loss(self, png: bytes) -> float:
         """Returns the weighted sum of the three terms for an encoded picture."""
-        picture = tf.cast(images.decode(tf.constant(png), "picture"), tf.float32)
+        picture = tf.constant(decoded(png), tf.float32)
         return float(self._objective.losses_and_gradient(picture, self._targets, self._settings)[0][0])
 
 

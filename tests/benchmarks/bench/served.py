@@ -11,11 +11,10 @@ from typing import Any
 from model.export import export
 from model.weights import Weights
 from serving.transports import Transport, connect
-from tests.benchmarks.bench.loops import ONE_SIZE
+from tests.benchmarks.bench.loops import ONE_SIZE, sample_pair
 from tests.benchmarks.bench.records import Record
 from tests.ports import free_port
 from tests.served import serving
-from ui.samples import CONTENTS, STYLES
 
 OVERHEADS: Mapping[str, float] = {"grpc": 1.03, "http": 1.08}
 STRETCH_S = 1.0
@@ -70,8 +69,7 @@ def saved_model_size(weights: Weights, folder: Path, precision: str) -> Record:
 def _stretches(transport: Transport, size: int, calls: int, take: int) -> float:
     """Returns the seconds of a run's first calls; the first of them starts it."""
     inputs: dict[str, Any] = {
-        "content_bytes": [CONTENTS[0].path.read_bytes()],
-        "style_bytes": [[STYLES[0].path.read_bytes()]],
+        **sample_pair(),
         "settings": [f"size={size},steps=1000,{ONE_SIZE}"],
         "take_steps": [take],
     }
