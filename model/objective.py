@@ -75,7 +75,7 @@ class Objective(tf.Module):
         self.network = network
         features = tf.TensorSpec([1, None, None, None], network.dtype)
         pixels, stack, vector = [tf.TensorSpec([None] * rank) for rank in (3, 3, 1)]
-        layer, flag, text = [tf.TensorSpec([], dtype) for dtype in (tf.int32, tf.bool, tf.string)]
+        layer, number, flag, text = [tf.TensorSpec([], dtype) for dtype in (tf.int32, tf.float32, tf.bool, tf.string)]
         self._features = isolated(
             lambda image, last, *form: network.features(image, last, Form(*form)), pixels, layer, flag, flag
         )
@@ -83,6 +83,8 @@ class Objective(tf.Module):
         self._style_target = isolated(_style_target, features, stack, flag, stack, vector, text, text)
         self._content_scale = isolated(_content_scale, features, text, text)
         self._style_term = isolated(_style_term, features, stack, flag, stack, vector, text)
+        self._with_style = isolated(_with_style, features, features, stack, flag, stack)
+        self._with_content = isolated(_with_content, features, features, features, number, number)
 
     def targets(
         self, pictures: Pictures, settings: ParsedSettings, height: tf.Tensor, width: tf.Tensor, packed: tf.Tensor
@@ -152,7 +154,10 @@ class Objective(tf.Module):
             shares=tf.cond(masked, lambda: shares, lambda: tf.ones([1])),
             style=[tf.reshape(part, [-1, c + 1, c]) for part, c in zip(parts[::3], self.network.channels, strict=True)],
             style_scale=parts[1::3],
-            content=content,
+            content=[
+                tf.cond(weight > 0, lambda f=f: f, lambda f=f: f[:, :0, :0])
+                for weight, f in zip(content_weights, content, strict=True)
+            ],
             content_scale=[tf.reshape(part, []) for part in parts[2::3]],
             content_image=content_image,
             packed=packed,
@@ -192,32 +197,27 @@ class Objective(tf.Module):
         levels = self._at_layers(regions)
         terms = {"style": tf.constant(0.0), "content": tf.constant(0.0)}
 
-        def style(index: int, features: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            weight = style_weights[index] * settings["style_weight"]
-            value, gradient = self._style_term(
-                features, levels[index], targets.masked, targets.style[index],
-                weight * targets.shares * targets.style_scale[index], settings["statistics"],
-            )  # fmt: skip
-            return value / weight, gradient
+        def with_style(index: int, features: tf.Tensor, gradient: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            region = levels[index], targets.masked
+            scale = style_weights[index] * targets.shares * targets.style_scale[index]
+            value, slope = self._style_term(features, *region, targets.style[index], scale, settings["statistics"])
+            return value, self._with_style(gradient, features, *region, settings["style_weight"] * slope)
 
-        def content(index: int, features: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            value, slope = losses.content_loss(features, wanted[index])
-            scale = targets.content_scale[index]
-            weight = content_weights[index] * settings["content_weight"]
-            return scale * value, tf.cast(weight * scale * slope, features.dtype)
+        def with_content(index: int, features: tf.Tensor, gradient: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            scale = content_weights[index] * targets.content_scale[index]
+            return self._with_content(gradient, features, wanted[index], scale, settings["content_weight"])
 
         def add_loss(index: int, features: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:
-            for name, loss, share in (
-                ("style", style, style_weights[index]),
-                ("content", content, content_weights[index]),
+            for name, term, share in (
+                ("style", with_style, style_weights[index]),
+                ("content", with_content, content_weights[index]),
             ):
-
-                def added(loss=loss, gradient=gradient) -> tuple[tf.Tensor, tf.Tensor]:  # type: ignore[no-untyped-def]
-                    value, own = loss(index, features)
-                    return value, gradient + own
-
-                value, gradient = tf.cond(share > 0, added, lambda gradient=gradient: (tf.constant(0.0), gradient))
-                terms[name] += share * value
+                value, gradient = tf.cond(
+                    share > 0,
+                    lambda term=term, gradient=gradient: term(index, features, gradient),
+                    lambda gradient=gradient: (tf.constant(0.0), gradient),
+                )
+                terms[name] += value
             return gradient
 
         activations = self._features(seen, last, *network_form)
@@ -296,15 +296,32 @@ def _style_term(
     features: tf.Tensor, regions: tf.Tensor, masked: tf.Tensor, target: tf.Tensor, scale: tf.Tensor,
     statistics: tf.Tensor,
 ) -> tuple[tf.Tensor, tf.Tensor]:  # fmt: skip
-    """Returns the sum over the regions of `scale` [R] times the style loss, and its gradient at the features."""
+    """Returns the sum over the regions of `scale` [R] times the style loss, and its gradient at the moments."""
     value, slope = losses.style_losses_and_gradient(_moments(features, regions, masked), target, statistics)
-    slope *= scale[:, tf.newaxis, tf.newaxis]
-    gradient = tf.cond(
+    return tf.reduce_sum(scale * value), scale[:, tf.newaxis, tf.newaxis] * slope
+
+
+# The gradients of the layers' terms take the gradient that they are added to, so that none of them is there before its
+# turn: together they are as large as all features.
+
+
+def _with_style(
+    gradient: tf.Tensor, features: tf.Tensor, regions: tf.Tensor, masked: tf.Tensor, slope: tf.Tensor
+) -> tf.Tensor:
+    """Returns a gradient at the features [1, h, w, C] with that of a style term added, given `slope` at its moments."""
+    return gradient + tf.cond(
         masked,
         lambda: losses.guided_moments_gradient(features, regions, slope),
         lambda: losses.moments_gradient(features, slope[0]),
     )
-    return tf.reduce_sum(scale * value), gradient
+
+
+def _with_content(
+    gradient: tf.Tensor, features: tf.Tensor, target: tf.Tensor, scale: tf.Tensor, weight: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns `scale` times the content loss, and a gradient at the features with `weight` times that of it added."""
+    value, slope = losses.content_loss(features, target)
+    return scale * value, gradient + tf.cast(weight * scale * slope, features.dtype)
 
 
 def is_masked(pictures: Pictures) -> tf.Tensor:

@@ -5,24 +5,29 @@
 Each pair is stylised with random, own and true features to block3_conv1, at the same size, steps and settings. The
 result is judged under the true features: style distance is |G - G*| / |G_content - G*| with Gram matrices G, mean over
 the five layers and over full, half and quarter size; 0 is the painting, 1 the untouched photograph. That favours the
-true features, since they alone optimise what is measured. Whoever lets go of the photograph gets nearer to the
-painting, so the content error is printed too: relative to the variance of the network's own features, and under the
-true ones.
+true features, since they alone optimise what is measured.
+
+Whoever lets go of the photograph gets nearer to the painting. So random and own features get the content weight by
+which their result is as far from the photograph as that of the true ones, by the true features' content error: the mean
+square difference at block3_conv1 over the variance of the photograph's features.
 
 No training run has seen any of the pictures. Those marked `selection` helped to choose among training recipes, those
 marked `held out` did not. Photographs beside the page's samples come from scikit-image
 (model/training/requirements.txt).
 
-The results stay in OUT, and those of random and true features are taken from there when run again. A contact sheet,
+The results stay in OUT and are taken from there when run again. A contact sheet,
 OUT/sheet.png, has a row for each pair: content, style, random, own, true.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import functools
+import hashlib
 import io
 import json
+import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -35,7 +40,7 @@ from PIL import Image
 
 from model.export import describe
 from model.layers import LAYERS
-from model.settings import LOSS_TERMS, StyleSettings
+from model.settings import StyleSettings
 from model.signatures import ServedModel
 from model.vgg19 import VGG19
 from model.weights import OWN_FILE, Weights, from_file, load, random
@@ -47,7 +52,9 @@ SCALES = (1, 2, 4)
 SAMPLES = Path(__file__).parents[2] / "ui" / "samples"
 SHEET_PX = 300  # long side of a picture on the contact sheet
 
-LAST_STEPS = 10  # over which the content loss is averaged
+ERROR_TOLERANCE = 0.04  # to which content errors are made equal
+TRIALS = 6  # of content weights
+WEIGHTS = (0.1, 2000.0)  # that are tried at all
 
 Model = Callable[..., dict[str, tf.Tensor]]
 
@@ -157,13 +164,16 @@ class Measures:
 
     Attributes:
       distance: style distance, see the module's docstring.
-      error: content error relative to the variance of the network's own features.
-      seen: the same under the true features.
+      error: content error under the true features.
+      weight: the content weight that it was made with.
     """
 
     distance: float
     error: float
-    seen: float
+    weight: float
+
+
+Result = tuple[Image.Image, Measures]
 
 
 class Bench:
@@ -172,7 +182,6 @@ class Bench:
     def __init__(self, weights: Weights, precision: str, settings: StyleSettings, judge: Judge, folder: Path) -> None:
         self._weights, self._precision, self._settings = weights, precision, settings
         self._judge, self._folder = judge, folder
-        self._run = f"{weights.digest} {precision} {settings}"  # what a stored result must have been made with
 
     @functools.cached_property
     def _model(self) -> Model:
@@ -181,31 +190,46 @@ class Bench:
         network = VGG19(weights.arrays, tf.dtypes.as_dtype(self._precision))
         return ServedModel(network, describe(weights, self._precision)).functions["stylize"]
 
-    def measure(self, pair: Pair, kind: str) -> tuple[Image.Image, Measures]:
+    def measure(self, pair: Pair, content_weight: float) -> Result:
         """Returns the result of a pair and its measures, from the folder if they are there."""
-        path = self._folder / f"{pair}, {kind}.png".replace(" ", "_")
+        settings = dataclasses.replace(self._settings, content_weight=content_weight)
+        run = f"{pair} {self._weights.digest} {self._precision} {settings}"
+        path = self._folder / f"{hashlib.sha256(run.encode()).hexdigest()[:16]}.png"
         facts = path.with_suffix(".json")
-        if path.exists() and facts.exists():
-            stored = json.loads(facts.read_text())
-            if stored.pop("run") == self._run:
-                return Image.open(path).convert("RGB"), Measures(**stored)
+        if facts.exists():
+            return Image.open(path).convert("RGB"), Measures(**json.loads(facts.read_text()))
         content, style = picture(pair.content), picture(pair.style)
-        result, error = self._stylise(content, style)
+        answer = self._model(tf.constant([png(content)]), tf.constant([[png(style)]]), tf.constant([str(settings)]))
+        result = Image.open(io.BytesIO(answer["image_bytes"].numpy()[0])).convert("RGB")
         measures = Measures(
-            self._judge.style_distance(result, content, style), error, self._judge.content_error(result, content)
+            self._judge.style_distance(result, content, style),
+            self._judge.content_error(result, content),
+            content_weight,
         )
         result.save(path)
-        facts.write_text(json.dumps({"run": self._run, **asdict(measures)}))
+        facts.write_text(json.dumps(asdict(measures)))
         return result, measures
 
-    def _stylise(self, content: Image.Image, style: Image.Image) -> tuple[Image.Image, float]:
-        """Returns the result of one call, and the content loss that its last steps had."""
-        answer = self._model(
-            tf.constant([png(content)]), tf.constant([[png(style)]]), tf.constant([str(self._settings)])
-        )
-        content_loss = answer["losses"][0, -LAST_STEPS:, LOSS_TERMS.index("content")]
-        result = Image.open(io.BytesIO(answer["image_bytes"].numpy()[0])).convert("RGB")
-        return result, float(tf.reduce_mean(content_loss))
+    def at_error(self, pair: Pair, error: float, start: float) -> Result:
+        """Returns the result whose content error is nearest to one, by content weights that are tried from `start`."""
+        low, high, weight = *WEIGHTS, start
+        nearest = None
+        for _ in range(TRIALS):
+            found = self.measure(pair, round(weight, 3))
+            if nearest is None or _off(found, error) < _off(nearest, error):
+                nearest = found
+            if _off(nearest, error) < ERROR_TOLERANCE:
+                break
+            # The error is about as one over the weight, and falls with it.
+            low, high = (weight, high) if found[1].error > error else (low, weight)
+            guess = weight * found[1].error / error
+            weight = guess if low < guess < high else math.sqrt(low * high)
+        assert nearest
+        return nearest
+
+
+def _off(found: Result, error: float) -> float:
+    return abs(found[1].error / error - 1)
 
 
 def contact_sheet(rows: list[list[Image.Image]]) -> Image.Image:
@@ -220,11 +244,11 @@ def contact_sheet(rows: list[list[Image.Image]]) -> Image.Image:
 
 
 def main() -> None:
-    """Prints a Markdown table: style distance and content error of each pair and kind of weights."""
+    """Prints a Markdown table: each pair's style distances at equal content error, random, own and true."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", type=Path, default=OWN_FILE, help="the weights to measure (.npz)")
     parser.add_argument("--precision", choices=("bfloat16", "float32"), default="bfloat16", help="of the convolutions")
-    parser.add_argument("--settings", default="size=384,steps=300", help="name=value pairs for all weights")
+    parser.add_argument("--settings", default="size=384,steps=180", help="name=value pairs for all weights")
     parser.add_argument("--pairs", default="", help="measure only pairs with this in `CONTENT + STYLE, GROUP`")
     parser.add_argument("--pictures", type=Path, required=True, help="folder for the results")
     options = parser.parse_args()
@@ -236,23 +260,28 @@ def main() -> None:
     weights = {"random": random(last=DEEPEST), "own": to_block3(from_file(options.weights)), "true": true}
     benches = {k: Bench(w, options.precision, settings, judge, options.pictures) for k, w in weights.items()}
 
-    print("| pair | | random | own | true | gap closed | content error: random, own, true | under the true features |")
+    print("| pair | | random | own | true | gap closed | content error | content weight |")
     print("|---|---|---|---|---|---|---|---|")
     closed: dict[bool, list[float]] = {True: [], False: []}
     rows = []
     for pair in PAIRS:
         if options.pairs not in f"{pair}, {pair.group}":
             continue
-        found = {kind: bench.measure(pair, kind) for kind, bench in benches.items()}
-        rows.append([picture(pair.content), picture(pair.style), *(image for image, _ in found.values())])
-        random_, own, true_ = (measures.distance for _, measures in found.values())
+        true_result = benches["true"].measure(pair, settings.content_weight)
+        error = true_result[1].error
+        found = [benches[kind].at_error(pair, error, settings.content_weight) for kind in ("random", "own")]
+        found.append(true_result)
+        rows.append([picture(pair.content), picture(pair.style), *(image for image, _ in found)])
+        random_, own, true_ = (measures.distance for _, measures in found)
         gap = (random_ - own) / (random_ - true_)
         closed[pair.selection].append(gap)
-        errors = " | ".join(
-            ", ".join(f"{getattr(measures, which):.2f}" for _, measures in found.values())
-            for which in ("error", "seen")
+        errors, weighed = (
+            ", ".join(f"{getattr(measures, which):.3g}" for _, measures in found) for which in ("error", "weight")
         )
-        print(f"| {pair} | {pair.group} | {random_:.3f} | {own:.3f} | {true_:.3f} | {gap:.0%} | {errors} |", flush=True)
+        print(
+            f"| {pair} | {pair.group} | {random_:.3f} | {own:.3f} | {true_:.3f} | {gap:.0%} | {errors} | {weighed} |",
+            flush=True,
+        )
     for name, gaps in (("selection", closed[True]), ("held out", closed[False]), ("all", closed[True] + closed[False])):
         if gaps:
             print(f"| mean | {name} | | | | {np.mean(gaps):.0%}, lowest {min(gaps):.0%} | | |")

@@ -10,7 +10,8 @@ import tensorflow as tf
 from model import colour
 from model.errors import clean
 from model.images import resize, to_uint8
-from model.objective import Objective, Targets, shifted, shifted_back
+from model.layers import LAYERS
+from model.objective import Objective, Targets, layer_weights, shifted, shifted_back
 from model.parsing import ParsedSettings
 from model.vgg19 import VGG19
 from model.weights import Weights
@@ -259,7 +260,13 @@ def test_black_masks_are_refused(objective: Objective) -> None:
 
 def test_deeper_layers_are_not_computed_for_a_term_without_weight(objective: Objective) -> None:
     parsed = settings("style_layers=block1_conv1,content_layers=block3_conv1,content_weight=0")
-    assert [int(tf.size(f)) > 0 for f in targets(objective, parsed).content] == [True, False, False, False, False]
+    _, _, last = layer_weights(parsed)
+    assert LAYERS[int(last)] == "block1_conv1"
+
+
+def test_content_is_kept_in_memory_for_the_layers_of_its_term_alone(objective: Objective) -> None:
+    parsed = settings("style_layers=block1_conv1,content_layers=block2_conv1")
+    assert [int(tf.size(f)) > 0 for f in targets(objective, parsed).content] == [False, False, True, False, False]
 
 
 def test_targets_that_are_known_are_not_measured_again(objective: Objective) -> None:
