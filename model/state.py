@@ -1,8 +1,12 @@
 """A run's state as one string that a client carries from call to call; the server keeps nothing.
 
-Layout: 20 decimal digits of a hash, then a serialised string tensor of the parts: the format with the model's digest,
-and every tensor of the state in the order of its fields. Whatever is damaged on the way fails the hash, so what passes
-it is trusted to have the shapes it had when it was written.
+The bytes, from the end: a fingerprint of 8 bytes of all that follow here; the mark of 8, which names format and model;
+the shapes of the tensors, int32; the tensors themselves in the order of their fields. What stands before them frames
+them as a serialised tensor and is not read: no other op makes a string of a tensor's bytes. Whatever is damaged on the
+way fails the fingerprint, so what passes it is trusted to have the shapes it had when it was written.
+
+A state is most of what a call carries, so it is copied as few times as the ops allow: a third of the time of tensors
+that are serialised one by one.
 """
 
 from __future__ import annotations
@@ -12,17 +16,20 @@ import tensorflow as tf
 from model.checks import checked
 from model.stylizer import STATE, RunState
 
-_HASH_DIGITS = 20
 _HASH_BUCKETS = 2**63 - 1
-_FORMAT = "style-transfer-state-3"
+_FORMAT = "style-transfer-state-4"
 _SPECS = tf.nest.flatten(STATE)
+_RANKS = [spec.shape.rank for spec in _SPECS]
+_FINGERPRINT_BYTES = 8
+_TAIL_BYTES = sum(_RANKS) * tf.int32.size + tf.int64.size  # shapes and mark
 
 
 def encode_state(state: RunState, model_digest: str) -> tf.Tensor:
     """Returns the state as a string scalar; `model_digest` names the model that it belongs to."""
-    parts = [tf.io.serialize_tensor(part) for part in tf.nest.flatten(state)]
-    payload = tf.io.serialize_tensor(tf.stack([_mark(model_digest), *parts]))
-    return tf.strings.join([_hash(payload), payload])
+    parts = tf.nest.flatten(state)
+    shapes = tf.concat([tf.shape(part) for part in parts], 0)
+    payload = tf.concat([_bytes(part) for part in (*parts, shapes, _mark(model_digest))], 0)
+    return tf.io.serialize_tensor(tf.concat([payload, _fingerprint(payload)], 0))
 
 
 def decode_state(data: tf.Tensor, model_digest: str) -> RunState:
@@ -31,27 +38,31 @@ def decode_state(data: tf.Tensor, model_digest: str) -> RunState:
     Raises:
       tf.errors.InvalidArgumentError: when the graph runs; the state is damaged, or of another model.
     """
-    # What is shorter than a hash is replaced by a hash that no payload has, since its parts could not be read.
-    long_enough = tf.where(tf.strings.length(data) >= _HASH_DIGITS, data, "9" * _HASH_DIGITS)
-    payload = tf.strings.substr(long_enough, _HASH_DIGITS, -1)
+    content = tf.io.decode_raw(data, tf.uint8)
+    length = tf.size(content)
+    content = _intact(content, length >= _TAIL_BYTES + _FINGERPRINT_BYTES, length)
+    payload, given = content[:-_FINGERPRINT_BYTES], content[-_FINGERPRINT_BYTES:]
+    tail = payload[-_TAIL_BYTES:]
+    shapes = tf.split(_of_bytes(tail[: -tf.int64.size], tf.int32), _RANKS)
+    sizes = [
+        tf.reduce_prod(tf.cast(shape, tf.int64)) * spec.dtype.size for shape, spec in zip(shapes, _SPECS, strict=True)
+    ]
+    begin = tf.cast(length - _FINGERPRINT_BYTES - _TAIL_BYTES, tf.int64) - tf.add_n(sizes)
+    payload = payload[tf.maximum(begin, 0) :]
+    payload = _intact(payload, (begin >= 0) & tf.reduce_all(given == _fingerprint(payload)), length)
     payload = checked(
         payload,
-        tf.strings.substr(long_enough, 0, _HASH_DIGITS) == _hash(payload),
-        "`state_bytes` must be empty or what an earlier call of `advance` returned, unchanged. Received: ",
-        tf.strings.length(data),
-        " bytes that are damaged or no state at all",
+        _of_bytes(tail[-tf.int64.size :], tf.int64)[0] == _mark(model_digest),
+        f"`state_bytes` must come from this model ({_FORMAT}, {model_digest}). Received: the state of another",
     )
-    strings = tf.io.parse_tensor(payload, tf.string)
-    mark = _mark(model_digest)
-    strings = checked(
-        strings, strings[0] == mark, f"`state_bytes` must come from this model ({mark}). Received: ", strings[0]
+    parts = tf.split(payload[:-_TAIL_BYTES], tf.stack(sizes), num=len(_SPECS))
+    return tf.nest.pack_sequence_as(
+        STATE,
+        [
+            tf.ensure_shape(tf.reshape(_of_bytes(part, spec.dtype), shape), spec.shape)
+            for part, shape, spec in zip(parts, shapes, _SPECS, strict=True)
+        ],
     )
-    strings = tf.ensure_shape(strings, [1 + len(_SPECS)])
-    parts = [
-        tf.ensure_shape(tf.io.parse_tensor(strings[1 + index], spec.dtype), spec.shape)
-        for index, spec in enumerate(_SPECS)
-    ]
-    return tf.nest.pack_sequence_as(STATE, parts)
 
 
 def fingerprint(inputs: list[tf.Tensor]) -> tf.Tensor:
@@ -60,10 +71,29 @@ def fingerprint(inputs: list[tf.Tensor]) -> tf.Tensor:
     return tf.strings.to_hash_bucket_fast(tf.io.serialize_tensor(tf.stack(hashes)), _HASH_BUCKETS)
 
 
-def _mark(model_digest: str) -> str:
-    return f"{_FORMAT} {model_digest}"
+def _intact(content: tf.Tensor, condition: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
+    return checked(
+        content,
+        condition,
+        "`state_bytes` must be empty or what an earlier call of `advance` returned, unchanged. Received: ",
+        length,
+        " bytes that are damaged or no state at all",
+    )
 
 
-def _hash(payload: tf.Tensor) -> tf.Tensor:
-    number = tf.strings.to_hash_bucket_fast(payload, _HASH_BUCKETS)
-    return tf.strings.as_string(number, width=_HASH_DIGITS, fill="0")
+def _mark(model_digest: str) -> tf.Tensor:
+    return tf.strings.to_hash_bucket_fast(f"{_FORMAT} {model_digest}", _HASH_BUCKETS)
+
+
+def _fingerprint(content: tf.Tensor) -> tf.Tensor:
+    """Returns uint8 [8] for uint8 [N], where N is not 0."""
+    return tf.raw_ops.Fingerprint(data=content[tf.newaxis], method="farmhash64")[0]
+
+
+def _bytes(tensor: tf.Tensor) -> tf.Tensor:
+    return tf.reshape(tf.bitcast(tensor, tf.uint8), [-1])
+
+
+def _of_bytes(content: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+    """Returns the numbers [N / size] that uint8 [N] holds."""
+    return tf.bitcast(tf.reshape(content, [-1, dtype.size]), dtype)
