@@ -116,10 +116,22 @@ class Objective(tf.Module):
             "`blend_weights` must be above 0 for a style whose mask is not black. Received: none that is",
         )
         shares /= tf.reduce_sum(shares)
-        content = self._features(content_image, last, *form(settings))
+        count = tf.cond(masked, lambda: tf.size(shares), lambda: tf.constant(1))
+        lengths: list[tf.Tensor] = []
+        for weight, channels in zip(style_weights, self.network.channels, strict=True):
+            used = tf.where(weight > 0, count, 0)
+            lengths += [used * (channels + 1) * channels, used, 1]
+        known = tf.size(packed) == tf.add_n(lengths)
+        raw = tf.cond(
+            known,
+            lambda: [tf.zeros([0, c + 1, c]) for c in self.network.channels],
+            lambda: self._style_moments(pictures, settings, content_image),
+        )
+        # One after the other: each pass through the network takes much memory.
+        with tf.control_dependencies(raw):
+            content = self._features(tf.identity(content_image), last, *form(settings))
 
         def measured() -> tf.Tensor:
-            raw = self._style_moments(pictures, settings, content_image)
             levels = self._at_layers(regions)
             parts = []
             for index, features in enumerate(content):
@@ -141,12 +153,7 @@ class Objective(tf.Module):
                 parts += [tf.reshape(target, [-1]), scale, content_scale[tf.newaxis]]
             return tf.concat(parts, 0)
 
-        count = tf.cond(masked, lambda: tf.size(shares), lambda: tf.constant(1))
-        lengths: list[tf.Tensor] = []
-        for weight, channels in zip(style_weights, self.network.channels, strict=True):
-            used = tf.where(weight > 0, count, 0)
-            lengths += [used * (channels + 1) * channels, used, 1]
-        packed = tf.cond(tf.size(packed) == tf.add_n(lengths), lambda: packed, measured)
+        packed = tf.cond(known, lambda: packed, measured)
         parts = tf.split(packed, tf.stack(lengths), num=len(lengths))
         return Targets(
             masked=masked,
