@@ -2,10 +2,10 @@
 
     NST_WEIGHTS=vgg19.npz NST_TEST_IMAGES=DIR python -m tests.benchmarks.own_weights --pictures OUT
 
-Each pair is stylised with random, own and true features to block3_conv1, at the same size, steps and settings. The
-result is judged under the true features: style distance is |G - G*| / |G_content - G*| with Gram matrices G, mean over
-the five layers and over full, half and quarter size; 0 is the painting, 1 the untouched photograph. That favours the
-true features, since they alone optimise what is measured.
+Each pair is stylised with random, own and true features to block3_conv1, at the same size and steps, by the presets as
+they are for each (BY_WEIGHTS in model/presets.py). The result is judged under the true features: style distance is
+|G - G*| / |G_content - G*| with Gram matrices G, mean over the five layers and over full, half and quarter size; 0 is
+the painting, 1 the untouched photograph. That favours the true features, since they alone optimise what is measured.
 
 Whoever lets go of the photograph gets nearer to the painting. So random and own features get the content weight by
 which their result is as far from the photograph as that of the true ones, by the true features' content error: the mean
@@ -22,7 +22,6 @@ OUT/sheet.png, has a row for each pair: content, style, random, own, true.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import functools
 import hashlib
 import io
@@ -40,6 +39,7 @@ from PIL import Image
 
 from model.export import describe
 from model.layers import LAYERS
+from model.presets import BY_WEIGHTS
 from model.settings import StyleSettings
 from model.signatures import ServedModel
 from model.vgg19 import VGG19
@@ -54,7 +54,8 @@ SHEET_PX = 300  # long side of a picture on the contact sheet
 
 ERROR_TOLERANCE = 0.04  # to which content errors are made equal
 TRIALS = 6  # of content weights
-WEIGHTS = (0.1, 2000.0)  # that are tried at all
+STEEPNESS = 4.0  # by how much more the weight is changed than the error, both in logarithms
+WEIGHTS = (0.1, 10000.0)  # that are tried at all
 
 Model = Callable[..., dict[str, tf.Tensor]]
 
@@ -179,27 +180,25 @@ Result = tuple[Image.Image, Measures]
 class Bench:
     """Stylises and measures with one kind of weights, into a folder."""
 
-    def __init__(self, weights: Weights, precision: str, settings: StyleSettings, judge: Judge, folder: Path) -> None:
+    def __init__(self, weights: Weights, precision: str, settings: str, judge: Judge, folder: Path) -> None:
         self._weights, self._precision, self._settings = weights, precision, settings
         self._judge, self._folder = judge, folder
 
     @functools.cached_property
     def _model(self) -> Model:
-        # Under a name of no meaning, so that no preset suits one kind of weights better: settings are equal for all.
-        weights = Weights("compared", self._weights.arrays)
-        network = VGG19(weights.arrays, tf.dtypes.as_dtype(self._precision))
-        return ServedModel(network, describe(weights, self._precision)).functions["stylize"]
+        network = VGG19(self._weights.arrays, tf.dtypes.as_dtype(self._precision))
+        return ServedModel(network, describe(self._weights, self._precision)).functions["stylize"]
 
     def measure(self, pair: Pair, content_weight: float) -> Result:
         """Returns the result of a pair and its measures, from the folder if they are there."""
-        settings = dataclasses.replace(self._settings, content_weight=content_weight)
-        run = f"{pair} {self._weights.digest} {self._precision} {settings}"
+        settings = f"{self._settings},content_weight={content_weight:g}"
+        run = f"{pair} {self._weights.digest} {self._precision} {settings} {BY_WEIGHTS.get(self._weights.name)}"
         path = self._folder / f"{hashlib.sha256(run.encode()).hexdigest()[:16]}.png"
         facts = path.with_suffix(".json")
         if facts.exists():
             return Image.open(path).convert("RGB"), Measures(**json.loads(facts.read_text()))
         content, style = picture(pair.content), picture(pair.style)
-        answer = self._model(tf.constant([png(content)]), tf.constant([[png(style)]]), tf.constant([str(settings)]))
+        answer = self._model(tf.constant([png(content)]), tf.constant([[png(style)]]), tf.constant([settings]))
         result = Image.open(io.BytesIO(answer["image_bytes"].numpy()[0])).convert("RGB")
         measures = Measures(
             self._judge.style_distance(result, content, style),
@@ -215,14 +214,14 @@ class Bench:
         low, high, weight = *WEIGHTS, start
         nearest = None
         for _ in range(TRIALS):
-            found = self.measure(pair, round(weight, 3))
+            found = self.measure(pair, float(f"{weight:.3g}"))
             if nearest is None or _off(found, error) < _off(nearest, error):
                 nearest = found
             if _off(nearest, error) < ERROR_TOLERANCE:
                 break
-            # The error is about as one over the weight, and falls with it.
             low, high = (weight, high) if found[1].error > error else (low, weight)
-            guess = weight * found[1].error / error
+            # The error falls with the weight, more slowly than one over it.
+            guess = weight * (found[1].error / error) ** STEEPNESS
             weight = guess if low < guess < high else math.sqrt(low * high)
         assert nearest
         return nearest
@@ -254,11 +253,11 @@ def main() -> None:
     options = parser.parse_args()
 
     options.pictures.mkdir(parents=True, exist_ok=True)
-    settings = StyleSettings.parse(options.settings)
+    settings = StyleSettings.parse(options.settings)  # for the size, and the error of a wrong text
     true = to_block3(load("imagenet"))
     judge = Judge(true, settings.size)
     weights = {"random": random(last=DEEPEST), "own": to_block3(from_file(options.weights)), "true": true}
-    benches = {k: Bench(w, options.precision, settings, judge, options.pictures) for k, w in weights.items()}
+    benches = {k: Bench(w, options.precision, options.settings, judge, options.pictures) for k, w in weights.items()}
 
     print("| pair | | random | own | true | gap closed | content error | content weight |")
     print("|---|---|---|---|---|---|---|---|")
