@@ -97,6 +97,7 @@ def read(description: Mapping[str, Any], server: str, version: int | None = None
     facts = (
         ("Weights", f"{name} ({digest[:8]})" if name and digest else name),
         ("Precision", str(description.get("precision") or "")),
+        ("Device", str(description.get("device") or "")),
         ("Model version", str(version or "")),
     )
     return Server(

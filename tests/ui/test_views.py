@@ -285,10 +285,16 @@ def test_a_path_is_no_server():
 
 def test_what_the_server_says_of_itself():
     weights = {"name": "random", "digest": "0123456789abcdef", "notice": "Random weights."}
-    server = backend.read({"weights": weights, "precision": "float32"}, "grpc://x:1", 7)
+    described = {"weights": weights, "precision": "float32", "device": "GPU"}
+    server = backend.read(described, "grpc://x:1", 7)
     assert server.ready
     assert server.notice == "Random weights."
-    assert server.facts == (("Weights", "random (01234567)"), ("Precision", "float32"), ("Model version", "7"))
+    assert server.facts == (
+        ("Weights", "random (01234567)"),
+        ("Precision", "float32"),
+        ("Device", "GPU"),
+        ("Model version", "7"),
+    )
     assert backend.read({}, "grpc://x:1").facts == ()
 
 
