@@ -13,7 +13,7 @@ from ui import backend, chart, compare, header, history, onward, wording
 from ui.jobs import Job, Request, Snapshot, Status
 
 ALT = "The stylised picture"
-BEAT_S = 0.5  # how often the browser asks how far the job is
+BEAT_S = 1.0  # how often the browser asks how far the job is; each time costs it as much as a drawing of the page
 FORMAT, SWITCH = "format", "format_switch"  # the choice, and the widget that is gone while a job runs
 
 
@@ -160,8 +160,9 @@ def _why(now: Snapshot) -> str:
 def _curve(now: Snapshot) -> None:
     if len(now.losses) > 1:
         st.space("small")  # or the chart's own tools cover the Stop button
-        st.altair_chart(
-            chart.loss_chart(now.losses, now.steps),
+        st.vega_lite_chart(
+            chart.loss_table(now.losses),
+            chart.loss_chart(now.steps),
             alt="Loss of each term over the steps, on a logarithmic axis",
             key="losses",
         )
