@@ -33,8 +33,8 @@ def _draw(job: Job | None, active: bool, start: Callable[[Request], None]) -> No
         _nothing_yet()
         return
     now = job.snapshot()
-    if now.active != active:
-        st.rerun()  # the whole page: Start is freed or blocked, and the timer stops or starts
+    if now.active != active or header.is_news(now.problem):
+        st.rerun()  # the whole page: Start is freed or blocked, the timer stops or starts, the header tells
     if now.active:
         _running(job, now)
     else:
@@ -63,6 +63,8 @@ def _running(job: Job, now: Snapshot) -> None:
             disabled=now.status is Status.STOPPING,
             on_click=job.stop,
         )
+    if now.problem is not None:
+        st.warning(wording.interrupted(now), icon=":material/sync:")
     _curve(now)
 
 
