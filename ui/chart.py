@@ -13,6 +13,7 @@ LABELS = {"total": "Total", "content": "Content", "style": "Style", "total_varia
 COLOURS = {"total": "#8a8494", "content": "#3f88c5", "style": "#d1603d", "total_variation": "#4f9d69"}
 POINTS = 240  # for each line; more cannot be told apart, and would be sent anew with every redraw
 HEIGHT_PX = 300
+LEGEND_PX = 340  # below this width the legend takes two lines
 
 
 def loss_table(losses: npt.NDArray[np.float32], points: int = POINTS) -> list[dict[str, Any]]:
@@ -44,6 +45,7 @@ def loss_chart(steps: int) -> dict[str, Any]:
       steps: of the whole run; the axis is as long.
     """
     terms = {"domain": [LABELS[term] for term in LOSS_TERMS], "range": [COLOURS[term] for term in LOSS_TERMS]}
+    columns = {"expr": f"width < {LEGEND_PX} ? 2 : 4"}
     step = {"field": "step", "type": "quantitative", "title": "Step"}
     loss = {"field": "loss", "type": "quantitative", "title": "Loss"}
     term = {"field": "term", "type": "nominal"}
@@ -52,7 +54,7 @@ def loss_chart(steps: int) -> dict[str, Any]:
         "encoding": {
             "x": {**step, "scale": {"domain": [0, max(steps, 1)]}, "axis": {"tickMinStep": 1}},
             "y": {**loss, "scale": {"type": "log"}, "axis": {"format": "~g", "tickCount": 5}},
-            "color": {**term, "title": None, "scale": terms, "legend": {"orient": "top", "columns": 2}},
+            "color": {**term, "title": None, "scale": terms, "legend": {"orient": "top", "columns": columns}},
             "tooltip": [{**term, "title": "Term"}, step, {**loss, "format": ".3g"}],
         },
         "height": HEIGHT_PX,

@@ -170,7 +170,6 @@ def _why(now: Snapshot) -> str:
 
 def _curve(now: Snapshot) -> None:
     if len(now.losses) > 1:
-        st.space("small")  # or the chart's own tools cover the Stop button
         st.vega_lite_chart(
             chart.loss_table(now.losses),
             chart.loss_chart(now.steps),
