@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from model import presets
 from model.errors import (
     DeadlineExceeded,
     InvalidInput,
@@ -147,9 +148,12 @@ def test_the_preset_one_started_from_goes_before_others_that_are_alike(monkeypat
 
 def test_a_preset_shows_what_the_server_sets_for_its_weights_and_says_so_to_every_server():
     shown = knobs.preset_values("balanced", "own")
-    assert shown["total_variation_weight"] == 0.04
+    everywhere = StyleSettings()
+    served = everywhere.replace(**presets.preset("balanced", "own"))
+    assert served != everywhere
+    assert knobs.to_settings(shown) == served
     assert knobs.matching_preset(shown, "balanced", "own") == "balanced"
-    assert str(knobs.to_settings(shown)) == "total_variation_weight=0.04"
+    assert StyleSettings.parse(str(knobs.to_settings(shown))) == served
 
 
 def test_a_turned_knob_belongs_to_no_preset():
