@@ -22,6 +22,9 @@ from model.vgg19 import VGG19
 
 Tensors = dict[str, tf.Tensor]
 
+DEVICES = ("CPU", "GPU", "TPU")
+"""What `describe` may name as the kind of device that does the work, as TensorFlow calls them."""
+
 _ONE_PICTURE = {
     tensor.name: tf.TensorSpec(tensor.shape[1:], tf.as_dtype(tensor.dtype), name=tensor.name)
     for tensor in SIGNATURES["advance_guided"].inputs
@@ -122,8 +125,8 @@ class ServedModel(tf.Module):
 
     def _describe(self, inputs: Tensors) -> Tensors:
         layers = self.network.layers
-        # The description is one JSON object; the settings are put in as its last member.
-        opening = self._description[:-1] + ', "settings": {'
+        # The description is one JSON object; what only the running graph knows is put in as its last members.
+        opening = tf.strings.join([self._description[:-1], ', "device": "', _device(), '", "settings": {'])
 
         def text_of(name: str, value: tf.Tensor) -> tf.Tensor:
             if SETTINGS[name].kind == "layers":
@@ -142,6 +145,14 @@ class ServedModel(tf.Module):
             return {"description": tf.strings.join([opening, tf.strings.join(members, ", "), "}}"])}
 
         return _map("describe", one, inputs)
+
+
+def _device() -> tf.Tensor:
+    """Returns the kind of device that the graph's work is placed on, one of DEVICES, or "" for any other."""
+    # An operation without inputs goes where its one consumer is, and text is handled on the CPU alone: the identity in
+    # between is placed as the work is.
+    index = tf.identity(tf.raw_ops.DeviceIndex(device_names=list(DEVICES)))
+    return tf.constant([*DEVICES, ""])[index]
 
 
 def _traced(name: str, body: Callable[[Tensors], Tensors]) -> tf.types.experimental.GenericFunction:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
 import numpy as np
 
-from model.errors import InvalidAnswer, InvalidInput
+from model.errors import InvalidAnswer, InvalidInput, StyleTransferError
 from model.limits import MAX_STEPS
 from model.settings import StyleSettings
 from serving.answers import check_answer, check_stretch
@@ -105,6 +105,7 @@ class StyleTransferClient:
         state: bytes = b"",
         background: str = BACKGROUND,
         cancelled: threading.Event | None = None,
+        on_retry: Callable[[StyleTransferError], object] | None = None,
     ) -> Iterator[Progress]:
         """Stylises a picture stretch by stretch; the last record has the result in `image`.
 
@@ -119,6 +120,8 @@ class StyleTransferClient:
           state: an earlier record's `state`, to go on from there.
           background: colour that shows where a picture is transparent.
           cancelled: once set, the run ends after the stretch under way, with the picture as it stands.
+          on_retry: is told why no server gave an answer, each time before all are asked again; the next record means
+            that one did.
 
         Yields:
           A record for each stretch.
@@ -142,7 +145,7 @@ class StyleTransferClient:
         while True:
             begun = time.monotonic()
             stopping = cancelled is not None and cancelled.is_set()
-            outputs = self._advance(signature, inputs, state, step, 0 if stopping else take, cancelled)
+            outputs = self._advance(signature, inputs, state, step, 0 if stopping else take, cancelled, on_retry)
             now = time.monotonic()
             state, step = outputs["state_bytes"][0], int(outputs["step"][0])
             share = float(outputs["progress"][0])
@@ -175,6 +178,7 @@ class StyleTransferClient:
         step: int | None,
         take: int,
         cancelled: threading.Event | None,
+        on_retry: Callable[[StyleTransferError], object] | None,
     ) -> Arrays:
         """Takes the next stretch from a state, at a step that is None where nobody knows it."""
         return self._transport.predict(
@@ -183,6 +187,7 @@ class StyleTransferClient:
             timeout_s=self._timeout_s,
             check=lambda answer: check_stretch(signature, answer, before=step, take=take),
             cancelled=cancelled,
+            on_retry=on_retry,
         )
 
 

@@ -86,6 +86,7 @@ class Endpoints:
         check: Callable[[Arrays], object] | None = None,
         patience: Patience | None = None,
         cancelled: threading.Event | None = None,
+        on_retry: Callable[[StyleTransferError], object] | None = None,
     ) -> Arrays:
         """Runs a signature wherever it can be run.
 
@@ -96,6 +97,7 @@ class Endpoints:
           check: raises InvalidAnswer when an answer cannot be right. None: it is held against the contract alone.
           patience: in place of the one that is set for all calls.
           cancelled: once set, nothing is repeated any more.
+          on_retry: is told why no server gave an answer, each time before all are asked again.
 
         Raises:
           InvalidInput: a server refused the inputs; any other would as well, so none is asked again.
@@ -135,6 +137,8 @@ class Endpoints:
                 raise failure
             rounds += 1
             log.warning("%s Trying again in %.1f s.", failure, wait_s)
+            if on_retry is not None:
+                on_retry(failure)
             if cancelled is None:
                 time.sleep(wait_s)
             elif cancelled.wait(wait_s):

@@ -21,12 +21,14 @@ from ui.visits import Visit  # noqa: E402
 
 def start(request: Request) -> None:
     """Starts a job; the callback of the buttons that do, so that the page is drawn with the job under way."""
-    visiting.current().take(Job(header.client(), request, visiting.line()))
+    visit = visiting.current()
+    visit.take(Job(header.client(), request, visiting.line(), visit.unattended))
 
 
 def vary(request: Request) -> None:
     """Starts a sweep."""
-    visiting.current().vary(Sweep(header.client(), request, visiting.line()))
+    visit = visiting.current()
+    visit.vary(Sweep(header.client(), request, visiting.line(), visit.unattended))
 
 
 def main() -> None:
@@ -35,7 +37,7 @@ def main() -> None:
     visit = visiting.current()
     active = visit.active
     now = visit.job.snapshot() if visit.job is not None else Snapshot()
-    header.note(now.problem)
+    header.note(visit.problem)
     server = header.show()
     panel.follow(visit)
     inputs, result = st.columns([6, 7], gap="large")

@@ -19,10 +19,11 @@ from model.errors import (
 from serving import results
 from serving.client import StyleTransferClient
 from serving.contract import DEFAULT_SERVER, SERVER_VARIABLE
-from serving.endpoints import split_servers
+from serving.endpoints import Patience, split_servers
 from serving.status import served_versions
 
 RUNS_VARIABLE, RUNS_AT_ONCE = "NST_RUNS_AT_ONCE", 2
+PATIENCE = Patience(total_s=120.0)  # a server that is started anew loads the model first; who waits can press Stop
 SCHEMES = ("grpc://", "http://", "https://")
 
 
@@ -46,7 +47,7 @@ def connect(server: str) -> StyleTransferClient:
     """
     if not server.startswith(SCHEMES):
         raise InvalidInput(f"`{SERVER_VARIABLE}` must be grpc://HOST:PORT or http://HOST:PORT. Received: {server}")
-    return StyleTransferClient(server)
+    return StyleTransferClient(server, patience=PATIENCE)
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,7 @@ def read(description: Mapping[str, Any], server: str, version: int | None = None
     facts = (
         ("Weights", f"{name} ({digest[:8]})" if name and digest else name),
         ("Precision", str(description.get("precision") or "")),
+        ("Device", str(description.get("device") or "")),
         ("Model version", str(version or "")),
     )
     return Server(

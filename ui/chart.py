@@ -1,10 +1,9 @@
-"""The loss curve: a table of what to draw, and the drawing."""
+"""The loss curve: a table of what to draw, and how it is drawn."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import altair as alt
 import numpy as np
 import numpy.typing as npt
 
@@ -14,6 +13,7 @@ LABELS = {"total": "Total", "content": "Content", "style": "Style", "total_varia
 COLOURS = {"total": "#8a8494", "content": "#3f88c5", "style": "#d1603d", "total_variation": "#4f9d69"}
 POINTS = 240  # for each line; more cannot be told apart, and would be sent anew with every redraw
 HEIGHT_PX = 300
+LEGEND_PX = 340  # below this width the legend takes two lines
 
 
 def loss_table(losses: npt.NDArray[np.float32], points: int = POINTS) -> list[dict[str, Any]]:
@@ -36,21 +36,26 @@ def loss_table(losses: npt.NDArray[np.float32], points: int = POINTS) -> list[di
     ]
 
 
-def loss_chart(losses: npt.NDArray[np.float32], steps: int) -> alt.Chart:
-    """Draws each term over the steps on a logarithmic axis; the axis of steps is as long as the run will be."""
-    terms = alt.Scale(domain=[LABELS[t] for t in LOSS_TERMS], range=[COLOURS[t] for t in LOSS_TERMS])
-    return (
-        alt.Chart(alt.InlineData(values=loss_table(losses)))
-        .mark_line(interpolate="monotone", strokeWidth=2)
-        .encode(
-            x=alt.X("step:Q", title="Step", scale=alt.Scale(domain=[0, max(steps, 1)]), axis=alt.Axis(tickMinStep=1)),
-            y=alt.Y("loss:Q", title="Loss", scale=alt.Scale(type="log"), axis=alt.Axis(format="~g", tickCount=5)),
-            color=alt.Color("term:N", title=None, scale=terms, legend=alt.Legend(orient="top", columns=2)),
-            tooltip=[
-                alt.Tooltip("term:N", title="Term"),
-                alt.Tooltip("step:Q", title="Step"),
-                alt.Tooltip("loss:Q", title="Loss", format=".3g"),
-            ],
-        )
-        .properties(height=HEIGHT_PX)
-    )
+def loss_chart(steps: int) -> dict[str, Any]:
+    """Returns the Vega-Lite specification of the loss curve: each term over the steps, on a logarithmic axis.
+
+    It names no data, so it stays the same all the run: the browser draws new rows into the chart that is there.
+
+    Args:
+      steps: of the whole run; the axis is as long.
+    """
+    terms = {"domain": [LABELS[term] for term in LOSS_TERMS], "range": [COLOURS[term] for term in LOSS_TERMS]}
+    columns = {"expr": f"width < {LEGEND_PX} ? 2 : 4"}
+    step = {"field": "step", "type": "quantitative", "title": "Step"}
+    loss = {"field": "loss", "type": "quantitative", "title": "Loss"}
+    term = {"field": "term", "type": "nominal"}
+    return {
+        "mark": {"type": "line", "interpolate": "monotone", "strokeWidth": 2},
+        "encoding": {
+            "x": {**step, "scale": {"domain": [0, max(steps, 1)]}, "axis": {"tickMinStep": 1}},
+            "y": {**loss, "scale": {"type": "log"}, "axis": {"format": "~g", "tickCount": 5}},
+            "color": {**term, "title": None, "scale": terms, "legend": {"orient": "top", "columns": columns}},
+            "tooltip": [{**term, "title": "Term"}, step, {**loss, "format": ".3g"}],
+        },
+        "height": HEIGHT_PX,
+    }

@@ -32,9 +32,14 @@ def look() -> None:
     st.session_state["asked"] = time.monotonic()
 
 
+def is_news(problem: StyleTransferError | None) -> bool:
+    """Tells whether a run's problem is that the server went away, which the header does not say yet."""
+    return isinstance(problem, ServingUnavailable) and problem is not st.session_state.get("noted")
+
+
 def note(problem: StyleTransferError | None) -> None:
     """Takes a run's problem into account: a server that went away in mid-run is looked for from then on."""
-    if isinstance(problem, ServingUnavailable) and problem is not st.session_state.get("noted"):
+    if problem is not None and is_news(problem):
         address = backend.address()
         st.session_state["noted"] = problem
         st.session_state["server"] = Server(address, problem=backend.sentence(problem, address))

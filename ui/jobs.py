@@ -10,7 +10,7 @@ import contextlib
 import itertools
 import logging
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, Protocol
@@ -37,6 +37,7 @@ class Client(Protocol):
         self, content: bytes, styles: Sequence[bytes], settings: StyleSettings, *,
         content_masks: Sequence[bytes] = (), style_masks: Sequence[bytes] = (), initial: bytes = b"",
         state: bytes = b"", cancelled: threading.Event | None = None,
+        on_retry: Callable[[StyleTransferError], object] | None = None,
     ) -> Iterator[Progress]: ...  # fmt: skip
 
 
@@ -87,7 +88,7 @@ class Snapshot:
       complete: the run has come to its end.
       model: the model's description, with the settings as it reads them; empty until the server has told.
       waits_for: how many other runs must end before this one has its turn.
-      problem: why the job failed.
+      problem: why the job failed; as long as it is active, why the server does not answer just now.
     """
 
     status: Status = Status.NEW
@@ -136,12 +137,22 @@ class Job:
 
     _numbers = itertools.count(1)
 
-    def __init__(self, client: Client, request: Request, line: Line | None = None) -> None:
-        """Takes what is asked for, of whom, and the line to wait in; None: it does not wait."""
+    def __init__(
+        self, client: Client, request: Request, line: Line | None = None, unattended: Callable[[], bool] | None = None
+    ) -> None:
+        """Takes what is asked for and of whom.
+
+        Args:
+          client: of the server.
+          request: what is asked for.
+          line: the line to wait in. None: it does not wait.
+          unattended: whether nobody looks on any more: then it gives way to others who wait. None: it never does.
+        """
         self.number = next(self._numbers)
         self.request = request
         self._client = client
         self._line = line or Line(1)
+        self._unattended = unattended or (lambda: False)
         self._lock = threading.Lock()
         self._cancelled = threading.Event()
         self._worker: threading.Thread | None = None
@@ -160,9 +171,7 @@ class Job:
             self._cancelled = threading.Event()
             self._now = replace(self._now, status=Status.RUNNING, problem=None, seconds_left=None)
             # A daemon: a call that hangs must not keep the process from ending.
-            self._worker = threading.Thread(
-                target=self._work, args=(self._cancelled, self._state), name="stylisation", daemon=True
-            )
+            self._worker = threading.Thread(target=self._work, args=(self._cancelled,), name="stylisation", daemon=True)
             self._worker.start()
 
     def stop(self) -> None:
@@ -177,14 +186,11 @@ class Job:
         if self._worker is not None:
             self._worker.join(timeout_s)
 
-    def _work(self, cancelled: threading.Event, state: bytes) -> None:
-        before = self.snapshot().seconds
+    def _work(self, cancelled: threading.Event) -> None:
         problem: StyleTransferError | None = None
         try:
-            with self._line.place(cancelled, self._wait_for):
-                for progress in self._run(cancelled, state):
-                    self._take(progress, before)
-                    self._ask_for_the_model()
+            while self._gives_way(cancelled):
+                pass  # to the end of the line, and on from there
         except Cancelled:
             cancelled.set()
         except StyleTransferError as error:
@@ -203,7 +209,18 @@ class Job:
                 status, problem = Status.FAILED, ServingFailed("The run ended before its last step.", "INTERNAL")
             self._now = replace(self._now, status=status, problem=problem, seconds_left=None, waits_for=0)
 
-    def _run(self, cancelled: threading.Event, state: bytes) -> Iterator[Progress]:
+    def _gives_way(self, cancelled: threading.Event) -> bool:
+        """Runs when its turn comes; tells whether it left its place before its end, to somebody who waits for it."""
+        with self._line.place(cancelled, self._wait_for):
+            before = self._now.seconds
+            for progress in self._run(cancelled):
+                self._take(progress, before)
+                self._ask_for_the_model()
+                if not self._now.complete and self._unattended() and self._line.is_waited_for:
+                    return True
+        return False
+
+    def _run(self, cancelled: threading.Event) -> Iterator[Progress]:
         asked = self.request
         return self._client.run(
             asked.content,
@@ -212,9 +229,15 @@ class Job:
             content_masks=asked.content_masks,
             style_masks=asked.style_masks,
             initial=asked.initial,
-            state=state,
+            state=self._state,
             cancelled=cancelled,
+            on_retry=self._note,
         )
+
+    def _note(self, problem: StyleTransferError) -> None:
+        """Notes why the server does not answer: the first reason, until it does."""
+        with self._lock:
+            self._now = replace(self._now, problem=self._now.problem or problem)
 
     def _wait_for(self, waits_for: int) -> None:
         with self._lock:
@@ -236,6 +259,7 @@ class Job:
                 seconds_left=progress.seconds_left,
                 stopped=progress.stopped,
                 complete=progress.complete,
+                problem=None,
             )
 
     def _ask_for_the_model(self) -> None:

@@ -1,6 +1,6 @@
 """Starts all of it on one machine, as `make run` does: the model's export if there is none, the server, the page.
 
-Waits until both answer, prints the page's address, and stops both on Ctrl-C.
+Waits until both answer, prints the page's address, starts the server again should it die, and stops both on Ctrl-C.
 """
 
 from __future__ import annotations
@@ -82,21 +82,13 @@ def main() -> int:
 
 
 def run(model_dir: Path, stop: threading.Event) -> None:
-    """Exports if need be, starts server and page, and waits for `stop` or for one of them to end."""
+    """Exports if need be, starts server and page, and waits for `stop`; a server that dies is started again."""
     grpc, rest, page = GRPC.number(), REST.number(), PAGE.number()
     if not find_versions(model_dir):
         _export(model_dir, stop)
     children: dict[str, subprocess.Popen[bytes]] = {}
     try:
-        children["server"] = _start(
-            "serving.server",
-            f"--model_base_path={model_dir.absolute()}",
-            f"--model_name={MODEL_NAME}",
-            f"--port={grpc}",
-            f"--rest_api_port={rest}",
-            f"--rest_api_timeout_in_ms={REST_TIMEOUT_MS}",
-            "--max_num_load_retries=0",  # somebody waits, and is told at once what is wrong
-        )
+        children["server"] = _serve(model_dir, grpc, rest)
         children["page"] = _start(
             "streamlit",
             "run",
@@ -109,6 +101,11 @@ def run(model_dir: Path, stop: threading.Event) -> None:
         if not stop.is_set():
             print(f"\n  The page is at http://localhost:{page}  (Ctrl-C stops it)\n", flush=True)
         while not stop.wait(0.5):
+            status = children["server"].poll()
+            if status is not None:
+                print(f"The server ended with exit status {status}: starting it again.", file=sys.stderr, flush=True)
+                children["server"] = _serve(model_dir, grpc, rest)
+                _wait_until_both_answer(children, rest, page, stop)
             _check_alive(children)
     finally:
         _stop(children.values())
@@ -123,6 +120,18 @@ def _export(model_dir: Path, stop: threading.Event) -> None:
             raise LaunchError("Stopped before the model was exported.")
     if child.returncode != 0:
         raise LaunchError("The model could not be exported; the reason is above.")
+
+
+def _serve(model_dir: Path, grpc: int, rest: int) -> subprocess.Popen[bytes]:
+    return _start(
+        "serving.server",
+        f"--model_base_path={model_dir.absolute()}",
+        f"--model_name={MODEL_NAME}",
+        f"--port={grpc}",
+        f"--rest_api_port={rest}",
+        f"--rest_api_timeout_in_ms={REST_TIMEOUT_MS}",
+        "--max_num_load_retries=0",  # somebody waits, and is told at once what is wrong
+    )
 
 
 def _start(module: str, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:

@@ -20,6 +20,11 @@ class Line:
         self._tickets: list[object] = []  # those at work first
         self._moved = threading.Condition()
 
+    @property
+    def is_waited_for(self) -> bool:
+        """Whether somebody waits for a place."""
+        return len(self._tickets) > self._places
+
     @contextmanager
     def place(self, cancelled: threading.Event, tell: Callable[[int], None]) -> Iterator[None]:
         """Holds a place at work, once it is free.

@@ -13,7 +13,8 @@ from ui import backend, chart, compare, header, history, onward, wording
 from ui.jobs import Job, Request, Snapshot, Status
 
 ALT = "The stylised picture"
-BEAT_S = 0.5  # how often the browser asks how far the job is
+BEAT_S = 1.0  # how often the browser asks how far the job is; each time costs it as much as a drawing of the page
+LARGEST_PNG = 4_000_000  # bytes of a result that is shown as it is, some 1300 pixels square
 FORMAT, SWITCH = "format", "format_switch"  # the choice, and the widget that is gone while a job runs
 
 
@@ -33,8 +34,8 @@ def _draw(job: Job | None, active: bool, start: Callable[[Request], None]) -> No
         _nothing_yet()
         return
     now = job.snapshot()
-    if now.active != active:
-        st.rerun()  # the whole page: Start is freed or blocked, and the timer stops or starts
+    if now.active != active or header.is_news(now.problem):
+        st.rerun()  # the whole page: Start is freed or blocked, the timer stops or starts, the header tells
     if now.active:
         _running(job, now)
     else:
@@ -51,8 +52,7 @@ def _nothing_yet() -> None:
 
 
 def _running(job: Job, now: Snapshot) -> None:
-    # Before the first stretch the content stands in: the picture grows out of it.
-    st.image(now.preview or job.request.content, width="stretch", alt="The picture so far")
+    # Above the picture, so that a window that is not high shows both.
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.progress(min(max(now.share, 0.0), 1.0), text=wording.progress_line(now))
         st.button(
@@ -63,6 +63,10 @@ def _running(job: Job, now: Snapshot) -> None:
             disabled=now.status is Status.STOPPING,
             on_click=job.stop,
         )
+    if now.problem is not None:
+        st.warning(wording.interrupted(now), icon=":material/sync:")
+    # Before the first stretch the content stands in: the picture grows out of it.
+    st.image(now.preview or job.request.content, width="stretch", alt="The picture so far")
     _curve(now)
 
 
@@ -93,12 +97,19 @@ def _picture(job: Job, now: Snapshot) -> None:
     """Draws the picture, and beside it, where it can be had, the frame that compares it with the photograph."""
     pair = _pair(job, now)
     if pair is None:
-        st.image(now.picture, width="stretch", alt=ALT)
+        _result(now)
         return
     result, compared = st.tabs(["Result", "Before and after"])
-    result.image(now.picture, width="stretch", alt=ALT)
+    with result:
+        _result(now)
     with compared:
         compare.show(pair, key=f"compare_{job.number}")
+
+
+def _result(now: Snapshot) -> None:
+    """Draws the picture with every pixel as it is; only a very large one as JPEG, to spare the network."""
+    exact = now.image and len(now.image) <= LARGEST_PNG
+    st.image(now.picture, width="stretch", alt=ALT, output_format="PNG" if exact else "auto")
 
 
 def _pair(job: Job, now: Snapshot) -> dict[str, str] | None:
@@ -159,9 +170,9 @@ def _why(now: Snapshot) -> str:
 
 def _curve(now: Snapshot) -> None:
     if len(now.losses) > 1:
-        st.space("small")  # or the chart's own tools cover the Stop button
-        st.altair_chart(
-            chart.loss_chart(now.losses, now.steps),
+        st.vega_lite_chart(
+            chart.loss_table(now.losses),
+            chart.loss_chart(now.steps),
             alt="Loss of each term over the steps, on a logarithmic axis",
             key="losses",
         )

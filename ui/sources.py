@@ -11,8 +11,6 @@ from typing import Any
 
 import streamlit as st
 
-from ui import uploads
-
 PASTED = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp", "image/gif": "gif", "image/bmp": "bmp"}
 
 HTML = """
@@ -92,7 +90,7 @@ def upload(what: str, take: Take, *, several: bool = False) -> None:
     """Draws the place for files alone; see `show`."""
     st.session_state.setdefault(_generation(what), 0)
     st.file_uploader(
-        f"Your own {what} picture", type=list(uploads.TYPES), label_visibility="collapsed",
+        f"Your own {what} picture", type="image", label_visibility="collapsed",
         key=_uploader(what), on_change=_uploaded, args=(what, take), accept_multiple_files=several,
     )  # fmt: skip
 

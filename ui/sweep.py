@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from PIL import Image, ImageDraw, ImageFont
 
@@ -55,10 +55,13 @@ class Sweep:
       rows: the jobs, as `grid` lays them out.
     """
 
-    def __init__(self, client: Client, request: Request, line: Line | None = None) -> None:
+    def __init__(
+        self, client: Client, request: Request, line: Line | None = None, unattended: Callable[[], bool] | None = None
+    ) -> None:
+        """Takes what a `Job` takes."""
         self.request = request
         self.rows = [
-            [Job(client, dataclasses.replace(request, settings=settings), line) for settings in row]
+            [Job(client, dataclasses.replace(request, settings=settings), line, unattended) for settings in row]
             for row in grid(request.settings)
         ]
         self._cancelled = threading.Event()
@@ -79,7 +82,7 @@ class Sweep:
 
     @property
     def problem(self) -> StyleTransferError | None:
-        """Why it ended early, if it failed."""
+        """Why it ended early, if it failed; as long as it is active, why the server does not answer just now."""
         return next((now.problem for job in self.jobs if (now := job.snapshot()).problem), None)
 
     def start(self) -> None:

@@ -16,7 +16,6 @@ from serving import pictures, results
 from ui.samples import Sample
 from ui.wording import megapixels
 
-TYPES = ("jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff")
 THUMBNAIL_PX = (480, 320)
 
 NO_PICTURE = "This file is not a picture that can be read: choose a JPEG, PNG, WebP, GIF, BMP or TIFF file."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from ui import backend, panel, sweep
+from ui import backend, header, panel, sweep, wording
 from ui.jobs import Job
 from ui.sweep import Sweep
 
@@ -18,7 +18,7 @@ def show(which: Sweep, active: bool) -> None:
 
 
 def _draw(which: Sweep, active: bool) -> None:
-    if which.active != active:
+    if which.active != active or header.is_news(which.problem):
         st.rerun()
     if active:
         done = sum(not now.active and bool(now.image) for now in (job.snapshot() for job in which.jobs))
@@ -28,7 +28,10 @@ def _draw(which: Sweep, active: bool) -> None:
     else:
         st.subheader("Variations", anchor=False)
         st.caption("Small and quick: Start paints the one that you like at full size.")
-    if which.problem is not None:
+    waiting = next((now for job in which.jobs if (now := job.snapshot()).active and now.problem), None)
+    if waiting is not None:
+        st.warning(wording.interrupted(waiting), icon=":material/sync:")
+    elif which.problem is not None:
         st.error(backend.sentence(which.problem, backend.address()), icon=":material/error:")
     with st.grid(len(which.rows[0]), min_column_width=NARROWEST_PX, gap="small"):
         for job in which.jobs:

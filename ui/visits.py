@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import secrets
 import threading
+import time
 from dataclasses import dataclass, field
 
+from model.errors import StyleTransferError
 from ui.history import Kept
 from ui.jobs import Job
 from ui.sweep import Sweep
 from ui.uploads import Picture
 
 GRACE_S = 300.0  # how long a visit without a page is kept; a reload takes a second, a tunnel minutes
+RELOAD_S = 15.0  # how long a page may be away before the visit's run gives way to others who wait
 
 
 def new_key() -> str:
@@ -57,6 +60,7 @@ class Visit:
       sweep: the variations, in place of the job's picture; None: there are none, or a job was started since.
       kept: the results, the latest first.
       noted: number and step of the job's picture that was kept last.
+      left: when its last page went, on the clock of `time.monotonic`; None: there is one.
     """
 
     key: str
@@ -68,11 +72,24 @@ class Visit:
     sweep: Sweep | None = None
     kept: tuple[Kept, ...] = ()
     noted: tuple[int, int] | None = None
+    left: float | None = None
+
+    def unattended(self) -> bool:
+        """Whether its page has gone, for longer than a page takes that is loaded anew."""
+        left = self.left
+        return left is not None and time.monotonic() - left > RELOAD_S
 
     @property
     def active(self) -> bool:
         """Whether anything is at work."""
         return (self.job is not None and self.job.snapshot().active) or (self.sweep is not None and self.sweep.active)
+
+    @property
+    def problem(self) -> StyleTransferError | None:
+        """What stands in the way of what is at work, or ended it."""
+        if self.sweep is not None:
+            return self.sweep.problem
+        return self.job.snapshot().problem if self.job is not None else None
 
     def take(self, job: Job) -> None:
         """Starts a job in place of what was at work before, which is stopped."""
@@ -117,6 +134,7 @@ class Visits:
         with self._lock:
             guest = self._guests.setdefault(key, _Guest(Visit(key)))
             guest.pages += 1
+            guest.visit.left = None
             if guest.end is not None:
                 guest.end.cancel()
                 guest.end = None
@@ -128,6 +146,7 @@ class Visits:
             guest = self._guests[key]
             guest.pages -= 1
             if guest.pages == 0:
+                guest.visit.left = time.monotonic()
                 guest.end = threading.Timer(self._grace_s, self._forget, [key])
                 guest.end.daemon = True
                 guest.end.start()

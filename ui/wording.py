@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from model.errors import Overloaded
 from ui.jobs import Snapshot, Status
 
 
@@ -42,6 +43,8 @@ def progress_line(now: Snapshot) -> str:
         return "Stopping after this stretch"
     if now.waits_for:
         return f"Waiting: {_count(now.waits_for, 'run')} before yours"
+    if now.problem is not None:
+        return f"Step {now.step} of {now.steps} · waiting for the server"
     if not now.step:
         return "Sending the pictures"
     parts = [f"Step {now.step} of {now.steps}", speed(now.steps_per_s), time_left(now.seconds_left)]
@@ -71,6 +74,13 @@ def cut_off(now: Snapshot) -> str:
     if not now.step:
         return "The server stopped answering before the first step: start again when it is back."
     return f"The server stopped answering at step {now.step}: the picture is kept, and can go on when it is back."
+
+
+def interrupted(now: Snapshot) -> str:
+    """Says that the server does not answer just now, and that the run goes on by itself."""
+    what = "has as much work as it can take" if isinstance(now.problem, Overloaded) else "does not answer just now"
+    where = f"goes on from step {now.step}" if now.step else "begins"
+    return f"The server {what}: asking again. Nothing is lost: your run {where} by itself as soon as it answers."
 
 
 def megapixels(pixels: int) -> str:

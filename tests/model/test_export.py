@@ -196,6 +196,7 @@ def test_describe_tells_the_model_and_the_settings_in_full(call: Call, small_wei
     assert description["weights"] == {"name": "small", "digest": small_weights.digest, "notice": ""}
     assert description["layers"] == list(small_weights.layers)
     assert description["precision"] == "float32"
+    assert description["device"] == ("GPU" if tf.config.list_physical_devices("GPU") else "CPU")
     assert list(description["settings"]) == list(SETTINGS)
     expected = StyleSettings.parse(text)
     as_text = ",".join(f"{name}={value}" for name, value in description["settings"].items())

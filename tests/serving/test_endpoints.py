@@ -85,6 +85,15 @@ def test_waits_double_up_to_the_longest_and_vary_by_chance(clock: Clock) -> None
     assert len({round(wait / longest, 6) for wait, longest in zip(clock.waits, [1, 2, 4, 8, 8, 8], strict=True)}) > 1
 
 
+def test_each_failure_that_is_waited_for_is_told(clock: Clock) -> None:
+    told: list[StyleTransferError] = []
+    gone, full = ServingUnavailable("gone"), Overloaded("full")
+    ask(Server(clock, gone, full, ANSWER), on_retry=told.append)
+    assert told == [gone, full]
+    ask(Server(clock, gone), Server(clock, ANSWER), on_retry=told.append)
+    assert told == [gone, full]
+
+
 def test_the_next_server_is_asked_without_a_wait(clock: Clock) -> None:
     first, second = Server(clock, Overloaded("full")), Server(clock, ANSWER)
     assert ask(first, second) is ANSWER

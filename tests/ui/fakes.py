@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,7 +30,8 @@ class FakeClient:
       stretches: how many a run has.
       gate: when given, a run waits for it before each stretch after the first, so that a test decides how far it gets.
       problem: what `describe` raises, if anything.
-      breaks_at: the stretch before which a run raises `run_problem`.
+      outage: why no server answers before a stretch, until the gate lets it come.
+      breaks_at: the stretch before which a run raises `run_problem`, or meets with the outage.
       ends_early: why a run ends with its second stretch, if it does.
       renders: whether a cancelled run ends with the result as PNG.
       reads: settings that the model reads otherwise than they were asked for.
@@ -42,6 +43,7 @@ class FakeClient:
         self.gate: threading.Semaphore | None = None
         self.problem: StyleTransferError | None = None
         self.run_problem: Exception | None = None
+        self.outage: StyleTransferError | None = None
         self.breaks_at = 0
         self.ends_early = ""
         self.renders = False
@@ -53,11 +55,12 @@ class FakeClient:
         if self.problem is not None:
             raise self.problem
         weights = {"name": "imagenet", "digest": "0123456789abcdef", "notice": self.notice}
-        return {"weights": weights, "precision": "bfloat16", "digest": "0123", "settings": self.reads}
+        return {"weights": weights, "precision": "bfloat16", "digest": "0123", "settings": self.reads, "device": "CPU"}
 
     def run(
         self, content: bytes, styles: Sequence[bytes], settings: StyleSettings, *,
-        state: bytes = b"", cancelled: threading.Event | None = None, **guides: Any,
+        state: bytes = b"", cancelled: threading.Event | None = None,
+        on_retry: Callable[[StyleTransferError], object], **guides: Any,
     ) -> Iterator[Progress]:  # fmt: skip
         call = {"content": content, "styles": tuple(styles), "settings": settings, "state": state}
         self.calls.append(call | guides)
@@ -66,6 +69,9 @@ class FakeClient:
         for number in range(done // stretch, self.stretches):
             if self.run_problem is not None and number == self.breaks_at:
                 raise self.run_problem
+            if self.outage is not None and number == self.breaks_at:
+                on_retry(self.outage)
+                on_retry(type(self.outage)("still"))
             if self.gate is not None and number:
                 self.gate.acquire(timeout=10)
             if cancelled is not None and cancelled.is_set():

@@ -71,7 +71,14 @@ def test_first_visit_has_a_pair_and_a_free_button(page):
     assert not page.button(key="start").disabled
     assert len(page.get("image")) == 2
     badges = text_of(page)
-    for fact in ("Server ready", "grpc://fake:8500", "imagenet (01234567)", "bfloat16", "Model version: 3"):
+    for fact in (
+        "Server ready",
+        "grpc://fake:8500",
+        "imagenet (01234567)",
+        "bfloat16",
+        "Device: CPU",
+        "Model version: 3",
+    ):
         assert fact in badges
 
 
@@ -486,6 +493,28 @@ def test_a_server_that_goes_away_in_mid_run_leaves_the_picture(client, page):
     page.button(key="go_on").click().run()
     until(page, lambda: f"{STEPS} steps in" in text_of(page))
     assert not page.error
+
+
+def test_a_server_that_is_away_for_a_while_in_mid_run_is_told_and_the_run_goes_on(client, page):
+    client.outage, client.breaks_at, client.gate = ServingUnavailable("gone"), 2, threading.Semaphore(1)
+    page.button(key="start").click().run()
+    until(page, lambda: "waiting for the server" in (page.get("progress") or [page])[0].proto.text)
+    page.run()
+    assert [error.value for error in page.error] == [
+        "The server at grpc://fake:8500 does not answer: start it, or wait until it has loaded the model."
+    ]
+    assert [warning.value for warning in page.warning] == [
+        "The server does not answer just now: asking again. Nothing is lost: your run goes on from step "
+        f"{STEPS // 2} by itself as soon as it answers."
+    ]
+    assert "Server not ready" in text_of(page)
+    assert not page.button(key="stop").disabled
+    client.gate.release(9)
+    until(page, lambda: f"{STEPS} steps in" in text_of(page))
+    page.button(key="retry").click().run()
+    assert not page.error
+    assert not page.warning
+    assert len(client.calls) == 1
 
 
 def test_a_run_waits_for_its_turn_and_says_how_many_are_before_it(client, page):

@@ -5,8 +5,10 @@ Screenshots are kept in artifacts/. Skips where Chromium or its driver is missin
 
 from __future__ import annotations
 
-import io
+import os
+import re
 import shutil
+import signal
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -26,7 +28,7 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
 
 from serving.results import settings_of
-from tests.conftest import smooth_picture
+from tests.conftest import decoded
 from tests.ui.test_launch import ROOT, launch, wait_for
 from ui.samples import CONTENTS
 
@@ -40,35 +42,58 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def page(small_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Address of a page with its server, started as `make run` starts them."""
+def launched(small_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, str]]:
+    """The process that has started a page with its server, as `make run` does, and the page's address."""
     log = tmp_path_factory.mktemp("launch") / "log"
     process, ports = launch(small_model, log)
     try:
         assert "The page is at" in wait_for("The page is at", log, process)
-        yield f"http://127.0.0.1:{ports['NST_UI_PORT']}"
+        yield process.pid, f"http://127.0.0.1:{ports['NST_UI_PORT']}"
     finally:
         process.terminate()
         process.wait(30)
 
 
-@pytest.fixture
-def browser(page: str, tmp_path: Path) -> Iterator[webdriver.Chrome]:
+@pytest.fixture(scope="module")
+def page(launched: tuple[int, str]) -> str:
+    """Address of the page."""
+    return launched[1]
+
+
+@pytest.fixture(scope="module")
+def downloads(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("downloads")
+
+
+@pytest.fixture(scope="module")
+def chromium(downloads: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
     options = Options()
     options.binary_location = CHROMIUM or ""
     for flag in (
         "headless=new", "no-sandbox", "disable-gpu", "disable-background-networking", "disable-component-update",
         "disable-sync", "no-first-run", "disable-dev-shm-usage", "window-size=1360,900",
-        f"user-data-dir={tmp_path / 'profile'}",
+        f"user-data-dir={tmp_path_factory.mktemp('profile')}",
     ):  # fmt: skip
         options.add_argument(f"--{flag}")
-    options.add_experimental_option("prefs", {"download.default_directory": str(tmp_path)})
+    options.add_experimental_option("prefs", {"download.default_directory": str(downloads)})
     chrome = webdriver.Chrome(options=options, service=Service(DRIVER))
     try:
-        chrome.get(page)
         yield chrome
     finally:
         chrome.quit()
+
+
+@pytest.fixture
+def browser(chromium: webdriver.Chrome) -> Iterator[webdriver.Chrome]:
+    """A tab of its own, and with it a visit of its own."""
+    before = chromium.current_window_handle
+    chromium.switch_to.new_window("tab")
+    yield chromium
+    for handle in chromium.window_handles:
+        if handle != before:
+            chromium.switch_to.window(handle)
+            chromium.close()
+    chromium.switch_to.window(before)
 
 
 def button(browser: webdriver.Chrome, label: str) -> WebElement:
@@ -87,13 +112,19 @@ def says(browser: webdriver.Chrome, words: str) -> None:
     waiting.until(lambda _: words in browser.find_element(By.TAG_NAME, "body").text, f"never said: {words}")
 
 
+def shown_picture(browser: webdriver.Chrome, selector: str) -> np.ndarray:
+    """Returns a picture of the page as uint8 [H, W, 3]."""
+    source = browser.find_element(By.CSS_SELECTOR, selector).get_attribute("src")
+    assert source is not None
+    with urllib.request.urlopen(source) as answer:
+        return decoded(answer.read())
+
+
 def picture(browser: webdriver.Chrome, page: str) -> np.ndarray:
     """Returns the result that the page shows."""
-    source = browser.find_element(By.CSS_SELECTOR, "img[alt='The stylised picture']").get_attribute("src")
-    assert source is not None
-    assert source.startswith(page)
-    with urllib.request.urlopen(source) as answer:
-        return np.asarray(Image.open(io.BytesIO(answer.read())).convert("RGB"))
+    result = "img[alt='The stylised picture']"
+    assert str(browser.find_element(By.CSS_SELECTOR, result).get_attribute("src")).startswith(page)
+    return shown_picture(browser, result)
 
 
 def keep(browser: webdriver.Chrome, name: str) -> None:
@@ -109,92 +140,23 @@ def settle(browser: webdriver.Chrome) -> None:
     WebDriverWait(browser, PATIENCE_S).until(lambda _: browser.find_elements(By.CSS_SELECTOR, app))
 
 
-def set_number(browser: webdriver.Chrome, label: str, value: int) -> None:
-    selector = f"input[aria-label^='{label}']"
-    field = WebDriverWait(browser, PATIENCE_S).until(lambda _: browser.find_element(By.CSS_SELECTOR, selector))
-    browser.execute_script("arguments[0].select()", field)
-    field.send_keys(f"{value}\n")
-    settle(browser)
-
-
-def test_a_first_visit_gives_a_picture_with_one_click(browser: webdriver.Chrome, page: str) -> None:
-    start = button(browser, "Start")
-    keep(browser, "first_visit")
-    start.click()
-    button(browser, "Stop")
-    button(browser, "Download PNG")
-    keep(browser, "done")
-    with Image.open(CONTENTS[0].path) as content:
-        assert picture(browser, page).shape == (round(512 * content.height / content.width), 512, 3)
-    assert "Traceback" not in browser.page_source
-
-
-def test_stop_keeps_the_picture(browser: webdriver.Chrome, page: str) -> None:
-    button(browser, "Start")
-    set_number(browser, "Steps", 10_000)
-    button(browser, "Start").click()
-    says(browser, "steps/s")
-    button(browser, "Stop").click()
-    button(browser, "Download PNG")
-    keep(browser, "stopped")
-    assert np.ptp(picture(browser, page)) > 0
-
-
-def test_a_page_that_is_loaded_anew_goes_on_with_its_run(browser: webdriver.Chrome, page: str) -> None:
-    browser.get(f"{page}?size=96&steps=10000&optimizer=adam")  # which never ends early
-    button(browser, "Start").click()
-    says(browser, "of 10000")
-    assert "visit" not in browser.current_url
-    browser.refresh()
-    says(browser, "of 10000")
-    keep(browser, "reloaded")
-    button(browser, "Stop").click()
-    button(browser, "Download PNG")
-    assert max(picture(browser, page).shape) == 96
-    browser.switch_to.new_window("tab")
-    browser.get(page)
+def visit(browser: webdriver.Chrome, page: str, query: str = "") -> None:
+    """Opens the page and waits until it is drawn."""
+    browser.get(f"{page}/?{query}")
     button(browser, "Start")
     settle(browser)
-    assert "Download PNG" not in browser.find_element(By.TAG_NAME, "body").text
+
+
+def run(browser: webdriver.Chrome) -> None:
+    """Presses Start and waits until the picture is there."""
+    button(browser, "Start").click()
+    button(browser, "Download PNG")
+    settle(browser)
 
 
 def upload(browser: webdriver.Chrome, path: Path) -> None:
     """Brings a file to the content card."""
-    button(browser, "Start")
-    settle(browser)
     browser.find_element(By.CSS_SELECTOR, "input[type=file]").send_keys(str(path))
-
-
-def small_run(browser: webdriver.Chrome) -> None:
-    set_number(browser, "Size", 96)
-    set_number(browser, "Steps", 5)
-    button(browser, "Start").click()
-    button(browser, "Download PNG")
-    settle(browser)
-
-
-def test_an_upload_that_is_no_picture_is_one_sentence_and_the_page_goes_on(
-    browser: webdriver.Chrome, tmp_path: Path
-) -> None:
-    (tmp_path / "text.jpg").write_text("hello")
-    upload(browser, tmp_path / "text.jpg")
-    says(browser, "is not a picture")
-    keep(browser, "no_picture")
-    button(browser, "Lighthouse").click()
-    button(browser, "Start")
-
-
-def test_a_phone_photograph_is_painted_upright(browser: webdriver.Chrome, page: str, tmp_path: Path) -> None:
-    lying = Image.fromarray(smooth_picture(40, 60))  # as a phone that is held upright stores it
-    exif = lying.getexif()
-    exif[0x0112] = 6
-    lying.save(tmp_path / "tall.jpg", exif=exif)
-    upload(browser, tmp_path / "tall.jpg")
-    shown = "img[alt*='tall.jpg']"
-    WebDriverWait(browser, PATIENCE_S).until(lambda _: browser.find_elements(By.CSS_SELECTOR, shown))
-    settle(browser)
-    small_run(browser)
-    assert picture(browser, page).shape == (96, 64, 3)
 
 
 def within_component(browser: webdriver.Chrome, selector: str) -> WebElement:
@@ -205,10 +167,148 @@ def within_component(browser: webdriver.Chrome, selector: str) -> WebElement:
     return found
 
 
-def test_a_painted_mask_a_link_and_the_keyboard(browser: webdriver.Chrome, page: str) -> None:
-    browser.get(f"{page}/?size=96&steps=5&start=noise&content=lighthouse")
-    button(browser, "Start")
+def step_of(browser: webdriver.Chrome) -> int:
+    """Waits until the page says at which step a run is, and returns it."""
+    waiting = WebDriverWait(browser, PATIENCE_S, ignored_exceptions=[StaleElementReferenceException])
+    bar = "[data-testid=stProgress]"
+    found = waiting.until(
+        lambda _: re.search(r"Step (\d+) of", " ".join(e.text for e in browser.find_elements(By.CSS_SELECTOR, bar)))
+    )
+    return int(found[1])
+
+
+def test_a_first_visit_gives_a_picture_with_one_click_to_compare_by_mouse_and_keys(
+    browser: webdriver.Chrome, page: str
+) -> None:
+    browser.get(page)
+    start = button(browser, "Start")
+    keep(browser, "first_visit")
+    start.click()
+    button(browser, "Stop")
+    button(browser, "Download PNG")
     settle(browser)
+    keep(browser, "done")
+    with Image.open(CONTENTS[0].path) as content:
+        assert picture(browser, page).shape == (round(512 * content.height / content.width), 512, 3)
+    assert "Traceback" not in browser.page_source
+
+    browser.find_element(By.XPATH, "//*[@role='tab'][contains(., 'Before and after')]").click()
+    frame = within_component(browser, ".compare")
+    share = "return [getComputedStyle(arguments[0]).getPropertyValue('--at'), arguments[0].offsetHeight]"
+    slider = frame.find_element(By.CSS_SELECTOR, "input")
+    assert browser.execute_script(share, frame)[0] == "50%"
+    slider.send_keys(Keys.ARROW_LEFT * 20)
+    at, height = browser.execute_script(share, frame)
+    assert at == "30%"
+    assert height > 100
+    keep(browser, "before_and_after")
+    ActionChains(browser).drag_and_drop_by_offset(slider, frame.size["width"] // 4, 0).perform()
+    assert 70 <= int(browser.execute_script(share, frame)[0].rstrip("%")) <= 80
+
+
+def test_a_page_that_is_loaded_anew_goes_on_with_its_run_and_stop_keeps_the_picture(
+    browser: webdriver.Chrome, page: str
+) -> None:
+    visit(browser, page, "size=96&steps=10000&optimizer=adam")  # which never ends early
+    button(browser, "Start").click()
+    before = step_of(browser)
+    assert "visit" not in browser.current_url
+    browser.refresh()
+    assert step_of(browser) >= before
+    settle(browser)
+    keep(browser, "reloaded")
+    button(browser, "Stop").click()
+    button(browser, "Download PNG")
+    result = picture(browser, page)
+    assert max(result.shape) == 96
+    assert np.ptp(result) > 0
+    keep(browser, "stopped")
+    browser.switch_to.new_window("tab")
+    visit(browser, page)
+    assert "Download PNG" not in browser.find_element(By.TAG_NAME, "body").text
+
+
+def test_a_server_that_is_killed_in_mid_run_is_told_and_the_run_goes_on_when_it_is_back(
+    browser: webdriver.Chrome, launched: tuple[int, str]
+) -> None:
+    launcher, page = launched
+    visit(browser, page, "size=48&steps=2500&optimizer=adam")
+    button(browser, "Start").click()
+    step_of(browser)
+    os.kill(child_of(launcher, "serving.server"), signal.SIGKILL)
+    says(browser, "Nothing is lost: your run goes on from step")
+    says(browser, "Server not ready")
+    reached = step_of(browser)
+    assert 0 < reached < 2500
+    assert button(browser, "Stop")
+    keep(browser, "server_away")
+    says(browser, "Server ready")
+    assert step_of(browser) >= reached
+    button(browser, "Download PNG")
+    says(browser, "2500 steps in")
+    assert max(picture(browser, page).shape) == 48
+    assert "does not answer" not in browser.find_element(By.TAG_NAME, "body").text
+
+
+def child_of(parent: int, words: str) -> int:
+    """Returns the process that a process has started, by words of its command line."""
+    for child in Path(f"/proc/{parent}/task/{parent}/children").read_text().split():
+        if words in Path(f"/proc/{child}/cmdline").read_text():
+            return int(child)
+    raise AssertionError(f"there is no child with {words}")
+
+
+def test_a_phone_photograph_is_painted_upright_and_its_result_brought_back_gives_its_settings(
+    browser: webdriver.Chrome, page: str, tmp_path: Path, downloads: Path
+) -> None:
+    visit(browser, page, "size=96&steps=5&content_weight=100")
+    (tmp_path / "text.jpg").write_text("hello")
+    upload(browser, tmp_path / "text.jpg")
+    says(browser, "is not a picture")
+    keep(browser, "no_picture")
+
+    lying = np.zeros((40, 60, 3), np.uint8)
+    lying[:, :30] = 255  # as a phone that is held upright stores it: what is on the left is the top
+    photograph = Image.fromarray(lying)
+    exif = photograph.getexif()
+    exif[0x0112] = 6
+    photograph.save(tmp_path / "tall.jpg", exif=exif)
+    settle(browser)
+    upload(browser, tmp_path / "tall.jpg")
+    shown = "img[alt*='tall.jpg']"
+    WebDriverWait(browser, PATIENCE_S).until(lambda _: browser.find_elements(By.CSS_SELECTOR, shown))
+    settle(browser)
+    assert is_light_above_dark(shown_picture(browser, shown))
+    run(browser)
+    keep(browser, "phone_photograph")
+    result = picture(browser, page)
+    assert result.shape == (96, 64, 3)
+    assert is_light_above_dark(result)
+
+    button(browser, "Download PNG").click()
+    WebDriverWait(browser, PATIENCE_S).until(lambda _: (downloads / "stylised.png").exists())
+    data = (downloads / "stylised.png").read_bytes()
+    np.testing.assert_array_equal(decoded(data), result)
+    settings = settings_of(data)
+    assert settings is not None
+    assert (settings.size, settings.steps) == (96, 5)
+    button(browser, "Quick").click()
+    settle(browser)
+    upload(browser, downloads / "stylised.png")
+    button(browser, "Use the settings of this picture").click()
+    settle(browser)
+    assert browser.find_element(By.CSS_SELECTOR, "input[aria-label^='Steps']").get_attribute("value") == "5"
+    keep(browser, "settings_of_a_result")
+
+
+def is_light_above_dark(shown: np.ndarray) -> bool:
+    height, width = shown.shape[:2]
+    middle = shown[:, width * 2 // 5 : width * 3 // 5]  # a thumbnail has a ground on both sides
+    return float(middle[: height // 3].mean()) > float(middle[-height // 3 :].mean()) + 40
+
+
+def test_a_painted_mask_a_link_and_the_keyboard(browser: webdriver.Chrome, page: str) -> None:
+    visit(browser, page, "size=96&steps=5&start=noise&content=lighthouse")
     browser.find_element(By.XPATH, "//summary[contains(., 'Masks')]").click()
     canvas = within_component(browser, "canvas")
     WebDriverWait(browser, PATIENCE_S).until(lambda _: canvas.size["height"] > 100)  # the picture is there
@@ -231,10 +331,8 @@ def test_a_painted_mask_a_link_and_the_keyboard(browser: webdriver.Chrome, page:
 
 
 def test_variations_and_the_history_and_every_control_has_a_name(browser: webdriver.Chrome, page: str) -> None:
-    browser.get(f"{page}/?size=64&steps=4&style=eddies,waves")
-    button(browser, "Start").click()
-    button(browser, "Download PNG")
-    settle(browser)
+    visit(browser, page, "size=64&steps=4&style=eddies,waves")
+    run(browser)
     for element in browser.find_elements(By.CSS_SELECTOR, "button, input, img, canvas"):
         name = element.get_attribute("alt") if element.tag_name == "img" else element.accessible_name
         if element.is_displayed():
@@ -253,56 +351,17 @@ def test_variations_and_the_history_and_every_control_has_a_name(browser: webdri
     keep(browser, "history_compared")
 
 
-def test_before_and_after_by_mouse_and_keys(browser: webdriver.Chrome) -> None:
-    button(browser, "Start")
-    settle(browser)
-    small_run(browser)
-    browser.find_element(By.XPATH, "//*[@role='tab'][contains(., 'Before and after')]").click()
-
-    frame = within_component(browser, ".compare")
-    share = "return [getComputedStyle(arguments[0]).getPropertyValue('--at'), arguments[0].offsetHeight]"
-    slider = frame.find_element(By.CSS_SELECTOR, "input")
-    assert browser.execute_script(share, frame)[0] == "50%"
-    slider.send_keys(Keys.ARROW_LEFT * 20)
-    at, height = browser.execute_script(share, frame)
-    assert at == "30%"
-    assert height > 100
-    keep(browser, "before_and_after")
-    ActionChains(browser).drag_and_drop_by_offset(slider, frame.size["width"] // 4, 0).perform()
-    assert 70 <= int(browser.execute_script(share, frame)[0].rstrip("%")) <= 80
-
-
-def test_a_downloaded_result_that_is_brought_back_gives_its_settings(browser: webdriver.Chrome, tmp_path: Path) -> None:
-    button(browser, "Start")
-    settle(browser)
-    small_run(browser)
-    button(browser, "WebP").click()
-    button(browser, "Download WebP").click()
-    WebDriverWait(browser, PATIENCE_S).until(lambda _: (tmp_path / "stylised.webp").exists())
-    settings = settings_of((tmp_path / "stylised.webp").read_bytes())
-    assert settings is not None
-    assert (settings.size, settings.steps) == (96, 5)
-    button(browser, "Quick").click()
-    settle(browser)
-    upload(browser, tmp_path / "stylised.webp")
-    button(browser, "Use the settings of this picture").click()
-    settle(browser)
-    assert browser.find_element(By.CSS_SELECTOR, "input[aria-label^='Steps']").get_attribute("value") == "5"
-    keep(browser, "settings_of_a_result")
-
-
-def test_a_blend_on_a_phone(browser: webdriver.Chrome) -> None:
+def test_a_blend_on_a_phone(browser: webdriver.Chrome, page: str) -> None:
     browser.execute_cdp_cmd(
         "Emulation.setDeviceMetricsOverride", {"width": 390, "height": 2400, "deviceScaleFactor": 1, "mobile": True}
     )
-    button(browser, "Start")
-    settle(browser)
+    visit(browser, page, "size=96&steps=5")
     browser.find_element(By.XPATH, "//*[text()='Blend several styles']").click()
     settle(browser)
     button(browser, "Waves").click()
     settle(browser)
     assert len(browser.find_elements(By.CSS_SELECTOR, "[data-testid=stSlider]")) == 2
-    small_run(browser)
+    run(browser)
     says(browser, "This visit")
     keep(browser, "blend_on_a_phone")
     wide = "return document.scrollingElement.scrollWidth - document.scrollingElement.clientWidth"

@@ -14,6 +14,7 @@ from serving.results import Origin, sha256
 from tests.ui.fakes import FakeClient, encoded
 from ui import onward
 from ui.jobs import Job, Request, Status
+from ui.line import Line
 
 STEPS = 40
 
@@ -172,6 +173,62 @@ def test_a_failure_keeps_the_picture_and_the_way_on():
     job.wait(5)
     assert job.snapshot().status is Status.DONE
     assert job.snapshot().problem is None
+
+
+def test_a_server_that_does_not_answer_for_a_while_is_told_until_it_does():
+    client = FakeClient()
+    client.outage, client.breaks_at, client.gate = ServingUnavailable("gone"), 1, threading.Semaphore(0)
+    job = Job(client, request())
+    job.start()
+    until(lambda: job.snapshot().problem is client.outage)
+    now = job.snapshot()
+    assert now.active
+    assert (now.step, bool(now.picture)) == (10, True)
+    client.gate.release()
+    until(lambda: job.snapshot().step == 20)
+    assert job.snapshot().problem is None
+    client.gate.release(9)
+    job.wait(5)
+    assert job.snapshot().status is Status.DONE
+
+
+def test_a_run_that_nobody_looks_at_gives_way_to_one_that_waits_and_goes_on_after_it():
+    left, other = FakeClient(), FakeClient()
+    left.gate, other.gate = threading.Semaphore(0), threading.Semaphore(0)
+    line, seen = Line(1), threading.Event()
+    job = Job(left, request(), line, unattended=lambda: not seen.is_set())
+    next_one = Job(other, request(), line)
+    job.start()
+    until(lambda: job.snapshot().step == 10)
+    left.gate.release()
+    until(lambda: job.snapshot().step == 20)  # nobody waits: it keeps its place
+    next_one.start()
+    until(lambda: next_one.snapshot().waits_for == 1)
+    left.gate.release()
+    until(lambda: next_one.snapshot().step == 10)
+    assert (job.snapshot().status, job.snapshot().step) == (Status.RUNNING, 30)
+    until(lambda: job.snapshot().waits_for == 1)
+    left.gate.release(9)
+    other.gate.release(9)
+    next_one.wait(5)
+    job.wait(5)
+    assert job.snapshot().status is Status.DONE
+    assert len(job.snapshot().losses) == STEPS
+    assert [call["state"] for call in left.calls] == [b"", b"30"]
+
+
+def test_a_run_that_somebody_looks_at_keeps_its_place():
+    client, other = FakeClient(), FakeClient()
+    client.gate, line = threading.Semaphore(0), Line(1)
+    job, next_one = Job(client, request(), line, unattended=lambda: False), Job(other, request(), line)
+    job.start()
+    until(lambda: job.snapshot().step == 10)
+    next_one.start()
+    until(lambda: next_one.snapshot().waits_for == 1)
+    client.gate.release(9)
+    job.wait(5)
+    next_one.wait(5)
+    assert len(client.calls) == len(other.calls) == 1
 
 
 def test_a_bug_becomes_a_problem_and_not_a_dead_thread(caplog):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from model import presets
 from model.errors import (
     DeadlineExceeded,
     InvalidInput,
@@ -58,6 +59,16 @@ def test_progress_line():
     assert wording.progress_line(dataclasses.replace(now, status=Status.STOPPING)) == "Stopping after this stretch"
 
 
+def test_a_server_that_does_not_answer_is_told_with_where_the_run_goes_on():
+    now = Snapshot(Status.RUNNING, steps=300, step=134, problem=ServingUnavailable("gone"))
+    assert wording.progress_line(now) == "Step 134 of 300 · waiting for the server"
+    assert "does not answer" in wording.interrupted(now)
+    assert "goes on from step 134 by itself" in wording.interrupted(now)
+    now = dataclasses.replace(now, step=0, problem=Overloaded("full"))
+    assert "as much work as it can take" in wording.interrupted(now)
+    assert "your run begins by itself" in wording.interrupted(now)
+
+
 def test_summary():
     now = Snapshot(Status.DONE, step=300, steps=300, seconds=61)
     assert wording.summary(now) == "300 steps in 1 minute"
@@ -93,7 +104,7 @@ def test_loss_table_of_nothing_is_empty():
 
 
 def test_loss_chart_is_logarithmic_and_as_long_as_the_run():
-    spec = chart.loss_chart(np.ones((3, 4), np.float32), 500).to_dict()
+    spec = chart.loss_chart(500)
     assert spec["encoding"]["y"]["scale"]["type"] == "log"
     assert spec["encoding"]["x"]["scale"]["domain"] == [0, 500]
 
@@ -137,9 +148,12 @@ def test_the_preset_one_started_from_goes_before_others_that_are_alike(monkeypat
 
 def test_a_preset_shows_what_the_server_sets_for_its_weights_and_says_so_to_every_server():
     shown = knobs.preset_values("balanced", "own")
-    assert shown["total_variation_weight"] == 0.04
+    everywhere = StyleSettings()
+    served = everywhere.replace(**presets.preset("balanced", "own"))
+    assert served != everywhere
+    assert knobs.to_settings(shown) == served
     assert knobs.matching_preset(shown, "balanced", "own") == "balanced"
-    assert str(knobs.to_settings(shown)) == "total_variation_weight=0.04"
+    assert StyleSettings.parse(str(knobs.to_settings(shown))) == served
 
 
 def test_a_turned_knob_belongs_to_no_preset():
@@ -285,10 +299,16 @@ def test_a_path_is_no_server():
 
 def test_what_the_server_says_of_itself():
     weights = {"name": "random", "digest": "0123456789abcdef", "notice": "Random weights."}
-    server = backend.read({"weights": weights, "precision": "float32"}, "grpc://x:1", 7)
+    described = {"weights": weights, "precision": "float32", "device": "GPU"}
+    server = backend.read(described, "grpc://x:1", 7)
     assert server.ready
     assert server.notice == "Random weights."
-    assert server.facts == (("Weights", "random (01234567)"), ("Precision", "float32"), ("Model version", "7"))
+    assert server.facts == (
+        ("Weights", "random (01234567)"),
+        ("Precision", "float32"),
+        ("Device", "GPU"),
+        ("Model version", "7"),
+    )
     assert backend.read({}, "grpc://x:1").facts == ()
 
 

@@ -63,6 +63,17 @@ def test_a_visit_lasts_as_long_as_one_of_its_pages():
     until(lambda: "a" not in visits)
 
 
+def test_a_visit_is_unattended_once_its_page_has_been_away_for_longer_than_a_reload_takes(monkeypatch):
+    visits = Visits(grace_s=30)
+    visit = visits.enter("a")
+    visits.leave("a")
+    assert not visit.unattended()
+    monkeypatch.setattr("ui.visits.RELOAD_S", -1.0)
+    assert visit.unattended()
+    visits.enter("a")
+    assert not visit.unattended()
+
+
 def test_a_new_run_takes_the_place_of_the_one_before_which_is_stopped():
     visit = Visits().enter("a")
     first, second = running_job(), running_job()

@@ -15,6 +15,7 @@ from PIL import Image
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2, prediction_service_pb2_grpc
 
 from model.contract import SIGNATURES
+from model.signatures import DEVICES
 from model.warmup import RECIPE, WARMED, WARMUP_FILE, request_of
 from serving.contract import MODEL_NAME
 from tests.served import Served
@@ -71,6 +72,7 @@ def test_describe_knows_the_recipe(session: CSession) -> None:
     settings = np.array([RECIPE.encode()], object)
     (description,) = session.predict("describe", {"settings": settings})["description"]
     assert json.loads(description)["settings"]["size"] == 32
+    assert json.loads(description)["device"] in DEVICES
 
 
 def test_mistake_is_the_graphs_own_sentence(session: CSession) -> None:
