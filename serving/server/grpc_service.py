@@ -35,6 +35,8 @@ TRUNCATED = "...TRUNCATED"
 
 LONGEST_DEADLINE_S = 30 * 24 * 3600  # gRPC says "no deadline" by a time centuries away, which threads cannot wait for
 
+_THIS_MACHINE = ("ipv4:127.", "ipv6:%5B::1%5D:", "ipv6:%5B::ffff:127.")  # as gRPC writes the addresses of callers
+
 # The generated code registers methods too, but has gRPC hold the messages for longer than they are needed.
 _ASKED: dict[str, dict[str, type[Message]]] = {
     "PredictionService": {
@@ -252,9 +254,21 @@ class ModelService:
         self, incoming: Incoming[model_management_pb2.ReloadConfigRequest], context: grpc.ServicerContext
     ) -> bytes:
         """Serves the models of a configuration from now on."""
-        return _answer("HandleReloadConfigRequest", context, lambda: self._reload(incoming.take()), level=logging.INFO)
+        return _answer(
+            "HandleReloadConfigRequest",
+            context,
+            lambda: self._reload(incoming.take(), context.peer()),
+            level=logging.INFO,
+        )
 
-    def _reload(self, request: model_management_pb2.ReloadConfigRequest) -> model_management_pb2.ReloadConfigResponse:
+    def _reload(
+        self, request: model_management_pb2.ReloadConfigRequest, peer: str
+    ) -> model_management_pb2.ReloadConfigResponse:
+        if not peer.startswith(_THIS_MACHINE):  # the one call that names paths, and a SavedModel is a program
+            raise ServingFailed(
+                f"Only callers on the server's own machine may change what it serves. Received: a call from {peer}.",
+                "PERMISSION_DENIED",
+            )
         if request.config.WhichOneof("config") != "model_config_list":
             raise InvalidInput(
                 "ServerModelConfig type not supported by HandleReloadConfigRequest. "
