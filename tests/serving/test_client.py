@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
@@ -50,7 +51,7 @@ class FakeModel:
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> FakeModel:
     model = FakeModel(0.1)
-    monkeypatch.setattr(client_module.time, "monotonic", lambda: model.now)
+    monkeypatch.setattr(client_module, "time", SimpleNamespace(monotonic=lambda: model.now))
     return model
 
 
