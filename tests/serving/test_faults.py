@@ -122,8 +122,8 @@ def test_a_server_that_hangs_ends_in_a_sentence(served: Served, way: str) -> Non
 
 def test_a_run_past_its_deadline_leaves_the_server_to_others(served: Served) -> None:
     forever = {
-        "content_bytes": [CONTENT], "style_bytes": [[STYLE]], "settings": ["size=256,steps=10000"],
-        "state_bytes": [b""], "take_steps": [10_000],
+        "content_bytes": [CONTENT], "style_bytes": [[STYLE]], "state_bytes": [b""], "take_steps": [10_000],
+        "settings": ["size=1024,smallest_size=1024,steps=10000,optimizer=adam"],
     }  # fmt: skip
     with contextlib.closing(connect(served.grpc)) as server:
         with pytest.raises(DeadlineExceeded):
