@@ -17,8 +17,9 @@ from model.protos import DATA_TYPES, PredictionLog
 WARMUP_FILE = Path("assets.extra") / "tf_serving_warmup_requests"
 
 WARMED = ("describe", "advance")
-"""What the page, the command line and the client call. TensorFlow builds each signature's graph apart, at about 8 s on
-one core for those that paint, so a server that warmed them all would take a minute to start."""
+"""What the page, the command line and the client call. TensorFlow builds each signature's graph apart, at 6 to 7.5 s of
+a core for those that paint: a start takes 11 s of a core with these two, and would take 32 s with the other three that
+take settings. `serving_default` takes none, and would paint a whole picture of the default recipe, 27 s more."""
 
 RECIPE = "size=32,smallest_size=16,steps=2"  # two sizes and a step at each: every path, at almost no cost
 PICTURE_PX = 32

@@ -15,7 +15,7 @@ from types import FrameType
 
 from model.errors import StyleTransferError
 from serving.server.flags import parse
-from serving.signals import set_event
+from serving.signals import set_event, wait_for
 
 log = logging.getLogger("serving.server")
 
@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         app.start()
     except StyleTransferError as error:
         return _fail(error)
-    app.ended.wait()
+    wait_for(app.ended)
     if app.failure is None:
         log.info("Stopping: running calls end, new ones are refused.")
     app.stop()

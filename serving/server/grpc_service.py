@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable
-from typing import Any, NoReturn, TypeVar
+from collections.abc import Callable
+from typing import Any, Generic, NoReturn, TypeVar
 
 import grpc
+from google.protobuf.message import Message
 from tensorflow_serving.apis import (
     classification_pb2,
     get_model_metadata_pb2,
@@ -15,9 +16,7 @@ from tensorflow_serving.apis import (
     inference_pb2,
     model_management_pb2,
     model_pb2,
-    model_service_pb2_grpc,
     predict_pb2,
-    prediction_service_pb2_grpc,
     regression_pb2,
 )
 
@@ -36,7 +35,38 @@ TRUNCATED = "...TRUNCATED"
 
 LONGEST_DEADLINE_S = 30 * 24 * 3600  # gRPC says "no deadline" by a time centuries away, which threads cannot wait for
 
-Response = TypeVar("Response")
+_THIS_MACHINE = ("ipv4:127.", "ipv6:%5B::1%5D:", "ipv6:%5B::ffff:127.")  # as gRPC writes the addresses of callers
+
+# The generated code registers methods too, but has gRPC hold the messages for longer than they are needed.
+_ASKED: dict[str, dict[str, type[Message]]] = {
+    "PredictionService": {
+        "Predict": predict_pb2.PredictRequest,
+        "Classify": classification_pb2.ClassificationRequest,
+        "Regress": regression_pb2.RegressionRequest,
+        "MultiInference": inference_pb2.MultiInferenceRequest,
+        "GetModelMetadata": get_model_metadata_pb2.GetModelMetadataRequest,
+    },
+    "ModelService": {
+        "GetModelStatus": get_model_status_pb2.GetModelStatusRequest,
+        "HandleReloadConfigRequest": model_management_pb2.ReloadConfigRequest,
+    },
+}
+
+Request = TypeVar("Request", bound=Message)
+
+
+class Incoming(Generic[Request]):
+    """A request for one reader to take: what gRPC hands over it holds until it has answered, so that is no picture."""
+
+    def __init__(self, request: Request) -> None:
+        """Holds the request until it is taken."""
+        self.request = request
+
+    def take(self) -> Request:
+        """Returns the request and lets go of it."""
+        request = self.request
+        del self.request
+        return request
 
 
 def add_services(server: grpc.Server, core: ServerCore, as_tensor_content: bool = False) -> None:
@@ -47,10 +77,18 @@ def add_services(server: grpc.Server, core: ServerCore, as_tensor_content: bool 
       core: what answers.
       as_tensor_content: whether numbers are sent as raw bytes in place of typed fields.
     """
-    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
-        PredictionService(core, as_tensor_content), server
+    for name, servicer in (
+        ("PredictionService", PredictionService(core, as_tensor_content)),
+        ("ModelService", ModelService(core)),
+    ):
+        methods = {method: _handler(getattr(servicer, method), asked) for method, asked in _ASKED[name].items()}
+        server.add_registered_method_handlers(f"tensorflow.serving.{name}", methods)
+
+
+def _handler(behave: Callable[..., bytes], asked: type[Message]) -> grpc.RpcMethodHandler:
+    return grpc.unary_unary_rpc_method_handler(
+        behave, request_deserializer=lambda data: Incoming(asked.FromString(data))
     )
-    model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(core), server)
 
 
 class PredictionService:
@@ -62,37 +100,41 @@ class PredictionService:
         self._as_tensor_content = as_tensor_content
 
     def Predict(  # noqa: N802  # the proto's name
-        self, request: predict_pb2.PredictRequest, context: grpc.ServicerContext
-    ) -> predict_pb2.PredictResponse:
+        self, incoming: Incoming[predict_pb2.PredictRequest], context: grpc.ServicerContext
+    ) -> bytes:
         """Runs a signature."""
-        return self._run("Predict", request.model_spec.name, context, lambda: self._predict(request, context))
+        name = incoming.request.model_spec.name
+        return self._run("Predict", name, context, lambda: self._predict(incoming, context))
 
     def GetModelMetadata(  # noqa: N802
-        self, request: get_model_metadata_pb2.GetModelMetadataRequest, context: grpc.ServicerContext
-    ) -> get_model_metadata_pb2.GetModelMetadataResponse:
+        self, incoming: Incoming[get_model_metadata_pb2.GetModelMetadataRequest], context: grpc.ServicerContext
+    ) -> bytes:
         """Returns the signatures of a version."""
-        return _answer("GetModelMetadata", context, lambda: self._metadata(request))
+        return _answer("GetModelMetadata", context, lambda: self._metadata(incoming.take()))
 
     def Classify(  # noqa: N802
-        self, request: classification_pb2.ClassificationRequest, context: grpc.ServicerContext
-    ) -> classification_pb2.ClassificationResponse:
+        self, incoming: Incoming[classification_pb2.ClassificationRequest], context: grpc.ServicerContext
+    ) -> bytes:
         """Classifies tf.Examples."""
+        request = incoming.take()
         return self._run("Classify", request.model_spec.name, context, lambda: self._classify(request, context))
 
     def Regress(  # noqa: N802
-        self, request: regression_pb2.RegressionRequest, context: grpc.ServicerContext
-    ) -> regression_pb2.RegressionResponse:
+        self, incoming: Incoming[regression_pb2.RegressionRequest], context: grpc.ServicerContext
+    ) -> bytes:
         """Regresses tf.Examples."""
+        request = incoming.take()
         return self._run("Regress", request.model_spec.name, context, lambda: self._regress(request, context))
 
     def MultiInference(  # noqa: N802
-        self, request: inference_pb2.MultiInferenceRequest, context: grpc.ServicerContext
-    ) -> inference_pb2.MultiInferenceResponse:
+        self, incoming: Incoming[inference_pb2.MultiInferenceRequest], context: grpc.ServicerContext
+    ) -> bytes:
         """Classifies and regresses the same tf.Examples in one run."""
+        request = incoming.take()
         name = request.tasks[0].model_spec.name if request.tasks else ""
         return self._run("MultiInference", name, context, lambda: self._multi_inference(request, context))
 
-    def _run(self, api: str, name: str, context: grpc.ServicerContext, work: Callable[[], Response]) -> Response:
+    def _run(self, api: str, name: str, context: grpc.ServicerContext, work: Callable[[], Message]) -> bytes:
         def record(code: str, seconds: float) -> None:
             if self._core.serves(name):
                 self._core.metrics.record_request(name, api, "GRPC", code, seconds)
@@ -100,25 +142,30 @@ class PredictionService:
         return _answer(api, context, work, record, logging.INFO)
 
     def _predict(
-        self, request: predict_pb2.PredictRequest, context: grpc.ServicerContext
+        self, incoming: Incoming[predict_pb2.PredictRequest], context: grpc.ServicerContext
     ) -> predict_pb2.PredictResponse:
         deadline = _deadline(context)
+        request = incoming.take()
+        asked, wanted = model_pb2.ModelSpec(), list(request.output_filter)
         with self._core.admit(_ref(request)) as servable:
+            asked.CopyFrom(request.model_spec)
             inputs = {alias: tensor_proto.decode(proto, alias) for alias, proto in request.inputs.items()}
+            del request  # as large as the arrays that are made of it
             outputs = self._core.predict(
                 servable,
-                request.model_spec.signature_name,
+                asked.signature_name,
                 inputs,
-                request.output_filter,
+                wanted,
                 deadline=deadline,
                 # A caller who is gone frees a place in the queue. What runs goes on, as in tensorflow_model_server.
                 on_admitted=context.add_callback,
             )
-        _check_length(outputs.values())
+            del inputs
+        _check_length(sum(map(tensor_proto.length, outputs.values())))
         response = predict_pb2.PredictResponse()
-        _fill_spec(response.model_spec, request.model_spec, servable)
-        for alias, array in outputs.items():
-            response.outputs[alias].CopyFrom(tensor_proto.encode(array, self._as_tensor_content))
+        _fill_spec(response.model_spec, asked, servable)
+        for alias in list(outputs):
+            tensor_proto.encode(outputs.pop(alias), response.outputs[alias], self._as_tensor_content)
         return response
 
     def _classify(
@@ -196,18 +243,32 @@ class ModelService:
         self._core = core
 
     def GetModelStatus(  # noqa: N802
-        self, request: get_model_status_pb2.GetModelStatusRequest, context: grpc.ServicerContext
-    ) -> get_model_status_pb2.GetModelStatusResponse:
+        self, incoming: Incoming[get_model_status_pb2.GetModelStatusRequest], context: grpc.ServicerContext
+    ) -> bytes:
         """Returns where the versions of a model stand."""
-        return _answer("GetModelStatus", context, lambda: messages.status_response(self._core.status(_ref(request))))
+        return _answer(
+            "GetModelStatus", context, lambda: messages.status_response(self._core.status(_ref(incoming.take())))
+        )
 
     def HandleReloadConfigRequest(  # noqa: N802
-        self, request: model_management_pb2.ReloadConfigRequest, context: grpc.ServicerContext
-    ) -> model_management_pb2.ReloadConfigResponse:
+        self, incoming: Incoming[model_management_pb2.ReloadConfigRequest], context: grpc.ServicerContext
+    ) -> bytes:
         """Serves the models of a configuration from now on."""
-        return _answer("HandleReloadConfigRequest", context, lambda: self._reload(request), level=logging.INFO)
+        return _answer(
+            "HandleReloadConfigRequest",
+            context,
+            lambda: self._reload(incoming.take(), context.peer()),
+            level=logging.INFO,
+        )
 
-    def _reload(self, request: model_management_pb2.ReloadConfigRequest) -> model_management_pb2.ReloadConfigResponse:
+    def _reload(
+        self, request: model_management_pb2.ReloadConfigRequest, peer: str
+    ) -> model_management_pb2.ReloadConfigResponse:
+        if not peer.startswith(_THIS_MACHINE):  # the one call that names paths, and a SavedModel is a program
+            raise ServingFailed(
+                f"Only callers on the server's own machine may change what it serves. Received: a call from {peer}.",
+                "PERMISSION_DENIED",
+            )
         if request.config.WhichOneof("config") != "model_config_list":
             raise InvalidInput(
                 "ServerModelConfig type not supported by HandleReloadConfigRequest. "
@@ -222,15 +283,17 @@ class ModelService:
 def _answer(
     method: str,
     context: grpc.ServicerContext,
-    work: Callable[[], Response],
+    work: Callable[[], Message],
     record: Callable[[str, float], None] | None = None,
     level: int = logging.DEBUG,
-) -> Response:
-    """Returns what `work` returns, or ends the call with the code and text of its error."""
+) -> bytes:
+    """Returns the message that `work` returns, or ends the call with the code and text of its error."""
     started = time.monotonic()
     code, message = "OK", ""
     try:
-        return work()
+        answer = work().SerializeToString()
+        _check_length(len(answer))
+        return answer
     except StyleTransferError as error:
         code, message = error.code, str(error)
     except Exception as error:  # a fault of this program: the log gets the traceback, the client does not
@@ -251,8 +314,7 @@ def _fill_spec(spec: model_pb2.ModelSpec, asked: model_pb2.ModelSpec, servable: 
     spec.signature_name = asked.signature_name or DEFAULT_SIGNATURE
 
 
-def _check_length(outputs: Iterable[tensor_proto.Array]) -> None:
-    length = sum(map(tensor_proto.length, outputs))
+def _check_length(length: int) -> None:
     if length > MAX_MESSAGE_BYTES:
         raise ServingFailed(
             f"The answer must be at most {MAX_MESSAGE_BYTES} bytes long, which is what gRPC can carry. "

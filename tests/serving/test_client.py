@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
@@ -50,7 +51,7 @@ class FakeModel:
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> FakeModel:
     model = FakeModel(0.1)
-    monkeypatch.setattr(client_module.time, "monotonic", lambda: model.now)
+    monkeypatch.setattr(client_module, "time", SimpleNamespace(monotonic=lambda: model.now))
     return model
 
 
@@ -63,6 +64,10 @@ def test_a_run_ends_with_the_picture_of_one_call(served: Served) -> None:
     assert [bool(record.image) for record in records] == [False] * (len(records) - 1) + [True]
     np.testing.assert_array_equal(np.concatenate([record.losses for record in records]), outputs["losses"][0])
     assert (records[-1].step, records[-1].share, records[-1].seconds_left) == (12, 1, 0)
+    shapes = [decoded(record.preview).shape for record in records]
+    assert (shapes[0], shapes[-1]) == ((20, 28, 3), (40, 56, 3))  # the picture as it stands, at the size it has by then
+    difference = decoded(records[-1].preview).astype(float) - decoded(records[-1].image)
+    assert np.abs(difference).mean() < 5  # as close as a JPEG may be
 
 
 def test_stretches_grow_to_the_time_that_is_wanted(fake: FakeModel) -> None:
@@ -71,6 +76,7 @@ def test_stretches_grow_to_the_time_that_is_wanted(fake: FakeModel) -> None:
     growing = [client_module.GROWTH**n for n in range(10) if client_module.GROWTH**n < wanted]
     assert fake.takes[: len(growing)] == growing
     assert set(fake.takes[len(growing) :]) == {wanted}
+    assert 0.3 <= wanted * fake.seconds_a_step <= 2
 
 
 def test_a_step_longer_than_a_stretch_is_taken_alone(fake: FakeModel) -> None:

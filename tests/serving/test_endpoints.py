@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -61,8 +62,8 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(endpoints_module.time, "monotonic", lambda: clock.now)
-    monkeypatch.setattr(endpoints_module.time, "sleep", clock.sleep)
+    # Not time's own functions: event loops of servers in this process would sleep for ever by such a clock.
+    monkeypatch.setattr(endpoints_module, "time", SimpleNamespace(monotonic=lambda: clock.now, sleep=clock.sleep))
     return clock
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from model.errors import DeadlineExceeded, ServingUnavailable
 from model.settings import StyleSettings
 from serving.client import StyleTransferClient
 from serving.endpoints import Patience
+from serving.transports import connect
 from tests import served as servers
 from tests.conftest import encode, smooth_picture
 from tests.faulty import FAULTS, faulty
@@ -116,3 +118,15 @@ def test_a_server_that_hangs_ends_in_a_sentence(served: Served, way: str) -> Non
         pytest.raises(DeadlineExceeded, match=f"^No answer from {proxy.address} within 1 s.$"),
     ):
         list(client.run(CONTENT, [STYLE], SETTINGS))
+
+
+def test_a_run_past_its_deadline_leaves_the_server_to_others(served: Served) -> None:
+    forever = {
+        "content_bytes": [CONTENT], "style_bytes": [[STYLE]], "state_bytes": [b""], "take_steps": [10_000],
+        "settings": ["size=1024,smallest_size=1024,steps=10000,optimizer=adam"],
+    }  # fmt: skip
+    with contextlib.closing(connect(served.grpc)) as server:
+        with pytest.raises(DeadlineExceeded):
+            server.predict("advance", forever, timeout_s=1)
+        # One run at a time: this one is served, so the other is over, which would have taken minutes.
+        assert server.predict("describe", {"settings": [""]}, timeout_s=20)["description"].shape == (1,)

@@ -45,7 +45,7 @@ def zoo(base: Path, version: str = "1") -> Path:
     two: a float [B], b string [B] -> c = 2 a, d_bytes = b. ragged: x [B] -> y [B], z [1]. scalar: x [] -> y [].
     default: x float [B], n int32 [] = 3 -> y = x + n. slow: seconds float [] -> y, a loop that watches the clock.
     careful: x [B] -> y, an assertion that x is below 5. repeat: x string [], times int32 [] -> y_bytes [], and the
-    length [] of x.
+    length [] of x. measure: x string [] -> the length [] of x alone, without a copy of x.
     """
     module = tf.Module()
     signatures = {}
@@ -72,6 +72,7 @@ def zoo(base: Path, version: str = "1") -> Path:
         tf.TensorSpec([], tf.string, "x"),
         tf.TensorSpec([], tf.int32, "times"),
     )
+    add("measure", lambda x: {"length": tf.strings.length(x)}, tf.TensorSpec([], tf.string, "x"))
 
     three = tf.constant(3)  # a tensor: a plain 3 would not be exported as the signature's default
 

@@ -20,20 +20,32 @@ from tests import processes
 from tests.conftest import encode, smooth_picture
 from tests.served import Served
 
+PNG = b"\x89PNG\r\n\x1a\n"  # how each begins
 SIDE_PX = 30_000  # 2.7 GB as RGB
 ALLOWED_MB = 150.0  # what a call with a small picture may need
+
+
+def chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
 @cache
 def png_bomb() -> bytes:
     """A whole, valid PNG of zeros, one bit each: 112 MB of rows in 110 kB."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
     rows = zlib.compress((b"\0" * (1 + SIDE_PX // 8)) * SIDE_PX, 9)
     header = struct.pack(">IIBBBBB", SIDE_PX, SIDE_PX, 1, 0, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+    return PNG + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+
+
+def polyglot_bomb() -> bytes:
+    """A PNG that is small to who reads its size where it ought to be, and huge to who reads its chunks."""
+    return PNG + chunk(b"tEXt", struct.pack(">II", 32, 32)) + png_bomb().removeprefix(PNG)
+
+
+def gif_bomb() -> bytes:
+    """A GIF of a thousand frames, each of which declares a huge one."""
+    frame = b"," + struct.pack("<HHHHB", 0, 0, SIDE_PX, SIDE_PX, 0) + b"\2\2\x4c\1\0"
+    return b"GIF89a" + struct.pack("<HHBBB", SIDE_PX, SIDE_PX, 0x80, 0, 0) + bytes(6) + frame * 1000 + b";"
 
 
 def jpeg_bomb() -> bytes:
@@ -51,7 +63,14 @@ def bmp_bomb() -> bytes:
     return bytes(data)
 
 
-BOMBS: list[Callable[[], bytes]] = [png_bomb, jpeg_bomb, bmp_bomb]
+TOO_LARGE, OF_NO_KIND = "`{}` must be a picture of 1 to", "`{}` must be a JPEG, PNG or BMP picture"
+BOMBS: dict[Callable[[], bytes], str] = {
+    png_bomb: TOO_LARGE,
+    jpeg_bomb: TOO_LARGE,
+    bmp_bomb: TOO_LARGE,
+    gif_bomb: OF_NO_KIND,
+    polyglot_bomb: "PNG",
+}
 
 
 def call(served: Served, content: bytes, style: bytes) -> None:
@@ -82,7 +101,7 @@ def test_bomb_over_grpc_moves_no_memory(bomb: Callable[[], bytes], argument: str
     with pytest.raises(grpc.RpcError) as caught:
         call(calm, *((data, small) if argument == "content_bytes" else (small, data)))
     assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
-    assert f"`{argument}`" in caught.value.details()
+    assert BOMBS[bomb].format(argument) in caught.value.details()
     assert processes.memory_mb(calm.pid, peak=True) < before + ALLOWED_MB
 
 
@@ -100,13 +119,15 @@ def test_bomb_over_rest_moves_no_memory(bomb: Callable[[], bytes], calm: Served)
     body = {"signature_name": "advance", "inputs": inputs}  # warmed up: the first run of another would take memory
     response = requests.post(f"{calm.http}/v1/models/{MODEL_NAME}:predict", json=body, timeout=120)
     assert response.status_code == 400
-    assert "_bytes` must be a picture of 1 to" in response.json()["error"]
+    assert any(
+        BOMBS[bomb].format(argument) in response.json()["error"] for argument in ("content_bytes", "style_bytes")
+    )
     assert processes.memory_mb(calm.pid, peak=True) < before + ALLOWED_MB
 
 
 @pytest.mark.parametrize(
     "data",
-    [b"", b"text", b"\x89PNG\r\n\x1a\n", encode(smooth_picture(32, 32))[:-200], encode(smooth_picture(32, 32), "GIF")],
+    [b"", b"text", PNG, encode(smooth_picture(32, 32))[:-200], encode(smooth_picture(32, 32), "GIF")],
 )
 def test_what_is_no_picture_is_refused(data: bytes, calm: Served) -> None:
     with pytest.raises(grpc.RpcError) as caught:

@@ -59,10 +59,10 @@ def test_warmup_request_runs_and_equals_the_embedded_server(
         np.testing.assert_array_equal(array, tf.make_ndarray(answer.outputs[alias]))
 
 
-def test_stylize_paints(session: CSession) -> None:
-    log = prediction_log_pb2.PredictionLog.FromString(request_of(SIGNATURES["stylize"]).SerializeToString())
-    request = log.predict_log.request
-    outputs = session.predict("stylize", {alias: tf.make_ndarray(proto) for alias, proto in request.inputs.items()})
+def test_run_paints(session: CSession) -> None:
+    log = prediction_log_pb2.PredictionLog.FromString(request_of(SIGNATURES["advance"]).SerializeToString())
+    inputs = {alias: tf.make_ndarray(proto) for alias, proto in log.predict_log.request.inputs.items()}
+    outputs = session.predict("advance", inputs | {"take_steps": np.int32([2])})  # all there are
     assert Image.open(io.BytesIO(outputs["image_bytes"][0])).size == (32, 32)
     assert outputs["losses"].shape == (1, 2, 4)
     assert np.isfinite(outputs["losses"]).all()

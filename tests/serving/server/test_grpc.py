@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import time
+import weakref
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.core.framework import types_pb2
 from tensorflow_serving.apis import (
     get_model_metadata_pb2,
     predict_pb2,
     prediction_service_pb2_grpc,
 )
 
+from serving.server.flags import MAX_MESSAGE_BYTES
+from serving.server.grpc_service import Incoming
+from serving.server.servable import Servable
+from serving.wire import PREDICT
 from tests import processes
 from tests.serving.server.conftest import CALL_S, Client, failure, fill_spec, wait_until
 from tests.serving.server.models import IDENTITY_DTYPES
 
 MIB = 2**20
-LARGEST_MIB = 2047  # a message may have 2 GiB less a byte, head and framing included
+FREE_GIB = 15  # both ends together hold a message up to six times, and 3 are for whoever else is there
+MINUTES_S = 300
 FLOATS = np.float32([[1], [5]])
 
 
@@ -69,30 +77,95 @@ def test_large_messages_pass_both_ways(zoo: Client) -> None:
     assert zoo.run("identity_bytes", x=np.array([picture], dtype=object))["y_bytes"][0] == picture
 
 
+@pytest.fixture
+def call(zoo: Client) -> Callable[..., bytes]:
+    """Predict from bytes to bytes, where there is memory for messages of 2 GiB."""
+    free_gib = processes.free_memory_mb() * 1e6 / 2**30
+    if free_gib < FREE_GIB:
+        pytest.skip(f"wants {FREE_GIB} GiB of free memory; there are {free_gib:.1f}")
+    return zoo.channel.unary_unary(PREDICT)
+
+
+def measure(length: int) -> bytes:
+    """A message that asks for the length of a string of so many bytes."""
+    request = predict_pb2.PredictRequest()
+    fill_spec(request, name="zoo")
+    request.model_spec.signature_name = "measure"
+    request.inputs["x"].dtype = types_pb2.DT_STRING
+    request.inputs["x"].string_val.append(bytes(length))
+    return request.SerializeToString()
+
+
 @pytest.mark.soak
-def test_messages_up_to_what_grpc_carries_pass_both_ways(zoo: Client) -> None:
-    # Python holds a message some 13 times on its way through both ends: as far as half of the free memory goes.
-    mebibytes = min(LARGEST_MIB, int(processes.free_memory_mb() / 2 / 13))
-    print(f"\nmessages of {mebibytes} MiB")
-    assert mebibytes > 100
-    request = zoo.request("repeat", x=np.array(b"x" * (mebibytes * MIB), object), times=np.int32(0))
-    assert zoo.predict(request, timeout=300).outputs["length"].int_val[0] == mebibytes * MIB
-    request = zoo.request("repeat", x=np.array(b"x" * MIB, object), times=np.int32(mebibytes))
-    assert len(zoo.predict(request, timeout=300).outputs["y_bytes"].string_val[0]) == mebibytes * MIB
+def test_request_that_is_a_byte_too_long_is_refused(call: Callable[..., bytes]) -> None:
+    refusal = f"SERVER: Received message larger than max ({MAX_MESSAGE_BYTES + 1} vs. {MAX_MESSAGE_BYTES})"
+    assert failure(lambda: call(bytes(MAX_MESSAGE_BYTES + 1), timeout=MINUTES_S)) == ("RESOURCE_EXHAUSTED", refusal)
+
+
+@pytest.mark.soak
+def test_longest_answer_there_can_be(zoo: Client, call: Callable[..., bytes]) -> None:
+    def length_of_answer(mebibytes: int) -> int:
+        request = zoo.request("repeat", ("y_bytes",), x=np.array(b"x" * MIB, object), times=np.int32(mebibytes))
+        return len(call(request.SerializeToString(), timeout=MINUTES_S))
+
+    framing = length_of_answer(256) - 256 * MIB
+    assert length_of_answer(2047) == 2047 * MIB + framing
+    code, text = failure(lambda: length_of_answer(2048))
+    assert (code, text[:59]) == ("RESOURCE_EXHAUSTED", "The answer must be at most 2147483647 bytes long, which is ")
+
+
+@pytest.mark.soak
+def test_longest_request_there_can_be(call: Callable[..., bytes]) -> None:
+    framing = len(measure(2**28)) - 2**28  # the same from there on
+    message = measure(MAX_MESSAGE_BYTES - framing)
+    assert len(message) == MAX_MESSAGE_BYTES
+    answer = predict_pb2.PredictResponse.FromString(call(message, timeout=MINUTES_S))
+    assert answer.outputs["length"].int_val[0] == MAX_MESSAGE_BYTES - framing
 
 
 def test_answer_that_is_too_long_for_grpc_is_refused(zoo: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("serving.server.grpc_service.MAX_MESSAGE_BYTES", 1000)
-    request = zoo.request("repeat", x=np.array(b"xy", object), times=np.int32(498))
-    assert len(zoo.predict(request).outputs["y_bytes"].string_val[0]) == 996
-    request = zoo.request("repeat", x=np.array(b"xy", object), times=np.int32(500))
-    assert failure(lambda: zoo.predict(request)) == (
-        "RESOURCE_EXHAUSTED",
-        "The answer must be at most 1000 bytes long, which is what gRPC can carry. Received: 1004. "
-        "An output_filter chooses among the outputs.",
-    )
+    limit = zoo.predict(zoo.request("repeat", x=np.array(b"xy", object), times=np.int32(400))).ByteSize()
+    monkeypatch.setattr("serving.server.grpc_service.MAX_MESSAGE_BYTES", limit)
+    for times, length in ((401, limit + 2), (limit, 2 * limit + 4)):  # seen in the end, and from the pictures alone
+        request = zoo.request("repeat", x=np.array(b"xy", object), times=np.int32(times))
+        assert failure(lambda request=request: zoo.predict(request)) == (
+            "RESOURCE_EXHAUSTED",
+            f"The answer must be at most {limit} bytes long, which is what gRPC can carry. Received: {length}. "
+            "An output_filter chooses among the outputs.",
+        )
     request.output_filter.append("length")
     assert zoo.predict(request).outputs["length"].int_val[0] == 2
+    request = zoo.request("repeat", x=np.array(b"xy", object), times=np.int32(400))
+    assert len(zoo.predict(request).outputs["y_bytes"].string_val[0]) == 800
+
+
+def test_nothing_holds_a_request_while_it_runs(zoo: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Watched:
+        """A request that can be watched; protobuf's cannot."""
+
+        def __init__(self, request: Any) -> None:
+            self._request = request
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._request, name)
+
+    taken: list[weakref.ref[Watched]] = []
+    held: list[object] = []
+    take, run = Incoming.take, Servable.run
+
+    def watched_take(incoming: Incoming[Any]) -> Any:
+        request = Watched(take(incoming))
+        taken.append(weakref.ref(request))
+        return request
+
+    def watched_run(*arguments: Any) -> Any:
+        held.extend(request() for request in taken)
+        return run(*arguments)
+
+    monkeypatch.setattr(Incoming, "take", watched_take)
+    monkeypatch.setattr(Servable, "run", watched_run)
+    zoo.run("measure", x=np.array(b"x", object))
+    assert (len(taken), held) == (1, [None])
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ def answer(client: Client, tail: str = "", name: str | None = None) -> tuple[int
     return response.status_code, document["predictions"][0][0] if response.ok else document["error"]
 
 
-def reload(client: Client, *entries: tuple[str, Path], **labels: int) -> Any:
+def reload(client: Client, *entries: tuple[str, Path | str], **labels: int) -> Any:
     request = model_management_pb2.ReloadConfigRequest()
     request.config.model_config_list.SetInParent()
     for name, base in entries:

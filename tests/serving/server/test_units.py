@@ -29,7 +29,8 @@ def test_tensor_survives_both_forms(dtype: tf.DType, shape: tuple[int, ...]) -> 
     array = np.empty(count, dtype=dtype.as_numpy_dtype)
     array[:] = values[:count]
     array = array.reshape(shape)
-    encoded = tensor_proto.encode(array)
+    encoded = tensor_pb2.TensorProto()
+    tensor_proto.encode(array, encoded)
     assert not encoded.tensor_content  # typed fields, as TensorFlow Serving
     for proto in (encoded, tf.make_tensor_proto(array, dtype=dtype)):
         decoded = tensor_proto.decode(proto, "x")
