@@ -230,7 +230,7 @@ def test_a_bad_picture_is_refused_by_name(call: Call) -> None:
         lambda s: s[:10],
         lambda s: s[:20],
         lambda s: s[:5000] + bytes([s[5000] ^ 1]) + s[5001:],
-        lambda s: bytes([s[0] ^ 1]) + s[1:],
+        lambda s: s[:-1] + bytes([s[-1] ^ 1]),
         lambda s: s + b"\0",
         lambda s: b"no state at all, but a long text",
     ],
