@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -117,10 +118,7 @@ class Objective(tf.Module):
         )
         shares /= tf.reduce_sum(shares)
         count = tf.cond(masked, lambda: tf.size(shares), lambda: tf.constant(1))
-        lengths: list[tf.Tensor] = []
-        for weight, channels in zip(style_weights, self.network.channels, strict=True):
-            used = tf.where(weight > 0, count, 0)
-            lengths += [used * (channels + 1) * channels, used, 1]
+        lengths = _packed_lengths(style_weights, self.network.channels, count)
         known = tf.size(packed) == tf.add_n(lengths)
         raw = tf.cond(
             known,
@@ -270,6 +268,15 @@ class Objective(tf.Module):
         """Returns masks [R, H, W] at the size of each layer's features."""
         pyramid = masks.pyramid(regions)
         return [pyramid[block_of(name)] for name in self.network.layers]
+
+
+def _packed_lengths(style_weights: list[tf.Tensor], channels: Sequence[int], regions: tf.Tensor) -> list[tf.Tensor]:
+    """Returns how much of `Targets.packed` is each layer's style target, its scales, and its content scale, in turn."""
+    lengths: list[tf.Tensor] = []
+    for weight, width in zip(style_weights, channels, strict=True):
+        used = tf.where(weight > 0, regions, 0)
+        lengths += [used * (width + 1) * width, used, 1]
+    return lengths
 
 
 def _moments(features: tf.Tensor, regions: tf.Tensor, masked: tf.Tensor) -> tf.Tensor:

@@ -1,9 +1,9 @@
 """A run's state as one string that a client carries from call to call; the server keeps nothing.
 
-The bytes, from the end: a fingerprint of 8 bytes of all that follow here; the mark of 8, which names format and model;
+The bytes, from the end: a checksum of 8 bytes of all that follow here; the mark of 8, which names format and model;
 the shapes of the tensors, int32; the tensors themselves in the order of their fields. What stands before them frames
 them as a serialised tensor and is not read: no other op makes a string of a tensor's bytes. Whatever is damaged on the
-way fails the fingerprint, so what passes it is trusted to have the shapes it had when it was written.
+way fails the checksum, so what passes it is trusted to have the shapes it had when it was written.
 
 A state is most of what a call carries, so it is copied as few times as the ops allow: a third of the time of tensors
 that are serialised one by one.
@@ -20,7 +20,7 @@ _HASH_BUCKETS = 2**63 - 1
 _FORMAT = "style-transfer-state-4"
 _SPECS = tf.nest.flatten(STATE)
 _RANKS = [spec.shape.rank for spec in _SPECS]
-_FINGERPRINT_BYTES = 8
+_CHECKSUM_BYTES = 8
 _TAIL_BYTES = sum(_RANKS) * tf.int32.size + tf.int64.size  # shapes and mark
 
 
@@ -29,7 +29,7 @@ def encode_state(state: RunState, model_digest: str) -> tf.Tensor:
     parts = tf.nest.flatten(state)
     shapes = tf.concat([tf.shape(part) for part in parts], 0)
     payload = tf.concat([_bytes(part) for part in (*parts, shapes, _mark(model_digest))], 0)
-    return tf.io.serialize_tensor(tf.concat([payload, _fingerprint(payload)], 0))
+    return tf.io.serialize_tensor(tf.concat([payload, _checksum(payload)], 0))
 
 
 def decode_state(data: tf.Tensor, model_digest: str) -> RunState:
@@ -40,16 +40,16 @@ def decode_state(data: tf.Tensor, model_digest: str) -> RunState:
     """
     content = tf.io.decode_raw(data, tf.uint8)
     length = tf.size(content)
-    content = _intact(content, length >= _TAIL_BYTES + _FINGERPRINT_BYTES, length)
-    payload, given = content[:-_FINGERPRINT_BYTES], content[-_FINGERPRINT_BYTES:]
+    content = _intact(content, length >= _TAIL_BYTES + _CHECKSUM_BYTES, length)
+    payload, given = content[:-_CHECKSUM_BYTES], content[-_CHECKSUM_BYTES:]
     tail = payload[-_TAIL_BYTES:]
     shapes = tf.split(_of_bytes(tail[: -tf.int64.size], tf.int32), _RANKS)
     sizes = [
         tf.reduce_prod(tf.cast(shape, tf.int64)) * spec.dtype.size for shape, spec in zip(shapes, _SPECS, strict=True)
     ]
-    begin = tf.cast(length - _FINGERPRINT_BYTES - _TAIL_BYTES, tf.int64) - tf.add_n(sizes)
+    begin = tf.cast(length - _CHECKSUM_BYTES - _TAIL_BYTES, tf.int64) - tf.add_n(sizes)
     payload = payload[tf.maximum(begin, 0) :]
-    payload = _intact(payload, (begin >= 0) & tf.reduce_all(given == _fingerprint(payload)), length)
+    payload = _intact(payload, (begin >= 0) & tf.reduce_all(given == _checksum(payload)), length)
     payload = checked(
         payload,
         _of_bytes(tail[-tf.int64.size :], tf.int64)[0] == _mark(model_digest),
@@ -85,7 +85,7 @@ def _mark(model_digest: str) -> tf.Tensor:
     return tf.strings.to_hash_bucket_fast(f"{_FORMAT} {model_digest}", _HASH_BUCKETS)
 
 
-def _fingerprint(content: tf.Tensor) -> tf.Tensor:
+def _checksum(content: tf.Tensor) -> tf.Tensor:
     """Returns uint8 [8] for uint8 [N], where N is not 0."""
     return tf.raw_ops.Fingerprint(data=content[tf.newaxis], method="farmhash64")[0]
 

@@ -15,8 +15,8 @@ No training run has seen any of the pictures. Those marked `selection` helped to
 marked `held out` did not. Photographs beside the page's samples come from scikit-image
 (model/training/requirements.txt).
 
-The results stay in OUT and are taken from there when run again. A contact sheet,
-OUT/sheet.png, has a row for each pair: content, style, random, own, true.
+The results stay in OUT and are taken from there when run again. A contact sheet, OUT/sheet.png, has a row for each
+pair: content, style, random, own, true.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ SHEET_PX = 300  # long side of a picture on the contact sheet
 ERROR_TOLERANCE = 0.04  # to which content errors are made equal
 TRIALS = 6  # of content weights
 STEEPNESS = 4.0  # by how much more the weight is changed than the error, both in logarithms
-WEIGHTS = (0.1, 10000.0)  # that are tried at all
+CONTENT_WEIGHTS = (0.1, 10000.0)  # between which they are
 
 Model = Callable[..., dict[str, tf.Tensor]]
 
@@ -211,7 +211,7 @@ class Bench:
 
     def at_error(self, pair: Pair, error: float, start: float) -> Result:
         """Returns the result whose content error is nearest to one, by content weights that are tried from `start`."""
-        low, high, weight = *WEIGHTS, start
+        low, high, weight = *CONTENT_WEIGHTS, start
         nearest = None
         for _ in range(TRIALS):
             found = self.measure(pair, float(f"{weight:.3g}"))
