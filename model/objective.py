@@ -24,7 +24,7 @@ class Pictures(NamedTuple):
 
     Attributes:
       content: uint8 [H, W, 3].
-      styles: TensorArray of uint8 [h, w, 3].
+      styles: string [S], encoded: a call whose targets are known from an earlier one decodes none.
       content_masks: string [S], encoded masks over the content (see model/masks.py), or empty strings.
       style_masks: string [S], encoded masks over each style picture, or empty strings.
       initial: string scalar, the encoded picture to start from, or empty.
@@ -33,7 +33,7 @@ class Pictures(NamedTuple):
     """
 
     content: tf.Tensor
-    styles: tf.TensorArray
+    styles: tf.Tensor
     content_masks: tf.Tensor
     style_masks: tf.Tensor
     initial: tf.Tensor
@@ -125,9 +125,11 @@ class Objective(tf.Module):
             lambda: [tf.zeros([0, c + 1, c]) for c in self.network.channels],
             lambda: self._style_moments(pictures, settings, content_image),
         )
+        # Where the style is known, only the content's own layers are of use.
+        deepest = tf.where(known, _deepest(tf.stack(content_weights)), last)
         # One after the other: each pass through the network takes much memory.
         with tf.control_dependencies(raw):
-            content = self._features(tf.identity(content_image), last, *form(settings))
+            content = self._features(tf.identity(content_image), deepest, *form(settings))
 
         def measured() -> tf.Tensor:
             levels = self._at_layers(regions)
@@ -243,7 +245,7 @@ class Objective(tf.Module):
         height, width = tf.unstack(tf.shape(content_image)[:2])
 
         def of_style(index: tf.Tensor) -> list[tf.Tensor]:
-            image = _fit(pictures.styles.read(index), height, width, settings)
+            image = _fit(style_at(pictures, index), height, width, settings)
             image = _if(settings["colours"] == "matched", lambda: colour.matched(image, content_image), image)
             mask = pictures.style_masks[index]
             levels = self._at_layers(masks.of_style(mask, *tf.unstack(tf.shape(image)[:2]))[tf.newaxis])
@@ -259,7 +261,7 @@ class Objective(tf.Module):
 
         return tf.map_fn(
             of_style,
-            tf.range(pictures.styles.size()),
+            tf.range(tf.size(pictures.styles)),
             fn_output_signature=[tf.TensorSpec([c + 1, c], tf.float32) for c in self.network.channels],
             parallel_iterations=1,
         )
@@ -348,9 +350,14 @@ def content_at(pictures: Pictures, height: tf.Tensor, width: tf.Tensor) -> tf.Te
     return images.fitted(pictures.content, height, width)
 
 
+def style_at(pictures: Pictures, index: tf.Tensor) -> tf.Tensor:
+    """Returns a style picture in its own size, uint8 [h, w, 3]."""
+    return images.decode(pictures.styles[index], "style_bytes")
+
+
 def blend_weights(pictures: Pictures, settings: ParsedSettings) -> tf.Tensor:
     """Returns how much each style counts, float32 [S] with sum 1."""
-    given, styles = settings["blend_weights"], pictures.styles.size()
+    given, styles = settings["blend_weights"], tf.size(pictures.styles)
     given = checked(
         given,
         (tf.size(given) == 0) | (tf.size(given) == styles),
@@ -378,8 +385,12 @@ def layer_weights(settings: ParsedSettings) -> tuple[tf.Tensor, tf.Tensor, tf.Te
         layers = settings[f"{term}_layers"]
         shares.append(tf.where(settings[f"{term}_weight"] > 0, layers / tf.reduce_sum(layers), 0.0))
     style, content = shares
-    last = tf.reduce_max(tf.where(style + content > 0, tf.range(tf.size(style)), 0))
-    return style, content, last
+    return style, content, _deepest(style + content)
+
+
+def _deepest(weights: tf.Tensor) -> tf.Tensor:
+    """Returns the index of the deepest layer that has a weight above 0, int32 scalar; 0 if none has."""
+    return tf.reduce_max(tf.where(weights > 0, tf.range(tf.size(weights)), 0))
 
 
 def _unstacked(weights: tuple[tf.Tensor, tf.Tensor, tf.Tensor]) -> tuple[list[tf.Tensor], list[tf.Tensor], tf.Tensor]:

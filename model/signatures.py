@@ -224,17 +224,9 @@ def _complete(inputs: Tensors) -> Tensors:
 
 
 def _decode(picture: Tensors) -> Pictures:
-    count = tf.shape(picture["style_bytes"])[0]
-    styles = tf.TensorArray(tf.uint8, count, element_shape=[None, None, 3], infer_shape=False, clear_after_read=False)
-    styles = tf.while_loop(
-        lambda i, _: i < count,
-        lambda i, styles: (i + 1, styles.write(i, images.decode(picture["style_bytes"][i], "style_bytes"))),
-        (tf.constant(0), styles),
-        parallel_iterations=1,
-    )[1]
     return Pictures(
         content=images.decode(picture["content_bytes"], "content_bytes"),
-        styles=styles,
+        styles=picture["style_bytes"],
         content_masks=picture[CONTENT_MASK.name],
         style_masks=picture[STYLE_MASK.name],
         initial=picture[INITIAL.name],

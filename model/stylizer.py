@@ -12,7 +12,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from model import colour, contract, images, masks, optimizers
-from model.objective import Objective, Pictures, blend_weights, content_at, is_masked
+from model.objective import Objective, Pictures, blend_weights, content_at, is_masked, style_at
 from model.optimizers import OptimizerState
 from model.parsing import ParsedSettings
 from model.settings import LOSS_TERMS
@@ -139,7 +139,7 @@ class Stylizer(tf.Module):
             lambda: tf.switch_case(by_setting, list(starts.values())),
             lambda: images.fitted(images.decode(pictures.initial, "initial_bytes"), height, width),
         )
-        image = tf.ensure_shape(image, _IMAGE.shape)
+        image = _once_styles_are_decoded(tf.ensure_shape(image, _IMAGE.shape), pictures)
         return start_of_size(tf.constant(0), image, optimizers.initial(image, settings), settings)
 
     def advance(
@@ -205,11 +205,20 @@ class Stylizer(tf.Module):
         return state, rows.stack()[:taken]
 
 
+def _once_styles_are_decoded(image: tf.Tensor, pictures: Pictures) -> tf.Tensor:
+    """Returns the image; fails where a style is no picture, so that a run that cannot go on does not start."""
+    pixels = tf.map_fn(
+        lambda index: tf.size(style_at(pictures, index)), tf.range(tf.size(pictures.styles)), parallel_iterations=1
+    )
+    with tf.control_dependencies([pixels]):
+        return tf.identity(image)
+
+
 def _style_colours(pictures: Pictures, weights: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns mean [3] and covariance [3, 3] of the styles' colours, each style counting by its weight."""
     second, mean = tf.map_fn(
-        lambda index: colour.raw_moments(tf.cast(pictures.styles.read(index), tf.float32)),
-        tf.range(pictures.styles.size()),
+        lambda index: colour.raw_moments(tf.cast(style_at(pictures, index), tf.float32)),
+        tf.range(tf.size(pictures.styles)),
         fn_output_signature=(tf.TensorSpec([3, 3], tf.float32), tf.TensorSpec([3], tf.float32)),
         parallel_iterations=1,
     )

@@ -29,15 +29,10 @@ def pictures(
 ) -> Pictures:
     """Returns the inputs of a run; a mask is uint8 [H, W], or None for an empty one."""
     styles = styles or (STYLE,)
-    array = tf.TensorArray(
-        tf.uint8, len(styles), element_shape=[None, None, 3], infer_shape=False, clear_after_read=False
-    )
-    for index, style in enumerate(styles):
-        array = array.write(index, style)
     nothing: list[Picture | None] = [None] * len(styles)
     return Pictures(
         content=tf.constant(content),
-        styles=array,
+        styles=tf.constant([encode(style) for style in styles]),
         content_masks=tf.constant([_encoded(mask) for mask in masks or nothing]),
         style_masks=tf.constant([_encoded(mask) for mask in style_masks or nothing]),
         initial=tf.constant(_encoded(initial)),
