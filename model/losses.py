@@ -301,19 +301,28 @@ def trace_of_root(matrices: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor],
     return tf.linalg.trace(root) * scale[:, 0, 0], gradient
 
 
-def content_loss(features: tf.Tensor, target: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns the mean square difference of features and target, and its gradient.
+def content_loss(features: tf.Tensor, target: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Returns the mean square difference of features and target, and its gradient in two factors.
 
     Args:
       features: any float type, [1, h, w, C].
       target: of the same shape and type.
 
     Returns:
-      float32 scalar, and the gradient with respect to the features, float32 of their shape.
+      The loss, float32 scalar; the factor on the difference that makes it the gradient with respect to the features,
+      float32 scalar; the difference, of the features' shape and type.
     """
-    difference = tf.cast(features, tf.float32) - tf.cast(target, tf.float32)
+    # Rounded to the features' type: in float32 it and its multiples were the most that a step held at once.
+    difference = features - target
     count = tf.maximum(tf.cast(tf.size(difference), tf.float32), 1.0)
-    return tf.reduce_sum(tf.square(difference)) / count, difference * (2.0 / count)
+    return tf.reduce_sum(tf.square(tf.cast(difference, tf.float32))) / count, 2.0 / count, difference
+
+
+def scaled(features: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
+    """Returns features times a float32 scalar, in the features' type."""
+    if features.dtype == tf.float16:  # whose range the factor alone may leave
+        return tf.cast(factor * tf.cast(features, tf.float32), tf.float16)
+    return tf.cast(factor, features.dtype) * features
 
 
 def total_variation(image: tf.Tensor, form: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

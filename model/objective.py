@@ -346,8 +346,8 @@ def _with_content(
     gradient: tf.Tensor, features: tf.Tensor, target: tf.Tensor, scale: tf.Tensor, weight: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns `scale` times the content loss, and a gradient at the features with `weight` times that of it added."""
-    value, slope = losses.content_loss(features, target)
-    return scale * value, gradient + tf.cast(weight * scale * slope, features.dtype)
+    value, factor, difference = losses.content_loss(features, target)
+    return scale * value, gradient + losses.scaled(difference, weight * scale * factor)
 
 
 def is_masked(pictures: Pictures) -> tf.Tensor:

@@ -26,14 +26,17 @@ class OptimizerState(NamedTuple):
     Attributes:
       slots: float32 [K, H, W, 3]. Adam: mean of the gradients, mean of their squares. L-BFGS: the last accepted
         picture, its gradient.
-      pairs: bfloat16 [2 m, H, W, 3]. L-BFGS with a history of m: differences of m pictures, then of their gradients,
-        newest first. The others: m = 0. They are the most of a state, and rounded pairs are pairs of a matrix too.
+      pairs: int8 [2 m, H, W, 3], -127 to 127. L-BFGS with a history of m: differences of m pictures, then of their
+        gradients, newest first. The others: m = 0. They are the most of a state, and rounded pairs are pairs of a
+        matrix too.
+      units: float32 [2 m], what a 1 in each of `pairs` stands for.
       numbers: float32 [3]. L-BFGS: loss of the last accepted picture (infinite: there is none), pairs in the history,
         refusals in a row.
     """
 
     slots: tf.Tensor
     pairs: tf.Tensor
+    units: tf.Tensor
     numbers: tf.Tensor
 
 
@@ -59,10 +62,11 @@ class Step(NamedTuple):
 
 def initial(image: tf.Tensor, settings: ParsedSettings) -> OptimizerState:
     """Returns the state before the first step, for a picture float32 [H, W, 3]."""
-    shape = tf.shape(image)[:2]
+    shape, pairs = tf.shape(image)[:2], 2 * _history(settings)
     return OptimizerState(
         slots=_blank(_slots(settings), shape),
-        pairs=_blank(2 * _history(settings), shape, tf.bfloat16),
+        pairs=_blank(pairs, shape, tf.int8),
+        units=tf.zeros([pairs]),
         numbers=tf.constant(_NO_MEMORY),
     )
 
@@ -70,8 +74,14 @@ def initial(image: tf.Tensor, settings: ParsedSettings) -> OptimizerState:
 def resumed(state: OptimizerState, image: tf.Tensor, settings: ParsedSettings) -> OptimizerState:
     """Returns the state, or the initial one if it is of another optimiser than the settings name."""
     own = (tf.shape(state.slots)[0] == _slots(settings)) & (tf.shape(state.pairs)[0] == 2 * _history(settings))
-    slots, pairs, numbers = tf.cond(own, lambda: tuple(state), lambda: tuple(initial(image, settings)))
-    return OptimizerState(tf.ensure_shape(slots, _SLOTS), tf.ensure_shape(pairs, _SLOTS), numbers)
+    state = OptimizerState(*tf.cond(own, lambda: tuple(state), lambda: tuple(initial(image, settings))))
+    return state._replace(slots=tf.ensure_shape(state.slots, _SLOTS), pairs=tf.ensure_shape(state.pairs, _SLOTS))
+
+
+def reached(image: tf.Tensor, state: OptimizerState, settings: ParsedSettings) -> tf.Tensor:
+    """Returns the last accepted picture, float32 [H, W, 3], where `image` is the next to look at."""
+    looks_ahead = (settings["optimizer"] == place("optimizer", "lbfgs")) & tf.math.is_finite(state.numbers[0])
+    return tf.cond(looks_ahead, lambda: state.slots[0], lambda: image)
 
 
 def enlarged(state: OptimizerState, settings: ParsedSettings, height: tf.Tensor, width: tf.Tensor) -> OptimizerState:
@@ -89,22 +99,22 @@ def enlarged(state: OptimizerState, settings: ParsedSettings, height: tf.Tensor,
         larger = tf.image.resize(tf.cast(pictures, tf.float32), shape, method="bicubic", antialias=True)
         return tf.ensure_shape(larger, [None, None, None, 3])
 
-    def adam() -> tuple[tf.Tensor, tf.Tensor]:
+    def adam() -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         slots = resized(state.slots)
         slots = tf.stack([slots[0] * ratio, tf.nn.relu(slots[1]) * tf.square(ratio)])
-        return slots, _blank(0, shape, tf.bfloat16)
+        return slots, *_in_bytes(_blank(0, shape))
 
-    def lbfgs() -> tuple[tf.Tensor, tf.Tensor]:
-        factors = tf.repeat(tf.stack([1.0, ratio]), settings["history"])[:, tf.newaxis, tf.newaxis, tf.newaxis]
-        pairs = tf.cast(factors * resized(state.pairs), tf.bfloat16)
-        return _blank(_slots(settings), shape), pairs
+    def lbfgs() -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        factors = tf.repeat(tf.stack([1.0, ratio]), settings["history"])
+        pairs, units = _in_bytes(resized(state.pairs))
+        return _blank(_slots(settings), shape), pairs, factors * state.units * units
 
-    def sgd() -> tuple[tf.Tensor, tf.Tensor]:
-        return _blank(0, shape), _blank(0, shape, tf.bfloat16)
+    def sgd() -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        return _blank(0, shape), *_in_bytes(_blank(0, shape))
 
-    slots, pairs = switch("optimizer", settings["optimizer"], {"adam": adam, "lbfgs": lbfgs, "sgd": sgd})
+    slots, pairs, units = switch("optimizer", settings["optimizer"], {"adam": adam, "lbfgs": lbfgs, "sgd": sgd})
     numbers = tf.stack([float("inf"), state.numbers[1], 0.0])
-    return OptimizerState(tf.ensure_shape(slots, _SLOTS), tf.ensure_shape(pairs, _SLOTS), numbers)
+    return OptimizerState(tf.ensure_shape(slots, _SLOTS), tf.ensure_shape(pairs, _SLOTS), units, numbers)
 
 
 def take_step(
@@ -215,27 +225,24 @@ def lbfgs_step(
       state: the optimiser's.
       longest: float32 scalar, grey levels.
     """
-    history = tf.shape(state.pairs)[0] // 2
     before, slope_before = state.slots[0], state.slots[1]
-    moves, slopes = state.pairs[:history], state.pairs[history:]  # [m, H, W, 3] both
-    loss_before, pairs, refusals = tf.unstack(state.numbers)
+    loss_before, known_pairs, refusals = tf.unstack(state.numbers)
     has_before = tf.math.is_finite(loss_before)
     accepted = finite & (~has_before | (loss < loss_before))
 
     def advance() -> list[tf.Tensor]:
-        move, slope = _rounded(image - before), _rounded(gradient - slope_before)
-        curved = tf.reduce_sum(move * slope) > LEAST_CURVATURE * tf.norm(move) * tf.norm(slope)
+        newest, newest_units = _in_bytes(tf.stack([image - before, gradient - slope_before]))
+        products = _products(tf.cast(newest, tf.float32))  # the units do not change an angle
+        curved = products[0, 1] > LEAST_CURVATURE * tf.sqrt(products[0, 0] * products[1, 1])
         useful = has_before & curved
 
         def remembered() -> tuple[tf.Tensor, tf.Tensor]:
-            return tuple(
-                tf.concat([tf.cast(new, tf.bfloat16)[tf.newaxis], old[:-1]], 0)
-                for new, old in ((move, moves), (slope, slopes))
-            )
+            return _pushed(newest, state.pairs), _pushed(newest_units, state.units)
 
-        new_moves, new_slopes = tf.cond(useful, remembered, lambda: (moves, slopes))
-        known = tf.minimum(pairs + tf.cast(useful, tf.float32), tf.cast(history, tf.float32))
-        direction = two_loop(gradient, new_moves, new_slopes, tf.cast(known, tf.int32))
+        pairs, units = tf.cond(useful, remembered, lambda: (state.pairs, state.units))
+        history = tf.size(units) // 2
+        known = tf.minimum(known_pairs + tf.cast(useful, tf.float32), tf.cast(history, tf.float32))
+        direction = two_loop(gradient, pairs, units, tf.cast(known, tf.int32))
         downhill = tf.reduce_sum(direction * gradient) < 0
         direction = tf.where(downhill, direction, -gradient)
         length = tf.reduce_mean(tf.abs(direction))
@@ -244,20 +251,20 @@ def lbfgs_step(
         scale = limit / tf.maximum(length, _TINY)
         scale = tf.where(downhill & (known > 0), tf.minimum(scale, 1.0), scale)
         target = tf.clip_by_value(image + scale * direction, 0.0, 255.0)
-        new_pairs = tf.concat([new_moves, new_slopes], 0)
-        return [target, tf.stack([image, gradient]), new_pairs, tf.stack([loss, tf.where(downhill, known, 0.0), 0.0])]
+        numbers = tf.stack([loss, tf.where(downhill, known, 0.0), 0.0])
+        return [target, tf.stack([image, gradient]), pairs, units, numbers]
 
     def retreat() -> list[tf.Tensor]:
         # A picture that is not finite has no point between itself and the last one.
         nearer = before + RETREAT * (tf.where(tf.math.is_finite(image), image, before) - before)
-        return [nearer, state.slots, state.pairs, tf.stack([loss_before, pairs, refusals + 1.0])]
+        return [nearer, state.slots, state.pairs, state.units, tf.stack([loss_before, known_pairs, refusals + 1.0])]
 
-    target, slots, all_pairs, numbers = tf.cond(accepted, advance, retreat)
+    target, slots, pairs, units, numbers = tf.cond(accepted, advance, retreat)
     given_up = numbers[2] >= MAX_REFUSALS
     nowhere = ~finite & ~has_before
     return Step(
         image=tf.where(nowhere, image, target),
-        state=OptimizerState(slots, all_pairs, numbers),
+        state=OptimizerState(slots, pairs, units, numbers),
         result=image,
         accepted=accepted,
         failed=nowhere | (given_up & ~finite),
@@ -265,7 +272,7 @@ def lbfgs_step(
     )
 
 
-def two_loop(gradient: tf.Tensor, moves: tf.Tensor, slopes: tf.Tensor, pairs: tf.Tensor) -> tf.Tensor:
+def two_loop(gradient: tf.Tensor, pairs: tf.Tensor, units: tf.Tensor, known: tf.Tensor) -> tf.Tensor:
     """Returns -H g for the L-BFGS approximation H of the inverse Hessian.
 
     The two loops run over inner products alone, which one matrix product gives (Chen et al., "Large-scale L-BFGS using
@@ -273,17 +280,18 @@ def two_loop(gradient: tf.Tensor, moves: tf.Tensor, slopes: tf.Tensor, pairs: tf
 
     Args:
       gradient: float32 [H, W, 3].
-      moves: bfloat16 or float32 [m, H, W, 3], s, newest first.
-      slopes: the same type and shape, y, newest first.
-      pairs: int32 scalar, how many of them are known.
+      pairs: [2 m, H, W, 3], s and then y, newest first, of any type.
+      units: float32 [2 m], what a 1 in each of them stands for.
+      known: int32 scalar, how many pairs are known.
 
     Returns:
       float32 [H, W, 3]; -g if no pair is known.
     """
-    history = tf.shape(moves)[0]
-    vectors = tf.concat([tf.cast(moves, tf.float32), tf.cast(slopes, tf.float32), gradient[tf.newaxis]], 0)
-    vectors = tf.reshape(vectors, tf.stack([2 * history + 1, -1]))  # [2m + 1, H * W * 3]
-    products = tf.cast(tf.matmul(vectors, vectors, transpose_b=True), tf.float64)
+    history = tf.size(units) // 2
+    vectors = tf.concat([tf.cast(pairs, tf.float32), gradient[tf.newaxis]], 0)
+    units = tf.concat([units, [1.0]], 0)
+    scales = tf.cast(units, tf.float64)
+    products = scales[:, tf.newaxis] * tf.cast(_products(vectors), tf.float64) * scales
     inverse = 1.0 / tf.linalg.diag_part(products[:history, history : 2 * history])  # 1 / s'y, infinite where unknown
 
     def one(index: tf.Tensor) -> tf.Tensor:
@@ -294,24 +302,24 @@ def two_loop(gradient: tf.Tensor, moves: tf.Tensor, slopes: tf.Tensor, pairs: tf
         return i + 1, weights - alpha * one(history + i), tf.tensor_scatter_nd_update(alphas, [[i]], [alpha])
 
     _, weights, alphas = tf.while_loop(
-        lambda i, *_: i < pairs, first, (0, one(2 * history), tf.zeros([history], tf.float64)), parallel_iterations=1
+        lambda i, *_: i < known, first, (0, one(2 * history), tf.zeros([history], tf.float64)), parallel_iterations=1
     )
     newest = 1.0 / inverse[0] / products[history, history]  # s'y / y'y
-    weights *= tf.where(pairs > 0, newest, 1.0)
+    weights *= tf.where(known > 0, newest, 1.0)
 
     def second(i: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         beta = inverse[i] * tf.tensordot(products[history + i], weights, 1)
         return i - 1, weights + (alphas[i] - beta) * one(i)
 
-    _, weights = tf.while_loop(lambda i, _: i >= 0, second, (pairs - 1, weights), parallel_iterations=1)
-    direction = -tf.linalg.matvec(vectors, tf.cast(weights, tf.float32), transpose_a=True)
-    return tf.reshape(direction, tf.shape(gradient))
+    _, weights = tf.while_loop(lambda i, _: i >= 0, second, (known - 1, weights), parallel_iterations=1)
+    return -tf.tensordot(units * tf.cast(weights, tf.float32), vectors, 1)
 
 
 _TINY = 1e-30
+_BYTE = 127.0
 _NO_MEMORY = (float("inf"), 0.0, 0.0)
 _SLOTS = [None, None, None, 3]
-_SHAPE_OF_STEP = Step(0, OptimizerState(0, 0, 0), 0, 0, 0, 0)
+_SHAPE_OF_STEP = Step(0, OptimizerState(0, 0, 0, 0), 0, 0, 0, 0)
 
 
 def _slots(settings: ParsedSettings) -> tf.Tensor:
@@ -324,9 +332,23 @@ def _history(settings: ParsedSettings) -> tf.Tensor:
     return tf.where(settings["optimizer"] == place("optimizer", "lbfgs"), settings["history"], 0)
 
 
-def _rounded(picture: tf.Tensor) -> tf.Tensor:
-    """Returns float32 what a pair keeps of a picture."""
-    return tf.cast(tf.cast(picture, tf.bfloat16), tf.float32)
+def _in_bytes(pictures: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Rounds float32 [K, H, W, 3] to int8, and returns what a 1 stands for in each, float32 [K]."""
+    units = tf.reduce_max(tf.abs(pictures), [1, 2, 3]) / _BYTE
+    rounded = tf.round(tf.math.divide_no_nan(pictures, units[:, tf.newaxis, tf.newaxis, tf.newaxis]))
+    return tf.cast(rounded, tf.int8), units
+
+
+def _pushed(newest: tf.Tensor, memory: tf.Tensor) -> tf.Tensor:
+    """Returns [2 m, ...] with the newest move and slope, [2, ...], in place of the oldest."""
+    moves, slopes = tf.split(memory, 2)
+    return tf.concat([newest[:1], moves[:-1], newest[1:], slopes[:-1]], 0)
+
+
+def _products(vectors: tf.Tensor) -> tf.Tensor:
+    """Returns the inner products [K, K] of [K, ...]."""
+    rows = tf.reshape(vectors, tf.stack([tf.shape(vectors)[0], -1]))
+    return tf.matmul(rows, rows, transpose_b=True)
 
 
 def _blank(count: tf.Tensor | int, shape: tf.Tensor, dtype: tf.DType = tf.float32) -> tf.Tensor:

@@ -380,7 +380,7 @@ class StyleSettings:
         low=1e-12, high=1,
     )  # fmt: skip
     history: int = _setting(
-        5, "History", "Pairs that L-BFGS remembers; each costs 12 bytes a pixel.", group="Optimisation",
+        5, "History", "Pairs that L-BFGS remembers; each costs 6 bytes a pixel.", group="Optimisation",
         unit="pairs", low=1, high=50,
     )  # fmt: skip
     result: str = _setting(

@@ -78,6 +78,10 @@ class ServedModel(tf.Module):
         inputs["take_steps"] = tf.map_fn(
             lambda text: self.parse(text)["steps"], inputs["settings"], fn_output_signature=tf.int32
         )
+        # Of two readings at once that refuse the same text, one may be cancelled by the other before it starts, and a
+        # call that fails tells of whichever ends first.
+        with tf.control_dependencies([inputs["take_steps"]]):
+            inputs["settings"] = tf.identity(inputs["settings"])
         return self._run_all("stylize", inputs)
 
     def _advance(self, inputs: Tensors) -> Tensors:

@@ -17,7 +17,7 @@ from model.checks import checked
 from model.stylizer import STATE, RunState
 
 _HASH_BUCKETS = 2**63 - 1
-_FORMAT = "style-transfer-state-4"
+_FORMAT = "style-transfer-state-5"
 _SPECS = tf.nest.flatten(STATE)
 _RANKS = [spec.shape.rank for spec in _SPECS]
 _CHECKSUM_BYTES = 8

@@ -34,8 +34,8 @@ class RunState(NamedTuple):
       at_size: int32 scalar, steps taken at the present size.
       stopped: int32 scalar, GOING, CONVERGED or NOT_FINITE.
       image: float32 [H, W, 3], the last iterate, 0 to 255.
-      kept: float32 [H, W, 3], by `result` the running average of the iterates before correction of its bias to zero,
-        the best iterate, or the last.
+      kept: float32 [K, H, W, 3], by `result` the running average of the iterates before correction of its bias to
+        zero, or the best iterate; K is 0 for the last, which the optimiser has anyway.
       kept_count: int32 scalar, iterates that went into `kept` at the present size.
       kept_loss: float32 scalar, the lowest loss at the present size.
       window: float32 [2], sum of the losses in the present window, and the mean of the one before (0: none).
@@ -65,13 +65,14 @@ STATE = RunState(
     at_size=_COUNT,
     stopped=_COUNT,
     image=_IMAGE,
-    kept=_IMAGE,
+    kept=tf.TensorSpec([None, None, None, 3]),
     kept_count=_COUNT,
     kept_loss=_NUMBER,
     window=tf.TensorSpec([2]),
     optimizer=OptimizerState(
         slots=tf.TensorSpec([None, None, None, 3]),
-        pairs=tf.TensorSpec([None, None, None, 3], tf.bfloat16),
+        pairs=tf.TensorSpec([None, None, None, 3], tf.int8),
+        units=tf.TensorSpec([None]),
         numbers=tf.TensorSpec([3]),
     ),
     fingerprint=tf.TensorSpec([], tf.int64),
@@ -83,10 +84,16 @@ _INFINITY = float("inf")
 
 def size_result(state: RunState, settings: ParsedSettings) -> tf.Tensor:
     """Returns the present size's result, float32 [H, W, 3]: what `result` names, or the start if no step was taken."""
-    decay = tf.pow(settings["averaging"], tf.cast(state.kept_count, tf.float32))
-    average = settings["result"] == place("result", "average")
-    kept = tf.cond(average, lambda: state.kept / (1.0 - decay), lambda: state.kept)
-    return tf.where(state.kept_count > 0, kept, state.image)
+    weight = 1.0 - tf.pow(settings["averaging"], tf.cast(state.kept_count, tf.float32))
+    best, average = [settings["result"] == place("result", choice) for choice in ("best", "average")]
+    return tf.case(
+        [
+            (state.kept_count == 0, lambda: state.image),
+            (average, lambda: state.kept[0] / weight),
+            (best, lambda: state.kept[0]),
+        ],
+        default=lambda: optimizers.reached(state.image, state.optimizer, settings),
+    )
 
 
 def result_image(state: RunState, pictures: Pictures, settings: ParsedSettings) -> tf.Tensor:
@@ -137,7 +144,7 @@ class Stylizer(tf.Module):
             lambda: images.fitted(images.decode(pictures.initial, "initial_bytes"), height, width),
         )
         image = tf.ensure_shape(image, _IMAGE.shape)
-        return start_of_size(tf.constant(0), image, optimizers.initial(image, settings))
+        return start_of_size(tf.constant(0), image, optimizers.initial(image, settings), settings)
 
     def advance(
         self, pictures: Pictures, settings: ParsedSettings, state: RunState, take_steps: tf.Tensor
@@ -155,7 +162,7 @@ class Stylizer(tf.Module):
         """
         sizes = plan_sizes(pictures.content, settings)
         last_size = tf.size(sizes.ends) - 1
-        state = state._replace(optimizer=optimizers.resumed(state.optimizer, state.image, settings))
+        state = resumed(state, settings)
         begin = state.step
         stop = tf.minimum(begin + take_steps, settings["steps"])
         rows = tf.TensorArray(tf.float32, tf.maximum(stop - begin, 0), element_shape=[len(LOSS_TERMS)])
@@ -214,14 +221,14 @@ def _style_colours(pictures: Pictures, weights: tf.Tensor) -> tuple[tf.Tensor, t
     return mean, tf.tensordot(weights, second, 1) - tf.tensordot(mean, mean, 0)
 
 
-def start_of_size(step: tf.Tensor, image: tf.Tensor, optimizer: OptimizerState) -> RunState:
+def start_of_size(step: tf.Tensor, image: tf.Tensor, optimizer: OptimizerState, settings: ParsedSettings) -> RunState:
     """Returns the state before the first step at a size, from a picture float32 [H, W, 3] of that size."""
     return RunState(
         step=step,
         at_size=tf.constant(0),
         stopped=tf.constant(GOING),
         image=image,
-        kept=tf.zeros_like(image),
+        kept=_nothing_kept(image, settings),
         kept_count=tf.constant(0),
         kept_loss=tf.constant(_INFINITY),
         window=tf.zeros([2]),
@@ -229,6 +236,22 @@ def start_of_size(step: tf.Tensor, image: tf.Tensor, optimizer: OptimizerState) 
         fingerprint=tf.constant(0, tf.int64),
         targets=tf.zeros([0]),
     )
+
+
+def resumed(state: RunState, settings: ParsedSettings) -> RunState:
+    """Returns the state without what was remembered for another optimiser or kept for another `result`."""
+    nothing = _nothing_kept(state.image, settings)
+    own = tf.shape(state.kept)[0] == tf.shape(nothing)[0]
+    return state._replace(
+        optimizer=optimizers.resumed(state.optimizer, state.image, settings),
+        kept=tf.ensure_shape(tf.cond(own, lambda: state.kept, lambda: nothing), STATE.kept.shape),
+        kept_count=tf.where(own, state.kept_count, 0),
+    )
+
+
+def _nothing_kept(image: tf.Tensor, settings: ParsedSettings) -> tf.Tensor:
+    count = tf.where(settings["result"] == place("result", "last"), 0, 1)
+    return tf.zeros(tf.concat([[count], tf.shape(image)], 0))
 
 
 def _stepped(
@@ -242,17 +265,12 @@ def _stepped(
     """Returns the state after one step, given the loss and gradient of its picture, at a size that ends at `end`."""
     step = optimizers.take_step(state.image, gradient, loss, state.optimizer, settings, state.step + 1)
     decay = settings["averaging"]
-    best, average = [settings["result"] == place("result", choice) for choice in ("best", "average")]
+    best = settings["result"] == place("result", "best")
     better = best & (loss < state.kept_loss)
     keeps = tf.where(best, better, step.accepted)
-    kept = tf.case(
-        [
-            (~keeps, lambda: state.kept),
-            (best, lambda: state.image),
-            (average, lambda: decay * state.kept + (1.0 - decay) * step.result),
-        ],
-        default=lambda: step.result,
-    )
+    # Of nothing, which is what is kept for the last picture, nothing is computed here.
+    average = decay * state.kept + (1.0 - decay) * step.result
+    kept = tf.where(keeps, tf.where(best, state.image, average), state.kept)
     at_size = state.at_size + 1
     total, before = state.window[0] + loss, state.window[1]
     full = at_size % WINDOW_STEPS == 0
@@ -264,7 +282,7 @@ def _stepped(
         at_size=at_size,
         stopped=tf.where(step.failed, NOT_FINITE, tf.where(converged & is_last_size, CONVERGED, GOING)),
         image=step.image,
-        kept=tf.ensure_shape(kept, _IMAGE.shape),
+        kept=tf.ensure_shape(kept, STATE.kept.shape),
         kept_count=state.kept_count + tf.cast(keeps, tf.int32),
         kept_loss=tf.minimum(state.kept_loss, tf.where(tf.math.is_finite(loss), loss, _INFINITY)),
         window=tf.where(full, tf.stack([0.0, mean]), tf.stack([total, before])),
@@ -278,6 +296,7 @@ def at_size(state: RunState, settings: ParsedSettings, height: tf.Tensor, width:
 
     def larger() -> RunState:
         image = images.fitted(size_result(state, settings), height, width)
-        return start_of_size(state.step, image, optimizers.enlarged(state.optimizer, settings, height, width))
+        optimizer = optimizers.enlarged(state.optimizer, settings, height, width)
+        return start_of_size(state.step, image, optimizer, settings)
 
     return tf.cond(same, lambda: state, larger)

@@ -16,6 +16,7 @@ from model.state import encode_state
 from model.stylizer import start_of_size
 from serving.transports import LocalTransport
 from tests.conftest import encode, smooth_picture
+from tests.model.inputs import settings
 
 TEXT = "size=16,smallest_size=16,steps=2"
 WORDS = "`state_bytes` must be empty or what an earlier call of `advance` returned, unchanged"
@@ -41,8 +42,8 @@ def advance(local: LocalTransport) -> Advance:
 def smallest_state(local: LocalTransport) -> bytes:
     """A state whose pictures have one pixel, so that there are few bytes to damage."""
     described = local.predict("describe", {"settings": [""]}, timeout_s=60)["description"][0]
-    nothing = OptimizerState(tf.zeros([0, 1, 1, 3]), tf.zeros([0, 1, 1, 3], tf.bfloat16), tf.zeros([3]))
-    state = start_of_size(tf.constant(1), tf.ones([1, 1, 3]), nothing)
+    nothing = OptimizerState(tf.zeros([0, 1, 1, 3]), tf.zeros([0, 1, 1, 3], tf.int8), tf.zeros([0]), tf.zeros([3]))
+    state = start_of_size(tf.constant(1), tf.ones([1, 1, 3]), nothing, settings(TEXT))
     return bytes(encode_state(state, json.loads(described)["digest"]).numpy())
 
 

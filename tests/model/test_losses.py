@@ -133,9 +133,26 @@ def test_the_root_of_a_singular_matrix_has_a_finite_gradient() -> None:
 
 def test_content_loss_and_gradient_equal_the_formula() -> None:
     f, g = features(seed=1), features(seed=2)
-    value, gradient = losses.content_loss(tf.constant(f, tf.float32), tf.constant(g, tf.float32))
+    value, factor, difference = losses.content_loss(tf.constant(f, tf.float32), tf.constant(g, tf.float32))
     np.testing.assert_allclose(value, content(f, g), rtol=1e-5)
+    gradient = losses.scaled(difference, factor)
     np.testing.assert_allclose(gradient, numeric_gradient(lambda x: content(x, g), f), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(tf.float16, 2e-3), (tf.bfloat16, 1e-2)])
+def test_the_content_loss_of_half_precision_is_that_of_its_features(dtype: tf.DType, tolerance: float) -> None:
+    f, g = (tf.cast(features(seed=seed), dtype) for seed in (1, 2))
+    exact = content(*(tf.cast(x, tf.float64).numpy() for x in (f, g)))
+    value, factor, difference = losses.content_loss(f, g)
+    np.testing.assert_allclose(value, exact, rtol=tolerance)
+    assert difference.dtype == dtype
+    expected = tf.cast(factor, tf.float64) * tf.cast(difference, tf.float64)
+    np.testing.assert_allclose(tf.cast(losses.scaled(difference, factor), tf.float64), expected, rtol=tolerance)
+
+
+def test_a_factor_that_float16_cannot_hold_is_applied_all_the_same() -> None:
+    scaled = losses.scaled(tf.constant([3e4], tf.float16), tf.constant(1e-8))
+    np.testing.assert_allclose(tf.cast(scaled, tf.float32), [3e-4], rtol=1e-3)
 
 
 def power_sum(image: Array) -> float:

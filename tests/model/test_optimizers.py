@@ -91,17 +91,20 @@ def test_the_direction_of_lbfgs_is_that_of_dense_bfgs_over_its_history() -> None
     gradient = generator.normal(size=18)
     expected = bfgs_direction(gradient, moves, slopes)
     # Newest first, and a fifth place that is not in use yet.
-    stacks = [
-        tf.constant(np.reshape([*pairs[::-1], np.zeros(18)], (5, *SHAPE)), tf.float32) for pairs in (moves, slopes)
-    ]
-    actual = two_loop(tf.constant(gradient.reshape(SHAPE), tf.float32), *stacks, tf.constant(4))
+    stack = np.reshape([*moves[::-1], np.zeros(18), *slopes[::-1], np.zeros(18)], (10, *SHAPE))
+    units = generator.uniform(0.5, 2, 10)
+    pairs = tf.constant(stack / units[:, None, None, None], tf.float32)
+    actual = two_loop(
+        tf.constant(gradient.reshape(SHAPE), tf.float32), pairs, tf.constant(units, tf.float32), tf.constant(4)
+    )
     np.testing.assert_allclose(np.ravel(actual), expected, rtol=1e-3, atol=1e-4)
 
 
 def test_without_pairs_the_direction_is_downhill() -> None:
     gradient = tf.constant(np.random.default_rng(0).normal(size=SHAPE), tf.float32)
-    nothing = tf.zeros((3, *SHAPE))
-    np.testing.assert_allclose(two_loop(gradient, nothing, nothing, tf.constant(0)), -gradient, rtol=1e-6)
+    np.testing.assert_allclose(
+        two_loop(gradient, tf.zeros((6, *SHAPE), tf.int8), tf.zeros(6), tf.constant(0)), -gradient, rtol=1e-6
+    )
 
 
 def test_lbfgs_finds_the_bottom_of_a_narrow_valley_where_gradient_descent_does_not() -> None:
@@ -172,15 +175,32 @@ def test_enlarging_keeps_what_a_pair_says_of_the_curvature() -> None:
     parsed = settings("optimizer=lbfgs,history=1")
     generator = np.random.default_rng(0)
     smooth = [np.kron(generator.normal(size=(3, 3, 3)), np.ones((8, 8, 1))) for _ in range(2)]
-    pairs = tf.constant(np.stack(smooth), tf.bfloat16)
-    state = OptimizerState(tf.zeros([2, 24, 24, 3]), pairs, tf.constant([5.0, 1.0, 2.0]))
+    state = OptimizerState(
+        tf.zeros([2, 24, 24, 3]),
+        tf.cast(tf.round(np.stack(smooth) * 30), tf.int8),
+        tf.constant([0.5, 2.0]),
+        tf.constant([5.0, 1.0, 2.0]),
+    )
     larger = optimizers.enlarged(state, parsed, tf.constant(48), tf.constant(48))
     assert larger.pairs.shape == (2, 48, 48, 3)
     np.testing.assert_array_equal(larger.numbers, [np.inf, 1, 0])
 
-    def products(pairs: tf.Tensor) -> tuple[float, float]:
-        move, slope = tf.cast(pairs, tf.float32)
+    def products(state: OptimizerState) -> tuple[float, float]:
+        move, slope = state.units[:, tf.newaxis, tf.newaxis, tf.newaxis] * tf.cast(state.pairs, tf.float32)
         return float(tf.reduce_sum(move * slope)), float(tf.reduce_sum(tf.square(slope)))
 
-    before, after = products(state.pairs), products(larger.pairs)
+    before, after = products(state), products(larger)
     np.testing.assert_allclose(after, [before[0], before[1] / 4], rtol=0.1)
+
+
+def test_a_pair_is_remembered_to_a_hundredth_of_its_largest_part() -> None:
+    parsed = settings("optimizer=lbfgs,history=2,learning_rate=50")
+    _, steps = run(parsed, 3)
+    assert all(step.accepted for step in steps)
+    images = [tf.fill(SHAPE, 128.0)] + [step.image for step in steps]
+    state = steps[-1].state
+    pairs = state.units[:, tf.newaxis, tf.newaxis, tf.newaxis] * tf.cast(state.pairs, tf.float32)
+    for move, slope, (before, after) in zip(pairs[:2], pairs[2:], ((1, 2), (0, 1)), strict=True):
+        expected = images[after] - images[before]
+        np.testing.assert_allclose(move, expected, atol=0.005 * np.abs(expected).max())
+        np.testing.assert_allclose(slope, 2 * SCALES * expected, atol=0.005 * np.abs(2 * SCALES * expected).max())

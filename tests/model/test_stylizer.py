@@ -157,6 +157,15 @@ def test_the_last_step_can_be_the_result(stylizer: Stylizer) -> None:
     np.testing.assert_array_equal(size_result(state, settings(text)), state.image)
 
 
+def test_a_state_goes_on_when_another_result_is_asked_for(stylizer: Stylizer) -> None:
+    before, _ = run(stylizer, "steps=6,result=last", take=3)
+    for result in ("average", "best", "last"):
+        parsed = settings(f"size=64,smallest_size=64,steps=6,result={result}")
+        after, _ = stylizer.advance(pictures(), parsed, before, tf.constant(3))
+        assert int(after.step) == 6
+        assert np.abs(size_result(after, parsed) - after.image).mean() < 20
+
+
 def test_a_run_ends_once_its_loss_no_longer_falls(stylizer: Stylizer) -> None:
     text = "steps=2000,optimizer=adam,learning_rate=1,least_improvement=0.05"
     state, losses = run(stylizer, text)
