@@ -12,6 +12,8 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+from model.parsing import place, switch
+
 Loss = Callable[[tf.Tensor], tf.Tensor]
 """From a picture or statistics to scalars."""
 
@@ -145,7 +147,7 @@ def style_target(raw: tf.Tensor, statistics: tf.Tensor) -> tf.Tensor:
 
     Args:
       raw: float32 [R, C + 1, C], from `moments`, one for each region.
-      statistics: string scalar, `gram`, `mean_covariance` or `wasserstein`.
+      statistics: int32 scalar, as the setting is parsed: `gram`, `mean_covariance` or `wasserstein`.
 
     Returns:
       float32 [R, C + 1, C]: a matrix and a row. For `gram` the Gram matrix and zeros; for `mean_covariance` the
@@ -165,7 +167,7 @@ def style_target(raw: tf.Tensor, statistics: tf.Tensor) -> tf.Tensor:
         root = tf.where(finite, tf.matmul(vectors * roots, vectors, transpose_b=True), float("nan"))
         return tf.concat([root, about_mean[:, -1:]], 1)
 
-    return tf.cond(tf.equal(statistics, "wasserstein"), with_root, lambda: _statistics(raw, _is_about_mean(statistics)))
+    return tf.cond(_is_wasserstein(statistics), with_root, lambda: _statistics(raw, _is_about_mean(statistics)))
 
 
 def _ridge(variance: tf.Tensor, mean: tf.Tensor) -> tf.Tensor:
@@ -190,10 +192,10 @@ def style_losses(raw: tf.Tensor, target: tf.Tensor, statistics: tf.Tensor) -> tf
     Args:
       raw: float32 [R, C + 1, C], moments of the picture's features, one for each region.
       target: float32 [R, C + 1, C], from `style_target`.
-      statistics: string scalar, as for the target.
+      statistics: int32 scalar, as for the target.
     """
     return tf.cond(
-        tf.equal(statistics, "wasserstein"),
+        _is_wasserstein(statistics),
         lambda: _wasserstein(raw, target),
         lambda: _squares(raw, target, _is_about_mean(statistics)),
     )
@@ -203,7 +205,7 @@ def style_losses_and_gradient(raw: tf.Tensor, target: tf.Tensor, statistics: tf.
     """Returns `style_losses`, and the gradient of each with respect to its moments, float32 [R, C + 1, C]."""
     # The tape is inside of the branches: the gradient of a tf.cond carries all that either branch computed.
     return tf.cond(
-        tf.equal(statistics, "wasserstein"),
+        _is_wasserstein(statistics),
         lambda: value_and_gradient(lambda raw: _wasserstein(raw, target), raw),
         lambda: value_and_gradient(lambda raw: _squares(raw, target, _is_about_mean(statistics)), raw),
     )
@@ -212,7 +214,7 @@ def style_losses_and_gradient(raw: tf.Tensor, target: tf.Tensor, statistics: tf.
 def style_sizes(target: tf.Tensor, statistics: tf.Tensor) -> tf.Tensor:
     """Returns the distance of nothing at all from a style, float32 [R]: what its loss can be measured in."""
     channels = _channels(target)
-    elements = tf.where(tf.equal(statistics, "wasserstein"), channels, channels**2)
+    elements = tf.where(_is_wasserstein(statistics), channels, channels**2)
     return tf.reduce_sum(tf.square(target), [1, 2]) / elements
 
 
@@ -221,8 +223,12 @@ def _squares(raw: tf.Tensor, target: tf.Tensor, about_mean: tf.Tensor) -> tf.Ten
     return tf.reduce_sum(difference, [1, 2]) / _channels(raw) ** 2
 
 
+def _is_wasserstein(statistics: tf.Tensor) -> tf.Tensor:
+    return tf.equal(statistics, place("statistics", "wasserstein"))
+
+
 def _is_about_mean(statistics: tf.Tensor) -> tf.Tensor:
-    return tf.cast(tf.equal(statistics, "mean_covariance"), tf.float32)
+    return tf.cast(tf.equal(statistics, place("statistics", "mean_covariance")), tf.float32)
 
 
 def _statistics(raw: tf.Tensor, about_mean: tf.Tensor | float) -> tf.Tensor:
@@ -324,19 +330,17 @@ def total_variation(image: tf.Tensor, form: tf.Tensor) -> tuple[tf.Tensor, tf.Te
 
     Args:
       image: float32 [H, W, 3], 0 to 255.
-      form: string scalar. `squared`: mean of the squared differences to the right and below, together; `squared_sum`:
-        their sum; `absolute_sum`: sum of the absolute differences (tf.image.total_variation); `power_sum`: sum of
-        (dx^2 + dy^2)^1.25 (keras.io); `nine_point`: 2 (mean dx^2 / 3 + mean dy^2 / 3 + mean of both diagonals' squares
-        / 12) (crowsonkb).
+      form: int32 scalar, as the setting is parsed. `squared`: mean of the squared differences to the right and below,
+        together; `squared_sum`: their sum; `absolute_sum`: sum of the absolute differences (tf.image.total_variation);
+        `power_sum`: sum of (dx^2 + dy^2)^1.25 (keras.io); `nine_point`: 2 (mean dx^2 / 3 + mean dy^2 / 3 + mean of both
+        diagonals' squares / 12) (crowsonkb).
 
     Returns:
       float32 scalar, and float32 [H, W, 3].
     """
-    branches = {"squared": _squared, **{name: _with_gradient(f) for name, f in _FORMS.items()}}
-    value, gradient = tf.switch_case(
-        tf.argmax(tf.equal(form, list(branches)), output_type=tf.int32),
-        [lambda branch=branch: branch(image) for branch in branches.values()],
-    )
+    forms = {"squared": _squared, **{name: _with_gradient(f) for name, f in _FORMS.items()}}
+    branches = {name: lambda form=form: form(image) for name, form in forms.items()}
+    value, gradient = switch("total_variation", form, branches)
     return value, tf.ensure_shape(gradient, image.shape)
 
 

@@ -9,10 +9,11 @@ import tensorflow as tf
 
 from model import colour, images, losses, masks
 from model.checks import checked
-from model.isolated import isolated
+from model.isolated import contained, isolated
 from model.layers import block_of
 from model.limits import MAX_SIZE_PX
-from model.parsing import ParsedSettings
+from model.parsing import ParsedSettings, place
+from model.program import Uses
 from model.sizes import SHORT_SIDE_PX
 from model.vgg19 import VGG19, Form
 
@@ -46,7 +47,7 @@ class Targets(NamedTuple):
     There is one region for each style where masks say who paints where, else one for their blend.
 
     Attributes:
-      masked: bool scalar, whether there are masks.
+      uses: what the loss is made of.
       masks: float32 [R, H, W]; of no meaning without masks.
       shares: float32 [R], weight of each region, with sum 1.
       style: float32 [R, C + 1, C], what `losses.style_losses` compares with.
@@ -57,7 +58,7 @@ class Targets(NamedTuple):
       packed: float32 [N], `style`, `style_scale` and `content_scale`: small, and most of the work.
     """
 
-    masked: tf.Tensor
+    uses: Uses
     masks: tf.Tensor
     shares: tf.Tensor
     style: list[tf.Tensor]
@@ -71,21 +72,24 @@ class Targets(NamedTuple):
 class Objective(tf.Module):
     """The loss of a picture under a network; all methods are graph code and take what `parse_settings` returns."""
 
-    def __init__(self, network: VGG19) -> None:
+    def __init__(self, network: VGG19, xla: bool = False) -> None:
+        """Takes the network, and whether `losses_and_gradient` is for XLA, by its rules (model/compiled.py)."""
         super().__init__(name="objective")
         self.network = network
+        part = contained if xla else isolated
         features = tf.TensorSpec([1, None, None, None], network.dtype)
         pixels, stack, vector = [tf.TensorSpec([None] * rank) for rank in (3, 3, 1)]
-        layer, number, flag, text = [tf.TensorSpec([], dtype) for dtype in (tf.int32, tf.float32, tf.bool, tf.string)]
-        self._features = isolated(
-            lambda image, last, *form: network.features(image, last, Form(*form)), pixels, layer, flag, flag
-        )
-        self._moments = isolated(_moments, features, stack, flag)
-        self._style_target = isolated(_style_target, features, stack, flag, stack, vector, text, text)
-        self._content_scale = isolated(_content_scale, features, text, text)
-        self._style_term = isolated(_style_term, features, stack, flag, stack, vector, text)
-        self._with_style = isolated(_with_style, features, features, stack, flag, stack)
-        self._with_content = isolated(_with_content, features, features, features, number, number)
+        index, number, flag = [tf.TensorSpec([], dtype) for dtype in (tf.int32, tf.float32, tf.bool)]
+        self._features = part(
+            lambda image, last, *form: network.features(image, last, Form(*form), same_shapes=xla),
+            pixels, index, flag, flag,
+        )  # fmt: skip
+        self._moments = part(_moments, features, stack, flag)
+        self._style_target = part(_style_target, features, stack, flag, stack, vector, index, index)
+        self._content_scale = part(_content_scale, features, index, index)
+        self._style_term = part(_style_term, features, stack, flag, stack, vector, index)
+        self._with_style = part(_with_style, features, features, stack, flag, stack)
+        self._with_content = part(_with_content, features, features, features, number, number)
 
     def targets(
         self, pictures: Pictures, settings: ParsedSettings, height: tf.Tensor, width: tf.Tensor, packed: tf.Tensor
@@ -126,7 +130,7 @@ class Objective(tf.Module):
             lambda: self._style_moments(pictures, settings, content_image),
         )
         # Where the style is known, only the content's own layers are of use.
-        deepest = tf.where(known, _deepest(tf.stack(content_weights)), last)
+        deepest = tf.where(known, _deepest(tf.stack(content_weights) > 0), last)
         # One after the other: each pass through the network takes much memory.
         with tf.control_dependencies(raw):
             content = self._features(tf.identity(content_image), deepest, *form(settings))
@@ -156,7 +160,7 @@ class Objective(tf.Module):
         packed = tf.cond(known, lambda: packed, measured)
         parts = tf.split(packed, tf.stack(lengths), num=len(lengths))
         return Targets(
-            masked=masked,
+            uses=_uses(settings, masked),
             masks=regions,
             shares=tf.cond(masked, lambda: shares, lambda: tf.ones([1])),
             style=[tf.reshape(part, [-1, c + 1, c]) for part, c in zip(parts[::3], self.network.channels, strict=True)],
@@ -184,20 +188,20 @@ class Objective(tf.Module):
         Returns:
           The losses, and the gradient with respect to the image, float32 [H, W, 3].
         """
-        style_weights, content_weights, last = _unstacked(layer_weights(settings))
-        network_form = form(settings)
+        style_weights, content_weights, _ = _unstacked(layer_weights(settings))
+        uses, network_form = targets.uses, form(settings)
+        last = _deepest(uses.style | uses.content)
         shift = tf.random.stateless_uniform(
             [2], tf.stack([settings["seed"], step + 1]), -settings["jitter"], settings["jitter"] + 1, tf.int32
         )
-        jittered = settings["jitter"] > 0
-        seen = _if(jittered, lambda: shifted(image, shift), image)
+        seen = _if(uses.jittered, lambda: shifted(image, shift), image)
         regions = _if(
-            jittered & targets.masked,
+            uses.jittered & uses.masked,
             lambda: tf.transpose(shifted(tf.transpose(targets.masks, [1, 2, 0]), shift), [2, 0, 1]),
             targets.masks,
         )
         wanted = tf.cond(
-            jittered & (settings["content_weight"] > 0),
+            uses.jittered & tf.reduce_any(uses.content),
             lambda: self._features(shifted(targets.content_image, shift), last, *network_form),
             lambda: targets.content,
         )
@@ -205,7 +209,7 @@ class Objective(tf.Module):
         terms = {"style": tf.constant(0.0), "content": tf.constant(0.0)}
 
         def with_style(index: int, features: tf.Tensor, gradient: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            region = levels[index], targets.masked
+            region = levels[index], uses.masked
             scale = style_weights[index] * targets.shares * targets.style_scale[index]
             value, slope = self._style_term(features, *region, targets.style[index], scale, settings["statistics"])
             return value, self._with_style(gradient, features, *region, settings["style_weight"] * slope)
@@ -214,13 +218,15 @@ class Objective(tf.Module):
             scale = content_weights[index] * targets.content_scale[index]
             return self._with_content(gradient, features, wanted[index], scale, settings["content_weight"])
 
+        in_style, in_content = tf.unstack(uses.style), tf.unstack(uses.content)
+
         def add_loss(index: int, features: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:
-            for name, term, share in (
-                ("style", with_style, style_weights[index]),
-                ("content", with_content, content_weights[index]),
+            for name, term, weighed in (
+                ("style", with_style, in_style[index]),
+                ("content", with_content, in_content[index]),
             ):
                 value, gradient = tf.cond(
-                    share > 0,
+                    weighed,
                     lambda term=term, gradient=gradient: term(index, features, gradient),
                     lambda gradient=gradient: (tf.constant(0.0), gradient),
                 )
@@ -229,7 +235,7 @@ class Objective(tf.Module):
 
         activations = self._features(seen, last, *network_form)
         gradient = self.network.image_gradient(seen, activations, last, add_loss, network_form)
-        gradient = _if(jittered, lambda: shifted_back(gradient, shift), gradient)
+        gradient = _if(uses.jittered, lambda: shifted_back(gradient, shift), gradient)
         variation, variation_gradient = losses.total_variation(image, settings["total_variation"])
         gradient += settings["total_variation_weight"] * variation_gradient
         total = (
@@ -246,7 +252,9 @@ class Objective(tf.Module):
 
         def of_style(index: tf.Tensor) -> list[tf.Tensor]:
             image = _fit(style_at(pictures, index), height, width, settings)
-            image = _if(settings["colours"] == "matched", lambda: colour.matched(image, content_image), image)
+            image = _if(
+                settings["colours"] == place("colours", "matched"), lambda: colour.matched(image, content_image), image
+            )
             mask = pictures.style_masks[index]
             levels = self._at_layers(masks.of_style(mask, *tf.unstack(tf.shape(image)[:2]))[tf.newaxis])
             features = self._features(image, last, *form(settings))
@@ -283,9 +291,12 @@ def _packed_lengths(style_weights: list[tf.Tensor], channels: Sequence[int], reg
 
 def _moments(features: tf.Tensor, regions: tf.Tensor, masked: tf.Tensor) -> tf.Tensor:
     """Returns float32 [R, C + 1, C], the moments of features [1, h, w, C] in each region; in one, if not `masked`."""
-    return tf.cond(
-        masked, lambda: losses.guided_moments(features, regions), lambda: losses.moments(features)[tf.newaxis]
-    )
+
+    def plain() -> tf.Tensor:
+        # Without masks there is one region; where there are more, XLA wants as many of the branch not taken.
+        return tf.tile(losses.moments(features)[tf.newaxis], tf.stack([tf.shape(regions)[0], 1, 1]))
+
+    return tf.cond(masked, lambda: losses.guided_moments(features, regions), plain)
 
 
 def _style_target(
@@ -305,7 +316,8 @@ def _content_scale(features: tf.Tensor, normalisation: tf.Tensor, content_loss: 
     """Returns the factor on a layer's content loss, float32 scalar."""
     features = tf.cast(features, tf.float32)
     scale = _one_over(normalisation, tf.math.reduce_variance(features), tf.reduce_mean(tf.square(features)))
-    return scale * tf.where(content_loss == "sum", tf.cast(tf.size(features), tf.float32), 1.0)
+    is_sum = content_loss == place("content_loss", "sum")
+    return scale * tf.where(is_sum, tf.cast(tf.size(features), tf.float32), 1.0)
 
 
 def _style_term(
@@ -372,7 +384,9 @@ def blend_weights(pictures: Pictures, settings: ParsedSettings) -> tf.Tensor:
 
 def form(settings: ParsedSettings) -> Form:
     """Returns how the settings want the network to compute."""
-    return Form(average_pooling=settings["pooling"] == "average", zero_padding=settings["padding"] == "zero")
+    return Form(
+        *[settings[name] == place(name, choice) for name, choice in (("pooling", "average"), ("padding", "zero"))]
+    )
 
 
 def layer_weights(settings: ParsedSettings) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
@@ -385,12 +399,17 @@ def layer_weights(settings: ParsedSettings) -> tuple[tf.Tensor, tf.Tensor, tf.Te
         layers = settings[f"{term}_layers"]
         shares.append(tf.where(settings[f"{term}_weight"] > 0, layers / tf.reduce_sum(layers), 0.0))
     style, content = shares
-    return style, content, _deepest(style + content)
+    return style, content, _deepest(style + content > 0)
 
 
-def _deepest(weights: tf.Tensor) -> tf.Tensor:
-    """Returns the index of the deepest layer that has a weight above 0, int32 scalar; 0 if none has."""
-    return tf.reduce_max(tf.where(weights > 0, tf.range(tf.size(weights)), 0))
+def _deepest(used: tf.Tensor) -> tf.Tensor:
+    """Returns the index of the deepest of layers in use, int32 scalar; 0 if none is."""
+    return tf.reduce_max(tf.where(used, tf.range(tf.size(used)), 0))
+
+
+def _uses(settings: ParsedSettings, masked: tf.Tensor) -> Uses:
+    style, content, _ = layer_weights(settings)
+    return Uses(style=style > 0, content=content > 0, masked=masked, jittered=settings["jitter"] > 0)
 
 
 def _unstacked(weights: tuple[tf.Tensor, tf.Tensor, tf.Tensor]) -> tuple[list[tf.Tensor], list[tf.Tensor], tf.Tensor]:
@@ -424,7 +443,8 @@ def _if(condition: tf.Tensor, changed, unchanged: tf.Tensor) -> tf.Tensor:  # ty
 
 def _one_over(normalisation: tf.Tensor, relative: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
     """Returns the factor that `normalisation` puts on a loss: one over what it is to be measured in."""
-    unit = tf.where(normalisation == "relative", relative, tf.where(normalisation == "target", size, 1.0))
+    is_relative, is_target = [normalisation == place("normalisation", choice) for choice in ("relative", "target")]
+    unit = tf.where(is_relative, relative, tf.where(is_target, size, 1.0))
     return 1.0 / (unit + losses.EPSILON)
 
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from model.parsing import ParsedSettings
+from model.parsing import ParsedSettings, place, switch
 
 DECAY_STEPS = 100  # between two applications of `learning_rate_decay`
 FIRST_MOVE = 1.0  # grey levels that L-BFGS moves pixels by on average while it knows no curvature
@@ -80,7 +80,7 @@ def resumed(state: OptimizerState, image: tf.Tensor, settings: ParsedSettings) -
 
 def reached(image: tf.Tensor, state: OptimizerState, settings: ParsedSettings) -> tf.Tensor:
     """Returns the last accepted picture, float32 [H, W, 3], where `image` is the next to look at."""
-    looks_ahead = _is(settings, "lbfgs") & tf.math.is_finite(state.numbers[0])
+    looks_ahead = (settings["optimizer"] == place("optimizer", "lbfgs")) & tf.math.is_finite(state.numbers[0])
     return tf.cond(looks_ahead, lambda: state.slots[0], lambda: image)
 
 
@@ -112,7 +112,7 @@ def enlarged(state: OptimizerState, settings: ParsedSettings, height: tf.Tensor,
     def sgd() -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         return _blank(0, shape), *_in_bytes(_blank(0, shape))
 
-    slots, pairs, units = tf.switch_case(_index(settings), [adam, lbfgs, sgd])
+    slots, pairs, units = switch("optimizer", settings["optimizer"], {"adam": adam, "lbfgs": lbfgs, "sgd": sgd})
     numbers = tf.stack([float("inf"), state.numbers[1], 0.0])
     return OptimizerState(tf.ensure_shape(slots, _SLOTS), tf.ensure_shape(pairs, _SLOTS), units, numbers)
 
@@ -156,13 +156,14 @@ def take_step(
     return Step(
         *tf.nest.pack_sequence_as(
             _SHAPE_OF_STEP,
-            tf.switch_case(
-                _index(settings),
-                [
-                    lambda: tf.nest.flatten(adam()),
-                    lambda: tf.nest.flatten(lbfgs_step(image, gradient, loss, finite, state, rate)),
-                    lambda: tf.nest.flatten(sgd()),
-                ],
+            switch(
+                "optimizer",
+                settings["optimizer"],
+                {
+                    "adam": lambda: tf.nest.flatten(adam()),
+                    "lbfgs": lambda: tf.nest.flatten(lbfgs_step(image, gradient, loss, finite, state, rate)),
+                    "sgd": lambda: tf.nest.flatten(sgd()),
+                },
             ),
         )
     )
@@ -318,18 +319,17 @@ _TINY = 1e-30
 _BYTE = 127.0
 _NO_MEMORY = (float("inf"), 0.0, 0.0)
 _SLOTS = [None, None, None, 3]
-_KINDS = ("adam", "lbfgs", "sgd")
 _SHAPE_OF_STEP = Step(0, OptimizerState(0, 0, 0, 0), 0, 0, 0, 0)
 
 
 def _slots(settings: ParsedSettings) -> tf.Tensor:
     """Returns how many pictures the optimiser remembers beside pairs, int32 scalar."""
-    return tf.where(_is(settings, "sgd"), 0, 2)
+    return tf.where(settings["optimizer"] == place("optimizer", "sgd"), 0, 2)
 
 
 def _history(settings: ParsedSettings) -> tf.Tensor:
     """Returns how many pairs the optimiser remembers, int32 scalar."""
-    return tf.where(_is(settings, "lbfgs"), settings["history"], 0)
+    return tf.where(settings["optimizer"] == place("optimizer", "lbfgs"), settings["history"], 0)
 
 
 def _in_bytes(pictures: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -354,11 +354,3 @@ def _products(vectors: tf.Tensor) -> tf.Tensor:
 def _blank(count: tf.Tensor | int, shape: tf.Tensor, dtype: tf.DType = tf.float32) -> tf.Tensor:
     """Returns so many black pictures, [count, H, W, 3], of a height and width, int32 [2]."""
     return tf.zeros(tf.concat([[count], shape, [3]], 0), dtype)
-
-
-def _is(settings: ParsedSettings, kind: str) -> tf.Tensor:
-    return tf.equal(settings["optimizer"], kind)
-
-
-def _index(settings: ParsedSettings) -> tf.Tensor:
-    return tf.argmax(tf.equal(settings["optimizer"], list(_KINDS)), output_type=tf.int32)

@@ -6,13 +6,13 @@ held against what the exported model has.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
 
 from model.checks import checked
-from model.presets import PRESETS, preset
+from model.presets import preset
 from model.settings import (
     ALL_WEIGHTS_ZERO,
     INTEGER,
@@ -27,7 +27,18 @@ from model.settings import (
 )
 
 ParsedSettings = dict[str, tf.Tensor]
-"""By name: int32 or float32 scalars, string scalars for choices, float32 [L] for layers, float32 [n] for styles."""
+"""By name: int32 or float32 scalars, for a choice its place in `Setting.choices`, int32 scalar; float32 [L] for layers,
+float32 [n] for styles."""
+
+
+def place(name: str, choice: str) -> int:
+    """Returns what a parsed setting is where it is a certain one of its choices."""
+    return SETTINGS[name].choices.index(choice)
+
+
+def switch(name: str, chosen: tf.Tensor, branches: Mapping[str, Callable[[], Any]]) -> Any:
+    """Returns what the branch of a setting's choice gives, as `tf.switch_case` does; there is one for each choice."""
+    return tf.switch_case(chosen, [branches[choice] for choice in SETTINGS[name].choices])
 
 
 def parse_settings(text: tf.Tensor, layers: Sequence[str], weights: str = "") -> ParsedSettings:
@@ -59,10 +70,9 @@ def parse_settings(text: tf.Tensor, layers: Sequence[str], weights: str = "") ->
         last = tf.reduce_max(tf.concat([position, tf.fill([1, len(wanted)], -1)], 0), 0)  # [K]
         return tf.where(last >= 0, tf.gather(tf.concat([values, [""]], 0), tf.maximum(last, 0)), otherwise)
 
-    chosen = _choices([PRESET], last_of([PRESET.name], tf.constant([PRESET.default])))
-    row = tf.argmax(tf.equal(chosen, list(PRESETS)))
+    row = _choices([PRESET], last_of([PRESET.name], tf.constant([PRESET.default])))[0]
     # One tensor for all settings: an op for each would be thousands, and a graph's time to load grows with them.
-    overrides = [preset(name, weights) for name in PRESETS]
+    overrides = [preset(name, weights) for name in PRESET.choices]
     by_preset = [[_text_of(s, values.get(s.name), layers) for s in SETTINGS.values()] for values in overrides]
     texts = last_of(list(SETTINGS), tf.constant(by_preset)[row])
 
@@ -105,10 +115,12 @@ def available(value: LayerWeights, layers: Sequence[str]) -> LayerWeights:
 
 
 def _choices(settings: Sequence[Setting], texts: tf.Tensor) -> tf.Tensor:
-    """Returns the texts [K] once each is among its setting's choices."""
-    pairs = [f"{index}={choice}" for index, setting in enumerate(settings) for choice in setting.choices]
-    own = tf.strings.join([[str(index) for index in range(len(settings))], texts], "=")
-    return _all_good(settings, texts, texts, tf.reduce_any(own[:, tf.newaxis] == pairs, -1))
+    """Returns the place of each text among its setting's choices, int32 [K], once it is one of them."""
+    most = max(len(setting.choices) for setting in settings)
+    table = [[*setting.choices, *[""] * (most - len(setting.choices))] for setting in settings]
+    same = (texts[:, tf.newaxis] == table) & tf.not_equal(table, "")  # [K, most]; an empty text is no choice
+    places = tf.argmax(same, -1, output_type=tf.int32)
+    return _all_good(settings, texts, places, tf.reduce_any(same, -1))
 
 
 def _numbers(settings: Sequence[Setting], texts: tf.Tensor) -> tf.Tensor:

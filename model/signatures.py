@@ -41,10 +41,13 @@ class ServedModel(tf.Module):
     """
 
     def __init__(self, network: VGG19, description: dict[str, Any]) -> None:
-        """Takes the description that `describe` answers with; its `digest` names the model in every state."""
+        """Takes the description that `describe` answers with.
+
+        Its `digest` names the model in every state; if its `xla` is there and true, XLA compiles the steps.
+        """
         super().__init__(name="served_model")
         self.network = network
-        self.stylizer = Stylizer(Objective(network))
+        self.stylizer = Stylizer(Objective(network), bool(description.get("xla")))
         self._description = json.dumps(description, sort_keys=True)
         self._digest = str(description["digest"])
         bodies: dict[str, Callable[[Tensors], Tensors]] = {
@@ -137,6 +140,8 @@ class ServedModel(tf.Module):
                 in_use = value > 0
                 pairs = tf.strings.join([tf.constant(layers), tf.strings.as_string(value, shortest=True)], ":")
                 value = tf.strings.reduce_join(tf.boolean_mask(pairs, in_use), separator="/")
+            if SETTINGS[name].kind == "choice":
+                value = tf.constant(SETTINGS[name].choices)[value]
             if SETTINGS[name].kind == "weights":
                 value = tf.strings.reduce_join(tf.strings.as_string(value, shortest=True), separator="/")
             if value.dtype == tf.string:

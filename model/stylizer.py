@@ -12,9 +12,10 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from model import colour, contract, images, masks, optimizers
+from model.compiled import compiled_losses, compiled_step
 from model.objective import Objective, Pictures, blend_weights, content_at, is_masked, style_at
 from model.optimizers import OptimizerState
-from model.parsing import ParsedSettings
+from model.parsing import ParsedSettings, place, switch
 from model.settings import LOSS_TERMS
 from model.sizes import plan_sizes
 from model.vgg19 import IMAGENET_MEAN_BGR
@@ -84,11 +85,12 @@ _INFINITY = float("inf")
 def size_result(state: RunState, settings: ParsedSettings) -> tf.Tensor:
     """Returns the present size's result, float32 [H, W, 3]: what `result` names, or the start if no step was taken."""
     weight = 1.0 - tf.pow(settings["averaging"], tf.cast(state.kept_count, tf.float32))
+    best, average = [settings["result"] == place("result", choice) for choice in ("best", "average")]
     return tf.case(
         [
             (state.kept_count == 0, lambda: state.image),
-            (settings["result"] == "average", lambda: state.kept[0] / weight),
-            (settings["result"] == "best", lambda: state.kept[0]),
+            (average, lambda: state.kept[0] / weight),
+            (best, lambda: state.kept[0]),
         ],
         default=lambda: optimizers.reached(state.image, state.optimizer, settings),
     )
@@ -99,7 +101,7 @@ def result_image(state: RunState, pictures: Pictures, settings: ParsedSettings) 
     image = size_result(state, settings)
     height, width = tf.unstack(tf.shape(image)[:2])
     coloured = tf.cond(
-        settings["colours"] == "of_content",
+        settings["colours"] == place("colours", "of_content"),
         lambda: colour.with_colours_of(image, content_at(pictures, height, width)),
         lambda: image,
     )
@@ -116,9 +118,12 @@ def result_image(state: RunState, pictures: Pictures, settings: ParsedSettings) 
 class Stylizer(tf.Module):
     """Optimises one picture at a time; all methods are graph code and take what `parse_settings` returns."""
 
-    def __init__(self, objective: Objective) -> None:
+    def __init__(self, objective: Objective, xla: bool = False) -> None:
+        """Takes what is lowered, and whether XLA compiles the steps; the loops over steps and sizes it never does."""
         super().__init__(name="stylizer")
         self.objective = objective
+        self._losses_and_gradient = compiled_losses(objective.network) if xla else objective.losses_and_gradient
+        self._stepped = compiled_step(_stepped) if xla else _stepped
 
     def initial_state(self, pictures: Pictures, settings: ParsedSettings) -> RunState:
         """Returns the state before the first step, at the smallest size: the picture that was sent, or by `start`."""
@@ -133,10 +138,9 @@ class Stylizer(tf.Module):
             ),
             "grey": lambda: tf.fill([height, width, 3], 0.0) + tf.constant(IMAGENET_MEAN_BGR[::-1]),
         }
-        by_setting = tf.argmax(tf.equal(settings["start"], list(starts)), output_type=tf.int32)
         image = tf.cond(
             pictures.initial == "",
-            lambda: tf.switch_case(by_setting, list(starts.values())),
+            lambda: switch("start", settings["start"], starts),
             lambda: images.fitted(images.decode(pictures.initial, "initial_bytes"), height, width),
         )
         image = _once_styles_are_decoded(tf.ensure_shape(image, _IMAGE.shape), pictures)
@@ -178,10 +182,10 @@ class Stylizer(tf.Module):
             def one_step(
                 state: RunState, taken: tf.Tensor, rows: tf.TensorArray
             ) -> tuple[RunState, tf.Tensor, tf.TensorArray]:
-                terms, gradient = self.objective.losses_and_gradient(state.image, targets, settings, state.step)
+                terms, gradient = self._losses_and_gradient(state.image, targets, settings, state.step)
                 rows = rows.write(taken, terms)
                 return (
-                    _stepped(state, terms[0], gradient, settings, sizes.ends[level], level == last_size),
+                    self._stepped(state, terms[0], gradient, settings, sizes.ends[level], level == last_size),
                     taken + 1,
                     rows,
                 )
@@ -255,7 +259,7 @@ def resumed(state: RunState, settings: ParsedSettings) -> RunState:
 
 
 def _nothing_kept(image: tf.Tensor, settings: ParsedSettings) -> tf.Tensor:
-    count = tf.where(settings["result"] == "last", 0, 1)
+    count = tf.where(settings["result"] == place("result", "last"), 0, 1)
     return tf.zeros(tf.concat([[count], tf.shape(image)], 0))
 
 
@@ -270,17 +274,12 @@ def _stepped(
     """Returns the state after one step, given the loss and gradient of its picture, at a size that ends at `end`."""
     step = optimizers.take_step(state.image, gradient, loss, state.optimizer, settings, state.step + 1)
     decay = settings["averaging"]
-    best = settings["result"] == "best"
+    best = settings["result"] == place("result", "best")
     better = best & (loss < state.kept_loss)
     keeps = tf.where(best, better, step.accepted)
-    kept = tf.case(
-        [
-            (~keeps, lambda: state.kept),
-            (best, lambda: state.image[tf.newaxis]),
-            (settings["result"] == "average", lambda: decay * state.kept + (1.0 - decay) * step.result),
-        ],
-        default=lambda: state.kept,
-    )
+    # Of nothing, which is what is kept for the last picture, nothing is computed here.
+    average = decay * state.kept + (1.0 - decay) * step.result
+    kept = tf.where(keeps, tf.where(best, state.image, average), state.kept)
     at_size = state.at_size + 1
     total, before = state.window[0] + loss, state.window[1]
     full = at_size % WINDOW_STEPS == 0

@@ -22,8 +22,7 @@ from model.vgg19 import VGG19
 from model.weights import Weights
 from tests.conftest import decoded, encode, smooth_picture
 from tests.model.inputs import pictures, settings
-
-Call = Callable[..., dict[str, Any]]
+from tests.model.session import Call, session_of
 
 CONTENT, STYLE = smooth_picture(48, 64, 1), smooth_picture(50, 40, 2)
 TEXT = "size=64,smallest_size=32,steps=12"
@@ -31,18 +30,7 @@ TEXT = "size=64,smallest_size=32,steps=12"
 
 @pytest.fixture(scope="module")
 def call(small_model: Path) -> Call:
-    session = tf.compat.v1.Session(graph=tf.Graph())
-    with session.graph.as_default():
-        # TensorFlow calls its own v1 loader deprecated; TensorFlow Serving uses it.
-        model = tf.compat.v1.saved_model.load(session, ["serve"], str(small_model / "1"))
-
-    def run(name: str, /, **inputs: Any) -> dict[str, Any]:
-        signature = model.signature_def[name]
-        feeds = {signature.inputs[key].name: value for key, value in inputs.items()}
-        return session.run({key: tensor.name for key, tensor in signature.outputs.items()}, feeds)
-
-    run.signatures = model.signature_def  # type: ignore[attr-defined]
-    return run
+    return session_of(small_model / "1")
 
 
 def one_pair() -> dict[str, Any]:

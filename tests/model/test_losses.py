@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 
 from model import losses
+from model.parsing import place
 from model.settings import SETTINGS
 
 Array = npt.NDArray[np.float64]
@@ -72,13 +73,18 @@ def variation(image: Array) -> float:
     return float(np.mean(np.concatenate([right, below]) ** 2))
 
 
+def at(setting: str, choice: str) -> tf.Tensor:
+    """Returns a choice as the graph has it."""
+    return tf.constant(place(setting, choice))
+
+
 def target_of(g: Array, statistics: str) -> tf.Tensor:
-    return losses.style_target(losses.moments(tf.constant(g, tf.float32))[tf.newaxis], tf.constant(statistics))
+    return losses.style_target(losses.moments(tf.constant(g, tf.float32))[tf.newaxis], at("statistics", statistics))
 
 
 def style(f: Array, target: tf.Tensor, statistics: str) -> tuple[float, tf.Tensor]:
     """Value and gradient with respect to the features, put together as the objective does."""
-    features, kind = tf.constant(f, tf.float32), tf.constant(statistics)
+    features, kind = tf.constant(f, tf.float32), at("statistics", statistics)
     raw = losses.moments(features)[tf.newaxis]
     value, slope = losses.style_losses_and_gradient(raw, target, kind)
     np.testing.assert_allclose(value, losses.style_losses(raw, target, kind), rtol=1e-6)
@@ -98,14 +104,14 @@ def test_style_loss_and_gradient_equal_the_formula(statistics: str) -> None:
 def test_style_loss_of_the_style_itself_is_nothing(statistics: str) -> None:
     f = features()
     target = target_of(f, statistics)
-    size = float(losses.style_sizes(target, tf.constant(statistics))[0])
+    size = float(losses.style_sizes(target, at("statistics", statistics))[0])
     assert abs(style(f, target, statistics)[0]) < 1e-4 * size
 
 
 @pytest.mark.parametrize("statistics", STYLE_LOSSES)
 def test_the_size_of_a_style_is_its_distance_from_nothing(statistics: str) -> None:
     g = features()
-    size = losses.style_sizes(target_of(g, statistics), tf.constant(statistics))[0]
+    size = losses.style_sizes(target_of(g, statistics), at("statistics", statistics))[0]
     np.testing.assert_allclose(size, STYLE_LOSSES[statistics](np.zeros_like(g), g), rtol=1e-2)
 
 
@@ -172,20 +178,20 @@ def nine_point(image: Array) -> float:
 )
 def test_total_variation_and_its_gradient_equal_the_formula(form: str, formula: Callable[[Array], float]) -> None:
     image = np.random.default_rng(3).uniform(0, 255, (5, 4, 3))
-    value, gradient = losses.total_variation(tf.constant(image, tf.float32), tf.constant(form))
+    value, gradient = losses.total_variation(tf.constant(image, tf.float32), at("total_variation", form))
     np.testing.assert_allclose(value, formula(image), rtol=1e-5)
     np.testing.assert_allclose(gradient, numeric_gradient(formula, image, 1e-3), rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("form", SETTINGS["total_variation"].choices)
 def test_a_flat_picture_has_no_total_variation_and_no_gradient(form: str) -> None:
-    value, gradient = losses.total_variation(tf.fill([4, 5, 3], 7.0), tf.constant(form))
+    value, gradient = losses.total_variation(tf.fill([4, 5, 3], 7.0), at("total_variation", form))
     assert float(value) == 0
     np.testing.assert_array_equal(gradient, np.zeros((4, 5, 3)))
 
 
 def test_total_variation_of_a_single_pixel_is_nothing() -> None:
-    assert losses.total_variation(tf.ones([1, 1, 3]), tf.constant("squared"))[0] == 0
+    assert losses.total_variation(tf.ones([1, 1, 3]), at("total_variation", "squared"))[0] == 0
 
 
 def test_moments_of_a_known_picture() -> None:
@@ -268,9 +274,9 @@ def test_features_that_are_all_the_same_have_a_distance_and_a_slope(dtype: tf.DT
     generator = np.random.default_rng(0)
     level = 3 * np.abs(generator.normal(size=64))
     flat = tf.cast(level * (1 + spread * generator.normal(size=(1, 128, 128, 1))), dtype)
-    target = losses.style_target(moments_of(generator.normal(size=(1, 32, 32, 64))), tf.constant("wasserstein"))
+    target = losses.style_target(moments_of(generator.normal(size=(1, 32, 32, 64))), at("statistics", "wasserstein"))
     raw = losses.moments(flat)[tf.newaxis]
-    value, gradient = losses.style_losses_and_gradient(raw, target, tf.constant("wasserstein"))
+    value, gradient = losses.style_losses_and_gradient(raw, target, at("statistics", "wasserstein"))
     assert float(value[0]) > 0
     assert np.isfinite(gradient).all()
 

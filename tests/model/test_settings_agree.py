@@ -50,7 +50,7 @@ def assert_agree(graph: Parse, text: str) -> None:
         return
     for name, value in ours.items():
         if SETTINGS[name].kind == "choice":
-            assert theirs[name].decode() == value
+            assert SETTINGS[name].choices[theirs[name]] == value
         elif SETTINGS[name].kind == "layers":
             np.testing.assert_array_equal(theirs[name], [np.float32(dict(value).get(layer, 0)) for layer in LAYERS])
         elif SETTINGS[name].kind == "integer":
