@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from model.errors import ModelNotFound, ServingUnavailable
 from model.versions import VersionPath
-from serving.server import examples, warmup
+from serving.server import examples, memory, warmup
 from serving.server.config_files import ModelConfig
 from serving.server.manager import ModelManager, Retries
 from serving.server.metrics import Metrics
@@ -246,5 +246,6 @@ class ServerCore:
         except Exception:
             servable.close()
             raise
+        memory.give_back()
         log.info("Model %s version %d: %d warm-up requests replayed.", name, version.number, requests)
         return servable

@@ -278,6 +278,17 @@ def test_targets_that_are_known_are_not_measured_again(objective: Objective) -> 
             np.testing.assert_array_equal(twice, 2 * once)
 
 
+def test_no_style_is_decoded_for_targets_that_are_known(objective: Objective) -> None:
+    parsed = settings("style_layers=block1_conv1,content_layers=block2_conv2")
+    first = targets(objective, parsed)
+    unreadable = pictures()._replace(styles=tf.constant([b"no picture"]))
+    again = objective.targets(unreadable, parsed, tf.constant(48), tf.constant(64), first.packed)
+    np.testing.assert_array_equal(again.packed, first.packed)
+    np.testing.assert_array_equal(again.content[3], first.content[3])
+    with pytest.raises(tf.errors.InvalidArgumentError, match="`style_bytes` must be a JPEG"):
+        objective.targets(unreadable, parsed, tf.constant(48), tf.constant(64), tf.zeros([0]))
+
+
 def test_known_targets_of_another_length_are_measured_anew(objective: Objective) -> None:
     parsed = settings("style_layers=block1_conv1")
     first = targets(objective, parsed)

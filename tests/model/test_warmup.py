@@ -38,7 +38,7 @@ def test_every_input_gets_what_it_can_be_run_with(small_model: Path) -> None:
         if log.predict_log.request.model_spec.signature_name == "advance"
     ]
     for name in ("content_bytes", "style_bytes"):
-        assert decoded(advance[name].string_val[0]).shape == (32, 32, 3)
+        assert decoded(advance[name].string_val[0]).shape == (48, 64, 3)
     assert advance["settings"].string_val[0] == warmup.RECIPE.encode()
     assert advance["state_bytes"].string_val[0] == b""
     assert list(advance["take_steps"].int_val) == [1]

@@ -52,7 +52,8 @@ def test_warmup_request_runs_and_equals_the_embedded_server(
     request = warmup_requests(small_model)[name]
     outputs = session.predict(name, {alias: tf.make_ndarray(proto) for alias, proto in request.inputs.items()})
     request.model_spec.name = MODEL_NAME
-    with grpc.insecure_channel(served.grpc.removeprefix("grpc://")) as channel:
+    options = [("grpc.max_receive_message_length", -1)]  # a state is more than gRPC takes by default
+    with grpc.insecure_channel(served.grpc.removeprefix("grpc://"), options) as channel:
         answer = prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict(request, timeout=60)
     assert set(outputs) == set(answer.outputs)
     for alias, array in outputs.items():
@@ -63,7 +64,7 @@ def test_run_paints(session: CSession) -> None:
     log = prediction_log_pb2.PredictionLog.FromString(request_of(SIGNATURES["advance"]).SerializeToString())
     inputs = {alias: tf.make_ndarray(proto) for alias, proto in log.predict_log.request.inputs.items()}
     outputs = session.predict("advance", inputs | {"take_steps": np.int32([2])})  # all there are
-    assert Image.open(io.BytesIO(outputs["image_bytes"][0])).size == (32, 32)
+    assert Image.open(io.BytesIO(outputs["image_bytes"][0])).size == (512, 384)
     assert outputs["losses"].shape == (1, 2, 4)
     assert np.isfinite(outputs["losses"]).all()
 
@@ -71,7 +72,7 @@ def test_run_paints(session: CSession) -> None:
 def test_describe_knows_the_recipe(session: CSession) -> None:
     settings = np.array([RECIPE.encode()], object)
     (description,) = session.predict("describe", {"settings": settings})["description"]
-    assert json.loads(description)["settings"]["size"] == 32
+    assert json.loads(description)["settings"]["size"] == 512
     assert json.loads(description)["device"] in DEVICES
 
 
