@@ -222,18 +222,18 @@ class LocalTransport:
 
     def __init__(self, path: Path) -> None:
         """Takes a version's directory, or a base path, of which it takes the latest version."""
-        from serving.local import load_signatures
+        from serving.local import LocalModel
 
-        self._signatures = load_signatures(path)
+        self._model = LocalModel(path)
 
     def predict(
         self, signature: str, inputs: Mapping[str, Any], *, outputs: Sequence[str] = (), timeout_s: float
     ) -> Arrays:
         tensors = SIGNATURES[signature].inputs
-        return self._signatures(signature, {t.name: _to_array(inputs[t.name], t) for t in tensors})
+        return self._model.predict(signature, {t.name: _to_array(inputs[t.name], t) for t in tensors}, outputs)
 
     def close(self) -> None:
-        pass
+        self._model.close()
 
 
 def _too_long(server: str) -> ServingFailed:

@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import config_pb2, error_codes_pb2, rewriter_config_pb2
 from tensorflow.python.client import pywrap_tf_session
+from tensorflow.python.saved_model import loader_impl
 
 from model.errors import DeadlineExceeded, InvalidInput, ModelNotFound, ServingFailed, StyleTransferError, from_code
 from model.versions import VersionPath
@@ -89,7 +90,9 @@ class Servable:
         session = tf.compat.v1.Session(graph=graph, config=config)
         try:
             with graph.as_default():
-                meta_graph = tf.compat.v1.saved_model.load(session, options.tags.split(","), str(version.path))
+                # What `tf.compat.v1.saved_model.load` does, without its advice to give up sessions.
+                loader = loader_impl.SavedModelLoader(str(version.path))
+                meta_graph = loader.load(session, options.tags.split(","))
         except Exception as error:  # the loader raises OSError, RuntimeError, ValueError, OpError, DecodeError and more
             session.close()
             reason = " ".join(str(error).split()) or type(error).__name__

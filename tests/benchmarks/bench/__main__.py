@@ -46,9 +46,9 @@ def measure(weights_name: str, pairs: list[tuple[Path, Path]], full: bool, outpu
         yield served.saved_model_size(deep, Path(folder) / "deep", precision)
         base = Path(folder) / "style_transfer"
         export(weights, base, precision)
-        yield from served.through_a_server(base, 512)
-    for size in memory.LIMITS_GB if full else (1024,):
-        yield memory.peak(weights_name, precision, size)
+        yield from served.through_a_server(base, (256, 512))
+        for size in memory.LIMITS_GB if full else (1024,):
+            yield from memory.peaks(base, size)
     size, steps = (512, 300) if full else (256, 100)
     yield from quality.half_against_full(weights, pairs, size, steps)
     yield quality.time_to_quality(weights, dtype, pairs[0], size)

@@ -1,45 +1,71 @@
-"""Target 4: the most memory that a run takes, measured in a process of its own.
+"""Target 4: the most memory that a run takes, in a process that loads an exported model and in a server.
 
-python -m tests.benchmarks.bench.memory WEIGHTS PRECISION SIZE
+python -m tests.benchmarks.bench.memory MODEL SETTINGS CONTENT
 """
 
 from __future__ import annotations
 
-import resource
+import re
 import subprocess
 import sys
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
 
+from serving.transports import Transport, connect
 from tests.benchmarks.bench.records import Record
+from tests.ports import free_port
+from tests.served import serving
 
 LIMITS_GB: Mapping[int, float] = {1024: 2.5, 2048: 7.0, 4096: 20.0}
 """By the long side; below 4096 the picture is a square."""
 
-TIMEOUT_S = 1200
+STRETCHES, STEPS = 3, 2  # of a run through a server, and of each call
+TIMEOUT_S = 1200.0
 
 
-def peak(weights: str, precision: str, size: int) -> Record:
-    """Returns the peak of a process that takes two steps at one size."""
-    command = [sys.executable, "-m", __name__, weights, precision, str(size)]
-    name = f"peak memory at {size} pixels"
-    try:
-        run = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=True)
-    except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
-        return Record(4, name, float("inf"), LIMITS_GB[size], "GB", f"did not finish: {type(error).__name__}")
-    return Record(4, name, float(run.stdout.split()[-1]), LIMITS_GB[size], "GB", "resident, TensorFlow included")
+def peaks(model: Path, size: int) -> Iterator[Record]:
+    """Returns the peaks of a process that makes one call, and of a server that carries a run on over several."""
+    from tests.benchmarks.bench.loops import ONE_SIZE, sample_pair, square
+
+    content = sample_pair()["content_bytes"][0]
+    settings = f"{ONE_SIZE},size={size},steps=1000"
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "content"
+        path.write_bytes(content if size == max(LIMITS_GB) else square(content, size).numpy()[0])
+        command = [sys.executable, "-m", __name__, str(model), settings, str(path)]
+        name = f"peak memory at {size} pixels, one call in the process"
+        try:
+            run = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=True)
+            yield Record(4, name, float(run.stdout.split()[-1]), LIMITS_GB[size], "GB", "resident, TensorFlow included")
+        except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
+            yield Record(4, name, float("inf"), LIMITS_GB[size], "GB", f"did not finish: {type(error).__name__}")
+        grpc = free_port()
+        with serving(model, grpc, free_port()) as process:
+            transport, state = connect(f"grpc://127.0.0.1:{grpc}"), b""
+            for _ in range(STRETCHES):
+                state = _advance(transport, settings, path.read_bytes(), state)["state_bytes"][0]
+            transport.close()
+            name = f"peak memory at {size} pixels, {STRETCHES} calls to a server"
+            yield Record(4, name, _peak_gb(process.pid), LIMITS_GB[size], "GB", f"a state of {len(state) / 1e6:.0f} MB")
 
 
-def _measure(weights: str, precision: str, size: int) -> float:
-    import tensorflow as tf
+def _advance(transport: Transport, settings: str, content: bytes, state: bytes) -> dict[str, Any]:
+    from tests.benchmarks.bench.loops import sample_pair
 
-    from model.weights import load
-    from tests.benchmarks.bench.loops import ONE_SIZE, Model, square
+    inputs = {**sample_pair(), "content_bytes": [content], "settings": [settings]}
+    inputs |= {"state_bytes": [state], "take_steps": [STEPS]}
+    return transport.predict("advance", inputs, timeout_s=TIMEOUT_S)
 
-    model = Model.of(load(weights), tf.as_dtype(precision))
-    inputs = {"content_bytes": square(model.pair["content_bytes"].numpy()[0], size)} if size < max(LIMITS_GB) else {}
-    model.advance(f"{ONE_SIZE},size={size}", 2, **inputs)["step"].numpy()
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+
+def _peak_gb(pid: int | str) -> float:
+    status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
+    (kilobytes,) = re.findall(r"VmHWM:\s+(\d+) kB", status)
+    return int(kilobytes) * 1024 / 1e9
 
 
 if __name__ == "__main__":
-    print(_measure(sys.argv[1], sys.argv[2], int(sys.argv[3])))
+    _, model_path, text, content_path = sys.argv
+    _advance(connect(model_path), text, Path(content_path).read_bytes(), b"")
+    print(_peak_gb("self"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,37 +26,45 @@ SAVED_MODEL_MB = 60.0
 TIMEOUT_S = 600.0
 
 
-def through_a_server(path: Path, size: int) -> list[Record]:
-    """Measures a server with an exported model: its start, its first request, and stretches against one call."""
+def through_a_server(path: Path, sizes: Sequence[int]) -> Iterator[Record]:
+    """Measures a server with an exported model: its start, its first request, and stretches against one call.
+
+    Args:
+      path: of the model.
+      sizes: long sides in pixels; the first request is of the last of them.
+    """
     grpc, rest = free_port(), free_port()
     begin = time.perf_counter()
     with serving(path, grpc, rest):
         start_s = time.perf_counter() - begin
-        records = [Record(7, "start of the server until it is available", start_s, COLD_START_S, "s", "with warm-up")]
+        yield Record(7, "start of the server until it is available", start_s, COLD_START_S, "s", "with warm-up")
         served = {"grpc": connect(f"grpc://127.0.0.1:{grpc}"), "http": connect(f"http://127.0.0.1:{rest}")}
-        first, second = (_stretches(served["grpc"], size, 1, 1) for _ in range(2))
-        detail = f"{first:.2f} s and {second:.2f} s, a step at {size} pixels over gRPC"
-        records.append(Record(7, "first request over second", first / second, FIRST_REQUEST, "x", detail))
+        first, second = (_stretches(served["grpc"], sizes[-1], 1, 1) for _ in range(2))
+        detail = f"{first:.2f} s and {second:.2f} s, a step at {sizes[-1]} pixels over gRPC"
+        yield Record(7, "first request over second", first / second, FIRST_REQUEST, "x", detail)
 
-        local = connect(str(path))
-        _stretches(local, size, 1, 1)  # the first call of a session optimises the graph
-        one, five = (min(_stretches(local, size, 1, take) for _ in range(2)) for take in (1, 5))
-        take = max(round(STRETCH_S / ((five - one) / 4)), 1)
-        ways = {"local": local, **served}
-        seconds = {way: float("inf") for way in ways}
-        for _ in range(ROUNDS):
-            for way, transport in ways.items():
-                calls, steps = (1, take * STRETCHES) if way == "local" else (STRETCHES, take)
-                seconds[way] = min(seconds[way], _stretches(transport, size, calls, steps))
-        for way, limit in OVERHEADS.items():
-            detail = (
-                f"{STRETCHES} stretches of {take} steps in {seconds[way]:.2f} s, one call in {seconds['local']:.2f} s"
-            )
-            name = f"stretches over {way} to one call in the process, {size} pixels"
-            records.append(Record(3, name, seconds[way] / seconds["local"], limit, "x", detail))
+        ways = {"local": connect(str(path)), **served}
+        for size in sizes:
+            yield from _overheads(ways, size)
         for transport in ways.values():
             transport.close()
-    return records
+
+
+def _overheads(ways: Mapping[str, Transport], size: int) -> Iterator[Record]:
+    """Compares stretches of about STRETCH_S over each way but `local` with one call of as many steps in `local`."""
+    local = ways["local"]
+    _stretches(local, size, 1, 1)  # the first call of a session optimises the graph
+    one, five = (min(_stretches(local, size, 1, take) for _ in range(2)) for take in (1, 5))
+    take = max(round(STRETCH_S / ((five - one) / 4)), 1)
+    seconds = {way: float("inf") for way in ways}
+    for _ in range(ROUNDS):
+        for way, transport in ways.items():
+            calls, steps = (1, take * STRETCHES) if way == "local" else (STRETCHES, take)
+            seconds[way] = min(seconds[way], _stretches(transport, size, calls, steps))
+    for way, limit in OVERHEADS.items():
+        detail = f"{STRETCHES} stretches of {take} steps in {seconds[way]:.2f} s, one call in {seconds['local']:.2f} s"
+        name = f"stretches over {way} to one call in the process, {size} pixels"
+        yield Record(3, name, seconds[way] / seconds["local"], limit, "x", detail)
 
 
 def saved_model_size(weights: Weights, folder: Path, precision: str) -> Record:
