@@ -194,20 +194,15 @@ def style_losses(raw: tf.Tensor, target: tf.Tensor, statistics: tf.Tensor) -> tf
       target: float32 [R, C + 1, C], from `style_target`.
       statistics: int32 scalar, as for the target.
     """
-    return tf.cond(
-        _is_wasserstein(statistics),
-        lambda: _wasserstein(raw, target),
-        lambda: _squares(raw, target, _is_about_mean(statistics)),
-    )
+    return style_losses_and_gradient(raw, target, statistics)[0]
 
 
 def style_losses_and_gradient(raw: tf.Tensor, target: tf.Tensor, statistics: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns `style_losses`, and the gradient of each with respect to its moments, float32 [R, C + 1, C]."""
-    # The tape is inside of the branches: the gradient of a tf.cond carries all that either branch computed.
     return tf.cond(
         _is_wasserstein(statistics),
-        lambda: value_and_gradient(lambda raw: _wasserstein(raw, target), raw),
-        lambda: value_and_gradient(lambda raw: _squares(raw, target, _is_about_mean(statistics)), raw),
+        lambda: _wasserstein(raw, target),
+        lambda: _squares(raw, target, _is_about_mean(statistics)),
     )
 
 
@@ -218,9 +213,11 @@ def style_sizes(target: tf.Tensor, statistics: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(tf.square(target), [1, 2]) / elements
 
 
-def _squares(raw: tf.Tensor, target: tf.Tensor, about_mean: tf.Tensor) -> tf.Tensor:
-    difference = tf.math.squared_difference(_statistics(raw, about_mean), target)
-    return tf.reduce_sum(difference, [1, 2]) / _channels(raw) ** 2
+def _squares(raw: tf.Tensor, target: tf.Tensor, about_mean: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    difference = _statistics(raw, about_mean) - target
+    elements = _channels(raw) ** 2
+    slope = _statistics_gradient(raw, 2.0 / elements * difference, about_mean)
+    return tf.reduce_sum(tf.square(difference), [1, 2]) / elements, slope
 
 
 def _is_wasserstein(statistics: tf.Tensor) -> tf.Tensor:
@@ -237,23 +234,42 @@ def _statistics(raw: tf.Tensor, about_mean: tf.Tensor | float) -> tf.Tensor:
     return tf.concat([raw[:, :-1] - tf.matmul(mean, mean, transpose_a=True), mean], 1)
 
 
+def _statistics_gradient(raw: tf.Tensor, slope: tf.Tensor, about_mean: tf.Tensor | float) -> tf.Tensor:
+    """Returns the gradient with respect to the moments, given that with respect to their `_statistics`."""
+    mean = raw[:, -1:] * about_mean  # [R, 1, C]
+    of_mean = about_mean * slope[:, -1:] - tf.matmul(mean, _symmetric(slope[:, :-1]))
+    return tf.concat([slope[:, :-1], of_mean], 1)
+
+
 def _channels(raw: tf.Tensor) -> tf.Tensor:
     return tf.cast(tf.shape(raw)[-1], tf.float32)
 
 
-def _wasserstein(raw: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
+def _wasserstein(raw: tf.Tensor, target: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     about_mean = _statistics(raw, 1.0)
-    root, channels = target[:, :-1], _channels(raw)
-    variance = tf.reduce_sum(tf.square(root), [1, 2])  # [R], trace of S*
+    root, channels, identity = target[:, :-1], _channels(raw), tf.eye(tf.shape(raw)[-1])
+    mean, variance = about_mean[:, -1], tf.linalg.trace(about_mean[:, :-1])  # [R, C], [R]
+    wanted = tf.reduce_sum(tf.square(root), [1, 2])  # [R], trace of S*
     # Of features that are all the same the covariance is rounding alone, and may have roots that are none.
-    level = tf.reduce_sum(tf.square(about_mean[:, -1]), -1)  # [R]
-    spread = tf.linalg.trace(about_mean[:, :-1]) / (level + EPSILON)
-    doubt = CANCELLATION * level * tf.square(tf.nn.relu(1.0 - spread / LEAST_SPREAD))
-    ridge = (_ridge(variance, target[:, -1]) + doubt)[:, tf.newaxis, tf.newaxis]
-    covariance = about_mean[:, :-1] + ridge * tf.eye(tf.shape(raw)[-1])
-    between = tf.matmul(tf.matmul(root, covariance), root)
-    means = tf.reduce_sum(tf.math.squared_difference(about_mean[:, -1], target[:, -1]), -1)
-    return (means + tf.linalg.trace(covariance) + variance - 2.0 * trace_of_root(between)) / channels
+    level = tf.reduce_sum(tf.square(mean), -1) + EPSILON  # [R]
+    shortage = tf.nn.relu(1.0 - variance / level / LEAST_SPREAD)
+    ridge = _ridge(wanted, target[:, -1]) + CANCELLATION * level * tf.square(shortage)
+    covariance = about_mean[:, :-1] + _spread(ridge) * identity
+    apart = mean - target[:, -1]
+    trace, inverse = trace_of_root(tf.matmul(tf.matmul(root, covariance), root))
+    value = tf.reduce_sum(tf.square(apart), -1) + tf.linalg.trace(covariance) + wanted - 2.0 * trace
+
+    of_covariance = identity - tf.matmul(tf.matmul(root, inverse), root)
+    of_ridge = CANCELLATION * tf.linalg.trace(of_covariance) * shortage  # that comes from the shortage, [R]
+    of_variance = -2.0 / LEAST_SPREAD * of_ridge
+    of_level = of_ridge * (shortage + 2.0 / LEAST_SPREAD * variance / level)
+    of_mean = 2.0 * (apart + of_level[:, tf.newaxis] * mean)
+    slope = tf.concat([of_covariance + _spread(of_variance) * identity, of_mean[:, tf.newaxis]], 1)
+    return value / channels, _statistics_gradient(raw, slope, 1.0) / channels
+
+
+def _spread(scalars: tf.Tensor) -> tf.Tensor:
+    return scalars[:, tf.newaxis, tf.newaxis]
 
 
 def _newton_schulz_scales() -> list[float]:
@@ -266,11 +282,10 @@ def _newton_schulz_scales() -> list[float]:
     return scales
 
 
-@tf.custom_gradient
-def trace_of_root(matrices: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
-    """Returns the traces [R] of the roots of symmetric positive matrices [R, C, C].
+def trace_of_root(matrices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns the traces [R] of the roots of symmetric positive matrices [R, C, C], and the inverse roots [R, C, C].
 
-    The gradient of such a trace is half the inverse root.
+    Half the inverse root is the gradient of such a trace.
 
     Newton-Schulz iteration for both roots at once (Higham, "Functions of Matrices", 2008, equation 6.35), scaled for
     the interval that the eigenvalues are in at each step (Chen and Chow, "A stable scaling of Newton-Schulz for
@@ -295,10 +310,7 @@ def trace_of_root(matrices: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor],
     )
     scale = tf.sqrt(norm)
 
-    def gradient(upstream: tf.Tensor) -> tf.Tensor:
-        return upstream[:, tf.newaxis, tf.newaxis] * 0.5 * inverse / scale
-
-    return tf.linalg.trace(root) * scale[:, 0, 0], gradient
+    return tf.linalg.trace(root) * scale[:, 0, 0], inverse / scale
 
 
 def content_loss(features: tf.Tensor, target: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
