@@ -1,6 +1,6 @@
 """Target 4: the most memory that a run takes, in a process that loads an exported model and in a server.
 
-python -m tests.benchmarks.bench.memory MODEL SETTINGS CONTENT
+python -m tests.benchmarks.bench.memory MODEL SETTINGS CONTENT STYLE
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from serving.transports import Transport, connect
 from tests.benchmarks.bench.records import Record
@@ -29,12 +28,15 @@ def peaks(model: Path, size: int) -> Iterator[Record]:
     """Returns the peaks of a process that makes one call, and of a server that carries a run on over several."""
     from tests.benchmarks.bench.loops import ONE_SIZE, sample_pair, square
 
-    content = sample_pair()["content_bytes"][0]
+    pair = sample_pair()
+    content, style = pair["content_bytes"][0], pair["style_bytes"][0][0]
     settings = f"{ONE_SIZE},size={size},steps=1000"
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "content"
-        path.write_bytes(content if size == max(LIMITS_GB) else square(content, size).numpy()[0])
-        command = [sys.executable, "-m", __name__, str(model), settings, str(path)]
+        content = content if size == max(LIMITS_GB) else square(content, size).numpy()[0]
+        paths = Path(folder) / "content", Path(folder) / "style"
+        for path, picture in zip(paths, (content, style), strict=True):
+            path.write_bytes(picture)
+        command = [sys.executable, "-m", __name__, str(model), settings, *map(str, paths)]
         name = f"peak memory at {size} pixels, one call in the process"
         try:
             run = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=True)
@@ -45,18 +47,18 @@ def peaks(model: Path, size: int) -> Iterator[Record]:
         with serving(model, grpc, free_port()) as process:
             transport, state = connect(f"grpc://127.0.0.1:{grpc}"), b""
             for _ in range(STRETCHES):
-                state = _advance(transport, settings, path.read_bytes(), state)["state_bytes"][0]
+                state = _advance(transport, settings, content, style, state)
             transport.close()
             name = f"peak memory at {size} pixels, {STRETCHES} calls to a server"
             yield Record(4, name, _peak_gb(process.pid), LIMITS_GB[size], "GB", f"a state of {len(state) / 1e6:.0f} MB")
 
 
-def _advance(transport: Transport, settings: str, content: bytes, state: bytes) -> dict[str, Any]:
-    from tests.benchmarks.bench.loops import sample_pair
-
-    inputs = {**sample_pair(), "content_bytes": [content], "settings": [settings]}
+def _advance(transport: Transport, settings: str, content: bytes, style: bytes, state: bytes = b"") -> bytes:
+    """Takes the next steps of a run; returns its state."""
+    inputs = {"content_bytes": [content], "style_bytes": [[style]], "settings": [settings]}
     inputs |= {"state_bytes": [state], "take_steps": [STEPS]}
-    return transport.predict("advance", inputs, timeout_s=TIMEOUT_S)
+    answer: bytes = transport.predict("advance", inputs, timeout_s=TIMEOUT_S)["state_bytes"][0]
+    return answer
 
 
 def _peak_gb(pid: int | str) -> float:
@@ -66,6 +68,6 @@ def _peak_gb(pid: int | str) -> float:
 
 
 if __name__ == "__main__":
-    _, model_path, text, content_path = sys.argv
-    _advance(connect(model_path), text, Path(content_path).read_bytes(), b"")
+    _, model_path, text, *pictures = sys.argv
+    _advance(connect(model_path), text, *(Path(picture).read_bytes() for picture in pictures))
     print(_peak_gb("self"))
