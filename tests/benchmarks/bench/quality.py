@@ -20,7 +20,7 @@ from tests.model.inputs import pictures
 LOST = 1.02
 TIME_TO_QUALITY = 0.2
 SLOW_STEPS = 300
-TRIED_STEPS = (90, 120, 150, 180, 240, 300)
+TRIED_STEPS = (100, 200, 300)
 
 
 class Judge:
