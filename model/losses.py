@@ -15,7 +15,7 @@ import tensorflow as tf
 from model.parsing import place, switch
 
 Loss = Callable[[tf.Tensor], tf.Tensor]
-"""From a picture or statistics to scalars."""
+"""From a picture to a scalar."""
 
 EPSILON = 1e-12  # keeps a division by a vanishing normaliser finite
 RIDGE = 1e-4  # of the mean variance, added to the variances before a root is taken of a covariance
@@ -161,7 +161,7 @@ def style_target(raw: tf.Tensor, statistics: tf.Tensor) -> tf.Tensor:
         # A decomposition of what is not finite would end the call; as a loss that is not, it ends the run.
         finite = tf.reduce_all(tf.math.is_finite(covariance), [1, 2], keepdims=True)
         identity = tf.eye(tf.shape(raw)[-1])
-        covariance = tf.where(finite, covariance + ridge[:, tf.newaxis, tf.newaxis] * identity, identity)
+        covariance = tf.where(finite, covariance + _over_matrices(ridge) * identity, identity)
         values, vectors = tf.linalg.eigh(covariance)
         roots = tf.sqrt(tf.maximum(values, 0.0))[:, tf.newaxis]  # [R, 1, C]
         root = tf.where(finite, tf.matmul(vectors * roots, vectors, transpose_b=True), float("nan"))
@@ -254,7 +254,7 @@ def _wasserstein(raw: tf.Tensor, target: tf.Tensor) -> tuple[tf.Tensor, tf.Tenso
     level = tf.reduce_sum(tf.square(mean), -1) + EPSILON  # [R]
     shortage = tf.nn.relu(1.0 - variance / level / LEAST_SPREAD)
     ridge = _ridge(wanted, target[:, -1]) + CANCELLATION * level * tf.square(shortage)
-    covariance = about_mean[:, :-1] + _spread(ridge) * identity
+    covariance = about_mean[:, :-1] + _over_matrices(ridge) * identity
     apart = mean - target[:, -1]
     trace, inverse = trace_of_root(tf.matmul(tf.matmul(root, covariance), root))
     value = tf.reduce_sum(tf.square(apart), -1) + tf.linalg.trace(covariance) + wanted - 2.0 * trace
@@ -264,11 +264,12 @@ def _wasserstein(raw: tf.Tensor, target: tf.Tensor) -> tuple[tf.Tensor, tf.Tenso
     of_variance = -2.0 / LEAST_SPREAD * of_ridge
     of_level = of_ridge * (shortage + 2.0 / LEAST_SPREAD * variance / level)
     of_mean = 2.0 * (apart + of_level[:, tf.newaxis] * mean)
-    slope = tf.concat([of_covariance + _spread(of_variance) * identity, of_mean[:, tf.newaxis]], 1)
+    slope = tf.concat([of_covariance + _over_matrices(of_variance) * identity, of_mean[:, tf.newaxis]], 1)
     return value / channels, _statistics_gradient(raw, slope, 1.0) / channels
 
 
-def _spread(scalars: tf.Tensor) -> tf.Tensor:
+def _over_matrices(scalars: tf.Tensor) -> tf.Tensor:
+    """Returns [R] as [R, 1, 1]."""
     return scalars[:, tf.newaxis, tf.newaxis]
 
 
@@ -406,12 +407,10 @@ def _mean_square(x: tf.Tensor) -> tf.Tensor:
 
 
 def _with_gradient(loss: Loss) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
-    return lambda image: value_and_gradient(loss, image)
+    def value_and_gradient(image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(image)
+            value = loss(image)
+        return value, tape.gradient(value, image)
 
-
-def value_and_gradient(loss: Loss, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns loss(x), and the gradient of its sum, of x's shape and type."""
-    with tf.GradientTape(watch_accessed_variables=False) as tape:
-        tape.watch(x)
-        value = loss(x)
-    return value, tape.gradient(value, x)
+    return value_and_gradient

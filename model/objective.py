@@ -12,7 +12,7 @@ from model.checks import checked
 from model.isolated import contained, isolated
 from model.layers import block_of
 from model.limits import MAX_SIZE_PX
-from model.parsing import ParsedSettings, place
+from model.parsing import ParsedSettings, is_chosen, place
 from model.program import Uses
 from model.sizes import SHORT_SIDE_PX
 from model.vgg19 import VGG19, Form
@@ -103,9 +103,11 @@ class Objective(tf.Module):
           width: int32 scalar, pixels.
           packed: what earlier targets for the same inputs, settings and size had as `packed`; empty: there are none.
         """
-        style_weights, content_weights, last = _unstacked(layer_weights(settings))
+        style, content, last = layer_weights(settings)
+        style_weights, content_weights = tf.unstack(style), tf.unstack(content)
         content_image = content_at(pictures, height, width)
         masked = is_masked(pictures)
+        uses = Uses(style=style > 0, content=content > 0, masked=masked, jittered=settings["jitter"] > 0)
         regions = tf.cond(
             masked,
             lambda: masks.regions(pictures.content_masks, height, width),
@@ -130,28 +132,26 @@ class Objective(tf.Module):
             lambda: self._style_moments(pictures, settings, content_image),
         )
         # Where the style is known, only the content's own layers are of use.
-        deepest = tf.where(known, _deepest(tf.stack(content_weights) > 0), last)
+        deepest = tf.where(known, _deepest(uses.content), last)
         # One after the other: each pass through the network takes much memory.
         with tf.control_dependencies(raw):
-            content = self._features(tf.identity(content_image), deepest, *form(settings))
+            features = self._features(tf.identity(content_image), deepest, *form(settings))
 
         def measured() -> tf.Tensor:
             levels = self._at_layers(regions)
             parts = []
-            for index, features in enumerate(content):
+            for index, one in enumerate(features):
                 target, scale = tf.cond(
                     style_weights[index] > 0,
-                    lambda index=index, features=features: self._style_target(
-                        features, levels[index], masked, raw[index], shares,
+                    lambda index=index, one=one: self._style_target(
+                        one, levels[index], masked, raw[index], shares,
                         settings["statistics"], settings["normalisation"],
                     ),
                     lambda: (tf.zeros([0, 0, 0]), tf.zeros([0])),
                 )  # fmt: skip
                 content_scale = tf.cond(
                     content_weights[index] > 0,
-                    lambda features=features: self._content_scale(
-                        features, settings["normalisation"], settings["content_loss"]
-                    ),
+                    lambda one=one: self._content_scale(one, settings["normalisation"], settings["content_loss"]),
                     lambda: tf.constant(0.0),
                 )
                 parts += [tf.reshape(target, [-1]), scale, content_scale[tf.newaxis]]
@@ -160,14 +160,14 @@ class Objective(tf.Module):
         packed = tf.cond(known, lambda: packed, measured)
         parts = tf.split(packed, tf.stack(lengths), num=len(lengths))
         return Targets(
-            uses=_uses(settings, masked),
+            uses=uses,
             masks=regions,
             shares=tf.cond(masked, lambda: shares, lambda: tf.ones([1])),
             style=[tf.reshape(part, [-1, c + 1, c]) for part, c in zip(parts[::3], self.network.channels, strict=True)],
             style_scale=parts[1::3],
             content=[
                 tf.cond(weight > 0, lambda f=f: f, lambda f=f: f[:, :0, :0])
-                for weight, f in zip(content_weights, content, strict=True)
+                for weight, f in zip(content_weights, features, strict=True)
             ],
             content_scale=[tf.reshape(part, []) for part in parts[2::3]],
             content_image=content_image,
@@ -252,9 +252,8 @@ class Objective(tf.Module):
 
         def of_style(index: tf.Tensor) -> list[tf.Tensor]:
             image = _fit(style_at(pictures, index), height, width, settings)
-            image = _if(
-                settings["colours"] == place("colours", "matched"), lambda: colour.matched(image, content_image), image
-            )
+            matched = is_chosen(settings, "colours", "matched")
+            image = _if(matched, lambda: colour.matched(image, content_image), image)
             mask = pictures.style_masks[index]
             levels = self._at_layers(masks.of_style(mask, *tf.unstack(tf.shape(image)[:2]))[tf.newaxis])
             features = self._features(image, last, *form(settings))
@@ -385,7 +384,8 @@ def blend_weights(pictures: Pictures, settings: ParsedSettings) -> tf.Tensor:
 def form(settings: ParsedSettings) -> Form:
     """Returns how the settings want the network to compute."""
     return Form(
-        *[settings[name] == place(name, choice) for name, choice in (("pooling", "average"), ("padding", "zero"))]
+        average_pooling=is_chosen(settings, "pooling", "average"),
+        zero_padding=is_chosen(settings, "padding", "zero"),
     )
 
 
@@ -405,11 +405,6 @@ def layer_weights(settings: ParsedSettings) -> tuple[tf.Tensor, tf.Tensor, tf.Te
 def _deepest(used: tf.Tensor) -> tf.Tensor:
     """Returns the index of the deepest of layers in use, int32 scalar; 0 if none is."""
     return tf.reduce_max(tf.where(used, tf.range(tf.size(used)), 0))
-
-
-def _uses(settings: ParsedSettings, masked: tf.Tensor) -> Uses:
-    style, content, _ = layer_weights(settings)
-    return Uses(style=style > 0, content=content > 0, masked=masked, jittered=settings["jitter"] > 0)
 
 
 def _unstacked(weights: tuple[tf.Tensor, tf.Tensor, tf.Tensor]) -> tuple[list[tf.Tensor], list[tf.Tensor], tf.Tensor]:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from model.parsing import ParsedSettings, place, switch
+from model.parsing import ParsedSettings, is_chosen, switch
 
 DECAY_STEPS = 100  # between two applications of `learning_rate_decay`
 FIRST_MOVE = 1.0  # grey levels that L-BFGS moves pixels by on average while it knows no curvature
@@ -81,7 +81,7 @@ def resumed(state: OptimizerState, image: tf.Tensor, settings: ParsedSettings) -
 
 def reached(image: tf.Tensor, state: OptimizerState, settings: ParsedSettings) -> tf.Tensor:
     """Returns the last accepted picture, float32 [H, W, 3], where `image` is the next to look at."""
-    looks_ahead = (settings["optimizer"] == place("optimizer", "lbfgs")) & tf.math.is_finite(state.numbers[0])
+    looks_ahead = is_chosen(settings, "optimizer", "lbfgs") & tf.math.is_finite(state.numbers[0])
     return tf.cond(looks_ahead, lambda: state.slots[0], lambda: image)
 
 
@@ -331,12 +331,12 @@ _SHAPE_OF_STEP = Step(0, OptimizerState(0, 0, 0, 0), 0, 0, 0, 0)
 
 def _slots(settings: ParsedSettings) -> tf.Tensor:
     """Returns how many pictures the optimiser remembers beside pairs, int32 scalar."""
-    return tf.where(settings["optimizer"] == place("optimizer", "sgd"), 0, 2)
+    return tf.where(is_chosen(settings, "optimizer", "sgd"), 0, 2)
 
 
 def _history(settings: ParsedSettings) -> tf.Tensor:
     """Returns how many pairs the optimiser remembers, int32 scalar."""
-    return tf.where(settings["optimizer"] == place("optimizer", "lbfgs"), settings["history"], 0)
+    return tf.where(is_chosen(settings, "optimizer", "lbfgs"), settings["history"], 0)
 
 
 def _in_bytes(pictures: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -36,6 +36,11 @@ def place(name: str, choice: str) -> int:
     return SETTINGS[name].choices.index(choice)
 
 
+def is_chosen(settings: ParsedSettings, name: str, choice: str) -> tf.Tensor:
+    """Returns whether a parsed setting is a certain one of its choices, bool scalar."""
+    return settings[name] == place(name, choice)
+
+
 def switch(name: str, chosen: tf.Tensor, branches: Mapping[str, Callable[[], Any]]) -> Any:
     """Returns what the branch of a setting's choice gives, as `tf.switch_case` does; there is one for each choice."""
     return tf.switch_case(chosen, [branches[choice] for choice in SETTINGS[name].choices])

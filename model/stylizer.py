@@ -15,7 +15,7 @@ from model import colour, contract, images, masks, optimizers
 from model.compiled import compiled_losses, compiled_step
 from model.objective import Objective, Pictures, blend_weights, content_at, is_masked, style_at
 from model.optimizers import OptimizerState
-from model.parsing import ParsedSettings, place, switch
+from model.parsing import ParsedSettings, is_chosen, switch
 from model.settings import LOSS_TERMS
 from model.sizes import plan_sizes
 from model.vgg19 import IMAGENET_MEAN_BGR
@@ -85,7 +85,7 @@ _INFINITY = float("inf")
 def size_result(state: RunState, settings: ParsedSettings) -> tf.Tensor:
     """Returns the present size's result, float32 [H, W, 3]: what `result` names, or the start if no step was taken."""
     weight = 1.0 - tf.pow(settings["averaging"], tf.cast(state.kept_count, tf.float32))
-    best, average = [settings["result"] == place("result", choice) for choice in ("best", "average")]
+    best, average = [is_chosen(settings, "result", choice) for choice in ("best", "average")]
     return tf.case(
         [
             (state.kept_count == 0, lambda: state.image),
@@ -101,7 +101,7 @@ def result_image(state: RunState, pictures: Pictures, settings: ParsedSettings) 
     image = size_result(state, settings)
     height, width = tf.unstack(tf.shape(image)[:2])
     coloured = tf.cond(
-        settings["colours"] == place("colours", "of_content"),
+        is_chosen(settings, "colours", "of_content"),
         lambda: colour.with_colours_of(image, content_at(pictures, height, width)),
         lambda: image,
     )
@@ -259,7 +259,7 @@ def resumed(state: RunState, settings: ParsedSettings) -> RunState:
 
 
 def _nothing_kept(image: tf.Tensor, settings: ParsedSettings) -> tf.Tensor:
-    count = tf.where(settings["result"] == place("result", "last"), 0, 1)
+    count = tf.where(is_chosen(settings, "result", "last"), 0, 1)
     return tf.zeros(tf.concat([[count], tf.shape(image)], 0))
 
 
@@ -274,7 +274,7 @@ def _stepped(
     """Returns the state after one step, given the loss and gradient of its picture, at a size that ends at `end`."""
     step = optimizers.take_step(state.image, gradient, loss, state.optimizer, settings, state.step + 1)
     decay = settings["averaging"]
-    best = settings["result"] == place("result", "best")
+    best = is_chosen(settings, "result", "best")
     better = best & (loss < state.kept_loss)
     keeps = tf.where(best, better, step.accepted)
     # Of nothing, which is what is kept for the last picture, nothing is computed here.

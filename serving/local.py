@@ -14,7 +14,7 @@ from model.versions import VersionPath, find_versions
 
 
 class LocalModel:
-    """A SavedModel that calls run in one after the other."""
+    """A SavedModel in this process."""
 
     def __init__(self, path: Path) -> None:
         """Loads a SavedModel.

@@ -131,9 +131,10 @@ class Servable:
         return dict(zip(fetches, self.run(feeds, list(fetches.values()), deadline), strict=True))
 
     def close(self) -> None:
-        """Frees the session. No run may be going on, and none may follow."""
-        self._session.close()
-        self._session = None
+        """Frees the session. No run may be going on, and none may follow. May be called twice."""
+        if self._session is not None:
+            self._session.close()
+            self._session = None
 
     def run(self, feeds: Mapping[str, Array], fetches: Sequence[str], deadline: float | None = None) -> list[Array]:
         """Calls `Session::Run` as TensorFlow Serving does, through TensorFlow's own thin wrapper of it.

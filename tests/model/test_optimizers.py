@@ -114,7 +114,7 @@ def test_lbfgs_finds_the_bottom_of_a_narrow_valley_where_gradient_descent_does_n
     assert min(descent) > 20 * min(losses)
 
 
-def test_lbfgs_never_keeps_a_step_that_raises_the_loss() -> None:
+def test_lbfgs_never_keeps_a_step_that_raises_the_loss_beyond_its_rounding() -> None:
     def hilly(x: tf.Tensor) -> tf.Tensor:
         return bowl(x) + 300 * tf.reduce_sum(tf.sin(x))
 

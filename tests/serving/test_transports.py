@@ -98,6 +98,13 @@ def test_every_way_refuses_in_the_same_words(served: Served, way: str, inputs: A
     assert "{{" not in str(failure.value)
 
 
+@pytest.mark.parametrize("way", WAYS)
+def test_closing_twice_does_no_harm(served: Served, way: str) -> None:
+    once = connect(served.address(way))
+    once.close()
+    once.close()
+
+
 @pytest.mark.parametrize("way", ["grpc", "http"])
 def test_an_unknown_model_is_not_found(served: Served, way: str) -> None:
     with pytest.raises(ModelNotFound, match="nosuch"):

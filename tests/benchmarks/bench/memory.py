@@ -11,9 +11,12 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
-from serving.transports import Transport, connect
+from serving.transports import connect
+from tests.benchmarks.bench.loops import ONE_SIZE, sample_pair, square
 from tests.benchmarks.bench.records import Record
+from tests.benchmarks.bench.served import carry_on
 from tests.ports import free_port
 from tests.served import serving
 
@@ -26,8 +29,6 @@ TIMEOUT_S = 1200.0
 
 def peaks(model: Path, size: int) -> Iterator[Record]:
     """Returns the peaks of a process that makes one call, and of a server that carries a run on over several."""
-    from tests.benchmarks.bench.loops import ONE_SIZE, sample_pair, square
-
     pair = sample_pair()
     content, style = pair["content_bytes"][0], pair["style_bytes"][0][0]
     settings = f"{ONE_SIZE},size={size},steps=1000"
@@ -45,20 +46,15 @@ def peaks(model: Path, size: int) -> Iterator[Record]:
             yield Record(4, name, float("inf"), LIMITS_GB[size], "GB", f"did not finish: {type(error).__name__}")
         grpc = free_port()
         with serving(model, grpc, free_port()) as process:
-            transport, state = connect(f"grpc://127.0.0.1:{grpc}"), b""
-            for _ in range(STRETCHES):
-                state = _advance(transport, settings, content, style, state)
+            transport = connect(f"grpc://127.0.0.1:{grpc}")
+            state = carry_on(transport, _inputs(settings, content, style), STRETCHES)
             transport.close()
             name = f"peak memory at {size} pixels, {STRETCHES} calls to a server"
             yield Record(4, name, _peak_gb(process.pid), LIMITS_GB[size], "GB", f"a state of {len(state) / 1e6:.0f} MB")
 
 
-def _advance(transport: Transport, settings: str, content: bytes, style: bytes, state: bytes = b"") -> bytes:
-    """Takes the next steps of a run; returns its state."""
-    inputs = {"content_bytes": [content], "style_bytes": [[style]], "settings": [settings]}
-    inputs |= {"state_bytes": [state], "take_steps": [STEPS]}
-    answer: bytes = transport.predict("advance", inputs, timeout_s=TIMEOUT_S)["state_bytes"][0]
-    return answer
+def _inputs(settings: str, content: bytes, style: bytes) -> dict[str, Any]:
+    return {"content_bytes": [content], "style_bytes": [[style]], "settings": [settings], "take_steps": [STEPS]}
 
 
 def _peak_gb(pid: int | str) -> float:
@@ -69,5 +65,5 @@ def _peak_gb(pid: int | str) -> float:
 
 if __name__ == "__main__":
     _, model_path, text, *pictures = sys.argv
-    _advance(connect(model_path), text, *(Path(picture).read_bytes() for picture in pictures))
+    carry_on(connect(model_path), _inputs(text, *(Path(picture).read_bytes() for picture in pictures)), 1)
     print(_peak_gb("self"))
