@@ -20,6 +20,7 @@ Loss = Callable[[tf.Tensor], tf.Tensor]
 EPSILON = 1e-12  # keeps a division by a vanishing normaliser finite
 RIDGE = 1e-4  # of the mean variance, added to the variances before a root is taken of a covariance
 NOISE = 7e-5  # of a mean's square: how wrong bfloat16 leaves a covariance's eigenvalues; added to the ridge
+PARTS = 8  # of features, of which one is there in float32 at a time
 ROWS, SEGMENTS = 64, 8  # of features that bfloat16 products need, and parts of a row for the mean, to be no worse
 CANCELLATION = 2e-3  # of a mean's square: how wrong a covariance can be that is what remains beside it
 LEAST_SPREAD = 0.02  # total variance to the mean's square, above which that error does no harm
@@ -75,14 +76,14 @@ def moments_gradient(features: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
     Returns:
       The features' shape and type.
     """
-    # The Gram matrix is symmetric: one product instead of two. The mean's share is a bias of it.
+    # The Gram matrix is symmetric: one product instead of two. The mean's share is a bias of it. The product is a
+    # convolution, since TensorFlow's own with a bias makes two more copies of the features and takes twice the time.
     upstream = upstream / _rows(features)
     # What float16 could not hold is multiplied in float32.
     dtype = tf.bfloat16 if features.dtype == tf.bfloat16 else tf.float32
-    flat = tf.reshape(tf.cast(features, dtype), tf.stack([-1, tf.shape(features)[-1]]))  # [N, C]
-    gradient = tf.matmul(flat, tf.cast(_symmetric(upstream[:-1]), dtype))
-    gradient = tf.nn.bias_add(gradient, tf.cast(upstream[-1], dtype))
-    return tf.cast(tf.reshape(gradient, tf.shape(features)), features.dtype)
+    kernel = tf.cast(_symmetric(upstream[:-1]), dtype)[tf.newaxis, tf.newaxis]  # [1, 1, C, C]
+    gradient = tf.nn.conv2d(tf.cast(features, dtype), kernel, 1, "VALID")
+    return tf.cast(tf.nn.bias_add(gradient, tf.cast(upstream[-1], dtype)), features.dtype)
 
 
 def guided_moments(features: tf.Tensor, masks: tf.Tensor) -> tf.Tensor:
@@ -314,28 +315,50 @@ def trace_of_root(matrices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     return tf.linalg.trace(root) * scale[:, 0, 0], inverse / scale
 
 
-def content_loss(features: tf.Tensor, target: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Returns the mean square difference of features and target, and its gradient in two factors.
+def content_loss_and_gradient(
+    features: tf.Tensor, target: tf.Tensor, weight: tf.Tensor | float = 1.0
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns the mean square difference of features and target, and `weight` times its gradient.
 
     Args:
       features: any float type, [1, h, w, C].
       target: of the same shape and type.
+      weight: float32 scalar.
 
     Returns:
-      The loss, float32 scalar; the factor on the difference that makes it the gradient with respect to the features,
-      float32 scalar; the difference, of the features' shape and type.
+      float32 scalar; the gradient with respect to the features, of their shape and type.
     """
     # Rounded to the features' type: in float32 it and its multiples were the most that a step held at once.
     difference = features - target
-    count = tf.maximum(tf.cast(tf.size(difference), tf.float32), 1.0)
-    return tf.reduce_sum(tf.square(tf.cast(difference, tf.float32))) / count, 2.0 / count, difference
-
-
-def scaled(features: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
-    """Returns features times a float32 scalar, in the features' type."""
+    value = _by_parts(difference, lambda part: tf.reduce_sum(tf.square(part))) / _count(difference)
+    # Once nothing else reads the difference, its multiple takes its place.
+    with tf.control_dependencies([value]):
+        factor = 2.0 * weight / _count(difference)
     if features.dtype == tf.float16:  # whose range the factor alone may leave
-        return tf.cast(factor * tf.cast(features, tf.float32), tf.float16)
-    return tf.cast(factor, features.dtype) * features
+        return value, tf.cast(factor * tf.cast(difference, tf.float32), tf.float16)
+    return value, tf.cast(factor, features.dtype) * difference
+
+
+def mean_and_square(features: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns the mean of features [1, h, w, C] of any float type, and that of their squares, float32 scalars."""
+    sums = _by_parts(features, lambda part: tf.stack([tf.reduce_sum(part), tf.reduce_sum(tf.square(part))]))
+    mean, square = tf.unstack(sums / _count(features))
+    return mean, square
+
+
+def _by_parts(features: tf.Tensor, statistic: Loss) -> tf.Tensor:
+    """Returns the sum of a statistic of features over parts of them, one after the other: in float32 they are large."""
+    rows = features[0]
+    height, total = tf.shape(rows)[0], tf.constant(0.0)
+    for part in range(PARTS):
+        with tf.control_dependencies([total]):
+            some = rows[part * height // PARTS : (part + 1) * height // PARTS]
+        total += statistic(tf.cast(some, tf.float32))
+    return total
+
+
+def _count(features: tf.Tensor) -> tf.Tensor:
+    return tf.maximum(tf.cast(tf.size(features), tf.float32), 1.0)
 
 
 def total_variation(image: tf.Tensor, form: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -88,8 +88,8 @@ class Objective(tf.Module):
         self._style_target = part(_style_target, features, stack, flag, stack, vector, index, index)
         self._content_scale = part(_content_scale, features, index, index)
         self._style_term = part(_style_term, features, stack, flag, stack, vector, index)
-        self._with_style = part(_with_style, features, features, stack, flag, stack)
-        self._with_content = part(_with_content, features, features, features, number, number)
+        self._style_gradient = part(_style_gradient, features, stack, flag, stack)
+        self._content_term = part(losses.content_loss_and_gradient, features, features, number)
 
     def targets(
         self, pictures: Pictures, settings: ParsedSettings, height: tf.Tensor, width: tf.Tensor, packed: tf.Tensor
@@ -212,11 +212,16 @@ class Objective(tf.Module):
             region = levels[index], uses.masked
             scale = style_weights[index] * targets.shares * targets.style_scale[index]
             value, slope = self._style_term(features, *region, targets.style[index], scale, settings["statistics"])
-            return value, self._with_style(gradient, features, *region, settings["style_weight"] * slope)
+            with tf.control_dependencies([tf.identity(gradient)]):
+                slope = settings["style_weight"] * slope
+            return value, gradient + self._style_gradient(features, *region, slope)
 
         def with_content(index: int, features: tf.Tensor, gradient: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             scale = content_weights[index] * targets.content_scale[index]
-            return self._with_content(gradient, features, wanted[index], scale, settings["content_weight"])
+            with tf.control_dependencies([tf.identity(gradient)]):
+                factor = settings["content_weight"] * scale
+            value, own = self._content_term(features, wanted[index], factor)
+            return scale * value, gradient + own
 
         in_style, in_content = tf.unstack(uses.style), tf.unstack(uses.content)
 
@@ -313,8 +318,8 @@ def _style_target(
 
 def _content_scale(features: tf.Tensor, normalisation: tf.Tensor, content_loss: tf.Tensor) -> tf.Tensor:
     """Returns the factor on a layer's content loss, float32 scalar."""
-    features = tf.cast(features, tf.float32)
-    scale = _one_over(normalisation, tf.math.reduce_variance(features), tf.reduce_mean(tf.square(features)))
+    mean, square = losses.mean_and_square(features)
+    scale = _one_over(normalisation, square - tf.square(mean), square)
     is_sum = content_loss == place("content_loss", "sum")
     return scale * tf.where(is_sum, tf.cast(tf.size(features), tf.float32), 1.0)
 
@@ -328,27 +333,13 @@ def _style_term(
     return tf.reduce_sum(scale * value), scale[:, tf.newaxis, tf.newaxis] * slope
 
 
-# The gradients of the layers' terms take the gradient that they are added to, so that none of them is there before its
-# turn: together they are as large as all features.
-
-
-def _with_style(
-    gradient: tf.Tensor, features: tf.Tensor, regions: tf.Tensor, masked: tf.Tensor, slope: tf.Tensor
-) -> tf.Tensor:
-    """Returns a gradient at the features [1, h, w, C] with that of a style term added, given `slope` at its moments."""
-    return gradient + tf.cond(
+def _style_gradient(features: tf.Tensor, regions: tf.Tensor, masked: tf.Tensor, slope: tf.Tensor) -> tf.Tensor:
+    """Returns the gradient of a style term at the features [1, h, w, C], given `slope` at their moments."""
+    return tf.cond(
         masked,
         lambda: losses.guided_moments_gradient(features, regions, slope),
         lambda: losses.moments_gradient(features, slope[0]),
     )
-
-
-def _with_content(
-    gradient: tf.Tensor, features: tf.Tensor, target: tf.Tensor, scale: tf.Tensor, weight: tf.Tensor
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns `scale` times the content loss, and a gradient at the features with `weight` times that of it added."""
-    value, factor, difference = losses.content_loss(features, target)
-    return scale * value, gradient + losses.scaled(difference, weight * scale * factor)
 
 
 def is_masked(pictures: Pictures) -> tf.Tensor:

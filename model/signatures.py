@@ -247,4 +247,10 @@ def _pad(losses: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
 def _map(name: str, one: Callable[[Tensors], Tensors], inputs: Tensors) -> Tensors:
     """Runs one picture after another: a batch saves calls, not memory."""
     specs = {t.name: tf.TensorSpec(t.shape[1:], tf.as_dtype(t.dtype)) for t in SIGNATURES[name].outputs}
-    return tf.map_fn(one, inputs, fn_output_signature=specs, parallel_iterations=1)
+    # By their index: given the inputs themselves, `tf.map_fn` would hold a second copy of each.
+    return tf.map_fn(
+        lambda index: one({name: tensor[index] for name, tensor in inputs.items()}),
+        tf.range(tf.shape(inputs["settings"])[0]),
+        fn_output_signature=specs,
+        parallel_iterations=1,
+    )

@@ -5,8 +5,8 @@ the shapes of the tensors, int32; the tensors themselves in the order of their f
 them as a serialised tensor and is not read: no other op makes a string of a tensor's bytes. Whatever is damaged on the
 way fails the checksum, so what passes it is trusted to have the shapes it had when it was written.
 
-A state is most of what a call carries, so it is copied as few times as the ops allow: a third of the time of tensors
-that are serialised one by one.
+A state is most of what a call carries, and of what it holds while it is written and read, so it is copied as few times
+as the ops allow.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from model.checks import checked
 from model.stylizer import STATE, RunState
 
 _HASH_BUCKETS = 2**63 - 1
-_FORMAT = "style-transfer-state-5"
+_FORMAT = "style-transfer-state-6"
 _SPECS = tf.nest.flatten(STATE)
 _RANKS = [spec.shape.rank for spec in _SPECS]
 _CHECKSUM_BYTES = 8
-_TAIL_BYTES = sum(_RANKS) * tf.int32.size + tf.int64.size  # shapes and mark
+_TAIL = [sum(_RANKS) * tf.int32.size, tf.int64.size, _CHECKSUM_BYTES]  # bytes of shapes, mark, checksum
 
 
 def encode_state(state: RunState, model_digest: str) -> tf.Tensor:
     """Returns the state as a string scalar; `model_digest` names the model that it belongs to."""
     parts = tf.nest.flatten(state)
     shapes = tf.concat([tf.shape(part) for part in parts], 0)
-    payload = tf.concat([_bytes(part) for part in (*parts, shapes, _mark(model_digest))], 0)
-    return tf.io.serialize_tensor(tf.concat([payload, _checksum(payload)], 0))
+    pieces = [_bytes(part) for part in (*parts, shapes, _mark(model_digest))]
+    return tf.io.serialize_tensor(tf.concat([*pieces, _checksum(pieces)], 0))
 
 
 def decode_state(data: tf.Tensor, model_digest: str) -> RunState:
@@ -39,30 +39,32 @@ def decode_state(data: tf.Tensor, model_digest: str) -> RunState:
       tf.errors.InvalidArgumentError: when the graph runs; the state is damaged, or of another model.
     """
     content = tf.io.decode_raw(data, tf.uint8)
-    length = tf.size(content)
-    content = _intact(content, length >= _TAIL_BYTES + _CHECKSUM_BYTES, length)
-    payload, given = content[:-_CHECKSUM_BYTES], content[-_CHECKSUM_BYTES:]
-    tail = payload[-_TAIL_BYTES:]
-    shapes = tf.split(_of_bytes(tail[: -tf.int64.size], tf.int32), _RANKS)
-    sizes = [
-        tf.reduce_prod(tf.cast(shape, tf.int64)) * spec.dtype.size for shape, spec in zip(shapes, _SPECS, strict=True)
-    ]
-    begin = tf.cast(length - _CHECKSUM_BYTES - _TAIL_BYTES, tf.int64) - tf.add_n(sizes)
-    payload = payload[tf.maximum(begin, 0) :]
-    payload = _intact(payload, (begin >= 0) & tf.reduce_all(given == _checksum(payload)), length)
-    payload = checked(
-        payload,
-        _of_bytes(tail[-tf.int64.size :], tf.int64)[0] == _mark(model_digest),
+    length = tf.size(content, tf.int64)
+    content = _intact(content, length >= sum(_TAIL), length)
+    shapes = _of_bytes(content[-sum(_TAIL) : -sum(_TAIL[1:])], tf.int32)
+    sizes = tf.stack(
+        [
+            tf.reduce_prod(tf.cast(shape, tf.int64)) * spec.dtype.size
+            for shape, spec in zip(tf.split(shapes, _RANKS), _SPECS, strict=True)
+        ]
+    )
+    frame = length - sum(_TAIL) - tf.reduce_sum(sizes)
+    content = _intact(content, (frame >= 0) & tf.reduce_all((sizes >= 0) & (sizes <= length)), length)
+    lengths = tf.concat([[frame], sizes, _TAIL], 0)
+    *pieces, given = tf.split(content, lengths, num=len(_SPECS) + 1 + len(_TAIL))[1:]
+    shapes = _intact(shapes, tf.reduce_all(given == _checksum(pieces)), length)
+    shapes = checked(
+        shapes,
+        _of_bytes(pieces[-1], tf.int64)[0] == _mark(model_digest),
         f"`state_bytes` must come from this model ({_FORMAT}, {model_digest}). Received: the state of another",
     )
-    parts = tf.split(payload[:-_TAIL_BYTES], tf.stack(sizes), num=len(_SPECS))
-    return tf.nest.pack_sequence_as(
-        STATE,
-        [
-            tf.ensure_shape(tf.reshape(_of_bytes(part, spec.dtype), shape), spec.shape)
-            for part, shape, spec in zip(parts, shapes, _SPECS, strict=True)
-        ],
-    )
+    with tf.control_dependencies([shapes]):  # TensorFlow leaves a vector's `tf.reshape` out, and `shapes` with it
+        pieces = [tf.identity(piece) for piece in pieces[: len(_SPECS)]]
+    parts = [
+        tf.ensure_shape(tf.reshape(_of_bytes(piece, spec.dtype), shape), spec.shape)
+        for piece, shape, spec in zip(pieces, tf.split(shapes, _RANKS), _SPECS, strict=True)
+    ]
+    return tf.nest.pack_sequence_as(STATE, parts)
 
 
 def fingerprint(inputs: list[tf.Tensor]) -> tf.Tensor:
@@ -85,9 +87,10 @@ def _mark(model_digest: str) -> tf.Tensor:
     return tf.strings.to_hash_bucket_fast(f"{_FORMAT} {model_digest}", _HASH_BUCKETS)
 
 
-def _checksum(content: tf.Tensor) -> tf.Tensor:
-    """Returns uint8 [8] for uint8 [N], where N is not 0."""
-    return tf.raw_ops.Fingerprint(data=content[tf.newaxis], method="farmhash64")[0]
+def _checksum(pieces: list[tf.Tensor]) -> tf.Tensor:
+    """Returns uint8 [8] for uint8 vectors."""
+    each = [tf.raw_ops.Fingerprint(data=piece[tf.newaxis], method="farmhash64") for piece in pieces]  # [1, 8]
+    return tf.raw_ops.Fingerprint(data=tf.concat(each, 1), method="farmhash64")[0]
 
 
 def _bytes(tensor: tf.Tensor) -> tf.Tensor:

@@ -157,28 +157,38 @@ def test_the_gradient_with_respect_to_the_moments_is_that_of_a_tape(
     np.testing.assert_allclose(gradient, expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
 
 
-def test_content_loss_and_gradient_equal_the_formula() -> None:
+@pytest.mark.parametrize("weight", [1.0, 0.5])
+def test_content_loss_and_gradient_equal_the_formula(weight: float) -> None:
     f, g = features(seed=1), features(seed=2)
-    value, factor, difference = losses.content_loss(tf.constant(f, tf.float32), tf.constant(g, tf.float32))
+    value, gradient = losses.content_loss_and_gradient(
+        tf.constant(f, tf.float32), tf.constant(g, tf.float32), tf.constant(weight)
+    )
     np.testing.assert_allclose(value, content(f, g), rtol=1e-5)
-    gradient = losses.scaled(difference, factor)
-    np.testing.assert_allclose(gradient, numeric_gradient(lambda x: content(x, g), f), rtol=1e-4, atol=1e-6)
+    expected = weight * numeric_gradient(lambda x: content(x, g), f)
+    np.testing.assert_allclose(gradient, expected, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(tf.float16, 2e-3), (tf.bfloat16, 1e-2)])
 def test_the_content_loss_of_half_precision_is_that_of_its_features(dtype: tf.DType, tolerance: float) -> None:
     f, g = (tf.cast(features(seed=seed), dtype) for seed in (1, 2))
-    exact = content(*(tf.cast(x, tf.float64).numpy() for x in (f, g)))
-    value, factor, difference = losses.content_loss(f, g)
+    exact, difference = content(*(tf.cast(x, tf.float64).numpy() for x in (f, g))), tf.cast(f - g, tf.float64)
+    value, gradient = losses.content_loss_and_gradient(f, g)
     np.testing.assert_allclose(value, exact, rtol=tolerance)
-    assert difference.dtype == dtype
-    expected = tf.cast(factor, tf.float64) * tf.cast(difference, tf.float64)
-    np.testing.assert_allclose(tf.cast(losses.scaled(difference, factor), tf.float64), expected, rtol=tolerance)
+    assert gradient.dtype == dtype
+    expected = 2.0 * difference / difference.numpy().size
+    np.testing.assert_allclose(tf.cast(gradient, tf.float64), expected, rtol=tolerance)
 
 
 def test_a_factor_that_float16_cannot_hold_is_applied_all_the_same() -> None:
-    scaled = losses.scaled(tf.constant([3e4], tf.float16), tf.constant(1e-8))
-    np.testing.assert_allclose(tf.cast(scaled, tf.float32), [3e-4], rtol=1e-3)
+    large = tf.fill([1, 2, 2, 1], tf.constant(3e4, tf.float16))
+    _, gradient = losses.content_loss_and_gradient(large, tf.zeros_like(large), tf.constant(2e-8))
+    np.testing.assert_allclose(tf.cast(gradient, tf.float32), np.full([1, 2, 2, 1], 3e-4), rtol=1e-3)
+
+
+@pytest.mark.parametrize("height", [1, 7, 8, 23])
+def test_mean_and_square_are_those_of_all_features_however_few_rows_there_are(height: int) -> None:
+    f = np.random.default_rng(1).normal(1, 2, (1, height, 3, 2))
+    np.testing.assert_allclose(losses.mean_and_square(tf.constant(f, tf.float32)), [f.mean(), (f**2).mean()], rtol=1e-5)
 
 
 def power_sum(image: Array) -> float:
