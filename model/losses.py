@@ -20,7 +20,7 @@ Loss = Callable[[tf.Tensor], tf.Tensor]
 EPSILON = 1e-12  # keeps a division by a vanishing normaliser finite
 RIDGE = 1e-4  # of the mean variance, added to the variances before a root is taken of a covariance
 NOISE = 7e-5  # of a mean's square: how wrong bfloat16 leaves a covariance's eigenvalues; added to the ridge
-PARTS = 8  # of features, of which one is there in float32 at a time
+PARTS = 4  # of features, of which one is there in float32 at a time
 ROWS, SEGMENTS = 64, 8  # of features that bfloat16 products need, and parts of a row for the mean, to be no worse
 CANCELLATION = 2e-3  # of a mean's square: how wrong a covariance can be that is what remains beside it
 LEAST_SPREAD = 0.02  # total variance to the mean's square, above which that error does no harm
@@ -299,20 +299,23 @@ def trace_of_root(matrices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     start = matrices / norm
     scales = tf.constant(_newton_schulz_scales())
 
+    def factor(i: tf.Tensor | int, product: tf.Tensor) -> tf.Tensor:
+        return 1.5 * scales[i] * identity - 0.5 * scales[i] ** 3 * product
+
     def step(i: tf.Tensor, root: tf.Tensor, inverse: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        scale = scales[i]
-        factor = 1.5 * scale * identity - 0.5 * scale**3 * tf.matmul(inverse, root)
-        return i + 1, tf.matmul(root, factor), tf.matmul(factor, inverse)
+        by = factor(i, tf.matmul(inverse, root))
+        return i + 1, tf.matmul(root, by), tf.matmul(by, inverse)
 
+    # The first inverse root is the identity, and of the last root only the trace is wanted: three products fewer.
+    by = factor(0, start)
+    last = NEWTON_SCHULZ_STEPS - 1
     _, root, inverse = tf.while_loop(
-        lambda i, *_: i < NEWTON_SCHULZ_STEPS,
-        step,
-        (tf.constant(0), start, tf.zeros_like(start) + identity),
-        parallel_iterations=1,
+        lambda i, *_: i < last, step, (tf.constant(1), tf.matmul(start, by), by), parallel_iterations=1
     )
+    by = factor(last, tf.matmul(inverse, root))
+    trace = tf.reduce_sum(root * tf.linalg.matrix_transpose(by), [1, 2])
     scale = tf.sqrt(norm)
-
-    return tf.linalg.trace(root) * scale[:, 0, 0], inverse / scale
+    return trace * scale[:, 0, 0], tf.matmul(by, inverse) / scale
 
 
 def content_loss_and_gradient(

@@ -212,7 +212,7 @@ def lbfgs_step(
     state: OptimizerState,
     longest: tf.Tensor,
 ) -> Step:
-    """One step of limited-memory BFGS (Nocedal and Wright, "Numerical Optimization", 2006, algorithm 7.4) with retreat.
+    """One step of limited-memory BFGS (Nocedal and Wright, "Numerical Optimization", 2006, section 7.2) with retreat.
 
     There is no line search: the full step is tried, no longer than `longest` grey levels on average. Where it did not
     lower the loss, or the loss is not finite, the next look is nearer to the last accepted picture, by RETREAT. So
@@ -249,9 +249,9 @@ def lbfgs_step(
         pairs, units = tf.cond(useful, remembered, lambda: (state.pairs, state.units))
         history = tf.size(units) // 2
         known = tf.minimum(known_pairs + tf.cast(useful, tf.float32), tf.cast(history, tf.float32))
-        direction = two_loop(gradient, pairs, units, tf.cast(known, tf.int32))
+        direction = lbfgs_direction(gradient, pairs, units, tf.cast(known, tf.int32))
         downhill = tf.reduce_sum(direction * gradient) < 0
-        direction = tf.where(downhill, direction, -gradient)
+        direction = tf.cond(downhill, lambda: direction, lambda: -gradient)
         length = tf.reduce_mean(tf.abs(direction))
         limit = tf.where(downhill & (known > 0), longest, tf.minimum(longest, FIRST_MOVE))
         # Without curvature the gradient's own length means nothing: it is brought to the limit, not only below it.
@@ -270,7 +270,7 @@ def lbfgs_step(
     given_up = numbers[2] >= MAX_REFUSALS
     nowhere = ~finite & ~has_before
     return Step(
-        image=tf.where(nowhere, image, target),
+        image=tf.cond(nowhere, lambda: image, lambda: target),
         state=OptimizerState(slots, pairs, units, numbers),
         result=image,
         accepted=accepted,
@@ -279,11 +279,12 @@ def lbfgs_step(
     )
 
 
-def two_loop(gradient: tf.Tensor, pairs: tf.Tensor, units: tf.Tensor, known: tf.Tensor) -> tf.Tensor:
-    """Returns -H g for the L-BFGS approximation H of the inverse Hessian.
+def lbfgs_direction(gradient: tf.Tensor, pairs: tf.Tensor, units: tf.Tensor, known: tf.Tensor) -> tf.Tensor:
+    """Returns -H g for the L-BFGS approximation H of the inverse Hessian, which starts from the newest s'y / y'y.
 
-    The two loops run over inner products alone, which one matrix product gives (Chen et al., "Large-scale L-BFGS using
-    MapReduce", 2014): the direction is a combination of the 2 m + 1 vectors s_i, y_i and g.
+    In the compact form of Byrd, Nocedal and Schnabel, "Representations of quasi-Newton matrices and their use in
+    limited memory methods", 1994, theorem 2.2: all but inner products of the pictures is arithmetic on m numbers, and
+    without loops.
 
     Args:
       gradient: float32 [H, W, 3].
@@ -299,27 +300,18 @@ def two_loop(gradient: tf.Tensor, pairs: tf.Tensor, units: tf.Tensor, known: tf.
     units = tf.concat([units, [1.0]], 0)
     scales = tf.cast(units, tf.float64)
     products = scales[:, tf.newaxis] * tf.cast(_products(vectors), tf.float64) * scales
-    inverse = 1.0 / tf.linalg.diag_part(products[:history, history : 2 * history])  # 1 / s'y, infinite where unknown
-
-    def one(index: tf.Tensor) -> tf.Tensor:
-        return tf.one_hot(index, 2 * history + 1, dtype=tf.float64)
-
-    def first(i: tf.Tensor, weights: tf.Tensor, alphas: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        alpha = inverse[i] * tf.tensordot(products[i], weights, 1)
-        return i + 1, weights - alpha * one(history + i), tf.tensor_scatter_nd_update(alphas, [[i]], [alpha])
-
-    _, weights, alphas = tf.while_loop(
-        lambda i, *_: i < known, first, (0, one(2 * history), tf.zeros([history], tf.float64)), parallel_iterations=1
-    )
-    newest = 1.0 / inverse[0] / products[history, history]  # s'y / y'y
-    weights *= tf.where(known > 0, newest, 1.0)
-
-    def second(i: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        beta = inverse[i] * tf.tensordot(products[history + i], weights, 1)
-        return i - 1, weights + (alphas[i] - beta) * one(i)
-
-    _, weights = tf.while_loop(lambda i, _: i >= 0, second, (known - 1, weights), parallel_iterations=1)
-    return -tf.tensordot(units * tf.cast(weights, tf.float32), vectors, 1)
+    in_use = (tf.range(history) < known)[:, tf.newaxis]
+    s_y, y_y = products[:history, history:-1], products[history:-1, history:-1]
+    s_g, y_g = [tf.where(in_use, column, 0.0) for column in tf.split(products[:-1, -1:], 2)]
+    gamma = tf.where(known > 0, s_y[0, 0] / y_y[0, 0], 1.0)
+    # With the newest first, the upper triangle R of the paper is a lower one.
+    both, identity = in_use & tf.transpose(in_use), tf.eye(history, dtype=tf.float64)
+    triangle = tf.where(both, tf.linalg.band_part(s_y, -1, 0), identity)
+    inner = tf.where(both, identity * s_y + gamma * y_y, 0.0)
+    of_y = tf.linalg.triangular_solve(triangle, s_g)
+    of_s = tf.linalg.triangular_solve(triangle, tf.matmul(inner, of_y) - gamma * y_g, adjoint=True)
+    weights = tf.concat([-of_s[:, 0], gamma * of_y[:, 0], -gamma[tf.newaxis]], 0)
+    return tf.tensordot(units * tf.cast(weights, tf.float32), vectors, 1)
 
 
 _TINY = 1e-30

@@ -92,9 +92,8 @@ class VGG19(tf.Module):
         Returns:
           A tensor of `dtype` [1, h, w, C] for each layer, and [1, 0, 0, C] for those after `last`.
         """
-        x = self._convolve(0, self._prepared(image), form)  # [1, H, W, C]
-        activations = [x]
-        for index in range(1, len(self.layers)):
+        x, activations = self._prepared(image), []  # [1, H, W, C]
+        for index in range(len(self.layers)):
             x = tf.cond(index <= last, self._forward(index, x, form), self._nothing(index, x, same_shapes))
             activations.append(x)
         return activations
@@ -132,7 +131,7 @@ class VGG19(tf.Module):
                     lambda y=y: tf.zeros_like(y),
                 )
             gradient = add_loss(index, y, gradient)
-        gradient = self._backward(0, self._prepared(image), activations[0], gradient, form)()
+        gradient = self._backward(0, image[tf.newaxis], activations[0], gradient, form)()
         return tf.reverse(tf.cast(gradient[0], tf.float32), [-1])  # BGR to RGB, the transpose of `preprocess`
 
     def _prepared(self, image: tf.Tensor) -> tf.Tensor:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from model import optimizers
-from model.optimizers import MAX_REFUSALS, OptimizerState, adam_step, two_loop
+from model.optimizers import MAX_REFUSALS, OptimizerState, adam_step, lbfgs_direction
 from model.parsing import ParsedSettings
 from tests.model.inputs import settings
 
@@ -94,7 +94,7 @@ def test_the_direction_of_lbfgs_is_that_of_dense_bfgs_over_its_history() -> None
     stack = np.reshape([*moves[::-1], np.zeros(18), *slopes[::-1], np.zeros(18)], (10, *SHAPE))
     units = generator.uniform(0.5, 2, 10)
     pairs = tf.constant(stack / units[:, None, None, None], tf.float32)
-    actual = two_loop(
+    actual = lbfgs_direction(
         tf.constant(gradient.reshape(SHAPE), tf.float32), pairs, tf.constant(units, tf.float32), tf.constant(4)
     )
     np.testing.assert_allclose(np.ravel(actual), expected, rtol=1e-3, atol=1e-4)
@@ -103,7 +103,7 @@ def test_the_direction_of_lbfgs_is_that_of_dense_bfgs_over_its_history() -> None
 def test_without_pairs_the_direction_is_downhill() -> None:
     gradient = tf.constant(np.random.default_rng(0).normal(size=SHAPE), tf.float32)
     np.testing.assert_allclose(
-        two_loop(gradient, tf.zeros((6, *SHAPE), tf.int8), tf.zeros(6), tf.constant(0)), -gradient, rtol=1e-6
+        lbfgs_direction(gradient, tf.zeros((6, *SHAPE), tf.int8), tf.zeros(6), tf.constant(0)), -gradient, rtol=1e-6
     )
 
 
