@@ -232,21 +232,21 @@ def test_a_server_that_is_killed_in_mid_run_is_told_and_the_run_goes_on_when_it_
     browser: webdriver.Chrome, launched: tuple[int, str]
 ) -> None:
     launcher, page = launched
-    visit(browser, page, "size=48&steps=5000&optimizer=adam")
+    visit(browser, page, "size=48&steps=3000&optimizer=adam")
     button(browser, "Start").click()
     step_of(browser)
     os.kill(child_of(launcher, "serving.server"), signal.SIGKILL)
     says(browser, "Nothing is lost: your run goes on from step")
     says(browser, "Server not ready")
     reached = step_of(browser)
-    assert 0 < reached < 5000
+    assert 0 < reached < 3000
     assert button(browser, "Stop")
     keep(browser, "server_away")
     says(browser, "Server ready")
     # So many steps that the run is not over before the page has seen that the server is back.
     WebDriverWait(browser, PATIENCE_S).until(lambda _: step_of(browser) > reached)
     button(browser, "Download PNG")
-    says(browser, "5000 steps in")
+    says(browser, "3000 steps in")
     assert max(picture(browser, page).shape) == 48
     assert "does not answer" not in browser.find_element(By.TAG_NAME, "body").text
 

@@ -14,6 +14,7 @@ import json
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -46,7 +47,7 @@ def measure(weights_name: str, pairs: list[tuple[Path, Path]], full: bool, outpu
         yield served.saved_model_size(deep, Path(folder) / "deep", precision)
         base = Path(folder) / "style_transfer"
         export(weights, base, precision)
-        yield from served.through_a_server(base, (256, 512))
+        yield from served.through_a_server(base, (256, 512) if full else (256,))
         for size in memory.LIMITS_GB if full else (1024,):
             yield from memory.peaks(base, size)
     size, steps = (512, 300) if full else (256, 100)
@@ -68,12 +69,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, default=Path("artifacts/bench"), help="folder for tables and plot")
     options = parser.parse_args(arguments)
     options.output.mkdir(parents=True, exist_ok=True)
-    facts, records = machine(), list[Record]()
+    facts, records, begin = machine(), list[Record](), time.perf_counter()
     pairs = list(zip(options.contents, options.styles, strict=False))
     try:
         for record in measure(options.weights, pairs, options.full, options.output):
             records.append(record)
-            _say(f"{record.target}: {record.name}: {record.figure:.3g} (at most {record.limit:g}) {record.detail}")
+            taken = f"{time.perf_counter() - begin:.0f} s"
+            _say(f"{taken}: {record.target}: {record.name}: {record.figure:.3g} (<= {record.limit:g}) {record.detail}")
             # Written after each, so that a run that is cut short leaves what it found.
             document = {"machine": facts, "records": [record.as_dict() for record in records]}
             (options.output / "bench.json").write_text(json.dumps(document, indent=1), encoding="utf-8")

@@ -73,7 +73,7 @@ def step(model: Model, size: int, text: str = "") -> Timed:
         model.advance(settings, take, state, content_bytes=content)["step"].numpy()
         return time.perf_counter() - begin
 
-    seconds(MANY)
+    seconds(FEW)
     return lambda: (seconds(MANY) - seconds(FEW)) / (MANY - FEW)
 
 
