@@ -212,15 +212,13 @@ class Objective(tf.Module):
             region = levels[index], uses.masked
             scale = style_weights[index] * targets.shares * targets.style_scale[index]
             value, slope = self._style_term(features, *region, targets.style[index], scale, settings["statistics"])
-            with tf.control_dependencies([tf.identity(gradient)]):
-                slope = settings["style_weight"] * slope
+            slope = _in_turn(settings["style_weight"] * slope, gradient)
             return value, gradient + self._style_gradient(features, *region, slope)
 
         def with_content(index: int, features: tf.Tensor, gradient: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             scale = content_weights[index] * targets.content_scale[index]
-            with tf.control_dependencies([tf.identity(gradient)]):
-                factor = settings["content_weight"] * scale
-            value, own = self._content_term(features, wanted[index], factor)
+            weight = _in_turn(settings["content_weight"] * scale, gradient)
+            value, own = self._content_term(features, wanted[index], weight)
             return scale * value, gradient + own
 
         in_style, in_content = tf.unstack(uses.style), tf.unstack(uses.content)
@@ -340,6 +338,16 @@ def _style_gradient(features: tf.Tensor, regions: tf.Tensor, masked: tf.Tensor, 
         lambda: losses.guided_moments_gradient(features, regions, slope),
         lambda: losses.moments_gradient(features, slope[0]),
     )
+
+
+def _in_turn(value: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:
+    """Returns the value, once the gradient is there that comes from deeper layers.
+
+    What a layer's own gradient is made from goes through here: made before their turn, they are as large as all
+    features.
+    """
+    with tf.control_dependencies([tf.identity(gradient)]):
+        return tf.identity(value)
 
 
 def is_masked(pictures: Pictures) -> tf.Tensor:

@@ -300,8 +300,9 @@ def lbfgs_direction(gradient: tf.Tensor, pairs: tf.Tensor, units: tf.Tensor, kno
     units = tf.concat([units, [1.0]], 0)
     scales = tf.cast(units, tf.float64)
     products = scales[:, tf.newaxis] * tf.cast(_products(vectors), tf.float64) * scales
-    in_use = (tf.range(history) < known)[:, tf.newaxis]
     s_y, y_y = products[:history, history:-1], products[history:-1, history:-1]
+    # A pair that has lost its curvature on the way to a larger size says nothing.
+    in_use = ((tf.range(history) < known) & (tf.linalg.diag_part(s_y) > 0))[:, tf.newaxis]
     s_g, y_g = [tf.where(in_use, column, 0.0) for column in tf.split(products[:-1, -1:], 2)]
     gamma = tf.where(known > 0, s_y[0, 0] / y_y[0, 0], 1.0)
     # With the newest first, the upper triangle R of the paper is a lower one.

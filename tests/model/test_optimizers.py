@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
+import pytest
 import tensorflow as tf
 
 from model import optimizers
@@ -84,20 +85,35 @@ def bfgs_direction(gradient: Array, moves: list[Array], slopes: list[Array]) -> 
     return -h @ gradient
 
 
-def test_the_direction_of_lbfgs_is_that_of_dense_bfgs_over_its_history() -> None:
+def direction(gradient: Array, moves: list[Array], slopes: list[Array]) -> Array:
+    """What L-BFGS makes of pairs, oldest first, with a place left that is not in use yet."""
+    generator, empty = np.random.default_rng(2), np.zeros(18)
+    stack = np.reshape([*moves[::-1], empty, *slopes[::-1], empty], (-1, *SHAPE))
+    units = generator.uniform(0.5, 2, len(stack))
+    pairs = tf.constant(stack / units[:, None, None, None], tf.float32)
+    flat = tf.constant(gradient.reshape(SHAPE), tf.float32)
+    return np.ravel(lbfgs_direction(flat, pairs, tf.constant(units, tf.float32), tf.constant(len(moves))))
+
+
+def some_pairs() -> tuple[Array, list[Array], list[Array]]:
     generator = np.random.default_rng(1)
     moves = [generator.normal(size=18) for _ in range(4)]
-    slopes = [move * generator.uniform(0.5, 2, 18) for move in moves]
-    gradient = generator.normal(size=18)
+    return generator.normal(size=18), moves, [move * generator.uniform(0.5, 2, 18) for move in moves]
+
+
+def test_the_direction_of_lbfgs_is_that_of_dense_bfgs_over_its_history() -> None:
+    gradient, moves, slopes = some_pairs()
     expected = bfgs_direction(gradient, moves, slopes)
-    # Newest first, and a fifth place that is not in use yet.
-    stack = np.reshape([*moves[::-1], np.zeros(18), *slopes[::-1], np.zeros(18)], (10, *SHAPE))
-    units = generator.uniform(0.5, 2, 10)
-    pairs = tf.constant(stack / units[:, None, None, None], tf.float32)
-    actual = lbfgs_direction(
-        tf.constant(gradient.reshape(SHAPE), tf.float32), pairs, tf.constant(units, tf.float32), tf.constant(4)
-    )
-    np.testing.assert_allclose(np.ravel(actual), expected, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(direction(gradient, moves, slopes), expected, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("curvature", [0.0, -1.0])
+def test_a_pair_without_curvature_is_left_out(curvature: float) -> None:
+    gradient, moves, slopes = some_pairs()
+    expected = bfgs_direction(gradient, moves, slopes)
+    moves.insert(2, np.arange(18.0))
+    slopes.insert(2, curvature * np.arange(18.0))
+    np.testing.assert_allclose(direction(gradient, moves, slopes), expected, rtol=1e-3, atol=1e-4)
 
 
 def test_without_pairs_the_direction_is_downhill() -> None:
