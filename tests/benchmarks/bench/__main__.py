@@ -37,10 +37,11 @@ def measure(weights_name: str, pairs: list[tuple[Path, Path]], full: bool, outpu
     weights, deep = served_layers(load(weights_name, report=_say)), random(last=BLOCK_STARTS[-1])
     precision = choose_precision()
     dtype = tf.as_dtype(precision)
+    models = {each: Model.of(weights, each) for each in {tf.float32, tf.bfloat16, dtype}}
     yield from speed.over_floor(deep, tf.bfloat16, (256, 512, 1024) if full else (256, 512))
     yield from speed.over_floor(deep, tf.float32, (256, 512, 1024) if full else (256,))
     yield speed.shallow(deep, dtype, 256)
-    record, seconds = speed.per_pixel(Model.of(weights, dtype), (256, 512, 1024, 2048) if full else (256, 512, 1024))
+    record, seconds = speed.per_pixel(models[dtype], (256, 512, 1024, 2048) if full else (256, 512, 1024))
     plot.cost(seconds, output / "cost.png")
     yield record
     with tempfile.TemporaryDirectory() as folder:
@@ -51,8 +52,8 @@ def measure(weights_name: str, pairs: list[tuple[Path, Path]], full: bool, outpu
         for size in memory.LIMITS_GB if full else (1024,):
             yield from memory.peaks(base, size)
     size, steps = (512, 300) if full else (256, 100)
-    yield from quality.half_against_full(weights, pairs, size, steps)
-    yield quality.time_to_quality(weights, dtype, pairs[0], size)
+    yield from quality.half_against_full(models[tf.float32], models[tf.bfloat16], pairs, size, steps)
+    yield quality.time_to_quality(models[tf.float32], models[dtype], pairs[0], size)
 
 
 def main(arguments: list[str] | None = None) -> int:

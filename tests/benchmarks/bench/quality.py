@@ -11,7 +11,6 @@ import tensorflow as tf
 from model.objective import Targets
 from model.parsing import ParsedSettings
 from model.sizes import plan_sizes
-from model.weights import Weights
 from tests.benchmarks.bench.loops import ONE_SIZE, Model
 from tests.benchmarks.bench.records import Record
 from tests.conftest import decoded
@@ -42,9 +41,10 @@ class Judge:
         return float(self._objective.losses_and_gradient(picture, self._targets, self._settings)[0][0])
 
 
-def half_against_full(weights: Weights, pairs: Sequence[tuple[Path, Path]], size: int, steps: int) -> list[Record]:
-    """Compares the ends of equal runs in bfloat16 and in float32."""
-    full, half = Model.of(weights, tf.float32), Model.of(weights, tf.bfloat16)
+def half_against_full(
+    full: Model, half: Model, pairs: Sequence[tuple[Path, Path]], size: int, steps: int
+) -> list[Record]:
+    """Compares the ends of equal runs in float32 and in bfloat16."""
     records = []
     for content, style in pairs:
         pair = content.read_bytes(), style.read_bytes()
@@ -56,12 +56,11 @@ def half_against_full(weights: Weights, pairs: Sequence[tuple[Path, Path]], size
     return records
 
 
-def time_to_quality(weights: Weights, dtype: tf.DType, pair: tuple[Path, Path], size: int) -> Record:
+def time_to_quality(full: Model, ours: Model, pair: tuple[Path, Path], size: int) -> Record:
     """Compares the seconds until the loss is near to what L-BFGS in float32 at full size makes of it in 300 steps.
 
     At one size here too: from coarse to fine a run ends in another picture, whose loss at the last size is higher.
     """
-    full, ours = Model.of(weights, tf.float32), Model.of(weights, dtype)
     encoded = pair[0].read_bytes(), pair[1].read_bytes()
     judge = Judge(full, size, encoded)
     slow = f"size={size},steps={SLOW_STEPS},optimizer=lbfgs,{ONE_SIZE}"

@@ -19,7 +19,7 @@ from tests.served import serving
 OVERHEADS: Mapping[str, float] = {"grpc": 1.03, "http": 1.08}
 STRETCH_S = 1.0
 STRETCHES = 4
-ROUNDS = 5
+ROUNDS = 4
 COLD_START_S = 15.0
 FIRST_REQUEST, FIRST_SIZE = 1.1, 512
 SAVED_MODEL_MB = 60.0
