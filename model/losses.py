@@ -76,14 +76,9 @@ def moments_gradient(features: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
     Returns:
       The features' shape and type.
     """
-    # The Gram matrix is symmetric: one product instead of two. The mean's share is a bias of it. The product is a
-    # convolution, since TensorFlow's own with a bias makes two more copies of the features and takes twice the time.
-    upstream = upstream / _rows(features)
     # What float16 could not hold is multiplied in float32.
     dtype = tf.bfloat16 if features.dtype == tf.bfloat16 else tf.float32
-    kernel = tf.cast(_symmetric(upstream[:-1]), dtype)[tf.newaxis, tf.newaxis]  # [1, 1, C, C]
-    gradient = tf.nn.conv2d(tf.cast(features, dtype), kernel, 1, "VALID")
-    return tf.cast(tf.nn.bias_add(gradient, tf.cast(upstream[-1], dtype)), features.dtype)
+    return tf.cast(_sums_gradient(tf.cast(features, dtype), upstream / _rows(features)), features.dtype)
 
 
 def guided_moments(features: tf.Tensor, masks: tf.Tensor) -> tf.Tensor:
@@ -115,13 +110,23 @@ def guided_moments_gradient(features: tf.Tensor, masks: tf.Tensor, upstream: tf.
     flat, guides = _flat(features), _guides(masks)
 
     def add_region(region: tf.Tensor, gradient: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        of_gram, of_mean = upstream[region, :-1], upstream[region, -1]
-        return region + 1, gradient + guides[region] * tf.nn.bias_add(tf.matmul(flat, _symmetric(of_gram)), of_mean)
+        own = _sums_gradient(flat[tf.newaxis, tf.newaxis], upstream[region])[0, 0]
+        return region + 1, gradient + guides[region] * own
 
     _, gradient = tf.while_loop(
         lambda region, _: region < tf.shape(masks)[0], add_region, (0, tf.zeros_like(flat)), parallel_iterations=1
     )
     return tf.cast(tf.reshape(gradient, tf.shape(features)), features.dtype)
+
+
+def _sums_gradient(features: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
+    """Returns the gradient at features [1, h, w, C], given `upstream` [C + 1, C] at sums of their products and of them.
+
+    The Gram matrix is symmetric: one product instead of two. The mean's share is a bias of it. The product is a
+    convolution, since TensorFlow's own with a bias makes two more copies of the features and takes twice the time.
+    """
+    kernel = tf.cast(_symmetric(upstream[:-1]), features.dtype)[tf.newaxis, tf.newaxis]  # [1, 1, C, C]
+    return tf.nn.bias_add(tf.nn.conv2d(features, kernel, 1, "VALID"), tf.cast(upstream[-1], features.dtype))
 
 
 def _flat(features: tf.Tensor) -> tf.Tensor:
@@ -318,9 +323,7 @@ def trace_of_root(matrices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     return trace * scale[:, 0, 0], tf.matmul(by, inverse) / scale
 
 
-def content_loss_and_gradient(
-    features: tf.Tensor, target: tf.Tensor, weight: tf.Tensor | float = 1.0
-) -> tuple[tf.Tensor, tf.Tensor]:
+def content_loss_and_gradient(features: tf.Tensor, target: tf.Tensor, weight: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns the mean square difference of features and target, and `weight` times its gradient.
 
     Args:
@@ -349,19 +352,19 @@ def mean_and_square(features: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     return mean, square
 
 
-def _by_parts(features: tf.Tensor, statistic: Loss) -> tf.Tensor:
-    """Returns the sum of a statistic of features over parts of them, one after the other: in float32 they are large."""
+def _by_parts(features: tf.Tensor, sums: Callable[[tf.Tensor], tf.Tensor]) -> tf.Tensor:
+    """Returns sums over features, made of parts of them one after the other: in float32 all would be large."""
     rows = features[0]
     height, total = tf.shape(rows)[0], tf.constant(0.0)
     for part in range(PARTS):
         with tf.control_dependencies([total]):
             some = rows[part * height // PARTS : (part + 1) * height // PARTS]
-        total += statistic(tf.cast(some, tf.float32))
+        total += sums(tf.cast(some, tf.float32))
     return total
 
 
-def _count(features: tf.Tensor) -> tf.Tensor:
-    return tf.maximum(tf.cast(tf.size(features), tf.float32), 1.0)
+def _count(x: tf.Tensor) -> tf.Tensor:
+    return tf.maximum(tf.cast(tf.size(x), tf.float32), 1.0)
 
 
 def total_variation(image: tf.Tensor, form: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -429,7 +432,7 @@ def _below(image: tf.Tensor) -> tf.Tensor:
 
 
 def _mean_square(x: tf.Tensor) -> tf.Tensor:
-    return tf.reduce_sum(tf.square(x)) / tf.maximum(tf.cast(tf.size(x), tf.float32), 1.0)
+    return tf.reduce_sum(tf.square(x)) / _count(x)
 
 
 def _with_gradient(loss: Loss) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:

@@ -20,8 +20,7 @@ _HASH_BUCKETS = 2**63 - 1
 _FORMAT = "style-transfer-state-6"
 _SPECS = tf.nest.flatten(STATE)
 _RANKS = [spec.shape.rank for spec in _SPECS]
-_CHECKSUM_BYTES = 8
-_TAIL = [sum(_RANKS) * tf.int32.size, tf.int64.size, _CHECKSUM_BYTES]  # bytes of shapes, mark, checksum
+_TAIL = [sum(_RANKS) * tf.int32.size, tf.int64.size, 8]  # bytes of shapes, mark, checksum
 
 
 def encode_state(state: RunState, model_digest: str) -> tf.Tensor:

@@ -92,7 +92,7 @@ class VGG19(tf.Module):
         Returns:
           A tensor of `dtype` [1, h, w, C] for each layer, and [1, 0, 0, C] for those after `last`.
         """
-        x, activations = self._prepared(image), []  # [1, H, W, C]
+        x, activations = tf.cast(preprocess(image)[tf.newaxis], self.dtype), []  # [1, H, W, 3]
         for index in range(len(self.layers)):
             x = tf.cond(index <= last, self._forward(index, x, form), self._nothing(index, x, same_shapes))
             activations.append(x)
@@ -133,9 +133,6 @@ class VGG19(tf.Module):
             gradient = add_loss(index, y, gradient)
         gradient = self._backward(0, image[tf.newaxis], activations[0], gradient, form)()
         return tf.reverse(tf.cast(gradient[0], tf.float32), [-1])  # BGR to RGB, the transpose of `preprocess`
-
-    def _prepared(self, image: tf.Tensor) -> tf.Tensor:
-        return tf.cast(preprocess(image)[tf.newaxis], self.dtype)  # [1, H, W, 3]
 
     def _convolve(self, index: int, x: tf.Tensor, form: Form) -> tf.Tensor:
         x = tf.nn.conv2d(_pad(x, form), self._kernels[index], 1, "VALID")

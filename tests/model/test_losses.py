@@ -172,7 +172,7 @@ def test_content_loss_and_gradient_equal_the_formula(weight: float) -> None:
 def test_the_content_loss_of_half_precision_is_that_of_its_features(dtype: tf.DType, tolerance: float) -> None:
     f, g = (tf.cast(features(seed=seed), dtype) for seed in (1, 2))
     exact, difference = content(*(tf.cast(x, tf.float64).numpy() for x in (f, g))), tf.cast(f - g, tf.float64)
-    value, gradient = losses.content_loss_and_gradient(f, g)
+    value, gradient = losses.content_loss_and_gradient(f, g, tf.constant(1.0))
     np.testing.assert_allclose(value, exact, rtol=tolerance)
     assert gradient.dtype == dtype
     expected = 2.0 * difference / difference.numpy().size
