@@ -1,4 +1,4 @@
-"""A state with any byte damaged is refused in one sentence, by the exported model itself, or goes on as if whole."""
+"""A state that is damaged or of another model is refused in one sentence, by the exported model itself."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from model.errors import InvalidInput
 from model.optimizers import OptimizerState
 from model.state import encode_state
 from model.stylizer import start_of_size
+from model.weights import Weights
 from serving.transports import LocalTransport
 from tests.conftest import encode, smooth_picture
 from tests.model.inputs import settings
@@ -24,6 +25,7 @@ WORDS = "`state_bytes` must be empty or what an earlier call of `advance` return
 FRAME_BYTES = 20  # a serialised vector of less than 2 MB needs no more before its elements
 
 Advance = Callable[[bytes], dict[str, Any]]
+StateOf = Callable[[str], bytes]
 
 
 @pytest.fixture(scope="module")
@@ -39,12 +41,17 @@ def advance(local: LocalTransport) -> Advance:
 
 
 @pytest.fixture(scope="module")
-def smallest_state(local: LocalTransport) -> bytes:
-    """A state whose pictures have one pixel, so that there are few bytes to damage."""
-    described = local.predict("describe", {"settings": [""]}, timeout_s=60)["description"][0]
+def smallest_state_of() -> StateOf:
+    """Makes a model's state, by its digest, whose pictures have one pixel, so that there are few bytes to damage."""
     nothing = OptimizerState(tf.zeros([0, 1, 1, 3]), tf.zeros([0, 1, 1, 3], tf.int8), tf.zeros([0]), tf.zeros([3]))
     state = start_of_size(tf.constant(1), tf.ones([1, 1, 3]), nothing, settings(TEXT))
-    return bytes(encode_state(state, json.loads(described)["digest"]).numpy())
+    return lambda digest: bytes(encode_state(state, digest).numpy())
+
+
+@pytest.fixture(scope="module")
+def smallest_state(local: LocalTransport, smallest_state_of: StateOf) -> bytes:
+    described = local.predict("describe", {"settings": [""]}, timeout_s=60)["description"][0]
+    return smallest_state_of(json.loads(described)["digest"])
 
 
 def damaged(state: bytes, flip: int) -> list[bytes]:
@@ -91,6 +98,15 @@ def test_every_truncation_is_refused(advance: Advance, smallest_state: bytes) ->
         assert_refused(advance, smallest_state[:length])
         assert_refused(advance, smallest_state[FRAME_BYTES:][:length])
     assert_refused(advance, smallest_state + b"\0")
+
+
+def test_a_state_of_other_weights_or_another_precision_is_refused(
+    advance: Advance, smallest_state_of: StateOf, small_weights: Weights
+) -> None:
+    brighter = Weights("brighter", {key: value * 1.5 for key, value in small_weights.arrays.items()})
+    assert not refusal(advance, smallest_state_of(f"{small_weights.digest}-float32"))
+    for digest in (f"{brighter.digest}-float32", f"{small_weights.digest}-bfloat16"):
+        assert refusal(advance, smallest_state_of(digest)).startswith("`state_bytes` must come from this model")
 
 
 @pytest.mark.soak

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-import tensorflow as tf
-
 from model.layers import BLOCK_STARTS
-from model.weights import Weights
 from tests.benchmarks.bench.loops import FIVE_LAYERS, ROUNDS, Model, floor, quickest, step
 from tests.benchmarks.bench.records import Record
 
@@ -18,22 +15,20 @@ PER_PIXEL = 1.15
 SHALLOW = 0.36  # 14.7 of 47.3 GFLOP at 256x256
 
 
-def over_floor(weights: Weights, dtype: tf.DType, sizes: Sequence[int]) -> Iterator[Record]:
+def over_floor(model: Model, sizes: Sequence[int]) -> Iterator[Record]:
     """Compares a step with five style layers with the bare pass to the deepest of them, in the same type."""
-    model = Model.of(weights, dtype)
     for size in sizes:
         steps = [step(model, size, f"{_DEEP},statistics={statistics}") for statistics in STATISTICS]
         rounds = ROUNDS if size < LARGE else LARGE_ROUNDS
         bare, *seconds = quickest(floor(model, size, BLOCK_STARTS[-1]), *steps, rounds=rounds)
         for statistics, ours in zip(STATISTICS, seconds, strict=True):
-            name = f"step over bare pass, {statistics}, {dtype.name}, {size}x{size}"
+            name = f"step over bare pass, {statistics}, {model.dtype.name}, {size}x{size}"
             detail = f"{ours:.3f} s a step, {bare:.3f} s the bare pass"
             yield Record(1, name, ours / bare, OVER_FLOOR, "x", detail)
 
 
-def shallow(weights: Weights, dtype: tf.DType, size: int) -> Record:
+def shallow(model: Model, size: int) -> Record:
     """Compares a step that weighs nothing beyond block3_conv1 with one that weighs five layers, in one model."""
-    model = Model.of(weights, dtype)
     deep, first_three = quickest(step(model, size, _DEEP), step(model, size))
     detail = f"{first_three:.3f} s to block3_conv1, {deep:.3f} s to block5_conv1"
     return Record(8, f"shallow step over deep step, {size}x{size}", first_three / deep, SHALLOW, "x", detail)
