@@ -63,15 +63,22 @@ def raw_moments(image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns the second raw moments [3, 3] and the mean [3] of a picture's colours, float32 [H, W, 3]."""
     colours = tf.reshape(image, [-1, 3])
     count = tf.cast(tf.shape(colours)[0], tf.float32)
-    return tf.matmul(colours, colours, transpose_a=True) / count, tf.reduce_mean(colours, 0)
+    return tf.matmul(colours, colours, transpose_a=True) / count, _mean(image)
 
 
 def _statistics(image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns the mean [3] and covariance [3, 3] of a picture's colours."""
-    colours = tf.reshape(image, [-1, 3])
-    mean = tf.reduce_mean(colours, 0)
-    centred = colours - mean
-    return mean, tf.matmul(centred, centred, transpose_a=True) / tf.cast(tf.shape(colours)[0], tf.float32)
+    mean = _mean(image)
+    centred = tf.reshape(image - mean, [-1, 3])
+    return mean, tf.matmul(centred, centred, transpose_a=True) / tf.cast(tf.shape(centred)[0], tf.float32)
+
+
+def _mean(image: tf.Tensor) -> tf.Tensor:
+    """Returns the mean colour [3] of [H, W, 3].
+
+    Row by row: on a CPU all pixels would be added to one number, in which a single one is soon lost.
+    """
+    return tf.reduce_mean(tf.reduce_mean(image, 1), 0)
 
 
 def _power(covariance: tf.Tensor, exponent: float) -> tf.Tensor:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from model.parsing import place, switch
+from model.vgg19 import gradient_dtype
 
 Loss = Callable[[tf.Tensor], tf.Tensor]
 """From a picture to a scalar."""
@@ -74,11 +75,10 @@ def moments_gradient(features: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
       upstream: float32 [C + 1, C].
 
     Returns:
-      The features' shape and type.
+      The features' shape, `gradient_dtype` of their type.
     """
-    # What float16 could not hold is multiplied in float32.
-    dtype = tf.bfloat16 if features.dtype == tf.bfloat16 else tf.float32
-    return tf.cast(_sums_gradient(tf.cast(features, dtype), upstream / _rows(features)), features.dtype)
+    features = tf.cast(features, gradient_dtype(features.dtype))
+    return _sums_gradient(features, upstream / _rows(features))
 
 
 def guided_moments(features: tf.Tensor, masks: tf.Tensor) -> tf.Tensor:
@@ -116,7 +116,7 @@ def guided_moments_gradient(features: tf.Tensor, masks: tf.Tensor, upstream: tf.
     _, gradient = tf.while_loop(
         lambda region, _: region < tf.shape(masks)[0], add_region, (0, tf.zeros_like(flat)), parallel_iterations=1
     )
-    return tf.cast(tf.reshape(gradient, tf.shape(features)), features.dtype)
+    return tf.cast(tf.reshape(gradient, tf.shape(features)), gradient_dtype(features.dtype))
 
 
 def _sums_gradient(features: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
@@ -332,7 +332,7 @@ def content_loss_and_gradient(features: tf.Tensor, target: tf.Tensor, weight: tf
       weight: float32 scalar.
 
     Returns:
-      float32 scalar; the gradient with respect to the features, of their shape and type.
+      float32 scalar; the gradient with respect to the features, of their shape and `gradient_dtype` of their type.
     """
     # Rounded to the features' type: in float32 it and its multiples were the most that a step held at once.
     difference = features - target
@@ -340,9 +340,8 @@ def content_loss_and_gradient(features: tf.Tensor, target: tf.Tensor, weight: tf
     # Once nothing else reads the difference, its multiple takes its place.
     with tf.control_dependencies([value]):
         factor = 2.0 * weight / _count(difference)
-    if features.dtype == tf.float16:  # whose range the factor alone may leave
-        return value, tf.cast(factor * tf.cast(difference, tf.float32), tf.float16)
-    return value, tf.cast(factor, features.dtype) * difference
+    dtype = gradient_dtype(features.dtype)
+    return value, tf.cast(factor, dtype) * tf.cast(difference, dtype)
 
 
 def mean_and_square(features: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -114,8 +114,13 @@ def enlarged(state: OptimizerState, settings: ParsedSettings, height: tf.Tensor,
         return _blank(0, shape), *_in_bytes(_blank(0, shape))
 
     slots, pairs, units = switch("optimizer", settings["optimizer"], {"adam": adam, "lbfgs": lbfgs, "sgd": sgd})
-    numbers = tf.stack([float("inf"), state.numbers[1], 0.0])
+    numbers = without_loss(state.numbers)
     return OptimizerState(tf.ensure_shape(slots, _SLOTS), tf.ensure_shape(pairs, _SLOTS), units, numbers)
+
+
+def without_loss(numbers: tf.Tensor) -> tf.Tensor:
+    """Returns a state's `numbers` where no loss is known that the next could be held against; pairs stay."""
+    return tf.stack([float("inf"), numbers[1], 0.0])
 
 
 def take_step(

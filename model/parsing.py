@@ -16,6 +16,7 @@ from model.presets import preset
 from model.settings import (
     ALL_WEIGHTS_ZERO,
     INTEGER,
+    LEAST_WEIGHT,
     MAX_WEIGHT,
     NUMBER,
     PRESET,
@@ -163,7 +164,7 @@ def _number(text: tf.Tensor, pattern: str) -> tf.Tensor:
 
 
 def _are_weights(weights: tf.Tensor) -> tf.Tensor:
-    return tf.reduce_all((weights >= 0) & (weights <= MAX_WEIGHT)) & (tf.reduce_sum(weights) > 0)
+    return tf.reduce_all((weights >= 0) & (weights <= MAX_WEIGHT)) & tf.reduce_any(weights >= LEAST_WEIGHT)
 
 
 def _parse_layers(setting: Setting, text: tf.Tensor, layers: Sequence[str]) -> tf.Tensor:

@@ -120,14 +120,17 @@ class Setting:
             return self._check_weights(value)
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise self.error(value)
-        if self.kind == "integer" and value != int(value):
-            raise self.error(value)
         if not (math.isfinite(value) and self.low <= value <= self.high):  # type: ignore[operator]
+            raise self.error(value)
+        if self.kind == "integer" and value != int(value):
             raise self.error(value)
         return int(value) if self.kind == "integer" else float(value)
 
     def _check_layers(self, value: Any) -> LayerWeights:
-        layers = tuple((str(name), float(weight)) for name, weight in value)
+        try:
+            layers = tuple((str(name), float(weight)) for name, weight in value)
+        except (TypeError, ValueError):
+            raise self.error(value) from None
         names = [name for name, _ in layers]
         known = set(names) <= set(LAYERS) and len(set(names)) == len(names)
         if not known or not _are_weights([weight for _, weight in layers]):
@@ -135,20 +138,23 @@ class Setting:
         return layers
 
     def _check_weights(self, value: Any) -> tuple[float, ...]:
-        weights = tuple(float(weight) for weight in value)
+        try:
+            weights = tuple(float(weight) for weight in value)
+        except (TypeError, ValueError):
+            raise self.error(value) from None
         if weights and not _are_weights(weights):
             raise self.error(format_value(weights))
         return weights
 
 
-MAX_WEIGHT = 1e9
+LEAST_WEIGHT, MAX_WEIGHT = 1e-30, 1e9  # of several, the largest at least: float32 holds no share of less
 # A number is written the same way for Python and for the graph (both patterns are RE2 as well).
 INTEGER = re.compile(r"[-+]?[0-9]{1,9}")
 NUMBER = re.compile(r"[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]{1,2})?")
 
 
 def _are_weights(weights: Sequence[float]) -> bool:
-    return all(0 <= weight <= MAX_WEIGHT for weight in weights) and any(weights)
+    return all(0 <= weight <= MAX_WEIGHT for weight in weights) and max(weights, default=0) >= LEAST_WEIGHT
 
 
 def format_value(value: Any) -> str:
@@ -397,7 +403,8 @@ class StyleSettings:
     least_improvement: float = _setting(
         0.0,
         "Least improvement",
-        "A size ends early once its loss falls by less than this share over 20 steps; 0: never.",
+        "A size ends early once its loss falls by less than this share over 20 steps; 0: only where L-BFGS finds no "
+        "lower loss at all.",
         group="Optimisation",
         low=0,
         high=0.5,

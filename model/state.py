@@ -17,7 +17,7 @@ from model.checks import checked
 from model.stylizer import STATE, RunState
 
 _HASH_BUCKETS = 2**63 - 1
-_FORMAT = "style-transfer-state-6"
+_FORMAT = "style-transfer-state-7"
 _SPECS = tf.nest.flatten(STATE)
 _RANKS = [spec.shape.rank for spec in _SPECS]
 _TAIL = [sum(_RANKS) * tf.int32.size, tf.int64.size, 8]  # bytes of shapes, mark, checksum

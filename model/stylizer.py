@@ -31,16 +31,16 @@ class RunState(NamedTuple):
 
     Attributes:
       step: int32 scalar, steps since the start of the run; those of a size that ended early count as taken.
-      at_size: int32 scalar, steps taken at the present size.
+      at_size: int32 scalar, steps taken at the present size by the present settings.
       stopped: int32 scalar, GOING, CONVERGED or NOT_FINITE.
       image: float32 [H, W, 3], the last iterate, 0 to 255.
-      kept: float32 [K, H, W, 3], by `result` the running average of the iterates before correction of its bias to
-        zero, or the best iterate; K is 0 for the last, which the optimiser has anyway.
-      kept_count: int32 scalar, iterates that went into `kept` at the present size.
-      kept_loss: float32 scalar, the lowest loss at the present size.
+      kept: float32 [K, H, W, 3], by `result` the running sum of the weighed iterates at the present size, or the best
+        iterate; K is 0 for the last, which the optimiser has anyway.
+      kept_weight: float32 scalar, the sum of the weights in `kept`: 1 for the best; 0: it holds none yet.
+      kept_loss: float32 scalar, the lowest loss at the present size by the present settings.
       window: float32 [2], sum of the losses in the present window, and the mean of the one before (0: none).
       optimizer: what the optimiser remembers.
-      fingerprint: int64 scalar, of the inputs that `targets` are for; 0: of none yet.
+      fingerprint: int64 scalar, of the inputs that `targets` and losses are of; 0: of none yet.
       targets: float32 [N], `Targets.packed` of the present size, so that a call need not compute them anew.
     """
 
@@ -49,7 +49,7 @@ class RunState(NamedTuple):
     stopped: tf.Tensor
     image: tf.Tensor
     kept: tf.Tensor
-    kept_count: tf.Tensor
+    kept_weight: tf.Tensor
     kept_loss: tf.Tensor
     window: tf.Tensor
     optimizer: OptimizerState
@@ -66,7 +66,7 @@ STATE = RunState(
     stopped=_COUNT,
     image=_IMAGE,
     kept=tf.TensorSpec([None, None, None, 3]),
-    kept_count=_COUNT,
+    kept_weight=_NUMBER,
     kept_loss=_NUMBER,
     window=tf.TensorSpec([2]),
     optimizer=OptimizerState(
@@ -84,15 +84,10 @@ _INFINITY = float("inf")
 
 def size_result(state: RunState, settings: ParsedSettings) -> tf.Tensor:
     """Returns the present size's result, float32 [H, W, 3]: what `result` names, or the start if no step was taken."""
-    weight = 1.0 - tf.pow(settings["averaging"], tf.cast(state.kept_count, tf.float32))
-    best, average = [is_chosen(settings, "result", choice) for choice in ("best", "average")]
-    return tf.case(
-        [
-            (state.kept_count == 0, lambda: state.image),
-            (average, lambda: state.kept[0] / weight),
-            (best, lambda: state.kept[0]),
-        ],
-        default=lambda: optimizers.reached(state.image, state.optimizer, settings),
+    return tf.cond(
+        state.kept_weight > 0,
+        lambda: state.kept[0] / state.kept_weight,
+        lambda: optimizers.reached(state.image, state.optimizer, settings),
     )
 
 
@@ -123,7 +118,7 @@ class Stylizer(tf.Module):
         super().__init__(name="stylizer")
         self.objective = objective
         self._losses_and_gradient = compiled_losses(objective.network) if xla else objective.losses_and_gradient
-        self._stepped = compiled_step(_stepped) if xla else _stepped
+        self._stepped = compiled_step(stepped) if xla else stepped
 
     def initial_state(self, pictures: Pictures, settings: ParsedSettings) -> RunState:
         """Returns the state before the first step, at the smallest size: the picture that was sent, or by `start`."""
@@ -162,7 +157,7 @@ class Stylizer(tf.Module):
         """
         sizes = plan_sizes(pictures.content, settings)
         last_size = tf.size(sizes.ends) - 1
-        state = resumed(state, settings)
+        state = resumed(state, settings, pictures.fingerprint)
         begin = state.step
         stop = tf.minimum(begin + take_steps, settings["steps"])
         rows = tf.TensorArray(tf.float32, tf.maximum(stop - begin, 0), element_shape=[len(LOSS_TERMS)])
@@ -238,7 +233,7 @@ def start_of_size(step: tf.Tensor, image: tf.Tensor, optimizer: OptimizerState, 
         stopped=tf.constant(GOING),
         image=image,
         kept=_nothing_kept(image, settings),
-        kept_count=tf.constant(0),
+        kept_weight=tf.constant(0.0),
         kept_loss=tf.constant(_INFINITY),
         window=tf.zeros([2]),
         optimizer=optimizer,
@@ -247,14 +242,23 @@ def start_of_size(step: tf.Tensor, image: tf.Tensor, optimizer: OptimizerState, 
     )
 
 
-def resumed(state: RunState, settings: ParsedSettings) -> RunState:
-    """Returns the state without what was remembered for another optimiser or kept for another `result`."""
+def resumed(state: RunState, settings: ParsedSettings, fingerprint: tf.Tensor) -> RunState:
+    """Returns the state without what was remembered for another optimiser, for the last picture, or of other losses."""
     nothing = _nothing_kept(state.image, settings)
     own = tf.shape(state.kept)[0] == tf.shape(nothing)[0]
+    # By other inputs or settings the same picture has another loss, which none of the old ones can be held against.
+    other = (state.fingerprint != 0) & (state.fingerprint != fingerprint)
+    optimizer = optimizers.resumed(state.optimizer, state.image, settings)
     return state._replace(
-        optimizer=optimizers.resumed(state.optimizer, state.image, settings),
+        at_size=tf.where(other, 0, state.at_size),
+        image=tf.cond(other, lambda: optimizers.reached(state.image, optimizer, settings), lambda: state.image),
         kept=tf.ensure_shape(tf.cond(own, lambda: state.kept, lambda: nothing), STATE.kept.shape),
-        kept_count=tf.where(own, state.kept_count, 0),
+        kept_weight=tf.where(own, state.kept_weight, 0.0),
+        kept_loss=tf.where(other, _INFINITY, state.kept_loss),
+        window=tf.where(other, 0.0, state.window),
+        optimizer=optimizer._replace(
+            numbers=tf.where(other, optimizers.without_loss(optimizer.numbers), optimizer.numbers)
+        ),
     )
 
 
@@ -263,7 +267,7 @@ def _nothing_kept(image: tf.Tensor, settings: ParsedSettings) -> tf.Tensor:
     return tf.zeros(tf.concat([[count], tf.shape(image)], 0))
 
 
-def _stepped(
+def stepped(
     state: RunState,
     loss: tf.Tensor,
     gradient: tf.Tensor,
@@ -280,8 +284,12 @@ def _stepped(
     # Of nothing, which is what is kept for the last picture, nothing is computed here.
     average = decay * state.kept + (1.0 - decay) * step.result
     kept = tf.where(keeps, tf.where(best, state.image, average), state.kept)
+    weight = tf.where(best, 1.0, decay * state.kept_weight + (1.0 - decay))
+    weight = tf.where(is_chosen(settings, "result", "last"), 0.0, weight)
     at_size = state.at_size + 1
-    total, before = state.window[0] + loss, state.window[1]
+    # A look that L-BFGS refuses says nothing of where the run stands.
+    told = tf.where(is_chosen(settings, "optimizer", "lbfgs"), step.state.numbers[0], loss)
+    total, before = state.window[0] + told, state.window[1]
     full = at_size % WINDOW_STEPS == 0
     mean = total / WINDOW_STEPS
     slow = full & (before > 0) & (before - mean < settings["least_improvement"] * before)
@@ -292,7 +300,7 @@ def _stepped(
         stopped=tf.where(step.failed, NOT_FINITE, tf.where(converged & is_last_size, CONVERGED, GOING)),
         image=step.image,
         kept=tf.ensure_shape(kept, STATE.kept.shape),
-        kept_count=state.kept_count + tf.cast(keeps, tf.int32),
+        kept_weight=tf.where(keeps, weight, state.kept_weight),
         kept_loss=tf.minimum(state.kept_loss, tf.where(tf.math.is_finite(loss), loss, _INFINITY)),
         window=tf.where(full, tf.stack([0.0, mean]), tf.stack([total, before])),
         optimizer=step.state,

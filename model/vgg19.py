@@ -64,12 +64,13 @@ class VGG19(tf.Module):
       layers: names of the layers it has, in order.
       channels: the number of channels of each.
       dtype: type of the convolutions and features; gradients leave the network as float32.
+      gradient_dtype: type of the gradients between layers (`gradient_dtype`).
     """
 
     def __init__(self, weights: Mapping[str, npt.NDArray[np.float32]], dtype: tf.DType = tf.float32) -> None:
         """Takes `NAME/kernel` [3, 3, in, out] and `NAME/bias` [out] for a leading run of LAYERS."""
         super().__init__(name="vgg19")
-        self.dtype = dtype
+        self.dtype, self.gradient_dtype = dtype, gradient_dtype(dtype)
         self.layers = tuple(name for name in LAYERS if f"{name}/kernel" in weights)
         self.channels = tuple(weights[f"{name}/bias"].shape[0] for name in self.layers)
         self._kernels = [self._variable(f"{name}/kernel", weights) for name in self.layers]
@@ -113,7 +114,8 @@ class VGG19(tf.Module):
           activations: what `features` returned for the same `last` and `form`.
           last: int32 scalar, index of the deepest layer that has a loss.
           add_loss: called for each layer from the deepest to the first with its index, its features and the gradient
-            that reached it from deeper layers, both [1, h, w, C]; returns that gradient with the layer's own added.
+            that reached it from deeper layers, `gradient_dtype`, both [1, h, w, C]; returns that gradient with the
+            layer's own added.
           form: pooling and padding.
 
         Returns:
@@ -123,12 +125,12 @@ class VGG19(tf.Module):
         for index in reversed(range(len(self.layers))):
             y = activations[index]
             if gradient is None:
-                gradient = tf.zeros_like(y)
+                gradient = tf.zeros_like(y, self.gradient_dtype)
             else:
                 gradient = tf.cond(
                     index < last,
                     self._backward(index + 1, y, activations[index + 1], gradient, form),
-                    lambda y=y: tf.zeros_like(y),
+                    lambda y=y: tf.zeros_like(y, self.gradient_dtype),
                 )
             gradient = add_loss(index, y, gradient)
         gradient = self._backward(0, image[tf.newaxis], activations[0], gradient, form)()
@@ -164,6 +166,7 @@ class VGG19(tf.Module):
         """From the gradient at a layer's features `y` to that at the features `x` of the layer before."""
 
         def backward() -> tf.Tensor:
+            upstream, unit = _in_range(gradient, self.dtype)
             pooled = self.layers[index] in AFTER_POOLING
             batch, height, width, channels = tf.unstack(tf.shape(x))
             if pooled:
@@ -171,7 +174,7 @@ class VGG19(tf.Module):
             at_padded = tf.raw_ops.Conv2DBackpropInput(
                 input_sizes=tf.stack([batch, height + 2, width + 2, channels]),
                 filter=self._kernels[index],
-                out_backprop=tf.raw_ops.ReluGrad(gradients=gradient, features=y),
+                out_backprop=tf.raw_ops.ReluGrad(gradients=upstream, features=y),
                 strides=[1, 1, 1, 1],
                 padding="VALID",
             )
@@ -181,7 +184,8 @@ class VGG19(tf.Module):
                 # A symmetric pad by one is what repeating the edge is.
                 lambda: tf.raw_ops.MirrorPadGrad(input=at_padded, paddings=_BORDER, mode="SYMMETRIC"),
             )
-            return self._unpooled(x, at_inputs, form) if pooled else at_inputs
+            below = self._unpooled(x, at_inputs, form) if pooled else at_inputs
+            return below if unit is None else unit * tf.cast(below, unit.dtype)
 
         return backward
 
@@ -202,6 +206,24 @@ class VGG19(tf.Module):
 
 
 _BORDER = [[0, 0], [1, 1], [1, 1], [0, 0]]
+_LARGEST = 64.0  # of a gradient in float16, whose sums over 3x3xC products must stay below 65504
+_TINY = 1e-30
+
+
+def gradient_dtype(dtype: tf.DType) -> tf.DType:
+    """Returns the type that holds the gradients at features of a type.
+
+    float16 has nothing below 6e-8, and the mean over a large picture leaves each of its features less.
+    """
+    return tf.float32 if dtype == tf.float16 else dtype
+
+
+def _in_range(gradient: tf.Tensor, dtype: tf.DType) -> tuple[tf.Tensor, tf.Tensor | None]:
+    """Returns a gradient in a type, and what a 1 stands for in it; None: it is in that type as it is."""
+    if gradient.dtype == dtype:
+        return gradient, None
+    unit = tf.maximum(tf.reduce_max(tf.abs(gradient)), _TINY) / _LARGEST
+    return tf.cast(gradient / unit, dtype), unit
 
 
 def _choose(

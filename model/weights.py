@@ -7,6 +7,8 @@ import os
 import queue
 import tempfile
 import threading
+import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -146,23 +148,23 @@ def _check_hash(path: Path, what: str) -> None:
 
 
 def _download(url: str, path: Path, report: Report) -> None:
-    """Fetches to a temporary file beside `path` and renames it there once its hash is right."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    report(f"Fetching {url}")
-    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
-        part = Path(file.name)
+    """Fetches to a temporary folder beside `path` and moves the file there once its hash is right."""
     try:
-        with _open(url) as answer, part.open("wb") as file:
-            answer.raise_for_status()
-            expected, received = int(answer.headers.get("Content-Length", 0)), 0
-            for chunk in answer.iter_content(_CHUNK_BYTES):
-                file.write(chunk)
-                received += len(chunk)
-                if expected:
-                    report(f"{received / 1e6:.0f} of {expected / 1e6:.0f} MB")
-        _check_hash(part, "the download")
-        part.replace(path)
-    except (requests.RequestException, WeightsUnavailable) as error:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        report(f"Fetching {url}")
+        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+            part = Path(folder) / path.name
+            with _open(url) as answer, part.open("wb") as file:
+                answer.raise_for_status()
+                expected, received = int(answer.headers.get("Content-Length", 0)), 0
+                for chunk in answer.iter_content(_CHUNK_BYTES):
+                    file.write(chunk)
+                    received += len(chunk)
+                    if expected:
+                        report(f"{received / 1e6:.0f} of {expected / 1e6:.0f} MB")
+            _check_hash(part, "the download")
+            part.replace(path)
+    except (OSError, WeightsUnavailable) as error:  # what requests raises is an OSError too
         # What requests says of an unreachable host fills several lines, and means just that.
         unreachable = isinstance(error, requests.ConnectionError) and not isinstance(error, requests.Timeout)
         reason = "cannot be reached" if unreachable else error
@@ -170,8 +172,6 @@ def _download(url: str, path: Path, report: Report) -> None:
             f"ImageNet's weights were not found. Tried: {NST_WEIGHTS} (not set), {path} (not there), {url} ({reason}). "
             f"Fetch that file on another machine and set {NST_WEIGHTS} to it, or export with --weights own."
         ) from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _open(url: str) -> requests.Response:
@@ -207,13 +207,13 @@ def from_file(path: Path) -> Weights:
         )
     try:
         if path.suffix == ".npz":
-            with np.load(path) as file:
+            with path.open("rb") as opened, np.load(opened) as file:
                 arrays = {key: np.asarray(file[key], np.float32) for key in file.files}
         elif path.suffix in (".h5", ".hdf5"):
             arrays = dict(_read_h5(path))
         else:
             raise InvalidInput(f"`weights` must be an .h5 or .npz file. Received: {path}")
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         if isinstance(error, InvalidInput):
             raise
         raise InvalidInput(f"`weights` must be a readable .h5 or .npz file. Received: {path} ({error})") from error

@@ -137,6 +137,13 @@ def test_a_run_can_go_on_with_more_steps_at_its_last_size(call: Call) -> None:
     assert decoded(more["image_bytes"][0]).shape == (48, 64, 3)
 
 
+def test_more_steps_are_the_same_run(call: Call) -> None:
+    text = "size=64,smallest_size=64,result=best,steps="
+    done = advance(call, text + "12")
+    more = advance(call, text + "15", done["state_bytes"][0])
+    assert more["image_bytes"] == advance(call, text + "15")["image_bytes"]
+
+
 def test_a_batch_treats_each_picture_for_itself(call: Call) -> None:
     texts = [TEXT, "size=40,smallest_size=40,steps=3"]
     turned = np.ascontiguousarray(CONTENT.transpose(1, 0, 2))

@@ -65,6 +65,8 @@ BAD = [
     ("style_layers=block1_conv1:0", "`style_layers`"),
     ("style_layers=block1_conv1/block1_conv1", "`style_layers`"),
     ("style_layers=block1_conv1//block2_conv1", "`style_layers`"),
+    ("style_layers=block1_conv1:1e-60", "`style_layers`"),
+    ("blend_weights=1e-60/0", "`blend_weights`"),
     ("blend_weights=1/-1", "`blend_weights` must be one number for each style"),
     ("blend_weights=0/0", "`blend_weights`"),
     ("blend_weights=1/x", "`blend_weights`"),
@@ -153,10 +155,24 @@ def test_every_setting_tells_enough_to_make_a_flag_and_a_widget() -> None:
 
 
 @pytest.mark.parametrize(
-    "values", [{"size": True}, {"size": "512"}, {"size": 20.5}, {"seed": -1}, {"averaging": float("nan")}]
+    "values",
+    [
+        {"size": True},
+        {"size": "512"},
+        {"size": 20.5},
+        {"seed": -1},
+        {"averaging": float("nan")},
+        {"size": float("inf")},
+        {"size": float("nan")},
+        {"blend_weights": 0.5},
+        {"blend_weights": ("a",)},
+        {"style_layers": "block1_conv1"},
+        {"style_layers": ()},
+        {"style_layers": 3},
+    ],
 )
 def test_values_of_the_wrong_kind_are_refused(values: dict[str, Any]) -> None:
-    with pytest.raises(InvalidInput, match=next(iter(values))):
+    with pytest.raises(InvalidInput, match=f"`{next(iter(values))}` must be"):
         StyleSettings(**values)
 
 

@@ -21,11 +21,14 @@ from model.stylizer import (
     at_size,
     result_image,
     size_result,
+    stepped,
 )
 from model.vgg19 import VGG19
 from model.weights import Weights
 from tests.conftest import smooth_picture
 from tests.model.inputs import CONTENT, STYLE, pictures, settings
+
+OTHER = pictures()._replace(fingerprint=tf.constant(2, tf.int64))  # as of other inputs or settings
 
 
 @pytest.fixture(scope="module")
@@ -44,11 +47,9 @@ def run(
 
 
 def test_a_style_that_is_the_content_does_no_harm(stylizer: Stylizer) -> None:
-    parsed = settings("size=64,smallest_size=64,steps=3")
-    inputs = pictures(CONTENT, CONTENT)
-    state, losses = stylizer.advance(inputs, parsed, stylizer.initial_state(inputs, parsed), tf.constant(3))
+    state, losses = run(stylizer, "steps=20", pictures(CONTENT, CONTENT))
     assert np.isfinite(losses).all()
-    assert np.isfinite(state.image).all()
+    assert np.abs(state.image - CONTENT).mean() < 2
 
 
 def test_flat_pictures_do_no_harm(stylizer: Stylizer) -> None:
@@ -108,7 +109,7 @@ def test_enlarging_carries_the_optimiser_along(stylizer: Stylizer) -> None:
     after = at_size(before, parsed, sizes.heights[1], sizes.widths[1])
     ratio = float(tf.size(before.image)) / float(tf.size(after.image))
     assert after.image.shape == (sizes.heights[1], sizes.widths[1], 3)
-    assert int(after.kept_count) == 0
+    assert float(after.kept_weight) == 0
     np.testing.assert_allclose(
         tf.reduce_mean(after.optimizer.slots[0]), tf.reduce_mean(before.optimizer.slots[0]) * ratio, rtol=0.05
     )
@@ -252,11 +253,60 @@ def test_a_state_of_one_optimiser_can_go_on_with_another(stylizer: Stylizer, opt
 def test_the_targets_in_a_state_are_taken_for_the_same_inputs_alone(stylizer: Stylizer) -> None:
     state, _ = run(stylizer, "steps=3,result=last", take=1)
     foreign = state._replace(targets=2 * state.targets)
-    _, same = goes_on(stylizer, foreign, pictures())
-    _, other = goes_on(stylizer, foreign, pictures()._replace(fingerprint=tf.constant(2, tf.int64)))
-    _, plain = goes_on(stylizer, state, pictures())
-    np.testing.assert_array_equal(other, plain)
-    assert (same != plain).any()
+    np.testing.assert_array_equal(goes_on(stylizer, foreign, OTHER)[1], goes_on(stylizer, state, OTHER)[1])
+    assert (goes_on(stylizer, foreign, pictures())[1] != goes_on(stylizer, state, pictures())[1]).any()
+
+
+@pytest.mark.parametrize("result", ["last", "best"])
+def test_a_change_in_mid_run_is_followed_although_its_losses_are_higher(stylizer: Stylizer, result: str) -> None:
+    text = f"steps=99,optimizer=lbfgs,result={result},style_weight="
+    before, old = run(stylizer, text + "1000", take=10)
+    parsed = settings(f"size=64,smallest_size=64,{text}20000")
+    after, new = stylizer.advance(OTHER, parsed, before, tf.constant(20))
+    assert new[0, 0] > old[0, 0]
+    assert new[-1, 0] < 0.95 * new[0, 0]
+    assert int(after.stopped) == GOING
+    assert np.abs(size_result(after, parsed) - size_result(before, parsed)).mean() > 0.1
+
+
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [
+        ("result=best", "result=average"),
+        ("result=average", "result=best"),
+        ("result=average,averaging=0.5", "result=average,averaging=0.99"),
+        ("result=last", "result=best"),
+    ],
+)
+@pytest.mark.parametrize("take", [0, 1])
+def test_what_was_kept_for_one_result_is_shown_in_its_own_brightness_for_another(
+    stylizer: Stylizer, first: str, then: str, take: int
+) -> None:
+    before, _ = run(stylizer, f"steps=9,optimizer=adam,{first}", take=2)
+    parsed = settings(f"size=64,smallest_size=64,steps=9,optimizer=adam,{then}")
+    after, _ = stylizer.advance(OTHER, parsed, before, tf.constant(take))
+    assert np.abs(size_result(after, parsed) - after.image).mean() < 20
+
+
+def test_a_look_that_is_refused_does_not_count_in_the_window(stylizer: Stylizer) -> None:
+    text = "steps=50,optimizer=lbfgs"
+    before, _ = run(stylizer, text, take=5)
+    gradient, last = tf.ones_like(before.image), float(before.optimizer.numbers[0])
+    after = stepped(before, tf.constant(1e9), gradient, settings(text), tf.constant(50), tf.constant(True))
+    np.testing.assert_allclose(after.window[0] - before.window[0], last, rtol=1e-3)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "lbfgs", "sgd"])
+def test_a_loss_that_is_not_finite_in_mid_run_leaves_the_last_finite_picture(
+    stylizer: Stylizer, optimizer: str
+) -> None:
+    text = f"steps=40,optimizer={optimizer}"
+    before, _ = run(stylizer, text, take=5)
+    parsed = settings(f"size=64,smallest_size=64,{text}")
+    broken = before._replace(targets=before.targets * float("nan"))
+    after, _ = stylizer.advance(pictures(), parsed, broken, tf.constant(40))
+    assert int(after.stopped) == NOT_FINITE
+    np.testing.assert_array_equal(size_result(after, parsed), size_result(before, parsed))
 
 
 def goes_on(stylizer: Stylizer, state: RunState, inputs: Pictures) -> tuple[RunState, npt.NDArray[np.float32]]:

@@ -97,6 +97,19 @@ def test_backward_pass_equals_automatic_differentiation(
     np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
 
 
+def test_float16_carries_back_what_is_too_small_for_it(small_weights: Weights) -> None:
+    image, gradients = picture(), []
+    for dtype in (tf.float32, tf.float16):
+        network = VGG19(small_weights.arrays, dtype)
+
+        def add_loss(index: int, features: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:
+            return gradient + 1e-12 * tf.cast(features, gradient.dtype)
+
+        gradients.append(network.image_gradient(image, network.features(image, 4), 4, add_loss))
+    exact, short = gradients
+    assert 0 < np.linalg.norm(exact - short) < 0.05 * np.linalg.norm(exact)
+
+
 def test_bfloat16_features_are_close_and_gradients_float32(small_weights: Weights) -> None:
     image = picture()
     exact, short = [VGG19(small_weights.arrays, dtype).features(image, 4)[-1] for dtype in (tf.float32, tf.bfloat16)]

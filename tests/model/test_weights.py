@@ -95,6 +95,8 @@ def test_a_file_may_end_at_any_layer(tmp_path: Path, small_weights: Weights) -> 
     [
         ("missing.npz", None, "which does not exist"),
         ("text.npz", b"hello", "must be a readable .h5 or .npz file"),
+        ("empty.npz", b"", "must be a readable .h5 or .npz file"),
+        ("cut.npz", b"PK\x03\x04 and no more", "must be a readable .h5 or .npz file"),
         ("text.h5", b"hello", "must be a readable .h5 or .npz file"),
         ("weights.txt", b"hello", "must be an .h5 or .npz file"),
     ],
@@ -203,6 +205,16 @@ def test_auto_falls_back_to_our_own_and_says_so(server: Path) -> None:
     assert weights.KERAS_URL in lines[-2]
     assert weights.NST_WEIGHTS in lines[-2]
     assert lines[-1] == "Going on with this project's own weights."
+
+
+def test_auto_falls_back_where_nothing_can_be_kept(
+    server: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "file"))
+    lines: list[str] = []
+    assert weights.load("auto", lines.append).name == "own"
+    assert "Not a directory" in lines[-2]
 
 
 def test_auto_does_not_hide_a_wrong_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
