@@ -13,7 +13,6 @@ if [ "$gpu" != 0 ]; then
   what="on a GPU"
 fi
 replicas=${REPLICAS:-1}
-server="grpc://127.0.0.1:${GRPC_PORT:-8500},http://127.0.0.1:${REST_PORT:-8501}"
 
 # shellcheck disable=SC2086 # the flags are several words
 compose() { docker compose $files "$@"; }
@@ -38,6 +37,8 @@ if [ "$gpu" != 0 ]; then
   compose logs serving | grep -q "Created device.*GPU" ||
     verdict "FAILED: TensorFlow Serving does not use the GPU; its log says why" 1
 fi
-curl -fsS "http://127.0.0.1:${UI_PORT:-8080}/_stcore/health" || verdict "FAILED: the page does not answer" 1
+# Where Compose has put them, whatever docker/.env says.
+server="grpc://$(compose port balancer 8500),http://$(compose port balancer 8501)"
+curl -fsS "http://$(compose port ui 8080)/_stcore/health" || verdict "FAILED: the page does not answer" 1
 make test-serving SERVER="$server" || verdict "FAILED: the client's tests, against TensorFlow Serving $what" 1
 verdict "OK: page, load balancer and $replicas model server(s) $what; the client's tests passed" 0

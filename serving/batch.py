@@ -267,6 +267,7 @@ class Batch:
             "content_sha256": sha256(content),
             "style_sha256": sha256(style),
             "background": self._background,
+            "metadata": str(self._metadata),
             "model": digest,
         }
         if manifest.has(task.output, made_from):

@@ -85,7 +85,8 @@ class StyleTransferClient:
     def describe(self, settings: StyleSettings | None = None, *, timeout_s: float = 10.0) -> dict[str, Any]:
         """Returns what the model says of itself, and the settings as it reads them.
 
-        It asks every server once and does not wait: who asks wants to know how things stand.
+        It asks every server once and does not wait for one: who asks wants to know how things stand. A server answers
+        in its turn, so one that is busy with a large picture takes as long as a stretch of it.
         """
         text = str(settings or StyleSettings())
         outputs = self._transport.predict(

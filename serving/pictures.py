@@ -102,9 +102,9 @@ def prepare(data: bytes, argument: str, *, longest_px: int | None = None, backgr
         raise InvalidInput(f"`{argument}` must be a picture. Received: {received}") from error
     except Image.DecompressionBombError as error:
         raise InvalidInput(f"`{argument}` must be a picture of at most {MAX_INPUT_PX} pixels. {error}") from error
-    except (OSError, SyntaxError, ValueError) as error:
-        if isinstance(error, InvalidInput):
-            raise
+    except InvalidInput:
+        raise
+    except Exception as error:  # Pillow's readers raise almost anything on hostile files
         raise InvalidInput(f"`{argument}` must be an undamaged picture. Received: {error}") from error
     if ready is image and image.format in _AS_IS:
         return data

@@ -77,6 +77,12 @@ def look(client: StyleTransferClient, server: str) -> Server:
     """Asks a server what it serves; why it does not tell is in the answer too."""
     try:
         description = client.describe()
+    except (DeadlineExceeded, Overloaded) as error:
+        # A server that is busy with others' runs is there, as its status says without waiting for its turn.
+        busy = version(server)
+        return (
+            Server(server, (("Model version", str(busy)),)) if busy else Server(server, problem=sentence(error, server))
+        )
     except StyleTransferError as error:
         return Server(server, problem=sentence(error, server))
     return read(description, server, version(server))

@@ -22,8 +22,8 @@ def title(icon: str, name: str, sentence: str) -> None:
 
 def show(visit: Visit) -> None:
     """Draws the card, by which the visit gets its photograph."""
-    if st.session_state.get(DRAWN_FOR) != visit.key:
-        st.session_state[DRAWN_FOR] = visit.key
+    if st.session_state.get(DRAWN_FOR) != visit.number:
+        st.session_state[DRAWN_FOR] = visit.number
         _choose(visit, visit.content or uploads.sample(CONTENTS[0]))
     with st.container(border=True, gap="small", height="stretch"):
         title(":material/landscape:", "Content", "The photograph that keeps its shapes")

@@ -27,7 +27,7 @@ def client() -> StyleTransferClient:
 def look() -> None:
     """Asks the server what it serves, and remembers the answer for this session."""
     server = st.session_state["server"] = backend.look(client(), backend.address())
-    if server.ready:
+    if server.model:
         st.session_state["model"] = server.model
     st.session_state["asked"] = time.monotonic()
 

@@ -69,10 +69,11 @@ PAGE = Port("NST_UI_PORT", UI_PORT, "the page")
 
 
 def main() -> int:
-    """Runs until Ctrl-C or SIGTERM; returns the exit status."""
+    """Runs until Ctrl-C, SIGTERM or the end of its terminal; returns the exit status."""
     stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda _number, _frame: set_event(stop))
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:  # as nohup leaves it
+            signal.signal(number, lambda _number, _frame: set_event(stop))
     try:
         run(Path(os.environ.get("NST_MODEL_DIR", f"models/{MODEL_NAME}")), stop)
     except LaunchError as error:

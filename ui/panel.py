@@ -88,8 +88,8 @@ def reuse(visit: Visit, settings: StyleSettings) -> None:
 
 def follow(visit: Visit) -> None:
     """Does what the page's address asks for, once for each visit, before the cards and knobs are drawn."""
-    if st.session_state.get(FOLLOWED) != visit.key:
-        st.session_state[FOLLOWED] = visit.key
+    if st.session_state.get(FOLLOWED) != visit.number:
+        st.session_state[FOLLOWED] = visit.number
         link = st.session_state[LINK] = links.read(st.query_params.to_dict(), _weights())
         if link.settings is not None:
             use(link.settings)

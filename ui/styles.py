@@ -25,8 +25,8 @@ _numbers = itertools.count(1)
 
 def show(visit: Visit) -> None:
     """Draws the card, by which the visit gets its paintings."""
-    if st.session_state.get(DRAWN_FOR) != visit.key:
-        st.session_state[DRAWN_FOR] = visit.key
+    if st.session_state.get(DRAWN_FOR) != visit.number:
+        st.session_state[DRAWN_FOR] = visit.number
         _choose(visit, visit.styles or (_of_sample(STYLES[0]),))
         use(visit.styles, visit.blend)
     chosen = visit.styles

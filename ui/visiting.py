@@ -11,6 +11,7 @@ from ui.line import Line
 from ui.visits import Visit, Visits, new_key
 
 KEY, OFFERED, TAB = "visit", "visit_offered", "visit_tab"
+HERE_S = 60.0  # how often a page says that it is there, well within GRACE_S
 
 JS = """
 export default function({ data, setStateValue }) {
@@ -58,6 +59,8 @@ def current() -> Visit:
 def show() -> Visit:
     """Asks the tab for the visit that it had, which is not seen, and returns this page's visit."""
     visit = current()
+    # A page that idles asks for nothing when its connection is back, unless something on it runs by the clock.
+    st.fragment(current, run_every=HERE_S)()
     tab: Any = st.components.v2.component("style_transfer.visit", js=JS)
     tab(
         key=TAB,

@@ -6,6 +6,7 @@ is known to that tab alone: it stands in no address and in no cookie.
 
 from __future__ import annotations
 
+import itertools
 import secrets
 import threading
 import time
@@ -51,7 +52,7 @@ class Visit:
     """What one person has at hand.
 
     Attributes:
-      key: what tells it from others.
+      key: what tells it from others at the same time.
       content: the photograph; None: the file that was brought cannot be used.
       styles: the paintings.
       blend: how much each of them counts; empty: all alike.
@@ -61,6 +62,7 @@ class Visit:
       kept: the results, the latest first.
       noted: number and step of the job's picture that was kept last.
       left: when its last page went, on the clock of `time.monotonic`; None: there is one.
+      number: its own in this process: a visit that was forgotten may come again by its key, as a new one.
     """
 
     key: str
@@ -73,6 +75,7 @@ class Visit:
     kept: tuple[Kept, ...] = ()
     noted: tuple[int, int] | None = None
     left: float | None = None
+    number: int = field(default_factory=itertools.count(1).__next__)
 
     def unattended(self) -> bool:
         """Whether its page has gone, for longer than a page takes that is loaded anew."""

@@ -75,7 +75,10 @@ def run(arguments: list[str]) -> int:
             stack.enter_context(StyleTransferClient(_turned(servers, turn), **flags.client_options(options)))
             for turn in range(min(options.at_once or len(servers), len(tasks)))
         ]
-        model = clients[0].describe(settings) if len(servers) == 1 else _common_model(servers, settings, options)
+        if len(servers) == 1:
+            model = clients[0].describe(settings, timeout_s=options.timeout)
+        else:
+            model = _common_model(servers, settings, options)
         if model["weights"].get("notice"):
             print(model["weights"]["notice"], file=sys.stderr)
         cancelled = stack.enter_context(stopped_by_ctrl_c())
@@ -103,7 +106,7 @@ def _common_model(servers: Sequence[str], settings: StyleSettings, options: argp
     for server in servers:
         try:
             with StyleTransferClient(server, **flags.client_options(options)) as client:
-                models[server] = client.describe(settings)
+                models[server] = client.describe(settings, timeout_s=options.timeout)
         except StyleTransferError as error:
             problem = error
             print(error, file=sys.stderr)

@@ -73,7 +73,7 @@ def run(arguments: list[str]) -> int:
     )
     run = _resumed(options) if options.resume else _begun(options)
     with StyleTransferClient(flags.servers_of(options), **flags.client_options(options)) as client:
-        model = client.describe(run.settings)
+        model = client.describe(run.settings, timeout_s=options.timeout)
         if model["weights"].get("notice"):
             print(model["weights"]["notice"], file=sys.stderr)
         if options.resume:

@@ -83,8 +83,8 @@ def command(configuration: Path) -> list[str]:
 
 
 @contextlib.contextmanager
-def balancing(folder: Path, grpc: Sequence[int], rest: Sequence[int]) -> Iterator[Balancer]:
-    """Runs nginx before servers at these ports."""
+def balancing(folder: Path, grpc: Sequence[int], rest: Sequence[int], **replaced: str) -> Iterator[Balancer]:
+    """Runs nginx before servers at these ports, with what else a test replaces in its configuration."""
     balancer = Balancer(free_port(), free_port(), folder / "access.log")
     ways = {"serving_grpc": grpc, "serving_rest": rest}
     servers = {group: [f"127.0.0.1:{port}" for port in ports] for group, ports in ways.items()}
@@ -96,6 +96,7 @@ def balancing(folder: Path, grpc: Sequence[int], rest: Sequence[int]) -> Iterato
             "listen 8500": f"listen 127.0.0.1:{balancer.grpc_port}",
             "listen 8501": f"listen 127.0.0.1:{balancer.rest_port}",
             "access_log off": f"log_format who '$status $upstream_addr'; access_log {balancer.log} who",
+            **replaced,
         },
     )
     process = subprocess.Popen(command(configuration))

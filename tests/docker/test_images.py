@@ -165,7 +165,10 @@ def test_export_that_fails_fails_the_container(tools: Path, tmp_path: Path) -> N
     assert run("export_once.sh", str(tmp_path / "models"), tools=tools)[0] == 3
 
 
-DOCKER_OK = 'case "$*" in *"logs serving"*) echo "Created device /job:localhost/device:GPU:0";; esac'
+DOCKER_OK = """case "$*" in
+  *"logs serving"*) echo "Created device /job:localhost/device:GPU:0";;
+  *" port "*) for port; do :; done; echo "127.0.0.1:1$port";;
+esac"""
 VERDICTS = {
     "all is well": ({}, 0, "OK: page, load balancer and 1 model server(s) on a GPU"),
     "the files are wrong": ({"docker": 'case "$*" in *config*) exit 1;; esac'}, 1, "does not take the files"),
@@ -193,9 +196,10 @@ def test_verdict_is_right_when(case: str, tools: Path) -> None:
 
 def test_verdict_on_the_cpu_asks_for_no_gpu(tools: Path) -> None:
     for name in ("docker", "curl", "make"):
-        stand_in(tools, name)
+        stand_in(tools, name, DOCKER_OK if name == "docker" else "")
     status, output, calls = run("verify.sh", tools=tools, GPU="0", REPLICAS="3")
     assert (status, "3 model server(s) on the CPU" in output) == (0, True)
     assert not any("gpu" in call or "nvidia" in call for call in calls)
     assert any("--scale serving=3" in call for call in calls)
-    assert "make test-serving SERVER=grpc://127.0.0.1:8500,http://127.0.0.1:8501" in calls
+    assert "make test-serving SERVER=grpc://127.0.0.1:18500,http://127.0.0.1:18501" in calls
+    assert "curl -fsS http://127.0.0.1:18080/_stcore/health" in calls

@@ -18,11 +18,12 @@ import pytest
 import requests
 from tensorflow_serving.apis import get_model_status_pb2, model_management_pb2, model_service_pb2_grpc
 
-from model.errors import ServingUnavailable
+from model.errors import ServingFailed, ServingUnavailable
 from model.settings import StyleSettings
 from serving.client import StyleTransferClient
 from serving.contract import MODEL_NAME
 from serving.endpoints import Patience
+from serving.transports import connect
 from tests import served as servers
 from tests.conftest import encode, smooth_picture
 from tests.docker.balancer import DOCKER, Balancer, balancing, command, configure, upstreams
@@ -95,6 +96,16 @@ def test_one_channel_reaches_every_server(balancer: Balancer, replicas: list[Rep
     after = balancer.answered()
     assert {after[r.grpc_port] - before[r.grpc_port] for r in replicas} == {2}
     assert {after[r.rest_port] - before[r.rest_port] for r in replicas} == {2}
+
+
+def test_a_message_that_is_too_long_is_said_to_be(replicas: list[Replica], tmp_path: Path) -> None:
+    ports = [r.grpc_port for r in replicas], [r.rest_port for r in replicas]
+    with balancing(tmp_path, *ports, **{"client_max_body_size 2g": "client_max_body_size 64k"}) as balancer:
+        for server in (balancer.grpc, balancer.http):
+            way = connect(server)
+            with pytest.raises(ServingFailed, match=r"are more than .* takes in one call"):
+                way.predict("describe", {"settings": ["x" * 1_000_000]}, timeout_s=20)
+            way.close()
 
 
 def test_servers_are_killed_one_after_another_and_nothing_is_lost(balancer: Balancer, replicas: list[Replica]) -> None:

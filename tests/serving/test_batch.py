@@ -179,6 +179,12 @@ def test_a_result_that_somebody_changed_is_made_anew(folders: Path) -> None:
     assert manifest["results"]["a_x.png"]["made_from"]["model"] == "abc"
 
 
+def test_a_result_is_made_anew_without_what_it_says_of_itself(folders: Path) -> None:
+    run(folders, Fake())
+    assert run(folders, Fake(), metadata=False)["a_x"] is Ending.DONE
+    assert settings_of((folders / "out" / "a_x.png").read_bytes()) is None
+
+
 def test_a_directory_is_read_for_pictures_by_name(tmp_path: Path) -> None:
     for name in ("b.JPG", "a.png", "c.heic", ".hidden.png", "notes.txt"):
         (tmp_path / name).touch()

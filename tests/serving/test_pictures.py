@@ -237,6 +237,13 @@ def test_a_truncated_picture_is_refused(kind: str) -> None:
         prepare(data[: len(data) // 2], "style")
 
 
+def test_a_picture_that_is_damaged_behind_its_pixels_is_refused() -> None:
+    """Pillow's reader fails with an IndexError on a colour profile without bytes."""
+    data, empty = encode(PICTURE, "PNG"), struct.pack(">I4sI", 0, b"iCCP", zlib.crc32(b"iCCP"))
+    with pytest.raises(InvalidInput, match="`style` must be an undamaged picture"):
+        prepare(data[:-12] + empty + data[-12:], "style")
+
+
 def gif_header(width: int, height: int) -> bytes:
     frame = b"," + struct.pack("<HHHHB", 0, 0, width, height, 0) + b"\x08\x01\x00\x00"
     return b"GIF89a" + struct.pack("<HH", width, height) + b"\0" * 3 + frame

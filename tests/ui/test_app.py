@@ -11,7 +11,7 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from model.errors import Overloaded, ServingUnavailable
+from model.errors import DeadlineExceeded, Overloaded, ServingUnavailable
 from model.limits import MAX_STYLES
 from model.presets import PRESETS
 from model.settings import GROUPS, StyleSettings
@@ -350,6 +350,13 @@ def test_a_page_that_is_loaded_anew_finds_its_run_pictures_and_results(client, p
     until(again, lambda: "512 px, 100 of 100" in text_of(again))
 
 
+def test_a_visit_that_was_forgotten_under_its_page_begins_anew(page):
+    st.cache_resource.clear()
+    page.run()
+    assert len(page.get("image")) == 2
+    assert not page.button(key="start").disabled
+
+
 def test_a_page_sees_nothing_of_another_visit(client, page):
     page.button(key="start").click().run()
     until(page, lambda: "download_all" in keys(page, "download_button"))
@@ -475,6 +482,15 @@ def test_a_server_that_is_down_is_one_sentence_and_a_retry(client):
     assert not page.error
     assert not page.button(key="start").disabled
     assert page.number_input(key="knob_size").value == 256
+
+
+def test_a_server_that_is_busy_with_others_is_ready(client):
+    client.problem = DeadlineExceeded("No answer within 10 s.")
+    page = AppTest.from_file(str(ROOT / "ui" / "app.py"), default_timeout=20).run()
+    assert not page.error
+    assert "Server ready" in text_of(page)
+    assert "Model version: 3" in text_of(page)
+    assert not page.button(key="start").disabled
 
 
 def test_a_server_that_goes_away_in_mid_run_leaves_the_picture(client, page):

@@ -8,12 +8,14 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 import requests
 
+import ui.launch
 from tests.ports import free_port
 from ui.launch import GRPC, PAGE, REST, LaunchError, Port
 
@@ -37,6 +39,28 @@ def test_what_is_no_port_is_refused(monkeypatch: pytest.MonkeyPatch, text: str) 
     monkeypatch.setenv(PAGE.variable, text)
     with pytest.raises(LaunchError, match=rf"^NST_UI_PORT must be a port from 1 to 65535. Received: {text}$"):
         PAGE.number()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_the_end_of_its_terminal_stops_it_as_ctrl_c_does(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    def run(_: Path, stop: threading.Event) -> None:
+        os.kill(os.getpid(), number)
+        stopped.append(stop.wait(10))
+
+    stopped: list[bool] = []
+    monkeypatch.setattr(ui.launch, "run", run)
+    before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        assert ui.launch.main() == 0
+        assert stopped == [True]
+        if number is signal.SIGHUP:  # but not where nohup wants it to live on
+            signal.signal(number, signal.SIG_IGN)
+            monkeypatch.setattr(ui.launch, "run", lambda _, stop: stopped.append(stop.wait(0.2)))
+            assert ui.launch.main() == 0
+            assert signal.getsignal(number) is signal.SIG_IGN
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
 
 
 def launch(model_dir: Path, log: Path) -> tuple[subprocess.Popen[bytes], dict[str, int]]:
