@@ -1,7 +1,7 @@
 """Measures every target for speed and memory, and writes down the figure beside each.
 
     make bench              # under 10 minutes on two cores
-    BENCH=full make bench   # the large sizes too: an hour, and 20 GB of memory
+    BENCH=full make bench   # the large sizes too: three quarters of an hour, and 20 GB of memory
 
 Ratios are of one run, taken in turns, since machines are noisy. Writes bench.md, bench.json and cost.png. What was
 learned from them stands in tests/benchmarks/notes.md.

@@ -80,4 +80,4 @@ def markdown(records: Sequence[Record], facts: dict[str, Any]) -> str:
 
 
 def _written(value: float, unit: str) -> str:
-    return f"{value:.3g}" if unit == "x" else f"{value:.3g} {unit}"
+    return f"{value:.4g}" if unit == "x" else f"{value:.3g} {unit}"
