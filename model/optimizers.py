@@ -48,6 +48,7 @@ class Step(NamedTuple):
       image: float32 [H, W, 3], where to look next, 0 to 255.
       state: the optimiser's state after the step.
       result: float32 [H, W, 3], the picture that counts for the result.
+      loss: float32 scalar, where the run stands: a look that L-BFGS refuses says nothing of that.
       accepted: bool scalar, whether `result` is a new one.
       failed: bool scalar, whether the loss or the gradient was not finite and no step can be taken.
       exhausted: bool scalar, whether no step lowers the loss any more.
@@ -56,6 +57,7 @@ class Step(NamedTuple):
     image: tf.Tensor
     state: OptimizerState
     result: tf.Tensor
+    loss: tf.Tensor
     accepted: tf.Tensor
     failed: tf.Tensor
     exhausted: tf.Tensor
@@ -147,7 +149,7 @@ def take_step(
 
     def simple(update: tf.Tensor, slots: tf.Tensor) -> Step:
         moved = tf.where(finite, tf.clip_by_value(image - update, 0.0, 255.0), image)
-        return Step(moved, state._replace(slots=slots), moved, finite, ~finite, tf.constant(False))
+        return Step(moved, state._replace(slots=slots), moved, loss, finite, ~finite, tf.constant(False))
 
     def adam() -> Step:
         update, first, second = adam_step(
@@ -278,6 +280,7 @@ def lbfgs_step(
         image=tf.cond(nowhere, lambda: image, lambda: target),
         state=OptimizerState(slots, pairs, units, numbers),
         result=image,
+        loss=numbers[0],
         accepted=accepted,
         failed=nowhere | (given_up & ~finite),
         exhausted=given_up & finite,
@@ -324,7 +327,7 @@ _TINY = 1e-30
 _BYTE = 127.0
 _NO_MEMORY = (float("inf"), 0.0, 0.0)
 _SLOTS = [None, None, None, 3]
-_SHAPE_OF_STEP = Step(0, OptimizerState(0, 0, 0, 0), 0, 0, 0, 0)
+_SHAPE_OF_STEP = Step(0, OptimizerState(0, 0, 0, 0), 0, 0, 0, 0, 0)
 
 
 def _slots(settings: ParsedSettings) -> tf.Tensor:

@@ -287,9 +287,7 @@ def stepped(
     weight = tf.where(best, 1.0, decay * state.kept_weight + (1.0 - decay))
     weight = tf.where(is_chosen(settings, "result", "last"), 0.0, weight)
     at_size = state.at_size + 1
-    # A look that L-BFGS refuses says nothing of where the run stands.
-    told = tf.where(is_chosen(settings, "optimizer", "lbfgs"), step.state.numbers[0], loss)
-    total, before = state.window[0] + told, state.window[1]
+    total, before = state.window[0] + step.loss, state.window[1]
     full = at_size % WINDOW_STEPS == 0
     mean = total / WINDOW_STEPS
     slow = full & (before > 0) & (before - mean < settings["least_improvement"] * before)

@@ -77,14 +77,10 @@ def look(client: StyleTransferClient, server: str) -> Server:
     """Asks a server what it serves; why it does not tell is in the answer too."""
     try:
         description = client.describe()
-    except (DeadlineExceeded, Overloaded) as error:
-        # A server that is busy with others' runs is there, as its status says without waiting for its turn.
-        busy = version(server)
-        return (
-            Server(server, (("Model version", str(busy)),)) if busy else Server(server, problem=sentence(error, server))
-        )
     except StyleTransferError as error:
-        return Server(server, problem=sentence(error, server))
+        # A server that is busy with others' runs is there, as its status says without waiting for its turn.
+        busy = version(server) if isinstance(error, (DeadlineExceeded, Overloaded)) else None
+        return read({}, server, busy) if busy else Server(server, problem=sentence(error, server))
     return read(description, server, version(server))
 
 
@@ -111,7 +107,7 @@ def read(description: Mapping[str, Any], server: str, version: int | None = None
         server,
         tuple((label, value) for label, value in facts if value),
         notice=str(weights.get("notice") or ""),
-        model=results.model_facts({**description, "weights": weights}),
+        model=results.model_facts(description) if description else {},
     )
 
 
