@@ -1,4 +1,4 @@
-"""Exports the served model: `python -m model.export --weights auto|imagenet|own|random|PATH --output DIR [--xla]`."""
+"""Exports the served model: `python -m model.export --weights auto|imagenet|own|random|PATH --output DIR`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from model.versions import find_versions
 from model.weights import Weights, load
 
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
-XLA_SUFFIX = "_xla"
 
 
 def choose_precision() -> str:
@@ -34,12 +33,8 @@ def choose_precision() -> str:
     return "bfloat16" if "avx512_bf16" in flags or "amx_bf16" in flags else "float32"
 
 
-def describe(weights: Weights, precision: str, xla: bool = False) -> dict[str, Any]:
-    """Returns what `describe` answers with, all but the settings.
-
-    Whether XLA compiles the steps is no part of the digest: a state holds pictures and numbers that mean the same to
-    either form, so a run can go on where it was begun on the other.
-    """
+def describe(weights: Weights, precision: str) -> dict[str, Any]:
+    """Returns what `describe` answers with, all but the settings."""
     import tensorflow as tf
 
     return {
@@ -47,7 +42,6 @@ def describe(weights: Weights, precision: str, xla: bool = False) -> dict[str, A
         "weights": {"name": weights.name, "digest": weights.digest, "notice": weights.notice},
         "layers": list(weights.layers),
         "precision": precision,
-        "xla": xla,
         "limits": {
             "size_px": MAX_SIZE_PX,
             "steps": MAX_STEPS,
@@ -65,12 +59,11 @@ def served_layers(weights: Weights) -> Weights:
     return Weights(weights.name, arrays, weights.notice)
 
 
-def export(weights: Weights, output: Path, precision: str = "auto", xla: bool = False) -> Path:
-    """Writes a new version of the model and returns its directory, `output`/N, or `output`_xla/N.
+def export(weights: Weights, output: Path, precision: str = "auto") -> Path:
+    """Writes a new version of the model and returns its directory, `output`/N.
 
-    A server without XLA cannot run what is made for it, so that is a model of its own and never the next version of the
-    usual one. The version is written beside its place and renamed into it, so that a server that watches the directory
-    never sees half of one.
+    The version is written beside its place and renamed into it, so that a server that watches `output` never sees
+    half of one.
     """
     import tensorflow as tf
 
@@ -78,11 +71,10 @@ def export(weights: Weights, output: Path, precision: str = "auto", xla: bool = 
     from model.signatures import ServedModel
     from model.vgg19 import VGG19
 
-    output = output.with_name(output.name + XLA_SUFFIX) if xla else output
     weights = served_layers(weights)
     precision = choose_precision() if precision == "auto" else precision
     network = VGG19(weights.arrays, tf.as_dtype(precision))
-    served = ServedModel(network, describe(weights, precision, xla))
+    served = ServedModel(network, describe(weights, precision))
     output.mkdir(parents=True, exist_ok=True)
     # tensorflow_model_server only looks at names that are integers.
     draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=output))
@@ -113,16 +105,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--precision", choices=PRECISIONS, default="auto", help="type of the convolutions (default: auto)"
     )
-    parser.add_argument(
-        "--xla",
-        action="store_true",
-        help=f"let XLA compile the steps, for servers with --xla_gpu_compilation_enabled; into OUTPUT{XLA_SUFFIX}",
-    )
     options = parser.parse_args(arguments)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
         weights = load(options.weights, report=_report)
-        version = export(weights, options.output, options.precision, options.xla)
+        version = export(weights, options.output, options.precision)
     except StyleTransferError as error:
         print(f"\nerror: {error}", file=sys.stderr)
         return 1

@@ -9,11 +9,10 @@ import tensorflow as tf
 
 from model import colour, images, losses, masks
 from model.checks import checked
-from model.isolated import contained, isolated
 from model.layers import block_of
 from model.limits import MAX_SIZE_PX
+from model.noinline import noinline
 from model.parsing import ParsedSettings, is_chosen, place
-from model.program import Uses
 from model.sizes import SHORT_SIDE_PX
 from model.vgg19 import VGG19, Form
 
@@ -39,6 +38,22 @@ class Pictures(NamedTuple):
     style_masks: tf.Tensor
     initial: tf.Tensor
     fingerprint: tf.Tensor
+
+
+class Uses(NamedTuple):
+    """What the loss of a run is made of, all bool.
+
+    Attributes:
+      style: [L], which layers the style term weighs.
+      content: [L], which the content term weighs.
+      masked: scalar, whether there are masks.
+      jittered: scalar, whether the network sees the picture shifted.
+    """
+
+    style: tf.Tensor
+    content: tf.Tensor
+    masked: tf.Tensor
+    jittered: tf.Tensor
 
 
 class Targets(NamedTuple):
@@ -72,24 +87,21 @@ class Targets(NamedTuple):
 class Objective(tf.Module):
     """The loss of a picture under a network; all methods are graph code and take what `parse_settings` returns."""
 
-    def __init__(self, network: VGG19, xla: bool = False) -> None:
-        """Takes the network, and whether `losses_and_gradient` is for XLA, by its rules (model/compiled.py)."""
+    def __init__(self, network: VGG19) -> None:
         super().__init__(name="objective")
         self.network = network
-        part = contained if xla else isolated
         features = tf.TensorSpec([1, None, None, None], network.dtype)
         pixels, stack, vector = [tf.TensorSpec([None] * rank) for rank in (3, 3, 1)]
         index, number, flag = [tf.TensorSpec([], dtype) for dtype in (tf.int32, tf.float32, tf.bool)]
-        self._features = part(
-            lambda image, last, *form: network.features(image, last, Form(*form), same_shapes=xla),
-            pixels, index, flag, flag,
-        )  # fmt: skip
-        self._moments = part(_moments, features, stack, flag)
-        self._style_target = part(_style_target, features, stack, flag, stack, vector, index, index)
-        self._content_scale = part(_content_scale, features, index, index)
-        self._style_term = part(_style_term, features, stack, flag, stack, vector, index)
-        self._style_gradient = part(_style_gradient, features, stack, flag, stack)
-        self._content_term = part(losses.content_loss_and_gradient, features, features, number)
+        self._features = noinline(
+            lambda image, last, *form: network.features(image, last, Form(*form)), pixels, index, flag, flag
+        )
+        self._moments = noinline(_moments, features, stack, flag)
+        self._style_target = noinline(_style_target, features, stack, flag, stack, vector, index, index)
+        self._content_scale = noinline(_content_scale, features, index, index)
+        self._style_term = noinline(_style_term, features, stack, flag, stack, vector, index)
+        self._style_gradient = noinline(_style_gradient, features, stack, flag, stack)
+        self._content_term = noinline(losses.content_loss_and_gradient, features, features, number)
 
     def targets(
         self, pictures: Pictures, settings: ParsedSettings, height: tf.Tensor, width: tf.Tensor, packed: tf.Tensor
@@ -293,12 +305,9 @@ def _packed_lengths(style_weights: list[tf.Tensor], channels: Sequence[int], reg
 
 def _moments(features: tf.Tensor, regions: tf.Tensor, masked: tf.Tensor) -> tf.Tensor:
     """Returns float32 [R, C + 1, C], the moments of features [1, h, w, C] in each region; in one, if not `masked`."""
-
-    def plain() -> tf.Tensor:
-        # Without masks there is one region; where there are more, XLA wants as many of the branch not taken.
-        return tf.tile(losses.moments(features)[tf.newaxis], tf.stack([tf.shape(regions)[0], 1, 1]))
-
-    return tf.cond(masked, lambda: losses.guided_moments(features, regions), plain)
+    return tf.cond(
+        masked, lambda: losses.guided_moments(features, regions), lambda: losses.moments(features)[tf.newaxis]
+    )
 
 
 def _style_target(

@@ -41,13 +41,10 @@ class ServedModel(tf.Module):
     """
 
     def __init__(self, network: VGG19, description: dict[str, Any]) -> None:
-        """Takes the description that `describe` answers with.
-
-        Its `digest` names the model in every state; if its `xla` is there and true, XLA compiles the steps.
-        """
+        """Takes the description that `describe` answers with; its `digest` names the model in every state."""
         super().__init__(name="served_model")
         self.network = network
-        self.stylizer = Stylizer(Objective(network), bool(description.get("xla")))
+        self.stylizer = Stylizer(Objective(network))
         self._description = json.dumps(description, sort_keys=True)
         self._digest = str(description["digest"])
         bodies: dict[str, Callable[[Tensors], Tensors]] = {

@@ -3,6 +3,8 @@
 Coarse to fine: the picture is made at sizes that grow by sqrt(2). At each size the targets are computed once, the
 optimiser takes its share of the steps, and the size's result, enlarged, starts the next. What the optimiser remembers
 is carried along.
+
+Nothing asks for `jit_compile`: it compiles anew for every size of picture and for each level of the pyramid.
 """
 
 from __future__ import annotations
@@ -12,7 +14,6 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from model import colour, contract, images, masks, optimizers
-from model.compiled import compiled_losses, compiled_step
 from model.objective import Objective, Pictures, blend_weights, content_at, is_masked, style_at
 from model.optimizers import OptimizerState
 from model.parsing import ParsedSettings, is_chosen, switch
@@ -113,12 +114,9 @@ def result_image(state: RunState, pictures: Pictures, settings: ParsedSettings) 
 class Stylizer(tf.Module):
     """Optimises one picture at a time; all methods are graph code and take what `parse_settings` returns."""
 
-    def __init__(self, objective: Objective, xla: bool = False) -> None:
-        """Takes what is lowered, and whether XLA compiles the steps; the loops over steps and sizes it never does."""
+    def __init__(self, objective: Objective) -> None:
         super().__init__(name="stylizer")
         self.objective = objective
-        self._losses_and_gradient = compiled_losses(objective.network) if xla else objective.losses_and_gradient
-        self._stepped = compiled_step(stepped) if xla else stepped
 
     def initial_state(self, pictures: Pictures, settings: ParsedSettings) -> RunState:
         """Returns the state before the first step, at the smallest size: the picture that was sent, or by `start`."""
@@ -177,10 +175,10 @@ class Stylizer(tf.Module):
             def one_step(
                 state: RunState, taken: tf.Tensor, rows: tf.TensorArray
             ) -> tuple[RunState, tf.Tensor, tf.TensorArray]:
-                terms, gradient = self._losses_and_gradient(state.image, targets, settings, state.step)
+                terms, gradient = self.objective.losses_and_gradient(state.image, targets, settings, state.step)
                 rows = rows.write(taken, terms)
                 return (
-                    self._stepped(state, terms[0], gradient, settings, sizes.ends[level], level == last_size),
+                    stepped(state, terms[0], gradient, settings, sizes.ends[level], level == last_size),
                     taken + 1,
                     rows,
                 )

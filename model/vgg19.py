@@ -79,23 +79,20 @@ class VGG19(tf.Module):
     def _variable(self, name: str, weights: Mapping[str, npt.NDArray[np.float32]]) -> tf.Variable:
         return tf.Variable(tf.cast(weights[name], self.dtype), trainable=False, name=name.replace("/", "_"))
 
-    def features(
-        self, image: tf.Tensor, last: tf.Tensor | int, form: Form = _USUAL, same_shapes: bool = False
-    ) -> list[tf.Tensor]:
+    def features(self, image: tf.Tensor, last: tf.Tensor | int, form: Form = _USUAL) -> list[tf.Tensor]:
         """Returns the activations after ReLU of every layer.
 
         Args:
           image: float32 [H, W, 3], RGB, 0 to 255.
           last: int32 scalar, index of the deepest layer that is needed.
           form: pooling and padding.
-          same_shapes: whether layers after `last` give zeros, of the shape that they would have, in place of nothing.
 
         Returns:
           A tensor of `dtype` [1, h, w, C] for each layer, and [1, 0, 0, C] for those after `last`.
         """
         x, activations = tf.cast(preprocess(image)[tf.newaxis], self.dtype), []  # [1, H, W, 3]
         for index in range(len(self.layers)):
-            x = tf.cond(index <= last, self._forward(index, x, form), self._nothing(index, x, same_shapes))
+            x = tf.cond(index <= last, self._forward(index, x, form), self._nothing(index))
             activations.append(x)
         return activations
 
@@ -153,12 +150,8 @@ class VGG19(tf.Module):
     def _forward(self, index: int, x: tf.Tensor, form: Form) -> Callable[[], tf.Tensor]:
         return lambda: self._convolve(index, self._input(index, x, form), form)
 
-    def _nothing(self, index: int, x: tf.Tensor, same_shape: bool) -> Callable[[], tf.Tensor]:
-        channels = self.channels[index]
-        if not same_shape:
-            return lambda: tf.zeros([1, 0, 0, channels], self.dtype)
-        step = 2 if self.layers[index] in AFTER_POOLING else 1
-        return lambda: tf.zeros(tf.concat([[1], tf.shape(x)[1:3] // step, [channels]], 0), self.dtype)
+    def _nothing(self, index: int) -> Callable[[], tf.Tensor]:
+        return lambda: tf.zeros([1, 0, 0, self.channels[index]], self.dtype)
 
     def _backward(
         self, index: int, x: tf.Tensor, y: tf.Tensor, gradient: tf.Tensor, form: Form

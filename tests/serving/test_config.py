@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import pytest
 import requests
 
-from model.export import XLA_SUFFIX
 from serving.contract import MODEL_NAME
 from serving.server import config_files
 from serving.server.config_files import METRICS_PATH
@@ -24,13 +22,6 @@ def test_models_config_names_the_model_where_the_image_has_it() -> None:
     assert config.policy == VersionPolicy(newest=2)
 
 
-def test_the_model_for_xla_has_the_name_that_it_is_exported_under() -> None:
-    usual, compiled = config_files.read_models(CONFIG / "models_xla.config")
-    assert (usual,) == tuple(config_files.read_models(CONFIG / "models.config"))
-    name = MODEL_NAME + XLA_SUFFIX
-    assert compiled == dataclasses.replace(usual, name=name, base_path=Path("/models") / name)
-
-
 def test_commented_labels_are_right_too(tmp_path: Path) -> None:
     text = (CONFIG / "models.config").read_text().replace("# version_labels", "version_labels")
     (tmp_path / "models.config").write_text(text)
@@ -38,7 +29,7 @@ def test_commented_labels_are_right_too(tmp_path: Path) -> None:
     assert config.labels == {"stable": 1, "canary": 2}
 
 
-@pytest.mark.parametrize("name", ["models.config", "models_xla.config", "monitoring.config"])
+@pytest.mark.parametrize("name", ["models.config", "monitoring.config"])
 def test_note_names_the_files(name: str) -> None:
     assert f"[{name}]({name})" in (CONFIG / "README.md").read_text()
 
