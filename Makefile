@@ -40,8 +40,8 @@ $(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
 run: setup  ## export the model if there is none, start server and page, stop both on Ctrl-C
 	@exec $(BIN)/python -m ui.launch
 
-model: setup  ## export a new version of the model: make model WEIGHTS=auto|imagenet|own|random|PATH FLAGS=--xla
-	$(BIN)/python -m model.export --weights $(WEIGHTS) --output $(NST_MODEL_DIR) $(FLAGS)
+model: setup  ## export a new version of the model: make model WEIGHTS=auto|imagenet|own|random|PATH
+	$(BIN)/python -m model.export --weights $(WEIGHTS) --output $(NST_MODEL_DIR)
 
 evaluate: setup  ## compare recipes: make evaluate CONTENTS=DIR STYLES=DIR WEIGHTS=PATH SECONDS=12 SIZE=384 OUT=DIR FLAGS=
 	$(BIN)/python -m tests.benchmarks.evaluate --contents $(CONTENTS) --styles $(STYLES) --weights $(WEIGHTS) \

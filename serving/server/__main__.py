@@ -49,10 +49,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, on_signal)
-    from serving.server import xla  # TensorFlow, once nothing is left to find wrong without it
-
-    if not (options.xla_cpu_compilation_enabled or options.xla_gpu_compilation_enabled):
-        xla.forbid()
     try:
         app.start()
     except StyleTransferError as error:

@@ -84,12 +84,6 @@ class ServerOptions:
     saved_model_tags: str = _flag("tags of the graph to load, comma separated", default="serve")
     tensorflow_intra_op_parallelism: int = _flag("threads that share one operation; 0: all cores", default=0)
     tensorflow_inter_op_parallelism: int = _flag("operations that run at once; 0: all cores", default=0)
-    xla_cpu_compilation_enabled: bool = _flag(
-        "run models that XLA has to compile (`python -m model.export --xla`); without this or the next flag they fail "
-        "with INTERNAL, in a call or when their warm-up requests are replayed",
-        default=False,
-    )
-    xla_gpu_compilation_enabled: bool = _flag("the same, as it is called on a GPU; either is enough", default=False)
     host: str = _flag("address to bind; tensorflow_model_server binds every address", ours=True, default="127.0.0.1")
     max_concurrent_runs: int = _flag("how many calls run at once", ours=True, default=1)
     max_queued_runs: int = _flag(

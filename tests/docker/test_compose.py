@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shutil
 import subprocess
 from pathlib import Path
@@ -44,9 +43,7 @@ def test_that_check_finds_mistakes(fault: dict[str, Any]) -> None:
         PyCompose.from_yaml(text)
 
 
-@pytest.mark.parametrize(
-    "overlays", [[], ["gpu"], ["ports"], ["edge"], ["observability"], ["gpu", "ports"], ["gpu", "xla"]], ids=str
-)
+@pytest.mark.parametrize("overlays", [[], ["gpu"], ["ports"], ["edge"], ["observability"], ["gpu", "ports"]], ids=str)
 def test_docker_compose_takes_them(overlays: list[str]) -> None:
     command = ["docker", "compose"]
     if not shutil.which("docker") or subprocess.run([*command, "version"], capture_output=True, check=False).returncode:
@@ -118,14 +115,6 @@ def test_flags_are_those_of_tensorflow_model_server() -> None:
     mounted = {volume.split(":")[1]: volume.split(":")[0] for volume in BASE["services"]["serving"]["volumes"]}
     for path in (options.model_config_file, options.monitoring_config_file):
         assert (DOCKER / mounted["/config"] / Path(path).name).exists()
-
-
-def test_xla_is_the_usual_command_with_its_own_models_and_the_flag() -> None:
-    usual = flags.parse([*ENTRYPOINT, *BASE["services"]["serving"]["command"]])
-    given = flags.parse([*ENTRYPOINT, *compose(DOCKER / "compose.xla.yaml")["services"]["serving"]["command"]])
-    models = "/config/models_xla.config"
-    assert given == dataclasses.replace(usual, model_config_file=models, xla_gpu_compilation_enabled=True)
-    assert (ROOT / "serving" / models.removeprefix("/")).exists()
 
 
 def test_model_servers_have_no_way_out_and_no_port_outside_unless_asked() -> None:

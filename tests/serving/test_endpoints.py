@@ -116,7 +116,7 @@ def test_inputs_that_are_refused_are_asked_once(clock: Clock) -> None:
     assert (first.calls, second.calls, clock.waits) == (1, 0, [])
 
 
-@pytest.mark.parametrize("failure", [ModelNotFound("no such model"), ServingFailed("XLA compilation disabled")])
+@pytest.mark.parametrize("failure", [ModelNotFound("no such model"), ServingFailed("Out of memory")])
 def test_what_one_server_lacks_another_may_have_but_waiting_does_not_help(
     clock: Clock, failure: StyleTransferError
 ) -> None:

@@ -289,7 +289,7 @@ def ask(
         ("RESOURCE_EXHAUSTED", "the queue is full", Overloaded),
         ("RESOURCE_EXHAUSTED", "SERVER: Received message larger than max (20 vs. 10)", ServingFailed),
         ("INVALID_ARGUMENT", "`size` must be", InvalidInput),
-        ("INTERNAL", "XLA compilation disabled", ServingFailed),
+        ("INTERNAL", "cuDNN launch failure", ServingFailed),
     ],
 )
 def test_grpc_errors_become_ours(answering_grpc: Any, status: str, details: str, error: type) -> None:

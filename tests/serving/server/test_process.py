@@ -19,7 +19,7 @@ import pytest
 import requests
 
 from model.errors import ServingUnavailable
-from serving.server import ports, xla
+from serving.server import ports
 from serving.server.__main__ import main
 from tests.ports import free_port
 from tests.serving.server.conftest import wait_until
@@ -132,37 +132,20 @@ def test_port_is_held_alone_from_the_moment_it_is_opened() -> None:
 
 
 @pytest.fixture
-def xla_is_forbidden(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[bool]]:
-    """Lets `main` run in this process: puts the signals back, and only notes that XLA is forbidden, for good."""
+def _signals_as_they_were() -> Iterator[None]:
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    calls: list[bool] = []
-    monkeypatch.setattr(xla, "forbid", lambda: calls.append(True))
-    yield calls
+    yield
     for number, handler in before.items():
         signal.signal(number, handler)
 
 
-@pytest.mark.usefixtures("xla_is_forbidden")
+@pytest.mark.usefixtures("_signals_as_they_were")
 def test_broken_model_ends_the_process_after_its_last_attempt(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     (tmp_path / "1").mkdir()
     flags = "--max_num_load_retries=1", "--load_retry_interval_micros=1000"
     assert main([f"--model_base_path={tmp_path}", f"--port={free_port()}", *flags]) == 1
     (sentence,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("serving.server:")]
     assert sentence.startswith(f"serving.server: error: Could not load the SavedModel in {tmp_path / '1'}")
-
-
-@pytest.mark.parametrize(
-    ("flag", "forbidden"),
-    [
-        ("--xla_gpu_compilation_enabled=false", True),
-        ("--xla_gpu_compilation_enabled=true", False),
-        ("--xla_cpu_compilation_enabled", False),
-    ],
-)
-def test_either_flag_lets_xla_compile(tmp_path: Path, xla_is_forbidden: list[bool], flag: str, forbidden: bool) -> None:
-    (tmp_path / "1").mkdir()  # nothing to load: it ends by itself
-    assert main([f"--model_base_path={tmp_path}", f"--port={free_port()}", "--max_num_load_retries=0", flag]) == 1
-    assert bool(xla_is_forbidden) == forbidden
 
 
 def test_ctrl_c_between_attempts_ends_cleanly(tmp_path: Path) -> None:

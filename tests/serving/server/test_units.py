@@ -117,8 +117,6 @@ OFFICIAL_FLAGS = {
     "file_system_poll_wait_seconds": 1,
     "tensorflow_intra_op_parallelism": 0,
     "tensorflow_inter_op_parallelism": 0,
-    "xla_cpu_compilation_enabled": False,
-    "xla_gpu_compilation_enabled": False,
     "saved_model_tags": "serve",
     "enable_model_warmup": True,
     "num_request_iterations_for_warmup": 1,
