@@ -129,6 +129,10 @@ def test_model_servers_have_no_way_out_and_no_port_outside_unless_asked() -> Non
     assert [port for port in ports if port.startswith("0.0.0.0")] == ["0.0.0.0:8443:8443"]  # noqa: S104
 
 
+def test_gpu_overlay_computes_without_tf32() -> None:
+    assert compose(DOCKER / "compose.gpu.yaml")["services"]["serving"]["environment"]["NVIDIA_TF32_OVERRIDE"] == "0"
+
+
 def test_gpu_overlay_grows_memory_and_keeps_compiled_kernels() -> None:
     overlay = compose(DOCKER / "compose.gpu.yaml")
     serving = overlay["services"]["serving"]

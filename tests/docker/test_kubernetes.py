@@ -86,6 +86,11 @@ def test_flags_are_those_of_tensorflow_model_server(before: list[str], container
     assert container["resources"]["limits"]["nvidia.com/gpu"] == 1
 
 
+@pytest.mark.parametrize("container", [container for _, container in model_servers()], ids=["plain", "kserve"])
+def test_gpus_compute_without_tf32(container: dict[str, Any]) -> None:
+    assert {"name": "NVIDIA_TF32_OVERRIDE", "value": "0"} in container["env"]
+
+
 def test_plain_server_has_the_model_where_the_export_puts_it() -> None:
     options = flags.parse(["--port=1", *PODS["serving"]["containers"][0]["args"]])
     entrypoint = (DOCKER / "export.Dockerfile").read_text()

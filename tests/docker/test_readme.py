@@ -40,6 +40,7 @@ def test_the_example_with_several_gpus_is_right() -> None:
     assert service["extends"] == {"file": "compose.yaml", "service": "serving"}
     assert "serving" in services()
     assert service["networks"]["inside"]["aliases"] == ["serving"]  # what nginx asks for
+    assert service["environment"]["NVIDIA_TF32_OVERRIDE"] == "0"
 
 
 def test_what_was_not_run_is_said_to_be_so() -> None:
