@@ -1,4 +1,4 @@
-"""What a run lowers: the loss of a picture against its targets, and its gradient."""
+"""The objective: the weighted style, content and total variation losses of an image, and their gradient."""
 
 from __future__ import annotations
 
@@ -14,9 +14,12 @@ from model.limits import MAX_SIZE_PX
 from model.noinline import noinline
 from model.parsing import ParsedSettings, is_chosen, place
 from model.sizes import SHORT_SIDE_PX
-from model.vgg19 import VGG19, Form
+from model.vgg19 import VGG19, NetworkOptions, gradient_dtype
 
-_BLANK = tf.TensorShape([None, None, None])
+_ANY_MASKS = tf.TensorShape([None, None, None])
+LEAST_GAP = (
+    0.5 / 127.5
+) ** 2  # of a style's size: half a grey level in half the range, what an 8-bit picture leaves open
 
 
 class Pictures(NamedTuple):
@@ -94,13 +97,14 @@ class Objective(tf.Module):
         pixels, stack, vector = [tf.TensorSpec([None] * rank) for rank in (3, 3, 1)]
         index, number, flag = [tf.TensorSpec([], dtype) for dtype in (tf.int32, tf.float32, tf.bool)]
         self._features = noinline(
-            lambda image, last, *form: network.features(image, last, Form(*form)), pixels, index, flag, flag
-        )
+            lambda image, last, *options: network.features(image, last, NetworkOptions(*options)),
+            pixels, index, flag, flag,
+        )  # fmt: skip
         self._moments = noinline(_moments, features, stack, flag)
         self._style_target = noinline(_style_target, features, stack, flag, stack, vector, index, index)
         self._content_scale = noinline(_content_scale, features, index, index)
         self._style_term = noinline(_style_term, features, stack, flag, stack, vector, index)
-        self._style_gradient = noinline(_style_gradient, features, stack, flag, stack)
+        self._style_gradient = noinline(_style_gradient, features, stack, flag, stack, stack)
         self._content_term = noinline(losses.content_loss_and_gradient, features, features, number)
 
     def targets(
@@ -116,27 +120,11 @@ class Objective(tf.Module):
           packed: what earlier targets for the same inputs, settings and size had as `packed`; empty: there are none.
         """
         style, content, last = layer_weights(settings)
-        style_weights, content_weights = tf.unstack(style), tf.unstack(content)
-        content_image = content_at(pictures, height, width)
-        masked = is_masked(pictures)
+        content_image, masked = content_at(pictures, height, width), is_masked(pictures)
         uses = Uses(style=style > 0, content=content > 0, masked=masked, jittered=settings["jitter"] > 0)
-        regions = tf.cond(
-            masked,
-            lambda: masks.regions(pictures.content_masks, height, width),
-            lambda: tf.zeros([1, SHORT_SIDE_PX, SHORT_SIDE_PX]),
-        )
-        regions = tf.ensure_shape(regions, _BLANK)
-        blend = blend_weights(pictures, settings)  # [S]
-        areas = tf.cond(masked, lambda: tf.reduce_mean(regions, [1, 2]), lambda: tf.ones_like(blend))
-        shares = blend * areas
-        shares = checked(
-            shares,
-            tf.reduce_sum(shares) > 0,
-            "`blend_weights` must be above 0 for a style whose mask is not black. Received: none that is",
-        )
-        shares /= tf.reduce_sum(shares)
+        regions, shares = _regions(pictures, settings, height, width)
         count = tf.cond(masked, lambda: tf.size(shares), lambda: tf.constant(1))
-        lengths = _packed_lengths(style_weights, self.network.channels, count)
+        lengths = _packed_lengths(tf.unstack(style), self.network.channels, count)
         known = tf.size(packed) == tf.add_n(lengths)
         raw = tf.cond(
             known,
@@ -147,29 +135,10 @@ class Objective(tf.Module):
         deepest = tf.where(known, _deepest(uses.content), last)
         # One after the other: each pass through the network takes much memory.
         with tf.control_dependencies(raw):
-            features = self._features(tf.identity(content_image), deepest, *form(settings))
-
-        def measured() -> tf.Tensor:
-            levels = self._at_layers(regions)
-            parts = []
-            for index, one in enumerate(features):
-                target, scale = tf.cond(
-                    style_weights[index] > 0,
-                    lambda index=index, one=one: self._style_target(
-                        one, levels[index], masked, raw[index], shares,
-                        settings["statistics"], settings["normalisation"],
-                    ),
-                    lambda: (tf.zeros([0, 0, 0]), tf.zeros([0])),
-                )  # fmt: skip
-                content_scale = tf.cond(
-                    content_weights[index] > 0,
-                    lambda one=one: self._content_scale(one, settings["normalisation"], settings["content_loss"]),
-                    lambda: tf.constant(0.0),
-                )
-                parts += [tf.reshape(target, [-1]), scale, content_scale[tf.newaxis]]
-            return tf.concat(parts, 0)
-
-        packed = tf.cond(known, lambda: packed, measured)
+            features = self._features(tf.identity(content_image), deepest, *network_options(settings))
+        packed = tf.cond(
+            known, lambda: packed, lambda: self._measured(features, raw, regions, masked, shares, settings)
+        )
         parts = tf.split(packed, tf.stack(lengths), num=len(lengths))
         return Targets(
             uses=uses,
@@ -178,59 +147,82 @@ class Objective(tf.Module):
             style=[tf.reshape(part, [-1, c + 1, c]) for part, c in zip(parts[::3], self.network.channels, strict=True)],
             style_scale=parts[1::3],
             content=[
-                tf.cond(weight > 0, lambda f=f: f, lambda f=f: f[:, :0, :0])
-                for weight, f in zip(content_weights, features, strict=True)
+                tf.cond(used, lambda f=f: f, lambda f=f: f[:, :0, :0])
+                for used, f in zip(tf.unstack(uses.content), features, strict=True)
             ],
             content_scale=[tf.reshape(part, []) for part in parts[2::3]],
             content_image=content_image,
             packed=packed,
         )
 
+    def _measured(
+        self,
+        features: list[tf.Tensor],
+        raw: list[tf.Tensor],
+        regions: tf.Tensor,
+        masked: tf.Tensor,
+        shares: tf.Tensor,
+        settings: ParsedSettings,
+    ) -> tf.Tensor:
+        """Returns `Targets.packed` from the content's features and the styles' moments of each layer."""
+        style, content, _ = layer_weights(settings)
+        masks_at = self._at_layers(regions)
+        parts = []
+        for index, one in enumerate(features):
+            target, scale = tf.cond(
+                style[index] > 0,
+                lambda index=index, one=one: self._style_target(
+                    one, masks_at[index], masked, raw[index], shares, settings["statistics"], settings["normalisation"]
+                ),
+                lambda: (tf.zeros([0, 0, 0]), tf.zeros([0])),
+            )
+            content_scale = tf.cond(
+                content[index] > 0,
+                lambda one=one: self._content_scale(one, settings["normalisation"], settings["content_loss"]),
+                lambda: tf.constant(0.0),
+            )
+            parts += [tf.reshape(target, [-1]), scale, content_scale[tf.newaxis]]
+        return tf.concat(parts, 0)
+
     def losses_and_gradient(
         self, image: tf.Tensor, targets: Targets, settings: ParsedSettings, step: tf.Tensor | int = 0
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns the losses of a picture, float32 [4] (see LOSS_TERMS), and the gradient of their weighted sum.
+        """Returns the losses of an image, float32 [4] (see LOSS_TERMS), and the gradient of their weighted sum.
 
         Args:
           image: float32 [H, W, 3], 0 to 255.
           targets: for this size.
           settings: weights, layers and statistics.
-          step: int32 scalar; with `seed` it chooses where `jitter` shifts the picture to.
+          step: int32 scalar; with `seed` it chooses by how much `jitter` shifts the image.
 
         Returns:
           The losses, and the gradient with respect to the image, float32 [H, W, 3].
         """
-        style_weights, content_weights, _ = _unstacked(layer_weights(settings))
-        uses, network_form = targets.uses, form(settings)
+        style_weights, content_weights, _ = layer_weights(settings)
+        uses, options = targets.uses, network_options(settings)
         last = _deepest(uses.style | uses.content)
-        shift = tf.random.stateless_uniform(
-            [2], tf.stack([settings["seed"], step + 1]), -settings["jitter"], settings["jitter"] + 1, tf.int32
-        )
-        seen = _if(uses.jittered, lambda: shifted(image, shift), image)
-        regions = _if(
-            uses.jittered & uses.masked,
-            lambda: tf.transpose(shifted(tf.transpose(targets.masks, [1, 2, 0]), shift), [2, 0, 1]),
-            targets.masks,
-        )
-        wanted = tf.cond(
+        shift = _jitter(settings, step, tf.shape(image)[0])
+        seen = _if(uses.jittered, lambda: tf.roll(image, shift, [0, 1]), image)
+        regions = _if(uses.jittered & uses.masked, lambda: tf.roll(targets.masks, shift, [1, 2]), targets.masks)
+        content = tf.cond(
             uses.jittered & tf.reduce_any(uses.content),
-            lambda: self._features(shifted(targets.content_image, shift), last, *network_form),
+            lambda: self._features(tf.roll(targets.content_image, shift, [0, 1]), last, *options),
             lambda: targets.content,
         )
-        levels = self._at_layers(regions)
+        masks_at = self._at_layers(regions)
         terms = {"style": tf.constant(0.0), "content": tf.constant(0.0)}
 
         def with_style(index: int, features: tf.Tensor, gradient: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            region = levels[index], uses.masked
+            region = masks_at[index], uses.masked
             scale = style_weights[index] * targets.shares * targets.style_scale[index]
-            value, slope = self._style_term(features, *region, targets.style[index], scale, settings["statistics"])
+            value, own, slope = self._style_term(features, *region, targets.style[index], scale, settings["statistics"])
             slope = _in_turn(settings["style_weight"] * slope, gradient)
-            return value, gradient + self._style_gradient(features, *region, slope)
+            return value, gradient + self._style_gradient(features, *region, own, slope)
 
         def with_content(index: int, features: tf.Tensor, gradient: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             scale = content_weights[index] * targets.content_scale[index]
             weight = _in_turn(settings["content_weight"] * scale, gradient)
-            value, own = self._content_term(features, wanted[index], weight)
+            value, own = self._content_term(features, content[index], weight)
             return scale * value, gradient + own
 
         in_style, in_content = tf.unstack(uses.style), tf.unstack(uses.content)
@@ -248,9 +240,9 @@ class Objective(tf.Module):
                 terms[name] += value
             return gradient
 
-        activations = self._features(seen, last, *network_form)
-        gradient = self.network.image_gradient(seen, activations, last, add_loss, network_form)
-        gradient = _if(uses.jittered, lambda: shifted_back(gradient, shift), gradient)
+        activations = self._features(seen, last, *options)
+        gradient = self.network.image_gradient(seen, activations, last, add_loss, options)
+        gradient = _if(uses.jittered, lambda: tf.roll(gradient, -shift, [0, 1]), gradient)
         variation, variation_gradient = losses.total_variation(image, settings["total_variation"])
         gradient += settings["total_variation_weight"] * variation_gradient
         total = (
@@ -262,7 +254,7 @@ class Objective(tf.Module):
 
     def _style_moments(self, pictures: Pictures, settings: ParsedSettings, content_image: tf.Tensor) -> list[tf.Tensor]:
         """Returns float32 [S, C + 1, C] for each layer, the moments of each style; zeros for layers not in use."""
-        style_weights, _, last = _unstacked(layer_weights(settings))
+        style_weights, _, last = layer_weights(settings)
         height, width = tf.unstack(tf.shape(content_image)[:2])
 
         def of_style(index: tf.Tensor) -> list[tf.Tensor]:
@@ -270,15 +262,15 @@ class Objective(tf.Module):
             matched = is_chosen(settings, "colours", "matched")
             image = _if(matched, lambda: colour.matched(image, content_image), image)
             mask = pictures.style_masks[index]
-            levels = self._at_layers(masks.of_style(mask, *tf.unstack(tf.shape(image)[:2]))[tf.newaxis])
-            features = self._features(image, last, *form(settings))
+            masks_at = self._at_layers(masks.of_style(mask, *tf.unstack(tf.shape(image)[:2]))[tf.newaxis])
+            features = self._features(image, last, *network_options(settings))
             return [
                 tf.cond(
                     style_weights[layer] > 0,
-                    lambda f=f, level=level: self._moments(f, level, mask != "")[0],
+                    lambda f=f, mask_at=mask_at: self._moments(f, mask_at, mask != "")[0],
                     lambda c=self.network.channels[layer]: tf.zeros([c + 1, c]),
                 )
-                for layer, (level, f) in enumerate(zip(levels, features, strict=True))
+                for layer, (mask_at, f) in enumerate(zip(masks_at, features, strict=True))
             ]
 
         return tf.map_fn(
@@ -303,10 +295,38 @@ def _packed_lengths(style_weights: list[tf.Tensor], channels: Sequence[int], reg
     return lengths
 
 
+def _regions(
+    pictures: Pictures, settings: ParsedSettings, height: tf.Tensor, width: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns the masks, float32 [S, H, W] (without any one of no meaning), and each style's share [S], with sum 1."""
+    masked, blend = is_masked(pictures), blend_weights(pictures, settings)
+    regions = tf.cond(
+        masked,
+        lambda: masks.regions(pictures.content_masks, height, width),
+        lambda: tf.zeros([1, SHORT_SIDE_PX, SHORT_SIDE_PX]),
+    )
+    regions = tf.ensure_shape(regions, _ANY_MASKS)
+    areas = tf.cond(masked, lambda: tf.reduce_mean(regions, [1, 2]), lambda: tf.ones_like(blend))
+    shares = blend * areas
+    shares = checked(
+        shares,
+        tf.reduce_sum(shares) > 0,
+        "`blend_weights` must be above 0 for a style whose mask is not black. Received: none that is",
+    )
+    return regions, shares / tf.reduce_sum(shares)
+
+
 def _moments(features: tf.Tensor, regions: tf.Tensor, masked: tf.Tensor) -> tf.Tensor:
-    """Returns float32 [R, C + 1, C], the moments of features [1, h, w, C] in each region; in one, if not `masked`."""
+    """Returns float32 [R, C + 1, C], the moments of features [1, h, w, C] in each region; in one, if not `masked`.
+
+    Gatys et al., "Controlling Perceptual Factors in Neural Style Transfer", CVPR 2017, section 4: features times a
+    guidance channel whose squares sum to one; a mask here is that channel's square.
+    """
     return tf.cond(
-        masked, lambda: losses.guided_moments(features, regions), lambda: losses.moments(features)[tf.newaxis]
+        masked,
+        # One region after another, so that memory does not grow with their number.
+        lambda: tf.map_fn(lambda mask: losses.moments(features, mask), regions, parallel_iterations=1),
+        lambda: losses.moments(features)[tf.newaxis],
     )
 
 
@@ -315,12 +335,11 @@ def _style_target(
     statistics: tf.Tensor, normalisation: tf.Tensor,
 ) -> tuple[tf.Tensor, tf.Tensor]:  # fmt: skip
     """Returns what a layer's features are compared with, [R, C + 1, C], and the factor on each region's loss, [R]."""
-    blended = tf.reduce_sum(shares[:, tf.newaxis, tf.newaxis] * raw, 0, keepdims=True)
-    target = losses.style_target(tf.cond(masked, lambda: raw, lambda: blended), statistics)
+    target = losses.style_target(tf.cond(masked, lambda: raw, lambda: losses.blended(raw, shares)), statistics)
     size = losses.style_sizes(target, statistics)
-    gap = losses.style_losses(_moments(content, regions, masked), target, statistics)
-    # A style that is the content itself leaves nothing to divide by: then the style's own size serves.
-    return target, _one_over(normalisation, tf.maximum(gap, 1e-6 * size), size)
+    gap, _ = losses.style_losses_and_gradient(_moments(content, regions, masked), target, statistics)
+    # A style that is the content itself leaves nothing to divide by.
+    return target, _one_over(normalisation, tf.maximum(gap, LEAST_GAP * size), size)
 
 
 def _content_scale(features: tf.Tensor, normalisation: tf.Tensor, content_loss: tf.Tensor) -> tf.Tensor:
@@ -334,19 +353,28 @@ def _content_scale(features: tf.Tensor, normalisation: tf.Tensor, content_loss: 
 def _style_term(
     features: tf.Tensor, regions: tf.Tensor, masked: tf.Tensor, target: tf.Tensor, scale: tf.Tensor,
     statistics: tf.Tensor,
-) -> tuple[tf.Tensor, tf.Tensor]:  # fmt: skip
-    """Returns the sum over the regions of `scale` [R] times the style loss, and its gradient at the moments."""
-    value, slope = losses.style_losses_and_gradient(_moments(features, regions, masked), target, statistics)
-    return tf.reduce_sum(scale * value), scale[:, tf.newaxis, tf.newaxis] * slope
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:  # fmt: skip
+    """Returns the sum over the regions of `scale` [R] times the style loss; the moments; the gradient at them."""
+    own = _moments(features, regions, masked)
+    value, slope = losses.style_losses_and_gradient(own, target, statistics)
+    return tf.reduce_sum(scale * value), own, scale[:, tf.newaxis, tf.newaxis] * slope
 
 
-def _style_gradient(features: tf.Tensor, regions: tf.Tensor, masked: tf.Tensor, slope: tf.Tensor) -> tf.Tensor:
-    """Returns the gradient of a style term at the features [1, h, w, C], given `slope` at their moments."""
-    return tf.cond(
-        masked,
-        lambda: losses.guided_moments_gradient(features, regions, slope),
-        lambda: losses.moments_gradient(features, slope[0]),
-    )
+def _style_gradient(
+    features: tf.Tensor, regions: tf.Tensor, masked: tf.Tensor, own: tf.Tensor, slope: tf.Tensor
+) -> tf.Tensor:
+    """Returns the gradient of a style term at the features [1, h, w, C], given their moments and `slope` at them."""
+
+    def add_region(region: tf.Tensor, gradient: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return region + 1, gradient + losses.moments_gradient(features, own[region], slope[region], regions[region])
+
+    def of_regions() -> tf.Tensor:
+        nothing = tf.zeros_like(features, gradient_dtype(features.dtype))
+        return tf.while_loop(
+            lambda region, _: region < tf.shape(regions)[0], add_region, (0, nothing), parallel_iterations=1
+        )[1]
+
+    return tf.cond(masked, of_regions, lambda: losses.moments_gradient(features, own[0], slope[0]))
 
 
 def _in_turn(value: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:
@@ -389,9 +417,9 @@ def blend_weights(pictures: Pictures, settings: ParsedSettings) -> tf.Tensor:
     return weights / tf.reduce_sum(weights)
 
 
-def form(settings: ParsedSettings) -> Form:
+def network_options(settings: ParsedSettings) -> NetworkOptions:
     """Returns how the settings want the network to compute."""
-    return Form(
+    return NetworkOptions(
         average_pooling=is_chosen(settings, "pooling", "average"),
         zero_padding=is_chosen(settings, "padding", "zero"),
     )
@@ -415,29 +443,14 @@ def _deepest(used: tf.Tensor) -> tf.Tensor:
     return tf.reduce_max(tf.where(used, tf.range(tf.size(used)), 0))
 
 
-def _unstacked(weights: tuple[tf.Tensor, tf.Tensor, tf.Tensor]) -> tuple[list[tf.Tensor], list[tf.Tensor], tf.Tensor]:
-    style, content, last = weights
-    return tf.unstack(style), tf.unstack(content), last
+def _jitter(settings: ParsedSettings, step: tf.Tensor | int, height: tf.Tensor) -> tf.Tensor:
+    """Returns by how much an image is rolled at a step, rows and columns, int32 [2].
 
-
-def shifted(image: tf.Tensor, shift: tf.Tensor) -> tf.Tensor:
-    """Moves a picture [H, W, C] up and left by `shift`, int32 [2]; its edges are repeated where nothing moves in."""
-    rows, columns = _sources(image, shift)
-    return tf.ensure_shape(tf.gather(tf.gather(image, rows, axis=0), columns, axis=1), image.shape)
-
-
-def shifted_back(gradient: tf.Tensor, shift: tf.Tensor) -> tf.Tensor:
-    """Returns the transpose of `shifted`: from the gradient at the moved picture to that at the picture, [H, W, C]."""
-    rows, columns = _sources(gradient, shift)
-    height, width = tf.unstack(tf.shape(gradient)[:2])
-    by_row = tf.math.unsorted_segment_sum(gradient, rows, height)
-    by_column = tf.math.unsorted_segment_sum(tf.transpose(by_row, [1, 0, 2]), columns, width)
-    return tf.ensure_shape(tf.transpose(by_column, [1, 0, 2]), gradient.shape)
-
-
-def _sources(image: tf.Tensor, shift: tf.Tensor) -> tuple[tf.Tensor, ...]:
-    sides = tf.unstack(tf.shape(image)[:2])
-    return tuple(tf.clip_by_value(tf.range(n) + shift[i], 0, n - 1) for i, n in enumerate(sides))
+    L-BFGS compares losses from step to step, so what it sees moves with the size alone.
+    """
+    draw = tf.where(is_chosen(settings, "optimizer", "lbfgs"), height, step + 1)
+    most = settings["jitter"]
+    return tf.random.stateless_uniform([2], tf.stack([settings["seed"], draw]), -most, most + 1, tf.int32)
 
 
 def _if(condition: tf.Tensor, changed, unchanged: tf.Tensor) -> tf.Tensor:  # type: ignore[no-untyped-def]

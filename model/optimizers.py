@@ -16,7 +16,7 @@ from model.parsing import ParsedSettings, is_chosen, switch
 DECAY_STEPS = 100  # between two applications of `learning_rate_decay`
 FIRST_MOVE = 1.0  # grey levels that L-BFGS moves pixels by on average while it knows no curvature
 RETREAT = 0.25  # share of a refused step that is tried next
-ROUNDING = 1e-3  # of a loss: Wasserstein distances, small differences of large traces, are right to 2e-4
+ROUNDING = 1e-3  # of a loss: features of 8 bits (bfloat16) leave it right to about this
 MAX_REFUSALS = 8  # steps in a row that do not lower the loss: 0.25^8 of a step is nothing
 LEAST_CURVATURE = 1e-10  # s'y over s's and y'y's root, below which a pair says nothing
 
@@ -74,17 +74,16 @@ def initial(image: tf.Tensor, settings: ParsedSettings) -> OptimizerState:
     )
 
 
-def resumed(state: OptimizerState, image: tf.Tensor, settings: ParsedSettings) -> OptimizerState:
+def state_for(state: OptimizerState, image: tf.Tensor, settings: ParsedSettings) -> OptimizerState:
     """Returns the state, or the initial one if it is of another optimiser than the settings name."""
     own = (tf.shape(state.slots)[0] == _slots(settings)) & (tf.shape(state.pairs)[0] == 2 * _history(settings))
-    state = OptimizerState(*tf.cond(own, lambda: tuple(state), lambda: tuple(initial(image, settings))))
+    state = tf.cond(own, lambda: state, lambda: initial(image, settings))
     return state._replace(slots=tf.ensure_shape(state.slots, _SLOTS), pairs=tf.ensure_shape(state.pairs, _SLOTS))
 
 
-def reached(image: tf.Tensor, state: OptimizerState, settings: ParsedSettings) -> tf.Tensor:
-    """Returns the last accepted picture, float32 [H, W, 3], where `image` is the next to look at."""
-    looks_ahead = is_chosen(settings, "optimizer", "lbfgs") & tf.math.is_finite(state.numbers[0])
-    return tf.cond(looks_ahead, lambda: state.slots[0], lambda: image)
+def last_accepted(image: tf.Tensor, state: OptimizerState) -> tf.Tensor:
+    """Returns the last accepted picture, float32 [H, W, 3], where `image` may be a trial point of L-BFGS."""
+    return tf.cond(tf.math.is_finite(state.numbers[0]), lambda: state.slots[0], lambda: image)
 
 
 def enlarged(state: OptimizerState, settings: ParsedSettings, height: tf.Tensor, width: tf.Tensor) -> OptimizerState:
@@ -161,20 +160,11 @@ def take_step(
     def sgd() -> Step:
         return simple(rate * gradient, state.slots)
 
-    return Step(
-        *tf.nest.pack_sequence_as(
-            _SHAPE_OF_STEP,
-            switch(
-                "optimizer",
-                settings["optimizer"],
-                {
-                    "adam": lambda: tf.nest.flatten(adam()),
-                    "lbfgs": lambda: tf.nest.flatten(lbfgs_step(image, gradient, loss, finite, state, rate)),
-                    "sgd": lambda: tf.nest.flatten(sgd()),
-                },
-            ),
-        )
-    )
+    def lbfgs() -> Step:
+        return lbfgs_step(image, gradient, loss, finite, state, rate)
+
+    taken: Step = switch("optimizer", settings["optimizer"], {"adam": adam, "lbfgs": lbfgs, "sgd": sgd})
+    return taken
 
 
 def adam_step(
@@ -312,7 +302,8 @@ def lbfgs_direction(gradient: tf.Tensor, pairs: tf.Tensor, units: tf.Tensor, kno
     # A pair that has lost its curvature on the way to a larger size says nothing.
     in_use = ((tf.range(history) < known) & (tf.linalg.diag_part(s_y) > 0))[:, tf.newaxis]
     s_g, y_g = [tf.where(in_use, column, 0.0) for column in tf.split(products[:-1, -1:], 2)]
-    gamma = tf.where(known > 0, s_y[0, 0] / y_y[0, 0], 1.0)
+    newest = tf.argmax(tf.cast(in_use[:, 0], tf.float32))  # the first of those in use
+    gamma = tf.where(in_use[newest, 0], s_y[newest, newest] / y_y[newest, newest], 1.0)
     # With the newest first, the upper triangle R of the paper is a lower one.
     both, identity = in_use & tf.transpose(in_use), tf.eye(history, dtype=tf.float64)
     triangle = tf.where(both, tf.linalg.band_part(s_y, -1, 0), identity)
@@ -327,7 +318,6 @@ _TINY = 1e-30
 _BYTE = 127.0
 _NO_MEMORY = (float("inf"), 0.0, 0.0)
 _SLOTS = [None, None, None, 3]
-_SHAPE_OF_STEP = Step(0, OptimizerState(0, 0, 0, 0), 0, 0, 0, 0, 0)
 
 
 def _slots(settings: ParsedSettings) -> tf.Tensor:
@@ -349,8 +339,8 @@ def _in_bytes(pictures: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
 def _pushed(newest: tf.Tensor, memory: tf.Tensor) -> tf.Tensor:
     """Returns [2 m, ...] with the newest move and slope, [2, ...], in place of the oldest."""
-    moves, slopes = tf.split(memory, 2)
-    return tf.concat([newest[:1], moves[:-1], newest[1:], slopes[:-1]], 0)
+    history = tf.shape(memory)[0] // 2
+    return tf.concat([newest[:1], memory[: history - 1], newest[1:], memory[history:-1]], 0)
 
 
 def _products(vectors: tf.Tensor) -> tf.Tensor:

@@ -17,7 +17,7 @@ from model.parsing import parse_settings
 from model.settings import SETTINGS
 from model.sizes import plan_sizes, progress
 from model.state import decode_state, encode_state, fingerprint
-from model.stylizer import GOING, STOPPED, Stylizer, result_image
+from model.stylizer import RUNNING, STOPPED, Stylizer, result_image
 from model.vgg19 import VGG19
 
 Tensors = dict[str, tf.Tensor]
@@ -114,7 +114,7 @@ class ServedModel(tf.Module):
         )
         state, losses = self.stylizer.advance(pictures, settings, state, picture["take_steps"])
         image = images.to_uint8(result_image(state, pictures, settings))
-        over = (state.step >= settings["steps"]) | (state.stopped != GOING)
+        over = (state.step >= settings["steps"]) | (state.stopped != RUNNING)
         asked = (picture["take_steps"] == 0) | over
         return {
             "state_bytes": encode_state(state, self._digest),

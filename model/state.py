@@ -14,11 +14,11 @@ from __future__ import annotations
 import tensorflow as tf
 
 from model.checks import checked
-from model.stylizer import STATE, RunState
+from model.stylizer import STATE_SPECS, RunState
 
 _HASH_BUCKETS = 2**63 - 1
-_FORMAT = "style-transfer-state-7"
-_SPECS = tf.nest.flatten(STATE)
+_FORMAT = "style-transfer-state-8"
+_SPECS = tf.nest.flatten(STATE_SPECS)
 _RANKS = [spec.shape.rank for spec in _SPECS]
 _TAIL = [sum(_RANKS) * tf.int32.size, tf.int64.size, 8]  # bytes of shapes, mark, checksum
 
@@ -63,7 +63,7 @@ def decode_state(data: tf.Tensor, model_digest: str) -> RunState:
         tf.ensure_shape(tf.reshape(_of_bytes(piece, spec.dtype), shape), spec.shape)
         for piece, shape, spec in zip(pieces, tf.split(shapes, _RANKS), _SPECS, strict=True)
     ]
-    return tf.nest.pack_sequence_as(STATE, parts)
+    return tf.nest.pack_sequence_as(STATE_SPECS, parts)
 
 
 def fingerprint(inputs: list[tf.Tensor]) -> tf.Tensor:

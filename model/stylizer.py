@@ -21,8 +21,9 @@ from model.settings import LOSS_TERMS
 from model.sizes import plan_sizes
 from model.vgg19 import IMAGENET_MEAN_BGR
 
+DITHER = 0.5  # grey levels either way on every start, no more than rounding to 8 bits: flat areas alone give no slope
 WINDOW_STEPS = 20  # over which a loss is averaged before `least_improvement` compares it with the one before
-GOING, CONVERGED, NOT_FINITE = range(3)
+RUNNING, CONVERGED, NOT_FINITE = range(3)
 STOPPED = ("", contract.CONVERGED, contract.NOT_FINITE)
 """What `stopped` says, by RunState.stopped."""
 
@@ -32,8 +33,8 @@ class RunState(NamedTuple):
 
     Attributes:
       step: int32 scalar, steps since the start of the run; those of a size that ended early count as taken.
-      at_size: int32 scalar, steps taken at the present size by the present settings.
-      stopped: int32 scalar, GOING, CONVERGED or NOT_FINITE.
+      size_steps: int32 scalar, steps taken at the present size by the present settings.
+      stopped: int32 scalar, RUNNING, CONVERGED or NOT_FINITE.
       image: float32 [H, W, 3], the last iterate, 0 to 255.
       kept: float32 [K, H, W, 3], by `result` the running sum of the weighed iterates at the present size, or the best
         iterate; K is 0 for the last, which the optimiser has anyway.
@@ -46,7 +47,7 @@ class RunState(NamedTuple):
     """
 
     step: tf.Tensor
-    at_size: tf.Tensor
+    size_steps: tf.Tensor
     stopped: tf.Tensor
     image: tf.Tensor
     kept: tf.Tensor
@@ -61,9 +62,9 @@ class RunState(NamedTuple):
 _COUNT, _NUMBER, _IMAGE = [
     tf.TensorSpec(shape, dtype) for shape, dtype in (([], tf.int32), ([], tf.float32), ([None, None, 3], tf.float32))
 ]
-STATE = RunState(
+STATE_SPECS = RunState(
     step=_COUNT,
-    at_size=_COUNT,
+    size_steps=_COUNT,
     stopped=_COUNT,
     image=_IMAGE,
     kept=tf.TensorSpec([None, None, None, 3]),
@@ -88,7 +89,7 @@ def size_result(state: RunState, settings: ParsedSettings) -> tf.Tensor:
     return tf.cond(
         state.kept_weight > 0,
         lambda: state.kept[0] / state.kept_weight,
-        lambda: optimizers.reached(state.image, state.optimizer, settings),
+        lambda: optimizers.last_accepted(state.image, state.optimizer),
     )
 
 
@@ -136,8 +137,9 @@ class Stylizer(tf.Module):
             lambda: switch("start", settings["start"], starts),
             lambda: images.fitted(images.decode(pictures.initial, "initial_bytes"), height, width),
         )
+        image = tf.clip_by_value(image + DITHER * (2.0 * noise - 1.0), 0.0, 255.0)
         image = _once_styles_are_decoded(tf.ensure_shape(image, _IMAGE.shape), pictures)
-        return start_of_size(tf.constant(0), image, optimizers.initial(image, settings), settings)
+        return begin_size(tf.constant(0), image, optimizers.initial(image, settings), settings)
 
     def advance(
         self, pictures: Pictures, settings: ParsedSettings, state: RunState, take_steps: tf.Tensor
@@ -159,13 +161,13 @@ class Stylizer(tf.Module):
         begin = state.step
         stop = tf.minimum(begin + take_steps, settings["steps"])
         rows = tf.TensorArray(tf.float32, tf.maximum(stop - begin, 0), element_shape=[len(LOSS_TERMS)])
-        shapes = (tf.nest.map_structure(lambda spec: spec.shape, STATE), _COUNT.shape, tf.TensorShape(None))
+        shapes = (tf.nest.map_structure(lambda spec: spec.shape, STATE_SPECS), _COUNT.shape, tf.TensorShape(None))
 
-        def at_one_size(
+        def steps_of_a_size(
             state: RunState, taken: tf.Tensor, rows: tf.TensorArray
         ) -> tuple[RunState, tf.Tensor, tf.TensorArray]:
             level = tf.reduce_sum(tf.cast(sizes.ends <= state.step, tf.int32))
-            state = at_size(state, settings, sizes.heights[level], sizes.widths[level])
+            state = enlarged_to(state, settings, sizes.heights[level], sizes.widths[level])
             known = tf.where(state.fingerprint == pictures.fingerprint, tf.size(state.targets), 0)
             targets = self.objective.targets(
                 pictures, settings, sizes.heights[level], sizes.widths[level], state.targets[:known]
@@ -178,14 +180,14 @@ class Stylizer(tf.Module):
                 terms, gradient = self.objective.losses_and_gradient(state.image, targets, settings, state.step)
                 rows = rows.write(taken, terms)
                 return (
-                    stepped(state, terms[0], gradient, settings, sizes.ends[level], level == last_size),
+                    update(state, terms[0], gradient, settings, sizes.ends[level], level == last_size),
                     taken + 1,
                     rows,
                 )
 
             until = tf.minimum(stop, sizes.ends[level])
             return tf.while_loop(
-                lambda state, *_: (state.step < until) & (state.stopped == GOING),
+                lambda state, *_: (state.step < until) & (state.stopped == RUNNING),
                 one_step,
                 (state, taken, rows),
                 shape_invariants=shapes,
@@ -193,8 +195,8 @@ class Stylizer(tf.Module):
             )
 
         state, taken, rows = tf.while_loop(
-            lambda state, *_: (state.step < stop) & (state.stopped == GOING),
-            at_one_size,
+            lambda state, *_: (state.step < stop) & (state.stopped == RUNNING),
+            steps_of_a_size,
             (state, tf.constant(0), rows),
             shape_invariants=shapes,
             parallel_iterations=1,
@@ -223,12 +225,12 @@ def _style_colours(pictures: Pictures, weights: tf.Tensor) -> tuple[tf.Tensor, t
     return mean, tf.tensordot(weights, second, 1) - tf.tensordot(mean, mean, 0)
 
 
-def start_of_size(step: tf.Tensor, image: tf.Tensor, optimizer: OptimizerState, settings: ParsedSettings) -> RunState:
+def begin_size(step: tf.Tensor, image: tf.Tensor, optimizer: OptimizerState, settings: ParsedSettings) -> RunState:
     """Returns the state before the first step at a size, from a picture float32 [H, W, 3] of that size."""
     return RunState(
         step=step,
-        at_size=tf.constant(0),
-        stopped=tf.constant(GOING),
+        size_steps=tf.constant(0),
+        stopped=tf.constant(RUNNING),
         image=image,
         kept=_nothing_kept(image, settings),
         kept_weight=tf.constant(0.0),
@@ -241,16 +243,17 @@ def start_of_size(step: tf.Tensor, image: tf.Tensor, optimizer: OptimizerState, 
 
 
 def resumed(state: RunState, settings: ParsedSettings, fingerprint: tf.Tensor) -> RunState:
-    """Returns the state without what was remembered for another optimiser, for the last picture, or of other losses."""
+    """Returns the state without what was remembered for another optimiser, for another result, or of other losses."""
     nothing = _nothing_kept(state.image, settings)
     own = tf.shape(state.kept)[0] == tf.shape(nothing)[0]
     # By other inputs or settings the same picture has another loss, which none of the old ones can be held against.
     other = (state.fingerprint != 0) & (state.fingerprint != fingerprint)
-    optimizer = optimizers.resumed(state.optimizer, state.image, settings)
+    optimizer = optimizers.state_for(state.optimizer, state.image, settings)
     return state._replace(
-        at_size=tf.where(other, 0, state.at_size),
-        image=tf.cond(other, lambda: optimizers.reached(state.image, optimizer, settings), lambda: state.image),
-        kept=tf.ensure_shape(tf.cond(own, lambda: state.kept, lambda: nothing), STATE.kept.shape),
+        size_steps=tf.where(other, 0, state.size_steps),
+        stopped=tf.where(other, RUNNING, state.stopped),
+        image=tf.cond(other, lambda: optimizers.last_accepted(state.image, state.optimizer), lambda: state.image),
+        kept=tf.ensure_shape(tf.cond(own, lambda: state.kept, lambda: nothing), STATE_SPECS.kept.shape),
         kept_weight=tf.where(own, state.kept_weight, 0.0),
         kept_loss=tf.where(other, _INFINITY, state.kept_loss),
         window=tf.where(other, 0.0, state.window),
@@ -265,7 +268,7 @@ def _nothing_kept(image: tf.Tensor, settings: ParsedSettings) -> tf.Tensor:
     return tf.zeros(tf.concat([[count], tf.shape(image)], 0))
 
 
-def stepped(
+def update(
     state: RunState,
     loss: tf.Tensor,
     gradient: tf.Tensor,
@@ -284,18 +287,18 @@ def stepped(
     kept = tf.where(keeps, tf.where(best, state.image, average), state.kept)
     weight = tf.where(best, 1.0, decay * state.kept_weight + (1.0 - decay))
     weight = tf.where(is_chosen(settings, "result", "last"), 0.0, weight)
-    at_size = state.at_size + 1
+    size_steps = state.size_steps + 1
     total, before = state.window[0] + step.loss, state.window[1]
-    full = at_size % WINDOW_STEPS == 0
+    full = size_steps % WINDOW_STEPS == 0
     mean = total / WINDOW_STEPS
     slow = full & (before > 0) & (before - mean < settings["least_improvement"] * before)
     converged = step.exhausted | (slow & (settings["least_improvement"] > 0))
     return state._replace(
         step=tf.where(converged & ~is_last_size, end, state.step + 1),
-        at_size=at_size,
-        stopped=tf.where(step.failed, NOT_FINITE, tf.where(converged & is_last_size, CONVERGED, GOING)),
+        size_steps=size_steps,
+        stopped=tf.where(step.failed, NOT_FINITE, tf.where(converged & is_last_size, CONVERGED, RUNNING)),
         image=step.image,
-        kept=tf.ensure_shape(kept, STATE.kept.shape),
+        kept=tf.ensure_shape(kept, STATE_SPECS.kept.shape),
         kept_weight=tf.where(keeps, weight, state.kept_weight),
         kept_loss=tf.minimum(state.kept_loss, tf.where(tf.math.is_finite(loss), loss, _INFINITY)),
         window=tf.where(full, tf.stack([0.0, mean]), tf.stack([total, before])),
@@ -303,13 +306,13 @@ def stepped(
     )
 
 
-def at_size(state: RunState, settings: ParsedSettings, height: tf.Tensor, width: tf.Tensor) -> RunState:
+def enlarged_to(state: RunState, settings: ParsedSettings, height: tf.Tensor, width: tf.Tensor) -> RunState:
     """Returns the state at a size: as it is, or enlarged to start the next size from the present one's result."""
     same = tf.reduce_all(tf.shape(state.image)[:2] == tf.stack([height, width]))
 
     def larger() -> RunState:
         image = images.fitted(size_result(state, settings), height, width)
         optimizer = optimizers.enlarged(state.optimizer, settings, height, width)
-        return start_of_size(state.step, image, optimizer, settings)
+        return begin_size(state.step, image, optimizer, settings)
 
     return tf.cond(same, lambda: state, larger)

@@ -1,8 +1,8 @@
 """VGG19's convolutional part as two explicit passes: features forwards, gradients backwards.
 
 Simonyan and Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition", 2015. Layer names and the
-order of operations are Keras's (keras.applications.VGG19), with one departure unless `Form` says otherwise: every
-convolution repeats the edge of its input by one position where Keras puts zeros. Zeros look like an edge to the
+order of operations are Keras's (keras.applications.VGG19), with one departure unless `NetworkOptions` says otherwise:
+every convolution repeats the edge of its input by one position where Keras puts zeros. Zeros look like an edge to the
 network, and the optimisation answers them with a strip of odd colour along the border of the picture.
 
 The backward pass is written out rather than taken from a `tf.GradientTape`, because a layer's loss enters it only
@@ -30,7 +30,7 @@ AFTER_POOLING = frozenset(BLOCK_STARTS[1:])
 AVERAGE_GAIN = 2.0  # an average over four is about half their maximum; the value is crowsonkb's
 
 
-class Form(NamedTuple):
+class NetworkOptions(NamedTuple):
     """How the network computes; each a bool or a bool scalar tensor.
 
     Attributes:
@@ -42,7 +42,7 @@ class Form(NamedTuple):
     zero_padding: tf.Tensor | bool = False
 
 
-_USUAL = Form()
+_USUAL = NetworkOptions()
 
 
 def preprocess(image: tf.Tensor) -> tf.Tensor:
@@ -79,20 +79,20 @@ class VGG19(tf.Module):
     def _variable(self, name: str, weights: Mapping[str, npt.NDArray[np.float32]]) -> tf.Variable:
         return tf.Variable(tf.cast(weights[name], self.dtype), trainable=False, name=name.replace("/", "_"))
 
-    def features(self, image: tf.Tensor, last: tf.Tensor | int, form: Form = _USUAL) -> list[tf.Tensor]:
+    def features(self, image: tf.Tensor, last: tf.Tensor | int, options: NetworkOptions = _USUAL) -> list[tf.Tensor]:
         """Returns the activations after ReLU of every layer.
 
         Args:
           image: float32 [H, W, 3], RGB, 0 to 255.
           last: int32 scalar, index of the deepest layer that is needed.
-          form: pooling and padding.
+          options: pooling and padding.
 
         Returns:
           A tensor of `dtype` [1, h, w, C] for each layer, and [1, 0, 0, C] for those after `last`.
         """
         x, activations = tf.cast(preprocess(image)[tf.newaxis], self.dtype), []  # [1, H, W, 3]
         for index in range(len(self.layers)):
-            x = tf.cond(index <= last, self._forward(index, x, form), self._nothing(index))
+            x = tf.cond(index <= last, self._forward(index, x, options), self._nothing(index))
             activations.append(x)
         return activations
 
@@ -102,18 +102,18 @@ class VGG19(tf.Module):
         activations: Sequence[tf.Tensor],
         last: tf.Tensor | int,
         add_loss: Callable[[int, tf.Tensor, tf.Tensor], tf.Tensor],
-        form: Form = _USUAL,
+        options: NetworkOptions = _USUAL,
     ) -> tf.Tensor:
         """Carries the gradient of a loss on the features back to the picture.
 
         Args:
           image: float32 [H, W, 3], the picture that `activations` came from.
-          activations: what `features` returned for the same `last` and `form`.
+          activations: what `features` returned for the same `last` and `options`.
           last: int32 scalar, index of the deepest layer that has a loss.
           add_loss: called for each layer from the deepest to the first with its index, its features and the gradient
             that reached it from deeper layers, `gradient_dtype`, both [1, h, w, C]; returns that gradient with the
             layer's own added.
-          form: pooling and padding.
+          options: pooling and padding.
 
         Returns:
           float32 [H, W, 3], the gradient with respect to `image`.
@@ -126,35 +126,35 @@ class VGG19(tf.Module):
             else:
                 gradient = tf.cond(
                     index < last,
-                    self._backward(index + 1, y, activations[index + 1], gradient, form),
+                    self._backward(index + 1, y, activations[index + 1], gradient, options),
                     lambda y=y: tf.zeros_like(y, self.gradient_dtype),
                 )
             gradient = add_loss(index, y, gradient)
-        gradient = self._backward(0, image[tf.newaxis], activations[0], gradient, form)()
+        gradient = self._backward(0, image[tf.newaxis], activations[0], gradient, options)()
         return tf.reverse(tf.cast(gradient[0], tf.float32), [-1])  # BGR to RGB, the transpose of `preprocess`
 
-    def _convolve(self, index: int, x: tf.Tensor, form: Form) -> tf.Tensor:
-        x = tf.nn.conv2d(_pad(x, form), self._kernels[index], 1, "VALID")
+    def _convolve(self, index: int, x: tf.Tensor, options: NetworkOptions) -> tf.Tensor:
+        x = tf.nn.conv2d(_pad(x, options), self._kernels[index], 1, "VALID")
         return tf.nn.relu(tf.nn.bias_add(x, self._biases[index]))
 
-    def _input(self, index: int, x: tf.Tensor, form: Form) -> tf.Tensor:
+    def _input(self, index: int, x: tf.Tensor, options: NetworkOptions) -> tf.Tensor:
         """What a layer convolves, given the features of the layer before it."""
         if self.layers[index] not in AFTER_POOLING:
             return x
         return _choose(
-            form.average_pooling,
+            options.average_pooling,
             lambda: AVERAGE_GAIN * tf.nn.avg_pool2d(x, 2, 2, "VALID"),
             lambda: tf.nn.max_pool2d(x, 2, 2, "VALID"),
         )
 
-    def _forward(self, index: int, x: tf.Tensor, form: Form) -> Callable[[], tf.Tensor]:
-        return lambda: self._convolve(index, self._input(index, x, form), form)
+    def _forward(self, index: int, x: tf.Tensor, options: NetworkOptions) -> Callable[[], tf.Tensor]:
+        return lambda: self._convolve(index, self._input(index, x, options), options)
 
     def _nothing(self, index: int) -> Callable[[], tf.Tensor]:
         return lambda: tf.zeros([1, 0, 0, self.channels[index]], self.dtype)
 
     def _backward(
-        self, index: int, x: tf.Tensor, y: tf.Tensor, gradient: tf.Tensor, form: Form
+        self, index: int, x: tf.Tensor, y: tf.Tensor, gradient: tf.Tensor, options: NetworkOptions
     ) -> Callable[[], tf.Tensor]:
         """From the gradient at a layer's features `y` to that at the features `x` of the layer before."""
 
@@ -172,17 +172,17 @@ class VGG19(tf.Module):
                 padding="VALID",
             )
             at_inputs = _choose(
-                form.zero_padding,
+                options.zero_padding,
                 lambda: at_padded[:, 1:-1, 1:-1],
                 # A symmetric pad by one is what repeating the edge is.
                 lambda: tf.raw_ops.MirrorPadGrad(input=at_padded, paddings=_BORDER, mode="SYMMETRIC"),
             )
-            below = self._unpooled(x, at_inputs, form) if pooled else at_inputs
+            below = self._unpooled(x, at_inputs, options) if pooled else at_inputs
             return below if unit is None else unit * tf.cast(below, unit.dtype)
 
         return backward
 
-    def _unpooled(self, x: tf.Tensor, gradient: tf.Tensor, form: Form) -> tf.Tensor:
+    def _unpooled(self, x: tf.Tensor, gradient: tf.Tensor, options: NetworkOptions) -> tf.Tensor:
         """From the gradient at what pooling makes of features `x` to that at `x`."""
         window = {"ksize": [1, 2, 2, 1], "strides": [1, 2, 2, 1], "padding": "VALID"}
 
@@ -195,7 +195,7 @@ class VGG19(tf.Module):
             pooled = tf.nn.max_pool2d(x, 2, 2, "VALID")
             return tf.raw_ops.MaxPoolGrad(orig_input=x, orig_output=pooled, grad=gradient, **window)
 
-        return _choose(form.average_pooling, of_average, of_max)
+        return _choose(options.average_pooling, of_average, of_max)
 
 
 _BORDER = [[0, 0], [1, 1], [1, 1], [0, 0]]
@@ -228,12 +228,12 @@ def _choose(
     return tf.cond(condition, if_true, if_false)
 
 
-def _pad(x: tf.Tensor, form: Form) -> tf.Tensor:
+def _pad(x: tf.Tensor, options: NetworkOptions) -> tf.Tensor:
     """Widens [1, h, w, C] to [1, h+2, w+2, C] by its edge or by zeros.
 
     On a CPU concatenation takes a quarter of the time that `tf.pad` takes on one core, and a factor on the edge leaves
     the graph without a branch.
     """
-    edge = tf.cast(~tf.convert_to_tensor(form.zero_padding), x.dtype)
+    edge = tf.cast(~tf.convert_to_tensor(options.zero_padding), x.dtype)
     x = tf.concat([edge * x[:, :1], x, edge * x[:, -1:]], 1)
     return tf.concat([edge * x[:, :, :1], x, edge * x[:, :, -1:]], 2)
