@@ -59,7 +59,7 @@ def show(blend: Sequence[float] = ()) -> StyleSettings | None:
     _say_what_was_turned()
     try:
         shown = {**_shown(), knobs.BLEND: knobs.blend_text(blend)}
-        return knobs.to_settings(shown, st.session_state["base"])
+        return knobs.to_settings(shown, st.session_state["base"], _weights())
     except InvalidInput as error:
         st.error(knobs.explain(error), icon=":material/tune:")
         return None

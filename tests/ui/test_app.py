@@ -129,7 +129,7 @@ def test_other_samples_and_knobs_reach_the_server(client, page):
     assert page.button_group(key="preset").value in (None, [])
     page.button(key="start").click().run()
     until(page, lambda: client.calls)
-    settings = StyleSettings.of("quick", style_weight=2500, statistics="gram", style_layers=(("block2_conv1", 2.0),))
+    settings = StyleSettings("quick", style_weight=2500, statistics="gram", style_layers=(("block2_conv1", 2.0),))
     assert str(client.calls[0]["settings"]) == str(settings)
     assert client.calls[0]["content"] == CONTENTS[1].path.read_bytes()
     assert client.calls[0]["styles"] == (STYLES[2].path.read_bytes(),)
@@ -454,7 +454,7 @@ def test_the_last_sample_of_a_blend_stays(page):
 
 
 def test_a_result_that_is_brought_back_gives_its_settings(page):
-    settings = StyleSettings.of("classic", steps=77, blend_weights=(1.0, 0.5))
+    settings = StyleSettings("classic", steps=77, blend_weights=(1.0, 0.5))
     made = results.encode_result(encoded(40, 30), ".png", results.Origin(settings, {}, "", (), 77, 77))
     page.file_uploader(key="content_upload_0").upload("plain.png", encoded(40, 30), "image/png").run()
     assert "reuse" not in keys(page, "button")
