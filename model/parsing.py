@@ -100,6 +100,19 @@ def parse_settings(text: tf.Tensor, layers: Sequence[str], weights: str = "") ->
     return {name: parsed[name] for name in SETTINGS}
 
 
+def recipe(settings: ParsedSettings) -> list[tf.Tensor]:
+    """Returns what tells two recipes apart: all settings but `steps`, which changes how long a run is, not its losses.
+
+    They are in few tensors, as each costs ops: the scalars of a type in one, and every vector by itself. The first
+    says what the numbers stand for, so that a release with other settings or choices takes none for another.
+    """
+    kinds = {name: setting.kind for name, setting in SETTINGS.items() if name != "steps"}
+    meaning = tf.constant(str([(name, SETTINGS[name].choices) for name in kinds]))
+    integers = tf.stack([settings[name] for name, kind in kinds.items() if kind in ("integer", "choice")])
+    numbers = tf.stack([settings[name] for name, kind in kinds.items() if kind == "number"])
+    return [meaning, integers, numbers, *(settings[name] for name, kind in kinds.items() if kind in _VECTORS)]
+
+
 # What Python's `str.strip` takes away, as RE2 writes it; `tf.strings.strip` knows ASCII's blanks alone.
 _BLANK = r"[\t-\r\x1c-\x20\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}]"
 
@@ -155,6 +168,7 @@ def _all_good(settings: Sequence[Setting], texts: tf.Tensor, values: tf.Tensor, 
 
 
 _TYPES = {"integer": tf.int32, "number": tf.float32}
+_VECTORS = ("layers", "weights")
 
 
 def _number(text: tf.Tensor, pattern: str) -> tf.Tensor:

@@ -14,9 +14,10 @@ import tensorflow as tf
 
 from model.errors import InvalidInput, clean
 from model.layers import LAYERS
-from model.parsing import parse_settings
+from model.parsing import parse_settings, recipe
 from model.presets import PRESETS
-from model.settings import GROUPS, PRESET, SETTINGS, StyleSettings
+from model.settings import GROUPS, PRESET, SETTINGS, StyleSettings, format_value
+from model.state import fingerprint
 
 MODEL_LAYERS = LAYERS[:5]
 
@@ -176,6 +177,36 @@ def test_an_unknown_preset_or_setting_is_refused_by_name() -> None:
         StyleSettings("best")
     with pytest.raises(InvalidInput, match=r"`settings` must be name=value pairs .*Received: sise"):
         StyleSettings(sise=9)
+
+
+def recipe_of(text: str) -> int:
+    return int(fingerprint(recipe(in_graph(tf.constant(text)))))
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_another_value_of_any_setting_but_the_steps_is_another_recipe(name: str) -> None:
+    setting = SETTINGS[name]
+    if setting.kind == "choice":
+        other = next(choice for choice in setting.choices if choice != setting.default)
+    else:
+        number = setting.low if setting.default == setting.high else setting.high
+        other = {"layers": "block1_conv2", "weights": "0/1"}.get(setting.kind, format_value(number))
+    text = f"{name}={other}"
+    assert StyleSettings.parse(text) != StyleSettings()
+    assert (recipe_of(text) == recipe_of("")) == (name == "steps")
+
+
+def test_one_recipe_in_two_ways_of_writing_is_the_same() -> None:
+    assert recipe_of("preset=quick,style_weight=2e3") == recipe_of(" style_weight= 2000 , size=384,steps=180")
+    assert recipe_of("blend_weights=0.5/0.5") != recipe_of("blend_weights=0.5")
+
+
+def test_another_meaning_of_the_same_number_is_another_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A release may put a choice in before others: then a parsed choice, which is a place, means another one."""
+    before = recipe_of("")
+    setting = SETTINGS["result"]
+    monkeypatch.setitem(SETTINGS, "result", dataclasses.replace(setting, choices=setting.choices[::-1]))  # type: ignore[arg-type]
+    assert recipe_of("") != before
 
 
 def test_every_setting_tells_enough_to_make_a_flag_and_a_widget() -> None:
