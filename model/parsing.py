@@ -53,7 +53,7 @@ def parse_settings(text: tf.Tensor, layers: Sequence[str], weights: str = "") ->
     Args:
       text: string scalar, see model/settings.py.
       layers: names of the model's L layers.
-      weights: name of the model's feature weights, which the presets may depend on.
+      weights: kind of the model's feature weights, which the presets may depend on.
 
     Returns:
       Every setting. Layers become a vector of weights over the model's layers.

@@ -43,7 +43,8 @@ class ServedModel(tf.Module):
     def __init__(self, network: VGG19, description: dict[str, Any]) -> None:
         """Takes the description that `describe` answers with.
 
-        Its `digest` names the model in every state; if its `xla` is there and true, XLA compiles the steps.
+        Its `digest` names the model in every state, and the presets go by the kind of its `weights`; if its `xla` is
+        there and true, XLA compiles the steps.
         """
         super().__init__(name="served_model")
         self.network = network
@@ -59,7 +60,7 @@ class ServedModel(tf.Module):
             "describe": self._describe,
         }
         self.parse = tf.function(
-            lambda text: parse_settings(text, network.layers, str(description["weights"]["name"])),
+            lambda text: parse_settings(text, network.layers, str(description["weights"]["kind"])),
             input_signature=[tf.TensorSpec([], tf.string)],
             autograph=False,
             experimental_attributes={"_noinline": True},

@@ -123,7 +123,7 @@ def shown_values(settings: StyleSettings) -> dict[str, Any]:
 
 
 def of_preset(preset: str, weights: str = "") -> StyleSettings:
-    """Returns a preset's settings for a model with these feature weights ("": any), as its server has them."""
+    """Returns a preset's settings for a model with feature weights of a kind ("": any), as its server has them."""
     return StyleSettings(**presets.preset(preset, weights), preset=preset)
 
 
@@ -146,8 +146,8 @@ def matching_preset(shown: Mapping[str, Any], base: str = PRESET.default, weight
 def to_settings(shown: Mapping[str, Any], base: str = PRESET.default, weights: str = "") -> StyleSettings:
     """Returns the settings for what the widgets hold: a preset, and only what differs from it.
 
-    A value differs if the preset has another one for these weights or for any: the server is to use what is shown,
-    and the text is to mean the same to every other.
+    A value differs if the preset has another one for weights of this kind or for any: the server is to use what is
+    shown, and the text is to mean the same to every other.
 
     Raises:
       InvalidInput: the values do not make settings.

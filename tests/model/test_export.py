@@ -208,7 +208,7 @@ def test_orientation_and_odd_sizes_are_kept(call: Call, shape: tuple[int, int]) 
 def test_describe_tells_the_model_and_the_settings_in_full(call: Call, small_weights: Weights) -> None:
     text = "preset=quick,style_layers=block1_conv1:0.25/block2_conv1"
     description = json.loads(call("describe", settings=[text])["description"][0])
-    assert description["weights"] == {"name": "small", "digest": small_weights.digest, "notice": ""}
+    assert description["weights"] == {"name": "small", "kind": "", "digest": small_weights.digest, "notice": ""}
     assert description["layers"] == list(small_weights.layers)
     assert description["precision"] == "float32"
     assert description["device"] == ("GPU" if tf.config.list_physical_devices("GPU") else "CPU")

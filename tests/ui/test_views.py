@@ -303,13 +303,14 @@ def test_a_path_is_no_server():
 
 
 def test_what_the_server_says_of_itself():
-    weights = {"name": "random", "digest": "0123456789abcdef", "notice": "Random weights."}
+    weights = {"name": "x", "kind": "random", "digest": "0123456789abcdef", "notice": "Random weights."}
     described = {"weights": weights, "precision": "float32", "device": "GPU"}
     server = backend.read(described, "grpc://x:1", 7)
     assert server.ready
     assert server.notice == "Random weights."
+    assert server.weights == "random"
     assert server.facts == (
-        ("Weights", "random (01234567)"),
+        ("Weights", "x (01234567)"),
         ("Precision", "float32"),
         ("Device", "GPU"),
         ("Model version", "7"),
