@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,12 @@ def describe(weights: Weights, precision: str) -> dict[str, Any]:
 
     return {
         "digest": f"{weights.digest}-{precision}",
-        "weights": {"name": weights.name, "digest": weights.digest, "notice": weights.notice},
+        "weights": {
+            "name": weights.name,
+            "kind": weights.kind,
+            "digest": weights.digest,
+            "notice": weights.notice,
+        },
         "layers": list(weights.layers),
         "precision": precision,
         "limits": {
@@ -56,7 +62,7 @@ def served_layers(weights: Weights) -> Weights:
     """Cuts the weights after the deepest layer that is of use."""
     layers = weights.layers[: LAYERS.index(DEEPEST_LAYER) + 1]
     arrays = {f"{name}/{part}": weights.arrays[f"{name}/{part}"] for name in layers for part in ("kernel", "bias")}
-    return Weights(weights.name, arrays, weights.notice)
+    return replace(weights, arrays=arrays)
 
 
 def export(weights: Weights, output: Path, precision: str = "auto") -> Path:

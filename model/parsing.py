@@ -53,7 +53,7 @@ def parse_settings(text: tf.Tensor, layers: Sequence[str], weights: str = "") ->
     Args:
       text: string scalar, see model/settings.py.
       layers: names of the model's L layers.
-      weights: name of the model's feature weights, which the presets may depend on.
+      weights: kind of the model's feature weights, which the presets may depend on.
 
     Returns:
       Every setting. Layers become a vector of weights over the model's layers.
@@ -98,6 +98,19 @@ def parse_settings(text: tf.Tensor, layers: Sequence[str], weights: str = "") ->
     terms = [parsed[name] for name in ("style_weight", "content_weight", "total_variation_weight")]
     parsed["style_weight"] = checked(parsed["style_weight"], tf.reduce_any(tf.stack(terms) > 0), ALL_WEIGHTS_ZERO)
     return {name: parsed[name] for name in SETTINGS}
+
+
+def recipe(settings: ParsedSettings) -> list[tf.Tensor]:
+    """Returns what tells two recipes apart: all settings but `steps`, which changes how long a run is, not its losses.
+
+    They are in few tensors, as each costs ops: the scalars of a type in one, and every vector by itself. The first
+    says what the numbers stand for, so that a release with other settings or choices takes none for another.
+    """
+    kinds = {name: setting.kind for name, setting in SETTINGS.items() if name != "steps"}
+    meaning = tf.constant(str([(name, SETTINGS[name].choices) for name in kinds]))
+    integers = tf.stack([settings[name] for name, kind in kinds.items() if kind in ("integer", "choice")])
+    numbers = tf.stack([settings[name] for name, kind in kinds.items() if kind == "number"])
+    return [meaning, integers, numbers, *(settings[name] for name, kind in kinds.items() if kind in _VECTORS)]
 
 
 # What Python's `str.strip` takes away, as RE2 writes it; `tf.strings.strip` knows ASCII's blanks alone.
@@ -155,6 +168,7 @@ def _all_good(settings: Sequence[Setting], texts: tf.Tensor, values: tf.Tensor, 
 
 
 _TYPES = {"integer": tf.int32, "number": tf.float32}
+_VECTORS = ("layers", "weights")
 
 
 def _number(text: tf.Tensor, pattern: str) -> tf.Tensor:

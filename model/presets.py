@@ -192,9 +192,9 @@ BY_WEIGHTS: Mapping[str, Mapping[str, Any]] = {
     # Measured in tests/benchmarks/evaluation.md. The pictures stay weak.
     "random": {"pooling": "average", "content_weight": 150.0},
 }
-"""By the name of the feature weights: what our own presets set differently for them."""
+"""By the kind of the feature weights: what our own presets set differently for them."""
 
 
 def preset(name: str, weights: str = "") -> Mapping[str, Any]:
-    """Returns what a preset sets for a model with these feature weights ("": any)."""
+    """Returns what a preset sets for a model with feature weights of a kind ("": any)."""
     return {**PRESETS[name], **(BY_WEIGHTS.get(weights, {}) if name in OUR_OWN else {})}

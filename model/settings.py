@@ -172,17 +172,18 @@ def _setting(default: Any, label: str, help: str, **facts: Any) -> Any:
     return dataclasses.field(default=default, metadata={"label": label, "help": help, **facts})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class StyleSettings:
-    """All that a person can set, with the default preset's values; `preset` and `given` say what was asked for.
+    """All that a person can set: a preset's values, and those that were asked for in their place.
 
     The default recipe: start from the content at 128 pixels on the long side, enlarge by sqrt(2) up to `size`;
     at every size L-BFGS lowers style + content + total variation, and its last picture goes on to the next.
     Each layer's style term is divided by what it is between the content and the style picture, the content term
     by the variance of the content's features, so that the weights mean the same for any picture and any features.
 
-    Raises:
-      InvalidInput: a value is of the wrong kind or outside its range.
+    Attributes:
+      preset: where the values start from.
+      given: names of the settings that were asked for, whatever their values.
     """
 
     size: int = _setting(
@@ -410,27 +411,23 @@ class StyleSettings:
         high=0.5,
     )
     preset: str = dataclasses.field(default="balanced", compare=False)
-    given: tuple[str, ...] = dataclasses.field(default=(), compare=False, repr=False)
+    given: tuple[str, ...] = dataclasses.field(init=False, compare=False, repr=False)
 
-    def __post_init__(self) -> None:
-        for setting in SETTINGS.values():
-            object.__setattr__(self, setting.name, setting.check(getattr(self, setting.name)))
-        if self.style_weight == self.content_weight == self.total_variation_weight == 0:
-            raise InvalidInput(ALL_WEIGHTS_ZERO)
-
-    @classmethod
-    def of(cls, preset: str = "balanced", **values: Any) -> StyleSettings:
-        """Returns a preset's settings with some values replaced.
+    def __init__(self, preset: str = "balanced", **values: Any) -> None:
+        """Takes the name of a preset, and settings that are to be otherwise than there, by name.
 
         Raises:
-          InvalidInput: an unknown preset or setting, or a value out of range.
+          InvalidInput: an unknown preset or setting, or a value of the wrong kind or outside its range.
         """
-        if preset not in PRESETS:
-            raise PRESET.error(preset)
+        PRESET.check(preset)
         for name in values:
             if name not in SETTINGS:
                 raise unknown_setting(name)
-        return cls(**{**PRESETS[preset], **values}, preset=preset, given=tuple(values))
+        checked = {name: SETTINGS[name].check(v) for name, v in {**_DEFAULTS, **PRESETS[preset], **values}.items()}
+        for name, value in {**checked, "preset": preset, "given": tuple(values)}.items():
+            object.__setattr__(self, name, value)  # the class is frozen
+        if self.style_weight == self.content_weight == self.total_variation_weight == 0:
+            raise InvalidInput(ALL_WEIGHTS_ZERO)
 
     @classmethod
     def parse(cls, text: str) -> StyleSettings:
@@ -448,16 +445,15 @@ class StyleSettings:
                 raise unknown_setting(pair)
             texts[name] = value
         preset = PRESET.parse(texts.pop(PRESET.name, PRESET.default))
-        return cls.of(preset, **{name: SETTINGS[name].parse(value) for name, value in texts.items()})
+        return cls(preset, **{name: SETTINGS[name].parse(value) for name, value in texts.items()})
 
     def __str__(self) -> str:
-        """The settings as text: the preset, and what was given or differs from it.
+        """The settings as text: the preset, and what was asked for.
 
         What nobody asked for is left to the server, whose presets suit its weights and layers.
         """
-        base = {**_DEFAULTS, **PRESETS[self.preset]}
         named = [(PRESET.name, self.preset)] if self.preset != PRESET.default else []
-        named += [(name, value) for name, value in self.items() if name in self.given or value != base[name]]
+        named += [(name, value) for name, value in self.items() if name in self.given]
         return ",".join(f"{name}={format_value(value)}" for name, value in named)
 
     def items(self) -> Iterator[tuple[str, Any]]:
@@ -466,7 +462,9 @@ class StyleSettings:
             yield name, getattr(self, name)
 
     def replace(self, **values: Any) -> StyleSettings:
-        return dataclasses.replace(self, **values, given=tuple(dict.fromkeys((*self.given, *values))))
+        """Returns the settings with some asked for otherwise, the preset too."""
+        given = {name: getattr(self, name) for name in (PRESET.name, *self.given)}
+        return StyleSettings(**{**given, **values})
 
 
 SETTINGS: Mapping[str, Setting] = {

@@ -13,7 +13,7 @@ from model.checks import checked
 from model.contract import CONTENT_MASK, INITIAL, PREVIEW_SIZE_PX, SIGNATURES, STATE, STYLE, STYLE_MASK, TAKE_STEPS
 from model.limits import MAX_STEPS, MAX_STYLES
 from model.objective import Objective, Pictures
-from model.parsing import parse_settings
+from model.parsing import ParsedSettings, parse_settings, recipe
 from model.settings import SETTINGS
 from model.sizes import plan_sizes, progress
 from model.state import decode_state, encode_state, fingerprint
@@ -41,7 +41,10 @@ class ServedModel(tf.Module):
     """
 
     def __init__(self, network: VGG19, description: dict[str, Any]) -> None:
-        """Takes the description that `describe` answers with; its `digest` names the model in every state."""
+        """Takes the description that `describe` answers with.
+
+        Its `digest` names the model in every state, and the presets go by the kind of its `weights`.
+        """
         super().__init__(name="served_model")
         self.network = network
         self.stylizer = Stylizer(Objective(network))
@@ -56,7 +59,7 @@ class ServedModel(tf.Module):
             "describe": self._describe,
         }
         self.parse = tf.function(
-            lambda text: parse_settings(text, network.layers, str(description["weights"]["name"])),
+            lambda text: parse_settings(text, network.layers, str(description["weights"]["kind"])),
             input_signature=[tf.TensorSpec([], tf.string)],
             autograph=False,
             experimental_attributes={"_noinline": True},
@@ -106,7 +109,7 @@ class ServedModel(tf.Module):
     def _advance_one(self, picture: Tensors) -> Tensors:
         """Takes the next steps of one picture's run; returns all that any signature gives of it."""
         settings = self.parse(picture["settings"])
-        pictures = _decode(picture)
+        pictures = _decode(picture, settings)
         state = tf.cond(
             picture["state_bytes"] == "",
             lambda: self.stylizer.initial_state(pictures, settings),
@@ -225,17 +228,15 @@ def _complete(inputs: Tensors) -> Tensors:
     return result
 
 
-def _decode(picture: Tensors) -> Pictures:
-    made_from = {name: picture[name] for name in sorted(set(_ONE_PICTURE) - {STATE.name, TAKE_STEPS.name})}
-    # How many steps a run has is no part of what it lowers.
-    made_from["settings"] = tf.strings.regex_replace(made_from["settings"], r"(^|,)\s*steps\s*=[^,]*", "")
+def _decode(picture: Tensors, settings: ParsedSettings) -> Pictures:
+    encoded = [picture[name] for name in sorted(set(_ONE_PICTURE) - {"settings", STATE.name, TAKE_STEPS.name})]
     return Pictures(
         content=images.decode(picture["content_bytes"], "content_bytes"),
         styles=picture["style_bytes"],
         content_masks=picture[CONTENT_MASK.name],
         style_masks=picture[STYLE_MASK.name],
         initial=picture[INITIAL.name],
-        fingerprint=fingerprint(list(made_from.values())),
+        fingerprint=fingerprint([*encoded, *recipe(settings)]),
     )
 
 

@@ -10,7 +10,7 @@ import threading
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import h5py
@@ -37,6 +37,7 @@ CONNECT_TIMEOUT_S = 10.0
 READ_TIMEOUT_S = 30.0
 RANDOM_SEED = 0
 OWN_FILE = Path(__file__).with_name("own_weights.npz")
+OWN_DIGEST = "84637c324d7532b4"
 _CHUNK_BYTES = 1 << 20
 
 Arrays = Mapping[str, npt.NDArray[np.float32]]
@@ -51,11 +52,14 @@ class Weights:
       name: what these weights are called wherever they are shown.
       arrays: for a leading run of VGG19's layers.
       notice: a sentence for people who should know that these are not the weights they expect, or "".
+      kind: `own`, `random` or "" for all others: what the presets go by (`BY_WEIGHTS` in model/presets.py). It follows
+        the arrays; a name may be any file's.
     """
 
     name: str
     arrays: Arrays
     notice: str = ""
+    kind: str = ""
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -105,7 +109,7 @@ def auto(report: Report = lambda _: None) -> Weights:
 
 def own() -> Weights:
     """Returns the weights that this project trained itself; model/own_weights.md says how and how good they are."""
-    return Weights("own", from_file(OWN_FILE).arrays)
+    return replace(from_file(OWN_FILE), name="own")
 
 
 def imagenet(report: Report = lambda _: None) -> Weights:
@@ -217,7 +221,8 @@ def from_file(path: Path) -> Weights:
         if isinstance(error, InvalidInput):
             raise
         raise InvalidInput(f"`weights` must be a readable .h5 or .npz file. Received: {path} ({error})") from error
-    return Weights(path.stem, _leading_layers(arrays, path))
+    weights = Weights(path.stem, _leading_layers(arrays, path))
+    return replace(weights, kind="own" if weights.digest == OWN_DIGEST else "")
 
 
 def _read_h5(path: Path) -> Arrays:
@@ -287,4 +292,5 @@ def random(seed: int = RANDOM_SEED, last: str = DEEPEST_LAYER) -> Weights:
         "random",
         arrays,
         "These are random feature weights: the pictures are far from what trained weights give.",
+        kind="random",
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from model.errors import (
@@ -16,7 +16,6 @@ from model.errors import (
     ServingUnavailable,
     StyleTransferError,
 )
-from serving import results
 from serving.client import StyleTransferClient
 from serving.contract import DEFAULT_SERVER, SERVER_VARIABLE
 from serving.endpoints import Patience, split_servers
@@ -59,14 +58,14 @@ class Server:
       facts: pairs of a name and a value, for people.
       notice: a sentence that people should read before they judge the pictures, or "".
       problem: why it does not answer, in a plain sentence, or "".
-      model: what a result says of the model that made it.
+      weights: kind of the feature weights, which the presets depend on; None: it has not told.
     """
 
     address: str
     facts: tuple[tuple[str, str], ...] = ()
     notice: str = ""
     problem: str = ""
-    model: Mapping[str, str] = field(default_factory=dict)
+    weights: str | None = None
 
     @property
     def ready(self) -> bool:
@@ -107,7 +106,7 @@ def read(description: Mapping[str, Any], server: str, version: int | None = None
         server,
         tuple((label, value) for label, value in facts if value),
         notice=str(weights.get("notice") or ""),
-        model=results.model_facts(description) if description else {},
+        weights=str(weights.get("kind") or "") if weights else None,
     )
 
 

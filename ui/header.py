@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 
 import streamlit as st
 
@@ -27,8 +26,8 @@ def client() -> StyleTransferClient:
 def look() -> None:
     """Asks the server what it serves, and remembers the answer for this session."""
     server = st.session_state["server"] = backend.look(client(), backend.address())
-    if server.model:
-        st.session_state["model"] = server.model
+    if server.weights is not None:
+        st.session_state["served_weights"] = server.weights
     st.session_state["asked"] = time.monotonic()
 
 
@@ -51,9 +50,9 @@ def ready() -> bool:
     return "server" in st.session_state and st.session_state["server"].ready
 
 
-def model() -> Mapping[str, str]:
-    """Returns what is known of the model; what a server said before it went away holds for its pictures."""
-    return st.session_state.get("model", {})
+def weights() -> str:
+    """Returns the kind of the served feature weights, as a server last told it; "" before one did."""
+    return st.session_state.get("served_weights", "")
 
 
 def show() -> Server:

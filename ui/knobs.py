@@ -123,7 +123,7 @@ def shown_values(settings: StyleSettings) -> dict[str, Any]:
 
 
 def of_preset(preset: str, weights: str = "") -> StyleSettings:
-    """Returns a preset's settings for a model with these feature weights ("": any), as its server has them."""
+    """Returns a preset's settings for a model with feature weights of a kind ("": any), as its server has them."""
     return StyleSettings(**presets.preset(preset, weights), preset=preset)
 
 
@@ -143,18 +143,19 @@ def matching_preset(shown: Mapping[str, Any], base: str = PRESET.default, weight
     return next((preset for preset in (base, *PRESETS) if not turned(shown, preset, weights)), None)
 
 
-def to_settings(shown: Mapping[str, Any], base: str = PRESET.default) -> StyleSettings:
+def to_settings(shown: Mapping[str, Any], base: str = PRESET.default, weights: str = "") -> StyleSettings:
     """Returns the settings for what the widgets hold: a preset, and only what differs from it.
 
-    What differs is what every client's preset has otherwise: a value that suits the weights alone is named too, so a
-    result tells what made it.
+    A value differs if the preset has another one for weights of this kind or for any: the server is to use what is
+    shown, and the text is to mean the same to every other.
 
     Raises:
       InvalidInput: the values do not make settings.
     """
-    preset = StyleSettings.of(base)
     values = {name: Knob.of(name).taken(shown[name]) for name in SETTINGS}
-    return StyleSettings.of(base, **{name: value for name, value in values.items() if value != getattr(preset, name)})
+    of_any, of_these = StyleSettings(base), of_preset(base, weights)
+    differ = [name for name in SETTINGS if not getattr(of_any, name) == getattr(of_these, name) == values[name]]
+    return StyleSettings(base, **{name: values[name] for name in differ})
 
 
 def blend_text(weights: Sequence[float]) -> str:

@@ -38,7 +38,7 @@ def read(query: Mapping[str, str], weights: str = "") -> Link:
 
     Args:
       query: values by name.
-      weights: name of the served feature weights, which our own presets depend on.
+      weights: kind of the served feature weights, which our own presets depend on.
     """
     problems: list[str] = []
     base = query.get(PRESET.name, PRESET.default)
@@ -73,7 +73,7 @@ def write(
     Args:
       shown: what the knobs hold.
       base: the preset that they started from.
-      weights: name of the served feature weights.
+      weights: kind of the served feature weights.
       blend: how much each style counts; empty where there is one.
       content: name of the sample photograph in use, or "": what a person brought does not travel in a link.
       styles: likewise of the sample paintings.

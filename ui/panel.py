@@ -21,7 +21,7 @@ MOST_NAMES = 4  # of changed knobs in one sentence
 
 def presets() -> None:
     """Draws the preset switch. Comes before `show`, which draws the knobs that it turns."""
-    weights = _weights()
+    weights = header.weights()
     untouched = "base" not in st.session_state or not knobs.turned(
         _shown(), st.session_state["base"], st.session_state["weights"]
     )
@@ -59,7 +59,7 @@ def show(blend: Sequence[float] = ()) -> StyleSettings | None:
     _say_what_was_turned()
     try:
         shown = {**_shown(), knobs.BLEND: knobs.blend_text(blend)}
-        return knobs.to_settings(shown, st.session_state["base"])
+        return knobs.to_settings(shown, st.session_state["base"], header.weights())
     except InvalidInput as error:
         st.error(knobs.explain(error), icon=":material/tune:")
         return None
@@ -69,7 +69,7 @@ def use(settings: StyleSettings) -> None:
     """Turns every knob to where settings have it."""
     for name, value in knobs.shown_values(settings).items():
         st.session_state[_key(name)] = value
-    st.session_state["base"], st.session_state["weights"] = settings.preset, _weights()
+    st.session_state["base"], st.session_state["weights"] = settings.preset, header.weights()
     _note_preset()
 
 
@@ -90,7 +90,7 @@ def follow(visit: Visit) -> None:
     """Does what the page's address asks for, once for each visit, before the cards and knobs are drawn."""
     if st.session_state.get(FOLLOWED) != visit.number:
         st.session_state[FOLLOWED] = visit.number
-        link = st.session_state[LINK] = links.read(st.query_params.to_dict(), _weights())
+        link = st.session_state[LINK] = links.read(st.query_params.to_dict(), header.weights())
         if link.settings is not None:
             use(link.settings)
             visit.blend = link.settings.blend_weights or visit.blend
@@ -111,7 +111,7 @@ def address(visit: Visit) -> None:
     query = links.write(
         _shown(),
         st.session_state["base"],
-        _weights(),
+        header.weights(),
         visit.blend,
         visit.content.sample if visit.content else "",
         names if all(names) else (),
@@ -124,11 +124,6 @@ def _key(name: str) -> str:
     return f"knob_{name}"
 
 
-def _weights() -> str:
-    """Returns the name of the served feature weights, which our own presets depend on; "" before a server told."""
-    return header.model().get("weights", "")
-
-
 def _shown() -> dict[str, Any]:
     return {name: st.session_state[_key(name)] for name in SETTINGS if name != knobs.BLEND}
 
@@ -136,14 +131,14 @@ def _shown() -> dict[str, Any]:
 def _use_preset(switch: str) -> None:
     """Puts every knob where the chosen preset has it; no other system any more is our own recipe again."""
     if st.session_state[switch] is not None:
-        use(knobs.of_preset(st.session_state[switch], _weights()))
+        use(knobs.of_preset(st.session_state[switch], header.weights()))
     elif switch == "reproduction":
-        use(knobs.of_preset(PRESET.default, _weights()))
+        use(knobs.of_preset(PRESET.default, header.weights()))
 
 
 def _note_preset() -> None:
     """Shows the preset that the knobs stand at, if any."""
-    preset = knobs.matching_preset(_shown(), st.session_state["base"], _weights())
+    preset = knobs.matching_preset(_shown(), st.session_state["base"], header.weights())
     st.session_state["base"] = preset or st.session_state["base"]
     st.session_state["preset"] = preset if preset in OUR_OWN else None
     st.session_state["reproduction"] = preset if preset in knobs.REPRODUCTIONS else None
@@ -151,7 +146,7 @@ def _note_preset() -> None:
 
 def _say_what_was_turned() -> None:
     base = st.session_state["base"]
-    labels = [SETTINGS[name].label for name in knobs.turned(_shown(), base, _weights())]
+    labels = [SETTINGS[name].label for name in knobs.turned(_shown(), base, header.weights())]
     if labels:
         more = f" and {len(labels) - MOST_NAMES} more" if len(labels) > MOST_NAMES else ""
         st.caption(f"{knobs.preset_label(base)}, with a change of: {', '.join(labels[:MOST_NAMES])}{more}")

@@ -119,7 +119,7 @@ def settings_from(options: argparse.Namespace) -> StyleSettings:
     """
     given = dict(given_settings(options))
     preset = PRESET.parse(given.pop(PRESET.name, PRESET.default))
-    return StyleSettings.of(preset, **{name: SETTINGS[name].parse(text) for name, text in given.items()})
+    return StyleSettings(preset, **{name: SETTINGS[name].parse(text) for name, text in given.items()})
 
 
 def refuse(condition: bool, sentence: str) -> None:

@@ -29,7 +29,7 @@ import json
 import math
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -116,9 +116,8 @@ PAINTED: Mapping[str, Callable[[], Image.Image]] = {
 
 def to_block3(weights: Weights) -> Weights:
     """Returns the layers that all compared weights have."""
-    return Weights(
-        weights.name, {f"{n}/{part}": weights.arrays[f"{n}/{part}"] for n in USED for part in ("kernel", "bias")}
-    )
+    arrays = {f"{n}/{part}": weights.arrays[f"{n}/{part}"] for n in USED for part in ("kernel", "bias")}
+    return replace(weights, arrays=arrays)
 
 
 def png(image: Image.Image) -> bytes:
@@ -192,7 +191,7 @@ class Bench:
     def measure(self, pair: Pair, content_weight: float) -> Result:
         """Returns the result of a pair and its measures, from the folder if they are there."""
         settings = f"{self._settings},content_weight={content_weight:g}"
-        run = f"{pair} {self._weights.digest} {self._precision} {settings} {BY_WEIGHTS.get(self._weights.name)}"
+        run = f"{pair} {self._weights.digest} {self._precision} {settings} {BY_WEIGHTS.get(self._weights.kind)}"
         path = self._folder / f"{hashlib.sha256(run.encode()).hexdigest()[:16]}.png"
         facts = path.with_suffix(".json")
         if facts.exists():
@@ -255,8 +254,10 @@ def main() -> None:
     options.pictures.mkdir(parents=True, exist_ok=True)
     settings = StyleSettings.parse(options.settings)  # for the size, and the error of a wrong text
     true = to_block3(load("imagenet"))
+    # A candidate is measured by the presets that it would have in the place of our own.
+    own = replace(to_block3(from_file(options.weights)), kind="own")
     judge = Judge(true, settings.size)
-    weights = {"random": random(last=DEEPEST), "own": to_block3(from_file(options.weights)), "true": true}
+    weights = {"random": random(last=DEEPEST), "own": own, "true": true}
     benches = {k: Bench(w, options.precision, options.settings, judge, options.pictures) for k, w in weights.items()}
 
     print("| pair | | random | own | true | gap closed | content error | content weight |")

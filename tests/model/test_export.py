@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from model import images
+from model import images, presets
 from model.contract import SIGNATURES
 from model.errors import clean
-from model.export import main
+from model.export import describe, main
 from model.objective import Objective
 from model.settings import SETTINGS, StyleSettings
+from model.signatures import ServedModel
 from model.stylizer import Stylizer, size_result
 from model.vgg19 import VGG19
 from model.weights import Weights
@@ -144,6 +145,24 @@ def test_more_steps_are_the_same_run(call: Call) -> None:
     assert more["image_bytes"] == advance(call, text + "15")["image_bytes"]
 
 
+def test_the_same_settings_in_other_words_are_the_same_run(call: Call) -> None:
+    begun = advance(call, take=3)
+    other_words = " steps = 12, style_weight=1e3 ,smallest_size=32,preset=fine,size=64"
+    assert advance(call, other_words, take=3)["state_bytes"] == begun["state_bytes"]
+
+
+def test_a_state_goes_on_by_the_presets_of_the_release_that_reads_it(
+    call: Call, small_weights: Weights, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = advance(call, take=3)["state_bytes"][0]
+    expected = advance(call, f"{TEXT},statistics=gram", state, take=2)
+    monkeypatch.setitem(presets.PRESETS, "balanced", {"statistics": "gram"})  # type: ignore[arg-type]
+    later = ServedModel(VGG19(small_weights.arrays), describe(small_weights, "float32"))
+    inputs = {**one_pair(), "settings": [TEXT], "state_bytes": [state], "take_steps": [2]}
+    tensors = [tf.constant(inputs[tensor.name]) for tensor in SIGNATURES["advance"].inputs]
+    np.testing.assert_allclose(later.functions["advance"](*tensors)["losses"], expected["losses"], rtol=1e-3)
+
+
 def test_a_batch_treats_each_picture_for_itself(call: Call) -> None:
     texts = [TEXT, "size=40,smallest_size=40,steps=3"]
     turned = np.ascontiguousarray(CONTENT.transpose(1, 0, 2))
@@ -189,7 +208,7 @@ def test_orientation_and_odd_sizes_are_kept(call: Call, shape: tuple[int, int]) 
 def test_describe_tells_the_model_and_the_settings_in_full(call: Call, small_weights: Weights) -> None:
     text = "preset=quick,style_layers=block1_conv1:0.25/block2_conv1"
     description = json.loads(call("describe", settings=[text])["description"][0])
-    assert description["weights"] == {"name": "small", "digest": small_weights.digest, "notice": ""}
+    assert description["weights"] == {"name": "small", "kind": "", "digest": small_weights.digest, "notice": ""}
     assert description["layers"] == list(small_weights.layers)
     assert description["precision"] == "float32"
     assert description["device"] == ("GPU" if tf.config.list_physical_devices("GPU") else "CPU")

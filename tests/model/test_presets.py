@@ -170,4 +170,4 @@ def test_only_our_own_presets_depend_on_the_weights(monkeypatch: pytest.MonkeyPa
 
 def test_every_preset_is_a_whole_set_of_settings() -> None:
     for name, values in presets.PRESETS.items():
-        assert dict(StyleSettings.of(name).items()) == {**dict(StyleSettings().items()), **values}
+        assert dict(StyleSettings(name).items()) == {**dict(StyleSettings().items()), **values}

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import pickle
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,9 +14,10 @@ import tensorflow as tf
 
 from model.errors import InvalidInput, clean
 from model.layers import LAYERS
-from model.parsing import parse_settings
+from model.parsing import parse_settings, recipe
 from model.presets import PRESETS
-from model.settings import GROUPS, PRESET, SETTINGS, StyleSettings
+from model.settings import GROUPS, PRESET, SETTINGS, StyleSettings, format_value
+from model.state import fingerprint
 
 MODEL_LAYERS = LAYERS[:5]
 
@@ -124,16 +128,16 @@ def test_a_layer_that_the_model_lacks_is_refused_by_the_graph_alone() -> None:
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_text_and_settings_turn_into_each_other(preset: str) -> None:
-    settings = StyleSettings.of(preset, style_layers=(("block1_conv1", 0.25), ("block2_conv2", 1)), seed=3)
+    settings = StyleSettings(preset, style_layers=(("block1_conv1", 0.25), ("block2_conv2", 1)), seed=3)
     assert StyleSettings.parse(str(settings)) == settings
 
 
 def test_only_what_was_asked_for_travels() -> None:
     assert str(StyleSettings()) == ""
     assert str(StyleSettings(size=20)) == "size=20"
-    assert str(StyleSettings.of("fine")) == "preset=fine"
-    assert str(StyleSettings.of("fine", steps=7)) == "preset=fine,steps=7"
-    assert str(StyleSettings.of("fine").replace(seed=3)) == "preset=fine,seed=3"
+    assert str(StyleSettings("fine")) == "preset=fine"
+    assert str(StyleSettings("fine", steps=7)) == "preset=fine,steps=7"
+    assert str(StyleSettings("fine").replace(seed=3)) == "preset=fine,seed=3"
 
 
 def test_what_was_asked_for_travels_even_where_it_is_the_default() -> None:
@@ -141,6 +145,68 @@ def test_what_was_asked_for_travels_even_where_it_is_the_default() -> None:
     text = "style_layers=block1_conv1/block2_conv1/block3_conv1"
     assert StyleSettings.parse(text) == StyleSettings()
     assert str(StyleSettings.parse(text)) == text
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda: StyleSettings(total_variation_weight=8e-4),
+        lambda: StyleSettings().replace(total_variation_weight=8e-4),
+        lambda: StyleSettings(total_variation_weight=8e-4, seed=3).replace(seed=0),
+        lambda: dataclasses.replace(StyleSettings(), total_variation_weight=8e-4),
+        lambda: StyleSettings.parse("total_variation_weight=8e-4"),
+        lambda: copy.copy(StyleSettings(total_variation_weight=8e-4)),
+        lambda: pickle.loads(pickle.dumps(StyleSettings(total_variation_weight=8e-4))),  # noqa: S301 - our own
+    ],
+)
+def test_no_way_to_make_settings_forgets_what_was_asked_for(made: Callable[[], StyleSettings]) -> None:
+    assert made() == StyleSettings()
+    assert hash(made()) == hash(StyleSettings())
+    assert "total_variation_weight=0.0008" in str(made()).split(",")
+    assert "total_variation_weight=0.0008" in str(made().replace(size=20)).split(",")
+
+
+def test_another_preset_replaces_all_but_what_was_asked_for() -> None:
+    settings = StyleSettings(preset="fine", seed=3).replace(preset="quick")
+    assert str(settings) == "preset=quick,seed=3"
+    assert settings == StyleSettings.parse("preset=quick,seed=3")
+
+
+def test_an_unknown_preset_or_setting_is_refused_by_name() -> None:
+    with pytest.raises(InvalidInput, match="`preset` must be one of quick"):
+        StyleSettings("best")
+    with pytest.raises(InvalidInput, match=r"`settings` must be name=value pairs .*Received: sise"):
+        StyleSettings(sise=9)
+
+
+def recipe_of(text: str) -> int:
+    return int(fingerprint(recipe(in_graph(tf.constant(text)))))
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_another_value_of_any_setting_but_the_steps_is_another_recipe(name: str) -> None:
+    setting = SETTINGS[name]
+    if setting.kind == "choice":
+        other = next(choice for choice in setting.choices if choice != setting.default)
+    else:
+        number = setting.low if setting.default == setting.high else setting.high
+        other = {"layers": "block1_conv2", "weights": "0/1"}.get(setting.kind, format_value(number))
+    text = f"{name}={other}"
+    assert StyleSettings.parse(text) != StyleSettings()
+    assert (recipe_of(text) == recipe_of("")) == (name == "steps")
+
+
+def test_one_recipe_in_two_ways_of_writing_is_the_same() -> None:
+    assert recipe_of("preset=quick,style_weight=2e3") == recipe_of(" style_weight= 2000 , size=384,steps=180")
+    assert recipe_of("blend_weights=0.5/0.5") != recipe_of("blend_weights=0.5")
+
+
+def test_another_meaning_of_the_same_number_is_another_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A release may put a choice in before others: then a parsed choice, which is a place, means another one."""
+    before = recipe_of("")
+    setting = SETTINGS["result"]
+    monkeypatch.setitem(SETTINGS, "result", dataclasses.replace(setting, choices=setting.choices[::-1]))  # type: ignore[arg-type]
+    assert recipe_of("") != before
 
 
 def test_every_setting_tells_enough_to_make_a_flag_and_a_widget() -> None:

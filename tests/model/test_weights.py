@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import http.server
+import shutil
 import socket
 import threading
 from collections.abc import Iterator
@@ -12,11 +13,16 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from model import weights
 from model.errors import InvalidInput, WeightsUnavailable
+from model.export import describe, served_layers
 from model.layers import LAYERS
+from model.presets import BY_WEIGHTS
 from model.settings import StyleSettings
+from model.signatures import ServedModel
+from model.vgg19 import VGG19
 from model.weights import Weights
 
 
@@ -192,6 +198,28 @@ def test_own_weights_reach_the_layers_of_the_default_recipe_and_are_small() -> N
     assert own.name == "own"
     assert {name for name, _ in (*StyleSettings().style_layers, *StyleSettings().content_layers)} <= set(own.layers)
     assert weights.OWN_FILE.stat().st_size < 12_000_000
+
+
+def as_served(loaded: Weights) -> dict[str, tf.Tensor]:
+    """Returns the default preset as a model with these weights reads it."""
+    loaded = served_layers(loaded)
+    served = ServedModel(VGG19(loaded.arrays), describe(loaded, "float32"))
+    return served.parse(tf.constant(""))
+
+
+def test_presets_follow_the_arrays_whatever_their_file_is_called(tmp_path: Path, small_weights: Weights) -> None:
+    plain = StyleSettings()
+    for name in ("own", "random", "other"):
+        settings = as_served(weights.load(str(write_npz(tmp_path / f"{name}.npz", small_weights))))
+        assert settings["total_variation_weight"] == np.float32(plain.total_variation_weight)
+        assert settings["content_weight"] == plain.content_weight
+    copied = tmp_path / "own_weights.npz"
+    shutil.copy(weights.OWN_FILE, copied)
+    for choice in ("own", str(copied), str(weights.OWN_FILE)):
+        settings = as_served(weights.load(choice))
+        assert settings["total_variation_weight"] == np.float32(BY_WEIGHTS["own"]["total_variation_weight"])
+    assert weights.load(str(copied)).name == "own_weights"
+    assert as_served(weights.load("random"))["content_weight"] == BY_WEIGHTS["random"]["content_weight"]
 
 
 def test_auto_takes_imagenet_where_it_is_at_hand(monkeypatch: pytest.MonkeyPatch, pinned: Path) -> None:

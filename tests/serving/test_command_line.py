@@ -73,7 +73,7 @@ def test_every_setting_is_a_flag_and_reaches_the_settings() -> None:
 
 def test_a_preset_is_where_the_other_flags_start_from() -> None:
     options = build_parser().parse_args(["c", "s", "-o", "o.png", "--preset", "fine", "--steps", "7"])
-    assert settings_from(options) == StyleSettings.of("fine", steps=7)
+    assert settings_from(options) == StyleSettings("fine", steps=7)
 
 
 @pytest.mark.parametrize(

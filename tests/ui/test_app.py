@@ -13,7 +13,7 @@ from streamlit.testing.v1 import AppTest
 
 from model.errors import DeadlineExceeded, Overloaded, ServingUnavailable
 from model.limits import MAX_STYLES
-from model.presets import PRESETS
+from model.presets import BY_WEIGHTS, PRESETS
 from model.settings import GROUPS, StyleSettings
 from serving import results
 from tests.ui.fakes import FakeClient, encoded
@@ -129,7 +129,7 @@ def test_other_samples_and_knobs_reach_the_server(client, page):
     assert page.button_group(key="preset").value in (None, [])
     page.button(key="start").click().run()
     until(page, lambda: client.calls)
-    settings = StyleSettings.of("quick", style_weight=2500, statistics="gram", style_layers=(("block2_conv1", 2.0),))
+    settings = StyleSettings("quick", style_weight=2500, statistics="gram", style_layers=(("block2_conv1", 2.0),))
     assert str(client.calls[0]["settings"]) == str(settings)
     assert client.calls[0]["content"] == CONTENTS[1].path.read_bytes()
     assert client.calls[0]["styles"] == (STYLES[2].path.read_bytes(),)
@@ -454,7 +454,7 @@ def test_the_last_sample_of_a_blend_stays(page):
 
 
 def test_a_result_that_is_brought_back_gives_its_settings(page):
-    settings = StyleSettings.of("classic", steps=77, blend_weights=(1.0, 0.5))
+    settings = StyleSettings("classic", steps=77, blend_weights=(1.0, 0.5))
     made = results.encode_result(encoded(40, 30), ".png", results.Origin(settings, {}, "", (), 77, 77))
     page.file_uploader(key="content_upload_0").upload("plain.png", encoded(40, 30), "image/png").run()
     assert "reuse" not in keys(page, "button")
@@ -584,6 +584,17 @@ def test_untrained_weights_are_announced(client):
     client.notice = "These weights are random."
     page = AppTest.from_file(str(ROOT / "ui" / "app.py"), default_timeout=20).run()
     assert [warning.value for warning in page.warning] == ["These weights are random."]
+
+
+def test_the_knobs_stand_where_the_preset_has_them_for_the_served_weights(client):
+    client.kind = "random"
+    page = AppTest.from_file(str(ROOT / "ui" / "app.py"), default_timeout=20).run()
+    assert page.number_input(key="knob_content_weight").value == BY_WEIGHTS["random"]["content_weight"]
+    elsewhere = StyleSettings().content_weight
+    page.number_input(key="knob_content_weight").set_value(elsewhere).run()
+    page.button(key="start").click().run()
+    until(page, lambda: client.calls)
+    assert f"content_weight={elsewhere:g}" in str(client.calls[0]["settings"]).split(",")
 
 
 def test_the_page_imports_no_tensorflow():

@@ -108,7 +108,7 @@ def test_goes_on_from_where_it_was_stopped():
 def test_a_result_says_what_the_model_read_and_what_it_was_made_from():
     client = FakeClient()
     client.reads = {"style_layers": "block1_conv1:1", "size": 64}
-    asked = StyleSettings.of("classic", steps=STEPS)
+    asked = StyleSettings("classic", steps=STEPS)
     sha256 = {"content": ("c",), "styles": ("s",), "initial": ("i",)}
     job = Job(client, Request(encoded(), (encoded(),), asked, initial=encoded(9, 9), sha256=sha256))
     job.start()

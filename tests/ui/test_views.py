@@ -123,9 +123,9 @@ def test_every_setting_has_one_knob():
 @pytest.mark.parametrize("preset", PRESETS)
 def test_knobs_and_settings_are_one(preset):
     shown = knobs.preset_values(preset)
-    assert knobs.to_settings(shown) == StyleSettings.of(preset)
+    assert knobs.to_settings(shown) == StyleSettings(preset)
     assert knobs.matching_preset(shown) == preset
-    assert str(knobs.to_settings(shown, preset)) == str(StyleSettings.of(preset))
+    assert str(knobs.to_settings(shown, preset)) == str(StyleSettings(preset))
     assert knobs.preset_label(preset)
 
 
@@ -154,6 +154,11 @@ def test_a_preset_shows_what_the_server_sets_for_its_weights_and_says_so_to_ever
     assert knobs.to_settings(shown) == served
     assert knobs.matching_preset(shown, "balanced", "own") == "balanced"
     assert StyleSettings.parse(str(knobs.to_settings(shown))) == served
+
+
+def test_a_knob_turned_to_what_other_servers_have_is_told_to_this_one():
+    shown = knobs.preset_values("balanced", "own") | {"total_variation_weight": StyleSettings().total_variation_weight}
+    assert "total_variation_weight=0.0008" in str(knobs.to_settings(shown, "balanced", "own"))
 
 
 def test_a_turned_knob_belongs_to_no_preset():
@@ -240,7 +245,7 @@ def test_as_png():
 
 # Results
 
-ORIGIN = Origin(StyleSettings.of("classic", steps=9), {"digest": "ab"}, "c" * 64, ("d" * 64,), 7, 9)
+ORIGIN = Origin(StyleSettings("classic", steps=9), {"digest": "ab"}, "c" * 64, ("d" * 64,), 7, 9)
 
 
 @pytest.mark.parametrize("name", history.FORMATS)
@@ -298,13 +303,14 @@ def test_a_path_is_no_server():
 
 
 def test_what_the_server_says_of_itself():
-    weights = {"name": "random", "digest": "0123456789abcdef", "notice": "Random weights."}
+    weights = {"name": "x", "kind": "random", "digest": "0123456789abcdef", "notice": "Random weights."}
     described = {"weights": weights, "precision": "float32", "device": "GPU"}
     server = backend.read(described, "grpc://x:1", 7)
     assert server.ready
     assert server.notice == "Random weights."
+    assert server.weights == "random"
     assert server.facts == (
-        ("Weights", "random (01234567)"),
+        ("Weights", "x (01234567)"),
         ("Precision", "float32"),
         ("Device", "GPU"),
         ("Model version", "7"),

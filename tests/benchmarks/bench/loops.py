@@ -12,6 +12,7 @@ import tensorflow as tf
 from PIL import Image
 
 from model.contract import SIGNATURES
+from model.export import describe
 from model.layers import BLOCK_STARTS, LAYERS
 from model.limits import MAX_SIZE_PX
 from model.signatures import ServedModel
@@ -43,8 +44,7 @@ class Model:
 
     @classmethod
     def of(cls, weights: Weights, dtype: tf.DType) -> Model:
-        description = {"digest": weights.digest, "weights": {"name": weights.name}}
-        return cls(ServedModel(VGG19(weights.arrays, dtype), description), weights, dtype)
+        return cls(ServedModel(VGG19(weights.arrays, dtype), describe(weights, dtype.name)), weights, dtype)
 
     @cached_property
     def pair(self) -> dict[str, Any]:
