@@ -13,7 +13,7 @@ import tensorflow as tf
 from model.errors import InvalidInput
 from model.optimizers import OptimizerState
 from model.state import encode_state
-from model.stylizer import start_of_size
+from model.stylizer import begin_size
 from model.weights import Weights
 from serving.transports import LocalTransport
 from tests.conftest import encode, smooth_picture
@@ -44,7 +44,7 @@ def advance(local: LocalTransport) -> Advance:
 def smallest_state_of() -> StateOf:
     """Makes a model's state, by its digest, whose pictures have one pixel, so that there are few bytes to damage."""
     nothing = OptimizerState(tf.zeros([0, 1, 1, 3]), tf.zeros([0, 1, 1, 3], tf.int8), tf.zeros([0]), tf.zeros([3]))
-    state = start_of_size(tf.constant(1), tf.ones([1, 1, 3]), nothing, settings(TEXT))
+    state = begin_size(tf.constant(1), tf.ones([1, 1, 3]), nothing, settings(TEXT))
     return lambda digest: bytes(encode_state(state, digest).numpy())
 
 

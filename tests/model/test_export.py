@@ -351,9 +351,12 @@ def test_a_run_that_converges_says_so_and_gives_its_picture(call: Call) -> None:
     assert outputs["progress"][0] == 1
     assert outputs["step"][0] < 5000
     assert decoded(outputs["image_bytes"][0]).shape == (48, 64, 3)
-    again = advance(call, "size=64,smallest_size=64,steps=5000", state=outputs["state_bytes"][0], take=7)
+    text = "size=64,smallest_size=64,steps=6000,learning_rate=1,least_improvement="
+    again, other = [advance(call, text + value, state=outputs["state_bytes"][0], take=7) for value in ("0.2", "0")]
     assert again["step"][0] == outputs["step"][0]
     assert again["stopped"][0] == b"converged"
+    assert other["step"][0] == outputs["step"][0] + 7  # what it had converged by no longer holds
+    assert other["stopped"][0] == b""
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from model import presets, weights
 from model.layers import BLOCK_STARTS, LAYERS
-from model.objective import Objective, form
+from model.objective import Objective, network_options
 from model.parsing import ParsedSettings, parse_settings
 from model.settings import StyleSettings
 from model.vgg19 import VGG19
@@ -145,7 +145,7 @@ def test_the_loss_is_that_of_the_system(objective: Objective, name: str) -> None
     ours = float(objective.losses_and_gradient(tf.constant(image, tf.float32), targets, settings)[0][0])
 
     def features(picture: npt.NDArray[np.uint8]) -> Features:
-        computed = objective.network.features(tf.constant(picture, tf.float32), 13, form(settings))
+        computed = objective.network.features(tf.constant(picture, tf.float32), 13, network_options(settings))
         names = objective.network.layers
         return {layer: f.numpy().astype(np.float64) for layer, f in zip(names, computed, strict=True)}
 

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from model import weights as weights_module
 from model.layers import LAYERS
-from model.vgg19 import IMAGENET_MEAN_BGR, VGG19, Form, preprocess
+from model.vgg19 import IMAGENET_MEAN_BGR, VGG19, NetworkOptions, preprocess
 from model.weights import Weights
 from tests.conftest import smooth_picture
 
@@ -41,7 +41,7 @@ def test_features_equal_those_of_keras() -> None:
     network = VGG19(own.arrays)
     assert network.layers == own.layers == LAYERS[: LAYERS.index("block5_conv2") + 1]
     for zeros, repeated, theirs in zip(
-        network.features(image, len(LAYERS), Form(zero_padding=True)),
+        network.features(image, len(LAYERS), NetworkOptions(zero_padding=True)),
         network.features(image, len(LAYERS)),
         expected,
         strict=True,
@@ -59,7 +59,9 @@ def test_average_pooling_is_the_doubled_mean_over_squares_of_two(small_weights: 
     padded = np.pad(pooled, ((1, 1), (1, 1), (0, 0)), mode="edge")
     kernel, bias = [small_weights.arrays[f"block2_conv1/{part}"] for part in ("kernel", "bias")]
     at = np.maximum(np.einsum("ijc,ijcd->d", padded[5:8, 9:12], kernel) + bias, 0)
-    np.testing.assert_allclose(network.features(image, 2, Form(average_pooling=True))[2][0, 5, 9], at, rtol=1e-4)
+    np.testing.assert_allclose(
+        network.features(image, 2, NetworkOptions(average_pooling=True))[2][0, 5, 9], at, rtol=1e-4
+    )
 
 
 def test_a_flat_picture_has_flat_features_up_to_its_edge(small_weights: Weights) -> None:
@@ -73,11 +75,13 @@ def test_layers_after_the_last_are_not_computed(small_weights: Weights, last: in
     assert [int(tf.size(f)) > 0 for f in features] == [index <= last for index in range(5)]
 
 
-@pytest.mark.parametrize("form", [Form(), Form(average_pooling=True), Form(zero_padding=True)], ids=str)
+@pytest.mark.parametrize(
+    "options", [NetworkOptions(), NetworkOptions(average_pooling=True), NetworkOptions(zero_padding=True)], ids=str
+)
 @pytest.mark.parametrize("weighed", [{0}, {1, 4}, {0, 1, 2, 3, 4}])
 @pytest.mark.parametrize("shape", [(16, 16), (33, 46), (47, 30)])
 def test_backward_pass_equals_automatic_differentiation(
-    small_weights: Weights, weighed: set[int], shape: tuple[int, int], form: Form
+    small_weights: Weights, weighed: set[int], shape: tuple[int, int], options: NetworkOptions
 ) -> None:
     network, image, last = VGG19(small_weights.arrays), picture(*shape), max(weighed)
 
@@ -86,14 +90,14 @@ def test_backward_pass_equals_automatic_differentiation(
 
     with tf.GradientTape() as tape:
         tape.watch(image)
-        features = network.features(image, last, form)
+        features = network.features(image, last, options)
         loss = tf.add_n([tf.reduce_sum(features[index] * seed(features[index])) for index in weighed])
     expected = tape.gradient(loss, image)
 
     def add_loss(index: int, features: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:
         return gradient + seed(features) if index in weighed else gradient
 
-    actual = network.image_gradient(image, network.features(image, last, form), last, add_loss, form)
+    actual = network.image_gradient(image, network.features(image, last, options), last, add_loss, options)
     np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
 
 
