@@ -250,7 +250,10 @@ def lbfgs_step(
         downhill = tf.reduce_sum(direction * gradient) < 0
         direction = tf.cond(downhill, lambda: direction, lambda: -gradient)
         length = tf.reduce_mean(tf.abs(direction))
-        limit = tf.where(downhill & (known > 0), longest, tf.minimum(longest, FIRST_MOVE))
+        # Without curvature no further than to where this slope would bring the loss to nothing (Polyak's step).
+        to_nothing = length * loss / tf.maximum(tf.reduce_sum(tf.square(gradient)), _TINY)
+        first = tf.minimum(tf.minimum(longest, FIRST_MOVE), to_nothing)
+        limit = tf.where(downhill & (known > 0), longest, first)
         # Without curvature the gradient's own length means nothing: it is brought to the limit, not only below it.
         scale = limit / tf.maximum(length, _TINY)
         scale = tf.where(downhill & (known > 0), tf.minimum(scale, 1.0), scale)

@@ -107,12 +107,13 @@ def test_the_direction_of_lbfgs_is_that_of_dense_bfgs_over_its_history() -> None
     np.testing.assert_allclose(direction(gradient, moves, slopes), expected, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize("place", [0, 2, 4])
 @pytest.mark.parametrize("curvature", [0.0, -1.0])
-def test_a_pair_without_curvature_is_left_out(curvature: float) -> None:
+def test_a_pair_without_curvature_is_left_out(curvature: float, place: int) -> None:
     gradient, moves, slopes = some_pairs()
     expected = bfgs_direction(gradient, moves, slopes)
-    moves.insert(2, np.arange(18.0))
-    slopes.insert(2, curvature * np.arange(18.0))
+    moves.insert(place, np.arange(18.0))
+    slopes.insert(place, curvature * np.arange(18.0))
     np.testing.assert_allclose(direction(gradient, moves, slopes), expected, rtol=1e-3, atol=1e-4)
 
 
@@ -121,6 +122,14 @@ def test_without_pairs_the_direction_is_downhill() -> None:
     np.testing.assert_allclose(
         lbfgs_direction(gradient, tf.zeros((6, *SHAPE), tf.int8), tf.zeros(6), tf.constant(0)), -gradient, rtol=1e-6
     )
+
+
+def test_the_first_step_from_nearly_the_bottom_does_not_leave_it() -> None:
+    image = VALLEY + 1e-3
+    loss, gradient = bowl(image), 2.0 * SCALES * (image - VALLEY)
+    parsed = settings("optimizer=lbfgs")
+    step = optimizers.take_step(image, gradient, loss, optimizers.initial(image, parsed), parsed, tf.constant(1))
+    assert float(bowl(step.image)) < float(loss)
 
 
 def test_lbfgs_finds_the_bottom_of_a_narrow_valley_where_gradient_descent_does_not() -> None:
