@@ -252,7 +252,7 @@ def lbfgs_step(
         length = tf.reduce_mean(tf.abs(direction))
         # Without curvature no further than to where this slope would bring the loss to nothing (Polyak's step).
         to_nothing = length * loss / tf.maximum(tf.reduce_sum(tf.square(gradient)), _TINY)
-        first = tf.minimum(tf.minimum(longest, FIRST_MOVE), to_nothing)
+        first = tf.minimum(longest, tf.where(loss > 0, tf.minimum(FIRST_MOVE, to_nothing), FIRST_MOVE))
         limit = tf.where(downhill & (known > 0), longest, first)
         # Without curvature the gradient's own length means nothing: it is brought to the limit, not only below it.
         scale = limit / tf.maximum(length, _TINY)
