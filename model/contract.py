@@ -12,7 +12,7 @@ PREVIEW_SIZE_PX = 512  # long side, at most, of `preview_bytes`
 
 
 @dataclass(frozen=True)
-class Tensor:
+class TensorInfo:
     """One input or output: its name, dtype (TensorFlow's name for it) and shape (None: any)."""
 
     name: str
@@ -26,53 +26,57 @@ class Signature:
     """One signature of the SavedModel."""
 
     name: str
-    inputs: tuple[Tensor, ...]
-    outputs: tuple[Tensor, ...]
+    inputs: tuple[TensorInfo, ...]
+    outputs: tuple[TensorInfo, ...]
 
 
-CONTENT = Tensor("content_bytes", "string", (None,), "an encoded picture: JPEG, PNG or BMP")
-STYLE = Tensor("style_bytes", "string", (None, None), "S encoded pictures whose style is taken")
-CONTENT_MASK = Tensor(
+CONTENT = TensorInfo("content_bytes", "string", (None,), "an encoded picture: JPEG, PNG or BMP")
+STYLE = TensorInfo("style_bytes", "string", (None, None), "S encoded pictures whose style is taken")
+CONTENT_MASK = TensorInfo(
     "content_mask_bytes",
     "string",
     (None, None),
     "for each style a picture that is white where that style paints; empty: what the others leave, or everywhere",
 )
-STYLE_MASK = Tensor(
+STYLE_MASK = TensorInfo(
     "style_mask_bytes",
     "string",
     (None, None),
     "for each style a picture that is white where it counts; empty: all of it",
 )
-INITIAL = Tensor("initial_bytes", "string", (None,), "an encoded picture to start from; empty: as `start` says")
-SETTINGS = Tensor("settings", "string", (None,), "name=value pairs, comma separated; empty: the default preset")
-STATE = Tensor("state_bytes", "string", (None,), "where the run stands; empty: at its start")
-TAKE_STEPS = Tensor("take_steps", "int32", (None,), "steps to take in this call; 0 only renders `image_bytes`")
+INITIAL = TensorInfo("initial_bytes", "string", (None,), "an encoded picture to start from; empty: as `start` says")
+SETTINGS_TEXT = TensorInfo(
+    "settings", "string", (None,), "name=value pairs, comma separated; empty: the default preset"
+)
+STATE_BYTES = TensorInfo("state_bytes", "string", (None,), "where the run stands; empty: at its start")
+TAKE_STEPS = TensorInfo("take_steps", "int32", (None,), "steps to take in this call; 0 only renders `image_bytes`")
 
-IMAGE = Tensor("image_bytes", "string", (None,), "the result as PNG")
-IMAGE_IF_ASKED = Tensor(
+IMAGE = TensorInfo("image_bytes", "string", (None,), "the result as PNG")
+IMAGE_IF_ASKED = TensorInfo(
     "image_bytes", "string", (None,), "the picture as PNG: when the run is over or `take_steps` is 0, else empty"
 )
-PREVIEW = Tensor("preview_bytes", "string", (None,), f"the picture as JPEG, at most {PREVIEW_SIZE_PX} pixels long")
-LOSSES = Tensor("losses", "float32", (None, None, 4), "per step: total, content, style, total_variation; NaN: no step")
-STEP = Tensor("step", "int32", (None,), "steps taken since the start of the run")
-STEPS = Tensor("steps", "int32", (None,), "steps of the whole run")
-PROGRESS = Tensor("progress", "float32", (None,), "share of the whole run's work that is done, 0 to 1")
+PREVIEW = TensorInfo("preview_bytes", "string", (None,), f"the picture as JPEG, at most {PREVIEW_SIZE_PX} pixels long")
+LOSSES = TensorInfo(
+    "losses", "float32", (None, None, 4), "per step: total, content, style, total_variation; NaN: no step"
+)
+STEP = TensorInfo("step", "int32", (None,), "steps taken since the start of the run")
+STEPS = TensorInfo("steps", "int32", (None,), "steps of the whole run")
+PROGRESS = TensorInfo("progress", "float32", (None,), "share of the whole run's work that is done, 0 to 1")
 CONVERGED, NOT_FINITE = "converged", "not_finite"
-STOPPED = Tensor(
+STOPPED = TensorInfo(
     "stopped",
     "string",
     (None,),
     f"why the run is over before its last step: {CONVERGED} (`least_improvement`, or L-BFGS finds no lower loss), or "
     f"{NOT_FINITE} (a loss was not; the last finite picture is kept); else empty",
 )
-DESCRIPTION = Tensor("description", "string", (None,), "what the model is and the settings in full, as JSON")
+DESCRIPTION = TensorInfo("description", "string", (None,), "what the model is and the settings in full, as JSON")
 
-_RECIPE = (CONTENT, STYLE, SETTINGS)
-_GUIDED = (CONTENT, STYLE, CONTENT_MASK, STYLE_MASK, INITIAL, SETTINGS)
-_RESUMED = (STATE, TAKE_STEPS)
+_RECIPE = (CONTENT, STYLE, SETTINGS_TEXT)
+_GUIDED = (CONTENT, STYLE, CONTENT_MASK, STYLE_MASK, INITIAL, SETTINGS_TEXT)
+_RESUMED = (STATE_BYTES, TAKE_STEPS)
 _RESULT = (IMAGE, LOSSES, STOPPED)
-_STRETCH = (STATE, PREVIEW, IMAGE_IF_ASKED, LOSSES, STEP, STEPS, PROGRESS, STOPPED)
+_STRETCH = (STATE_BYTES, PREVIEW, IMAGE_IF_ASKED, LOSSES, STEP, STEPS, PROGRESS, STOPPED)
 
 SIGNATURES: Mapping[str, Signature] = {
     signature.name: signature
@@ -82,6 +86,6 @@ SIGNATURES: Mapping[str, Signature] = {
         Signature("stylize_guided", _GUIDED, _RESULT),
         Signature("advance", (*_RECIPE, *_RESUMED), _STRETCH),
         Signature("advance_guided", (*_GUIDED, *_RESUMED), _STRETCH),
-        Signature("describe", (SETTINGS,), (DESCRIPTION,)),
+        Signature("describe", (SETTINGS_TEXT,), (DESCRIPTION,)),
     )
 }

@@ -10,7 +10,16 @@ import tensorflow as tf
 
 from model import images
 from model.checks import checked
-from model.contract import CONTENT_MASK, INITIAL, PREVIEW_SIZE_PX, SIGNATURES, STATE, STYLE, STYLE_MASK, TAKE_STEPS
+from model.contract import (
+    CONTENT_MASK,
+    INITIAL,
+    PREVIEW_SIZE_PX,
+    SIGNATURES,
+    STATE_BYTES,
+    STYLE,
+    STYLE_MASK,
+    TAKE_STEPS,
+)
 from model.limits import MAX_STEPS, MAX_STYLES
 from model.objective import Objective, Pictures
 from model.parsing import ParsedSettings, parse_settings, recipe
@@ -229,7 +238,7 @@ def _complete(inputs: Tensors) -> Tensors:
 
 
 def _decode(picture: Tensors, settings: ParsedSettings) -> Pictures:
-    encoded = [picture[name] for name in sorted(set(_ONE_PICTURE) - {"settings", STATE.name, TAKE_STEPS.name})]
+    encoded = [picture[name] for name in sorted(set(_ONE_PICTURE) - {"settings", STATE_BYTES.name, TAKE_STEPS.name})]
     return Pictures(
         content=images.decode(picture["content_bytes"], "content_bytes"),
         styles=picture["style_bytes"],

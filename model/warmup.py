@@ -12,7 +12,7 @@ from typing import Any
 import tensorflow as tf
 
 from model import settings
-from model.contract import SETTINGS, SIGNATURES, Signature, Tensor
+from model.contract import SETTINGS_TEXT, SIGNATURES, Signature, TensorInfo
 from model.protos import DATA_TYPES, PredictionLog
 
 WARMUP_FILE = Path("assets.extra") / "tf_serving_warmup_requests"
@@ -56,7 +56,7 @@ def request_of(signature: Signature) -> Any:
     return log
 
 
-def _fill(proto: Any, tensor: Tensor) -> None:
+def _fill(proto: Any, tensor: TensorInfo) -> None:
     """Writes one element: a picture, the recipe, nothing, or the number 1."""
     proto.dtype = DATA_TYPES[tensor.dtype]
     for _ in tensor.shape:
@@ -66,7 +66,7 @@ def _fill(proto: Any, tensor: Tensor) -> None:
     elif tensor.name.endswith(PICTURE_SUFFIXES):
         proto.string_val.append(_picture())
     else:
-        proto.string_val.append(RECIPE.encode() if tensor == SETTINGS else b"")
+        proto.string_val.append(RECIPE.encode() if tensor == SETTINGS_TEXT else b"")
 
 
 def _picture() -> bytes:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from model.contract import SIGNATURES, Tensor
+from model.contract import SIGNATURES, TensorInfo
 from model.errors import InvalidAnswer
 
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -34,7 +34,7 @@ def check_answer(signature: str, answer: Answer, batch: int = 1) -> None:
         _check_tensor(signature, answer[tensor.name], tensor, batch)
 
 
-def _check_tensor(signature: str, value: npt.NDArray[Any], tensor: Tensor, batch: int) -> None:
+def _check_tensor(signature: str, value: npt.NDArray[Any], tensor: TensorInfo, batch: int) -> None:
     dtype = "object" if tensor.dtype == "string" else tensor.dtype
     if not isinstance(value, np.ndarray) or value.dtype != dtype:
         raise _wrong(signature, f"{tensor.name} must be {tensor.dtype}")

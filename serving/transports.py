@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import requests
 
-from model.contract import SIGNATURES, Tensor
+from model.contract import SIGNATURES, TensorInfo
 from model.errors import (
     DeadlineExceeded,
     InvalidAnswer,
@@ -241,7 +241,7 @@ def _too_long(server: str) -> ServingFailed:
     return ServingFailed(text, "RESOURCE_EXHAUSTED")  # not Overloaded: it would be too long at the next attempt, too
 
 
-def _to_array(value: Any, tensor: Tensor) -> npt.NDArray[Any]:
+def _to_array(value: Any, tensor: TensorInfo) -> npt.NDArray[Any]:
     if tensor.dtype != "string":
         return np.asarray(value, tensor.dtype)
     array = np.empty(_shape(value), object)
@@ -261,7 +261,7 @@ def _flat(value: Any) -> list[bytes]:
     return [value] if isinstance(value, bytes) else [leaf for item in value for leaf in _flat(item)]
 
 
-def _to_proto(array: npt.NDArray[Any], tensor: Tensor, proto: Any) -> None:
+def _to_proto(array: npt.NDArray[Any], tensor: TensorInfo, proto: Any) -> None:
     proto.dtype = wire.DATA_TYPES[tensor.dtype]
     for size in array.shape:
         proto.tensor_shape.dim.add(size=size)
@@ -271,7 +271,7 @@ def _to_proto(array: npt.NDArray[Any], tensor: Tensor, proto: Any) -> None:
         proto.tensor_content = np.ascontiguousarray(array).tobytes()
 
 
-def _from_proto(proto: Any, tensor: Tensor) -> npt.NDArray[Any]:
+def _from_proto(proto: Any, tensor: TensorInfo) -> npt.NDArray[Any]:
     """Reads a tensor message; raises ValueError where it is none of the expected type."""
     shape = [dim.size for dim in proto.tensor_shape.dim]
     count = math.prod(shape)

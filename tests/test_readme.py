@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from model.contract import SIGNATURES, Tensor
+from model.contract import SIGNATURES, TensorInfo
 from model.presets import OUR_OWN, PRESETS
 from model.settings import GROUPS, PRESET, SETTINGS, format_value
 from serving.__main__ import main as command_line
@@ -47,7 +47,7 @@ def settings_table() -> str:
 
 
 def signatures_table() -> str:
-    def side(tensors: tuple[Tensor, ...]) -> str:
+    def side(tensors: tuple[TensorInfo, ...]) -> str:
         return ", ".join(f"`{tensor.name}`" for tensor in tensors)
 
     rows = ["| signature | takes | returns |", "|---|---|---|"]

@@ -9,7 +9,7 @@ import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
 from model import contract, warmup
-from model.contract import SIGNATURES, Signature, Tensor
+from model.contract import SIGNATURES, Signature, TensorInfo
 from tests.conftest import decoded
 
 
@@ -45,10 +45,10 @@ def test_every_input_gets_what_it_can_be_run_with(small_model: Path) -> None:
 
 
 def test_any_signature_can_be_warmed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    mask = Tensor("mask_bytes", "string", (None, None), "")
-    start = Tensor("start_content_bytes", "string", (None,), "")
-    weight = Tensor("weight", "float32", (None,), "")
-    inputs = (contract.CONTENT, mask, start, weight, contract.SETTINGS)
+    mask = TensorInfo("mask_bytes", "string", (None, None), "")
+    start = TensorInfo("start_content_bytes", "string", (None,), "")
+    weight = TensorInfo("weight", "float32", (None,), "")
+    inputs = (contract.CONTENT, mask, start, weight, contract.SETTINGS_TEXT)
     monkeypatch.setattr(warmup, "SIGNATURES", {"guided": Signature("guided", inputs, ())})
     monkeypatch.setattr(warmup, "WARMED", ["guided"])
     warmup.write(tmp_path)
