@@ -30,7 +30,8 @@ def plan_sizes(content: tf.Tensor, settings: ParsedSettings) -> Sizes:
     """Lays out the sizes of a run.
 
     The long sides are size / sqrt(2)^k down to `smallest_size`, and the last is `size` to the pixel. No size is so
-    small that the short side would leave the network nothing.
+    small that the short side would leave the network nothing. There are no more sizes than steps, and the smallest
+    are left out first: without steps of its own a small size only takes the content's detail away.
 
     Args:
       content: [H, W, 3], gives the aspect ratio.
@@ -55,6 +56,7 @@ def plan_sizes(content: tf.Tensor, settings: ParsedSettings) -> Sizes:
     smallest = tf.minimum(tf.maximum(tf.cast(settings["smallest_size"], tf.float32), least), size)
     # 1e-3 forgives what rounding takes from a ratio that is a power of sqrt(2).
     halvings = tf.floor(2.0 * tf.math.log(size / smallest) / tf.math.log(2.0) + 1e-3)
+    halvings = tf.minimum(halvings, tf.cast(settings["steps"], tf.float32) - 1.0)
     below = tf.range(halvings, -0.5, -1.0)  # [K]: K-1, ..., 1, 0
     long_sides = tf.round(size / tf.pow(2.0, below / 2.0))
     short_sides = tf.maximum(1.0, tf.round(long_sides * short / long))

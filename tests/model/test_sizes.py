@@ -30,12 +30,34 @@ def test_aspect_ratio_and_size_are_kept_to_the_pixel(size: int, shape: tuple[int
     assert int(tf.reduce_min(sizes.heights)) >= 12
 
 
+LADDERS = ["", "size=256,smallest_size=32", "size=4096,smallest_size=16", "smallest_size=512"]
+
+
 @pytest.mark.parametrize("steps", [1, 2, 5, 17, 500, 10_000])
-def test_every_step_belongs_to_a_size_and_the_last_size_has_some(steps: int) -> None:
-    ends = plan_sizes(tf.zeros([300, 400, 3]), settings(f"steps={steps}")).ends.numpy()
+@pytest.mark.parametrize("text", LADDERS)
+def test_every_step_belongs_to_a_size_and_the_first_and_the_last_size_have_some(text: str, steps: int) -> None:
+    ends = plan_sizes(tf.zeros([300, 400, 3]), settings(f"{text},steps={steps}")).ends.numpy()
+    own = np.diff(ends, prepend=0)
     assert ends[-1] == steps
-    assert ends[-1] > ends[-2]
-    assert (np.diff(ends) >= 0).all()
+    assert own[0] > 0
+    assert own[-1] > 0
+    assert (own >= 0).all()
+
+
+@pytest.mark.parametrize("text", LADDERS)
+def test_fewer_steps_than_sizes_leave_out_the_smallest_sizes(text: str) -> None:
+    def widths(steps: int) -> list[int]:
+        return plan_sizes(tf.zeros([300, 400, 3]), settings(f"{text},steps={steps}")).widths.numpy().tolist()
+
+    ladder = widths(10_000)
+    for steps in range(1, 20):
+        assert widths(steps) == ladder[-steps:]
+
+
+def test_as_many_steps_as_sizes_or_more_use_all_of_them() -> None:
+    expected = {5: [1, 2, 3, 4, 5], 17: [5, 9, 12, 14, 17], 300: [89, 160, 217, 263, 300]}
+    for steps, ends in expected.items():
+        assert plan_sizes(tf.zeros([300, 400, 3]), settings(f"steps={steps}")).ends.numpy().tolist() == ends
 
 
 def test_a_picture_too_narrow_for_its_size_is_refused() -> None:
