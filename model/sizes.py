@@ -7,10 +7,10 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from model.checks import checked
+from model.limits import MAX_RATIO, SHORT_SIDE_PX
 from model.parsing import ParsedSettings
 
 STEPS_RATIO = 0.8  # steps at one size over those at the next smaller one
-SHORT_SIDE_PX = 16  # the least that four poolings by two leave something of
 
 
 class Sizes(NamedTuple):
@@ -24,6 +24,24 @@ class Sizes(NamedTuple):
     heights: tf.Tensor
     widths: tf.Tensor
     ends: tf.Tensor
+
+
+def least_long_side(image: tf.Tensor, argument: str) -> tf.Tensor:
+    """Returns the long side, float32 scalar, at which an image [H, W, C] has a short side of SHORT_SIDE_PX.
+
+    Where that is more than any size, the run fails with an error that names the argument.
+    """
+    height, width = tf.unstack(tf.shape(image)[:2])
+    ratio = tf.cast(tf.maximum(height, width), tf.float32) / tf.cast(tf.minimum(height, width), tf.float32)
+    ratio = checked(
+        ratio,
+        ratio <= MAX_RATIO,
+        f"`{argument}` must have a long side of at most {MAX_RATIO} times its short side, so crop it. Received: ",
+        width,
+        "x",
+        height,
+    )
+    return tf.math.ceil(SHORT_SIDE_PX * ratio)
 
 
 def plan_sizes(content: tf.Tensor, settings: ParsedSettings) -> Sizes:
@@ -40,7 +58,7 @@ def plan_sizes(content: tf.Tensor, settings: ParsedSettings) -> Sizes:
     height, width = [tf.cast(n, tf.float32) for n in tf.unstack(tf.shape(content)[:2])]
     long, short = tf.maximum(height, width), tf.minimum(height, width)
     size = tf.cast(settings["size"], tf.float32)
-    least = tf.math.ceil(SHORT_SIDE_PX * long / short)
+    least = least_long_side(content, "content_bytes")
     size = checked(
         size,
         size >= least,
