@@ -36,13 +36,14 @@ CONTENT_MASK = Tensor(
     "content_mask_bytes",
     "string",
     (None, None),
-    "for each style a picture that is white where that style paints; empty: what the others leave, or everywhere",
+    "for each style a picture that is white where that style paints, black or transparent where not; empty: what the "
+    "others leave, or everywhere",
 )
 STYLE_MASK = Tensor(
     "style_mask_bytes",
     "string",
     (None, None),
-    "for each style a picture that is white where it counts; empty: all of it",
+    "for each style a picture that is white where it counts, black or transparent where not; empty: all of it",
 )
 INITIAL = Tensor("initial_bytes", "string", (None,), "an encoded picture to start from; empty: as `start` says")
 SETTINGS = Tensor("settings", "string", (None,), "name=value pairs, comma separated; empty: the default preset")

@@ -14,6 +14,7 @@ from model.limits import MAX_INPUT_PX, MAX_STYLES, SHORT_SIDE_PX
 from model.settings import StyleSettings
 
 BACKGROUND = "white"  # what shows where a picture is transparent
+MASK_BACKGROUND = "black"  # a mask says nothing where it is transparent
 
 _AS_IS = ("JPEG", "PNG")  # formats that the graph decodes as well as Pillow does
 
@@ -54,7 +55,10 @@ def prepare_all(
             expected = f"one for each of the {len(styles)} styles, or none"
             raise InvalidInput(f"`{argument}` must be {expected}. Received: {len(masks)}")
         if any(masks):
-            ready[argument] = tuple(prepare(mask, argument, longest_px=longest_px) if mask else b"" for mask in masks)
+            ready[argument] = tuple(
+                prepare(mask, argument, longest_px=longest_px, background=MASK_BACKGROUND) if mask else b""
+                for mask in masks
+            )
     if initial:
         ready["initial"] = (prepare(initial, "initial", longest_px=content_px, background=background),)
     return ready

@@ -212,6 +212,18 @@ def test_a_start_that_is_transparent_shows_the_background() -> None:
     assert [(decoded(ready[name][0]) == (255, 0, 0)).all() for name in ("content", "styles", "initial")] == [True] * 3
 
 
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF"])
+def test_what_is_transparent_in_a_mask_is_black_whatever_the_background(kind: str) -> None:
+    layer = np.full((16, 24, 4), 255, np.uint8)
+    layer[:, 8:16, 3], layer[:, 16:, 3] = 51, 0
+    mask, content = encode(layer, kind, **({"lossless": True} if kind == "WEBP" else {})), encode(PICTURE)
+    guides = {"content_masks": [mask], "style_masks": [mask]}
+    ready = prepare_all(content, [content], StyleSettings(size=24), **guides, background="red")
+    for name in guides:
+        (prepared,) = ready[name]
+        assert decoded(prepared)[5, ::8].tolist() == [[255] * 3, [51] * 3, [0] * 3]
+
+
 def test_an_animation_gives_its_first_frame() -> None:
     frames = [Image.fromarray(smooth_picture(20, 20, seed)).quantize(64) for seed in range(3)]
     data = encode(frames[0], "GIF", save_all=True, append_images=frames[1:])
