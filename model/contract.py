@@ -36,13 +36,14 @@ CONTENT_MASK = TensorInfo(
     "content_mask_bytes",
     "string",
     (None, None),
-    "for each style a picture that is white where that style paints; empty: what the others leave, or everywhere",
+    "for each style a picture that is white where that style paints, black or transparent where not; empty: what the "
+    "others leave, or everywhere",
 )
 STYLE_MASK = TensorInfo(
     "style_mask_bytes",
     "string",
     (None, None),
-    "for each style a picture that is white where it counts; empty: all of it",
+    "for each style a picture that is white where it counts, black or transparent where not; empty: all of it",
 )
 INITIAL = TensorInfo("initial_bytes", "string", (None,), "an encoded picture to start from; empty: as `start` says")
 SETTINGS_TEXT = TensorInfo(

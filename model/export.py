@@ -89,12 +89,22 @@ def export(weights: Weights, output: Path, precision: str = "auto") -> Path:
         warmup.write(draft)
         draft.chmod(0o755)
         earlier = find_versions(output)
-        version = output / str(earlier[-1].number + 1 if earlier else 1)
-        draft.rename(version)
+        return _placed(draft, earlier[-1].number + 1 if earlier else 1)
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
         raise
-    return version
+
+
+def _placed(draft: Path, number: int) -> Path:
+    """Renames a draft to the version of a number, or of the next one that no export beside this one has taken."""
+    while True:
+        version = draft.with_name(str(number))
+        try:
+            return draft.rename(version)
+        except OSError:
+            if not version.exists():
+                raise
+        number += 1
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -11,21 +11,24 @@ import tensorflow as tf
 from model.checks import checked
 from model.limits import MAX_INPUT_PX
 
+WHITE, BLACK = 255, 0
+
 _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8\xff"
 _BMP = b"BM"
 _HEADER_BYTES = 26  # enough to hold the size of a PNG or BMP
 
 
-def decode(data: tf.Tensor, argument: str) -> tf.Tensor:
+def decode(data: tf.Tensor, argument: str, background: int = WHITE) -> tf.Tensor:
     """Decodes a JPEG, PNG or BMP.
 
     No GIF: each of its frames declares a size of its own, and TensorFlow's decoder unpacks them all. Greyscale and
-    CMYK become RGB, 16 bits become 8, and what is transparent in a PNG shows white.
+    CMYK become RGB, 16 bits become 8, and what is transparent in a PNG shows the background.
 
     Args:
       data: string scalar.
       argument: name of the input, for the error.
+      background: a grey level.
 
     Returns:
       uint8 [H, W, 3], RGB.
@@ -49,7 +52,7 @@ def decode(data: tf.Tensor, argument: str) -> tf.Tensor:
     )
     image = tf.cond(
         _starts_with(data, _PNG),
-        lambda: _over_white(tf.io.decode_png(data, channels=4)),
+        lambda: _over(tf.io.decode_png(data, channels=4), background),
         lambda: tf.io.decode_image(data, channels=3, expand_animations=False),
     )
     return tf.ensure_shape(image, [None, None, 3])
@@ -59,11 +62,11 @@ def _starts_with(data: tf.Tensor, magic: bytes) -> tf.Tensor:
     return tf.equal(tf.strings.substr(data, 0, len(magic)), magic)
 
 
-def _over_white(rgba: tf.Tensor) -> tf.Tensor:
-    """Lays uint8 RGBA [H, W, 4] over white; opaque pixels keep their bytes."""
+def _over(rgba: tf.Tensor, background: int) -> tf.Tensor:
+    """Lays uint8 RGBA [H, W, 4] over a grey level; opaque pixels keep their bytes."""
     rgba = tf.cast(rgba, tf.int32)
     colour, alpha = rgba[..., :3], rgba[..., 3:]
-    return tf.cast((colour * alpha + 255 * (255 - alpha) + 127) // 255, tf.uint8)
+    return tf.cast((colour * alpha + background * (255 - alpha) + 127) // 255, tf.uint8)
 
 
 def _declared_size(data: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

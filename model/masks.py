@@ -1,6 +1,7 @@
 """Masks: which part of the content each style paints, and which part of a style picture counts.
 
 A mask is a picture whose brightness says how much a place belongs: white fully, black not at all, grey in between.
+What is transparent counts as black, as paint programs save a mask that is drawn on a layer of its own.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ def of_style(mask: tf.Tensor, height: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
 
 
 def _decoded(mask: tf.Tensor, height: tf.Tensor, width: tf.Tensor, side: str = "content") -> tf.Tensor:
-    picture = images.decode(mask, f"{side}_mask_bytes")
+    picture = images.decode(mask, f"{side}_mask_bytes", images.BLACK)
     # Linear between pixels and averaged when shrunk: never outside 0 to 1.
     size = tf.stack([height, width])
     resized = tf.image.resize(tf.reduce_mean(tf.cast(picture, tf.float32), -1, keepdims=True), size, antialias=True)

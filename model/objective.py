@@ -10,16 +10,14 @@ import tensorflow as tf
 from model import colour, images, losses, masks
 from model.checks import checked
 from model.layers import block_of
-from model.limits import MAX_SIZE_PX
+from model.limits import MAX_SIZE_PX, SHORT_SIDE_PX
 from model.noinline import noinline
 from model.parsing import ParsedSettings, is_chosen, place
-from model.sizes import SHORT_SIDE_PX
+from model.sizes import least_long_side
 from model.vgg19 import VGG19, NetworkOptions, gradient_dtype
 
 _ANY_MASKS = tf.TensorShape([None, None, None])
-LEAST_GAP = (
-    0.5 / 127.5
-) ** 2  # of a style's size: half a grey level in half the range, what an 8-bit picture leaves open
+LEAST_GAP = (0.5 / 127.5) ** 2  # of a style's size: an 8-bit picture is known to half a grey level in half the range
 
 
 class Pictures(NamedTuple):
@@ -465,9 +463,14 @@ def _one_over(normalisation: tf.Tensor, relative: tf.Tensor, size: tf.Tensor) ->
 
 
 def _fit(image: tf.Tensor, height: tf.Tensor, width: tf.Tensor, settings: ParsedSettings) -> tf.Tensor:
-    """Resizes a style picture, in its own shape, to the long side that the settings give it."""
+    """Resizes a style picture, in its own shape, to the long side that the settings give it.
+
+    Where the short side would leave the network nothing, the picture is as much larger: stretched, it would have
+    another style.
+    """
     sides = tf.cast(tf.shape(image)[:2], tf.float32)
     base = tf.where(settings["style_size"] > 0, settings["style_size"], tf.maximum(height, width))
     long_side = tf.minimum(settings["style_scale"] * tf.cast(base, tf.float32), float(MAX_SIZE_PX))
-    target = tf.maximum(tf.cast(tf.round(sides * (long_side / tf.reduce_max(sides))), tf.int32), SHORT_SIDE_PX)
+    long_side = tf.maximum(long_side, least_long_side(image, "style_bytes"))
+    target = tf.cast(tf.round(sides * (long_side / tf.reduce_max(sides))), tf.int32)
     return images.resize(image, target[0], target[1])

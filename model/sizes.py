@@ -7,10 +7,10 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from model.checks import checked
+from model.limits import MAX_RATIO, SHORT_SIDE_PX
 from model.parsing import ParsedSettings
 
 STEPS_RATIO = 0.8  # steps at one size over those at the next smaller one
-SHORT_SIDE_PX = 16  # the least that four poolings by two leave something of
 
 
 class Sizes(NamedTuple):
@@ -26,11 +26,30 @@ class Sizes(NamedTuple):
     ends: tf.Tensor
 
 
+def least_long_side(image: tf.Tensor, argument: str) -> tf.Tensor:
+    """Returns the long side, float32 scalar, at which an image [H, W, C] has a short side of SHORT_SIDE_PX.
+
+    Where that is more than any size, the run fails with an error that names the argument.
+    """
+    height, width = tf.unstack(tf.shape(image)[:2])
+    ratio = tf.cast(tf.maximum(height, width), tf.float32) / tf.cast(tf.minimum(height, width), tf.float32)
+    ratio = checked(
+        ratio,
+        ratio <= MAX_RATIO,
+        f"`{argument}` must have a long side of at most {MAX_RATIO} times its short side, so crop it. Received: ",
+        width,
+        "x",
+        height,
+    )
+    return tf.math.ceil(SHORT_SIDE_PX * ratio)
+
+
 def plan_sizes(content: tf.Tensor, settings: ParsedSettings) -> Sizes:
     """Lays out the sizes of a run.
 
     The long sides are size / sqrt(2)^k down to `smallest_size`, and the last is `size` to the pixel. No size is so
-    small that the short side would leave the network nothing.
+    small that the short side would leave the network nothing. There are no more sizes than steps, and the smallest
+    are left out first: without steps of its own a small size only takes the content's detail away.
 
     Args:
       content: [H, W, 3], gives the aspect ratio.
@@ -39,7 +58,7 @@ def plan_sizes(content: tf.Tensor, settings: ParsedSettings) -> Sizes:
     height, width = [tf.cast(n, tf.float32) for n in tf.unstack(tf.shape(content)[:2])]
     long, short = tf.maximum(height, width), tf.minimum(height, width)
     size = tf.cast(settings["size"], tf.float32)
-    least = tf.math.ceil(SHORT_SIDE_PX * long / short)
+    least = least_long_side(content, "content_bytes")
     size = checked(
         size,
         size >= least,
@@ -55,6 +74,7 @@ def plan_sizes(content: tf.Tensor, settings: ParsedSettings) -> Sizes:
     smallest = tf.minimum(tf.maximum(tf.cast(settings["smallest_size"], tf.float32), least), size)
     # 1e-3 forgives what rounding takes from a ratio that is a power of sqrt(2).
     halvings = tf.floor(2.0 * tf.math.log(size / smallest) / tf.math.log(2.0) + 1e-3)
+    halvings = tf.minimum(halvings, tf.cast(settings["steps"], tf.float32) - 1.0)
     below = tf.range(halvings, -0.5, -1.0)  # [K]: K-1, ..., 1, 0
     long_sides = tf.round(size / tf.pow(2.0, below / 2.0))
     short_sides = tf.maximum(1.0, tf.round(long_sides * short / long))

@@ -7,8 +7,6 @@ import os
 import queue
 import tempfile
 import threading
-import zipfile
-import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -115,44 +113,36 @@ def own() -> Weights:
 def imagenet(report: Report = lambda _: None) -> Weights:
     """Returns Keras's ImageNet weights: from NST_WEIGHTS, Keras's cache, or its download.
 
-    NST_WEIGHTS is the user's word: an .h5 file must be Keras's, by its hash; an .npz file is taken for what it is
-    and keeps its own name.
+    NST_WEIGHTS is the user's word, and whatever is wrong with that file is an error: an .h5 file must be Keras's, by
+    its hash; an .npz file is taken for what it is and keeps its own name. Keras's cache is ours to mend: what is not
+    whole there is fetched again.
     """
     named = os.environ.get(NST_WEIGHTS)
-    if named:
-        path = Path(named)
-        if path.suffix == ".npz":
-            return from_file(path)
-        _check_hash(path, f"`{NST_WEIGHTS}`")
-        return Weights("imagenet", _read_h5(path))
+    if named and named.endswith(".npz"):
+        return from_file(Path(named))
     cached = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")) / "models" / KERAS_FILE
-    if not cached.exists():
-        _download(KERAS_URL, cached, report)
-    _check_hash(cached, "the cached file")
-    return Weights("imagenet", _read_h5(cached))
+    path = Path(named or cached)
+    fault = _fault(path)
+    if fault and named:
+        expected = f"an .npz file, or Keras's {KERAS_FILE} with MD5 {KERAS_MD5}"
+        raise InvalidInput(f"`{NST_WEIGHTS}` must be {expected}. Received: {path} ({fault})")
+    if fault:
+        _download(KERAS_URL, path, fault, report)
+    return Weights("imagenet", _read_h5(path))
 
 
-def _md5(path: Path) -> str:
-    md5 = hashlib.md5(usedforsecurity=False)
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            md5.update(chunk)
-    return md5.hexdigest()
+def _fault(path: Path) -> str:
+    """Says what keeps a file from being the one that Keras publishes, or ""."""
+    try:
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+    except OSError as error:
+        return error.strerror or str(error)
+    return "" if found == KERAS_MD5 else f"MD5 {found}"
 
 
-def _check_hash(path: Path, what: str) -> None:
-    if not path.is_file():
-        raise InvalidInput(f"{what} must be a weights file (.h5 or .npz). Received: {path}, which does not exist")
-    found = _md5(path)
-    if found != KERAS_MD5:
-        raise WeightsUnavailable(
-            f"{what} must be Keras's {KERAS_FILE} with MD5 {KERAS_MD5}. Received: {path} with MD5 {found}. "
-            "Delete it to have it fetched again, or pass another file by its path (--weights PATH)."
-        )
-
-
-def _download(url: str, path: Path, report: Report) -> None:
-    """Fetches to a temporary folder beside `path` and moves the file there once its hash is right."""
+def _download(url: str, path: Path, fault: str, report: Report) -> None:
+    """Fetches what `path` should be to a temporary folder beside it, and moves it there once its hash is right."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         report(f"Fetching {url}")
@@ -166,14 +156,15 @@ def _download(url: str, path: Path, report: Report) -> None:
                     received += len(chunk)
                     if expected:
                         report(f"{received / 1e6:.0f} of {expected / 1e6:.0f} MB")
-            _check_hash(part, "the download")
+            if wrong := _fault(part):
+                raise OSError(wrong)
             part.replace(path)
-    except (OSError, WeightsUnavailable) as error:  # what requests raises is an OSError too
+    except OSError as error:  # what requests raises is one too
         # What requests says of an unreachable host fills several lines, and means just that.
         unreachable = isinstance(error, requests.ConnectionError) and not isinstance(error, requests.Timeout)
         reason = "cannot be reached" if unreachable else error
         raise WeightsUnavailable(
-            f"ImageNet's weights were not found. Tried: {NST_WEIGHTS} (not set), {path} (not there), {url} ({reason}). "
+            f"ImageNet's weights were not found. Tried: {NST_WEIGHTS} (not set), {path} ({fault}), {url} ({reason}). "
             f"Fetch that file on another machine and set {NST_WEIGHTS} to it, or export with --weights own."
         ) from error
 
@@ -217,9 +208,9 @@ def from_file(path: Path) -> Weights:
             arrays = dict(_read_h5(path))
         else:
             raise InvalidInput(f"`weights` must be an .h5 or .npz file. Received: {path}")
-    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        if isinstance(error, InvalidInput):
-            raise
+    except InvalidInput:
+        raise
+    except Exception as error:  # the readers raise almost anything on a damaged file
         raise InvalidInput(f"`weights` must be a readable .h5 or .npz file. Received: {path} ({error})") from error
     weights = Weights(path.stem, _leading_layers(arrays, path))
     return replace(weights, kind="own" if weights.digest == OWN_DIGEST else "")

@@ -119,7 +119,7 @@ class StyleTransferClient:
           style_masks: for each style an encoded picture that is white where it counts; empty: all of it.
           initial: an encoded picture to start from; empty: as the settings' `start` says.
           state: an earlier record's `state`, to go on from there.
-          background: colour that shows where a picture is transparent.
+          background: colour that shows where a picture is transparent; a mask is black there.
           cancelled: once set, the run ends after the stretch under way, with the picture as it stands.
           on_retry: is told why no server gave an answer, each time before all are asked again; the next record means
             that one did.

@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from PIL import Image, ImageCms, ImageColor, ImageOps, UnidentifiedImageError
 
 from model.errors import InvalidInput
-from model.limits import MAX_INPUT_PX, MAX_STYLES
+from model.limits import MAX_INPUT_PX, MAX_STYLES, SHORT_SIDE_PX
 from model.settings import StyleSettings
 
 BACKGROUND = "white"  # what shows where a picture is transparent
+MASK_BACKGROUND = "black"  # a mask says nothing where it is transparent
 
 _AS_IS = ("JPEG", "PNG")  # formats that the graph decodes as well as Pillow does
 
@@ -54,7 +55,10 @@ def prepare_all(
             expected = f"one for each of the {len(styles)} styles, or none"
             raise InvalidInput(f"`{argument}` must be {expected}. Received: {len(masks)}")
         if any(masks):
-            ready[argument] = tuple(prepare(mask, argument, longest_px=longest_px) if mask else b"" for mask in masks)
+            ready[argument] = tuple(
+                prepare(mask, argument, longest_px=longest_px, background=MASK_BACKGROUND) if mask else b""
+                for mask in masks
+            )
     if initial:
         ready["initial"] = (prepare(initial, "initial", longest_px=content_px, background=background),)
     return ready
@@ -74,7 +78,7 @@ def prepare(data: bytes, argument: str, *, longest_px: int | None = None, backgr
     Args:
       data: an encoded picture of any format that Pillow reads.
       argument: what to call the picture in an error.
-      longest_px: longest side to keep; None keeps all.
+      longest_px: longest side to keep, as far as the short side then has SHORT_SIDE_PX; None keeps all.
       background: colour that shows where the picture is transparent, by name or as #RRGGBB.
 
     Returns:
@@ -137,9 +141,10 @@ def _ready(image: Image.Image, longest_px: int | None, background: tuple[int, in
     upright = ImageOps.exif_transpose(image) if image.getexif().get(0x0112, 1) != 1 else image  # 0x0112: Orientation
     opaque = _opaque(_eight_bits(upright), background)
     result = _srgb(opaque, image.info.get("icc_profile"))
-    if longest_px is not None and max(result.size) > longest_px:
-        scale = longest_px / max(result.size)
-        size = (max(1, round(result.width * scale)), max(1, round(result.height * scale)))
+    # A side of a few pixels would no longer say what ratio the picture has.
+    scale = max(longest_px / max(result.size), SHORT_SIDE_PX / min(result.size)) if longest_px else 1.0
+    if scale < 1:
+        size = (round(result.width * scale), round(result.height * scale))
         result = result.resize(size, Image.Resampling.LANCZOS)
     return result
 

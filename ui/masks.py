@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import streamlit as st
 from PIL import Image
 
+from serving.pictures import MASK_BACKGROUND
 from ui import painter, sources, uploads
 from ui.sources import File
 from ui.uploads import BadPicture, Picture
@@ -102,7 +103,7 @@ def _take(visit: Visit, key: str, mask: bytes) -> None:
     if not mask:
         return
     try:
-        ready = uploads.load(mask, "mask", "A mask").data
+        ready = uploads.load(mask, "mask", "A mask", MASK_BACKGROUND).data
         with Image.open(io.BytesIO(ready)) as image:
             if image.convert("L").getextrema()[1] == 0:
                 raise BadPicture("This mask is black everywhere: it must be white where something counts.")

@@ -50,20 +50,21 @@ class Picture:
     sample: str = ""
 
 
-def load(data: bytes, argument: str, alt: str) -> Picture:
+def load(data: bytes, argument: str, alt: str, background: str = pictures.BACKGROUND) -> Picture:
     """Makes a picture of a file's bytes.
 
     Args:
       data: the file.
-      argument: what the picture is for: `content` or `style`.
+      argument: what the picture is for: `content`, `style` or `mask`.
       alt: what it shows.
+      background: colour that shows where it is transparent.
 
     Raises:
       BadPicture: it is no picture, too large, or damaged.
     """
     check_header(data)
     try:
-        upright = pictures.prepare(data, argument)
+        upright = pictures.prepare(data, argument, background=background)
     except InvalidInput as error:
         raise BadPicture(BROKEN) from error
     with Image.open(io.BytesIO(upright)) as image:

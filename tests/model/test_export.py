@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from model import images, presets
+import model.export
+from model import images, presets, versions, warmup
 from model.contract import SIGNATURES
 from model.errors import clean
-from model.export import describe, main
+from model.export import describe
 from model.objective import Objective
 from model.settings import SETTINGS, StyleSettings
 from model.signatures import ServedModel
@@ -267,7 +268,7 @@ def short_model(small_weights: Weights, tmp_path_factory: pytest.TempPathFactory
     np.savez(folder / "w.npz", **arrays)
     (folder / "models" / "7").mkdir(parents=True)
     command = ["--weights", folder / "w.npz", "--output", folder / "models", "--precision", "float32"]
-    assert main([str(word) for word in command]) == 0
+    assert model.export.main([str(word) for word in command]) == 0
     return folder / "models" / "8"
 
 
@@ -282,8 +283,44 @@ def test_the_presets_of_a_short_network_use_what_it_has(short_model: Path) -> No
     assert used["content_layers"] == "block1_conv2:1"
 
 
+def test_an_export_whose_number_another_one_takes_gets_the_next(
+    small_weights: Weights, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def save(_: Any, folder: str, **__: Any) -> None:
+        (Path(folder) / "saved_model.pb").write_text("mine")
+
+    def look(base: Path) -> list[versions.VersionPath]:
+        found = versions.find_versions(base)
+        for number in (1, 2):
+            (base / str(number)).mkdir()
+            (base / str(number) / "saved_model.pb").write_text("another's")
+        return found
+
+    monkeypatch.setattr(tf.saved_model, "save", save)
+    monkeypatch.setattr(warmup, "write", lambda _: None)
+    monkeypatch.setattr(model.export, "find_versions", look)
+    version = model.export.export(small_weights, tmp_path / "models", "float32")
+    assert version == tmp_path / "models" / "3"
+    written = {path.parent.name: path.read_text() for path in (tmp_path / "models").glob("*/*")}
+    assert written == {"1": "another's", "2": "another's", "3": "mine"}
+
+
+def test_a_version_that_cannot_be_put_in_place_is_an_error_and_leaves_nothing(
+    small_weights: Weights, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr(tf.saved_model, "save", lambda *_, **__: None)
+    monkeypatch.setattr(warmup, "write", lambda _: None)
+    monkeypatch.setattr(Path, "rename", full)
+    with pytest.raises(OSError, match="no space left"):
+        model.export.export(small_weights, tmp_path / "models", "float32")
+    assert list((tmp_path / "models").iterdir()) == []
+
+
 def test_export_says_what_it_could_not_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--weights", str(tmp_path / "none.npz"), "--output", str(tmp_path)]) == 1
+    assert model.export.main(["--weights", str(tmp_path / "none.npz"), "--output", str(tmp_path)]) == 1
     assert capsys.readouterr().err.strip().startswith("error: `weights` must be auto, imagenet, own, random, or")
     assert list(tmp_path.iterdir()) == []
 

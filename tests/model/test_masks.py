@@ -44,6 +44,20 @@ def test_a_colour_picture_counts_by_its_brightness() -> None:
     np.testing.assert_allclose(regions(mask), 1 / 3, atol=1e-6)
 
 
+def on_a_clear_layer(height: int = 4, width: int = 6) -> np.ndarray:
+    """White as paint programs save it on a transparent layer: a third opaque, a third half so, a third clear."""
+    layer = np.full((height, width, 4), 255, np.uint8)
+    layer[:, width // 3 : 2 * width // 3, 3], layer[:, 2 * width // 3 :, 3] = 51, 0
+    return layer
+
+
+def test_what_is_transparent_counts_as_black() -> None:
+    expected = np.broadcast_to([1, 1, 0.2, 0.2, 0, 0], (4, 6))
+    np.testing.assert_allclose(regions(on_a_clear_layer())[0], expected, atol=1e-6)
+    style = masks.of_style(tf.constant(encode(on_a_clear_layer())), tf.constant(4), tf.constant(6))
+    np.testing.assert_allclose(style, expected, atol=1e-6)
+
+
 def test_an_empty_style_mask_is_white() -> None:
     np.testing.assert_array_equal(masks.of_style(tf.constant(b""), tf.constant(3), tf.constant(5)), np.ones((3, 5)))
 

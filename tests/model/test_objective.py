@@ -189,6 +189,27 @@ def test_the_style_size_does_not_follow_the_result(objective: Objective) -> None
     assert distance(style_statistics(objective, "", 2, CONTENT, waves(16, 128)), of_own_size) > 0.1
 
 
+@pytest.mark.parametrize(("shape", "text", "long_side"), [((10, 160), "", 256), ((30, 40), "style_scale=0.2", 22)])
+def test_a_style_picture_keeps_its_ratio_where_its_size_leaves_too_little_of_it(
+    objective: Objective, shape: tuple[int, int], text: str, long_side: int
+) -> None:
+    style = smooth_picture(*shape, 3)
+    kept = style_statistics(objective, f"style_size={long_side}", 2, CONTENT, style)
+    np.testing.assert_array_equal(style_statistics(objective, text, 2, CONTENT, style), kept)
+
+
+def test_a_style_picture_that_no_size_fits_is_refused(objective: Objective) -> None:
+    @tf.function(autograph=False)
+    def shares() -> tf.Tensor:
+        return targets(objective, settings(""), CONTENT, smooth_picture(1, 257)).packed
+
+    with pytest.raises(tf.errors.InvalidArgumentError) as failure:
+        shares()
+    assert clean(failure.value.message) == (
+        "`style_bytes` must have a long side of at most 256 times its short side, so crop it. Received: 257x1"
+    )
+
+
 def test_blend_weights_go_from_one_style_to_the_other(objective: Objective) -> None:
     second = smooth_picture(40, 40, 5)
     ends = [style_statistics(objective, "", 2, CONTENT, style) for style in (STYLE, second)]

@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 
 from model.errors import clean
+from model.limits import MAX_SIZE_PX
 from model.sizes import plan_sizes, progress
 from tests.model.inputs import settings
 
@@ -30,24 +31,63 @@ def test_aspect_ratio_and_size_are_kept_to_the_pixel(size: int, shape: tuple[int
     assert int(tf.reduce_min(sizes.heights)) >= 12
 
 
+LADDERS = ["", "size=256,smallest_size=32", "size=4096,smallest_size=16", "smallest_size=512"]
+
+
 @pytest.mark.parametrize("steps", [1, 2, 5, 17, 500, 10_000])
-def test_every_step_belongs_to_a_size_and_the_last_size_has_some(steps: int) -> None:
-    ends = plan_sizes(tf.zeros([300, 400, 3]), settings(f"steps={steps}")).ends.numpy()
+@pytest.mark.parametrize("text", LADDERS)
+def test_every_step_belongs_to_a_size_and_the_first_and_the_last_size_have_some(text: str, steps: int) -> None:
+    ends = plan_sizes(tf.zeros([300, 400, 3]), settings(f"{text},steps={steps}")).ends.numpy()
+    own = np.diff(ends, prepend=0)
     assert ends[-1] == steps
-    assert ends[-1] > ends[-2]
-    assert (np.diff(ends) >= 0).all()
+    assert own[0] > 0
+    assert own[-1] > 0
+    assert (own >= 0).all()
 
 
-def test_a_picture_too_narrow_for_its_size_is_refused() -> None:
+@pytest.mark.parametrize("text", LADDERS)
+def test_fewer_steps_than_sizes_leave_out_the_smallest_sizes(text: str) -> None:
+    def widths(steps: int) -> list[int]:
+        return plan_sizes(tf.zeros([300, 400, 3]), settings(f"{text},steps={steps}")).widths.numpy().tolist()
+
+    ladder = widths(10_000)
+    for steps in range(1, 20):
+        assert widths(steps) == ladder[-steps:]
+
+
+def test_as_many_steps_as_sizes_or_more_use_all_of_them() -> None:
+    expected = {5: [1, 2, 3, 4, 5], 17: [5, 9, 12, 14, 17], 300: [89, 160, 217, 263, 300]}
+    for steps, ends in expected.items():
+        assert plan_sizes(tf.zeros([300, 400, 3]), settings(f"steps={steps}")).ends.numpy().tolist() == ends
+
+
+def refusal(height: int, width: int) -> str:
     @tf.function(autograph=False)
     def plan() -> tf.Tensor:
-        return plan_sizes(tf.zeros([10, 400, 3]), settings("size=512")).heights
+        return plan_sizes(tf.zeros([height, width, 3]), settings("size=512")).heights
 
     with pytest.raises(tf.errors.InvalidArgumentError) as failure:
         plan()
-    assert clean(failure.value.message) == (
+    return clean(failure.value.message)
+
+
+def test_a_picture_too_narrow_for_its_size_is_refused() -> None:
+    assert refusal(10, 400) == (
         "`size` must be at least 640 for a content picture of 400x10 (the short side then has 16 pixels). Received: 512"
     )
+
+
+@pytest.mark.parametrize(("height", "width"), [(10, 4000), (4000, 10), (1, 257), (1, 64_000_000)])
+def test_a_picture_too_narrow_for_every_size_is_not_told_to_have_another_size(height: int, width: int) -> None:
+    assert refusal(height, width) == (
+        "`content_bytes` must have a long side of at most 256 times its short side, so crop it. "
+        f"Received: {width}x{height}"
+    )
+
+
+def test_the_narrowest_picture_has_one_size() -> None:
+    sizes = plan_sizes(tf.zeros([1, 256, 3]), settings(f"size={MAX_SIZE_PX}"))
+    assert (sizes.heights.numpy().tolist(), sizes.widths.numpy().tolist()) == ([16], [MAX_SIZE_PX])
 
 
 def test_progress_counts_pixels_not_steps() -> None:

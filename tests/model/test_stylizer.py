@@ -143,6 +143,18 @@ def test_a_picture_that_is_sent_along_is_the_start(stylizer: Stylizer) -> None:
     np.testing.assert_array_equal(np.round(image), picture)
 
 
+@pytest.mark.parametrize("steps", [1, 2])
+def test_a_run_of_few_steps_is_not_blurred(stylizer: Stylizer, steps: int) -> None:
+    """At each size it takes a step; what is small and then enlarged without one has lost its detail."""
+    fine = np.random.default_rng(0).integers(0, 256, (48, 64, 3)).astype(np.uint8)
+    parsed = settings(f"size=64,smallest_size=16,steps={steps}")
+    state = stylizer.initial_state(pictures(fine), parsed)
+    state, losses = stylizer.advance(pictures(fine), parsed, state, tf.constant(steps))
+    assert len(losses) == steps
+    detail = [np.abs(np.diff(image, axis=1)).mean() for image in (size_result(state, parsed), fine.astype(float))]
+    assert detail[0] > 0.25 * detail[1]
+
+
 def test_the_best_step_is_kept_although_later_ones_are_worse(stylizer: Stylizer) -> None:
     text = "steps=12,optimizer=adam,learning_rate=120,result="
     state, losses = run(stylizer, text + "best")

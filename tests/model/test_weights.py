@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.server
 import shutil
@@ -81,6 +82,14 @@ def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
         thread.join()
 
 
+@pytest.fixture
+def cached(tmp_path: Path) -> Path:
+    """Where Keras's cache has its file; the folder is there."""
+    path = tmp_path / "keras" / "models" / weights.KERAS_FILE
+    path.parent.mkdir(parents=True)
+    return path
+
+
 @pytest.mark.parametrize("write", [write_npz, write_h5])
 def test_a_file_gives_its_arrays_and_its_name(tmp_path: Path, small_weights: Weights, write: object) -> None:
     path = write(tmp_path / ("mine.npz" if write is write_npz else "mine.h5"), small_weights)
@@ -117,6 +126,22 @@ def test_a_file_that_is_none_is_refused(tmp_path: Path, name: str, content: byte
     assert str(path) in str(failure.value)
 
 
+@pytest.mark.parametrize("write", [write_npz, write_h5])
+def test_a_damaged_file_is_refused_in_words_wherever_the_damage_is(
+    tmp_path: Path, small_weights: Weights, write: object
+) -> None:
+    """Its readers raise almost anything: of zip's flags alone, RuntimeError and NotImplementedError."""
+    path = write(tmp_path / ("w.npz" if write is write_npz else "w.h5"), small_weights)
+    whole, generator = path.read_bytes(), np.random.default_rng(0)
+    for _ in range(100):
+        damaged = bytearray(whole)
+        for place in generator.integers(0, len(whole), 20):
+            damaged[place] = generator.integers(0, 256)
+        path.write_bytes(damaged)
+        with contextlib.suppress(InvalidInput):
+            weights.load(str(path))
+
+
 @pytest.mark.parametrize(
     "damage",
     [
@@ -144,12 +169,38 @@ def test_imagenet_takes_the_file_that_is_named(
     assert same(loaded, small_weights)
 
 
-def test_imagenet_refuses_a_named_file_with_another_hash(
+NAMED = {
+    "missing.h5": None,
+    "another.h5": b"hello",
+    "cut.npz": b"PK\x03\x04 and no more",
+    "text.npz": b"hello",
+    "weights.txt": b"hello",
+}
+
+
+@pytest.mark.parametrize("choice", ["imagenet", "auto"])
+@pytest.mark.parametrize("name", [*NAMED, "folder.h5"])
+def test_a_named_file_that_is_wrong_is_an_error_and_never_passed_over(
+    server: Path, pinned: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, choice: str, name: str
+) -> None:
+    (server / weights.KERAS_FILE).write_bytes(pinned.read_bytes())  # what is to be had besides is no way out
+    path, content = tmp_path / name, NAMED.get(name)
+    if content is not None:
+        path.write_bytes(content)
+    elif name.startswith("folder"):
+        path.mkdir()
+    monkeypatch.setenv(weights.NST_WEIGHTS, str(path))
+    with pytest.raises(InvalidInput, match=r"must be .*\. Received: ") as failure:
+        weights.load(choice)
+    assert str(path) in str(failure.value)
+
+
+def test_a_named_file_with_another_hash_is_refused_with_both(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, small_weights: Weights
 ) -> None:
     path = write_h5(tmp_path / "other.h5", small_weights)
     monkeypatch.setenv(weights.NST_WEIGHTS, str(path))
-    with pytest.raises(WeightsUnavailable, match=rf"MD5 {weights.KERAS_MD5}. Received: .*other.h5 with MD5"):
+    with pytest.raises(InvalidInput, match=rf"`NST_WEIGHTS` must be .*MD5 {weights.KERAS_MD5}.*other.h5 \(MD5 "):
         weights.load("imagenet")
 
 
@@ -171,9 +222,31 @@ def test_imagenet_is_fetched_once_and_then_cached(server: Path, pinned: Path, sm
 
 def test_a_corrupt_download_is_refused_and_not_kept(server: Path, pinned: Path, tmp_path: Path) -> None:
     (server / weights.KERAS_FILE).write_bytes(pinned.read_bytes()[:-1] + b"!")
-    with pytest.raises(WeightsUnavailable, match="the download must be Keras's"):
+    with pytest.raises(WeightsUnavailable, match=rf"{weights.KERAS_URL} \(MD5 [0-9a-f]*\)"):
         weights.load("imagenet")
     assert list((tmp_path / "keras" / "models").iterdir()) == []
+
+
+@pytest.mark.parametrize("choice", ["imagenet", "auto"])
+@pytest.mark.parametrize("damage", [lambda data: data[:-1] + b"!", lambda data: data[:1000], lambda data: b""])
+def test_a_damaged_file_in_the_cache_is_fetched_again(
+    server: Path, pinned: Path, cached: Path, small_weights: Weights, choice: str, damage: object
+) -> None:
+    (server / weights.KERAS_FILE).write_bytes(pinned.read_bytes())
+    cached.write_bytes(damage(pinned.read_bytes()))
+    lines: list[str] = []
+    assert same(weights.load(choice, lines.append), small_weights)
+    assert weights.KERAS_URL in lines[0]
+    assert cached.read_bytes() == pinned.read_bytes()
+
+
+def test_a_damaged_file_in_the_cache_stays_until_there_is_a_whole_one(server: Path, pinned: Path, cached: Path) -> None:
+    (server / weights.KERAS_FILE).write_bytes(pinned.read_bytes()[:-1] + b"!")
+    cached.write_bytes(pinned.read_bytes()[:1000])
+    with pytest.raises(WeightsUnavailable, match=rf"{cached} \(MD5 [0-9a-f]*\), {weights.KERAS_URL} \(MD5 "):
+        weights.load("imagenet")
+    assert cached.read_bytes() == pinned.read_bytes()[:1000]
+    assert weights.load("auto").name == "own"
 
 
 def test_a_failed_download_says_what_was_tried(server: Path) -> None:
@@ -243,12 +316,6 @@ def test_auto_falls_back_where_nothing_can_be_kept(
     lines: list[str] = []
     assert weights.load("auto", lines.append).name == "own"
     assert "Not a directory" in lines[-2]
-
-
-def test_auto_does_not_hide_a_wrong_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv(weights.NST_WEIGHTS, str(tmp_path / "nosuch.h5"))
-    with pytest.raises(InvalidInput, match="`NST_WEIGHTS` must be a weights file"):
-        weights.load("auto")
 
 
 def test_random_weights_are_the_same_each_time_and_say_so() -> None:

@@ -188,13 +188,13 @@ def test_what_is_prepared_once_stays_as_it_is(case: str) -> None:
 
 
 def test_a_run_has_all_its_pictures_prepared() -> None:
-    settings = StyleSettings(size=20, smallest_size=20, style_scale=2)
+    settings = StyleSettings(size=24, smallest_size=20, style_scale=2)
     large = encode(smooth_picture(60, 80), "TIFF")
     guides = {"content_masks": [large, b""], "style_masks": [b"", large], "initial": large}
     ready = prepare_all(large, [large, encode(PICTURE)], settings, **guides)
     longest = {name: [max(decoded(data).shape) if data else 0 for data in pictures] for name, pictures in ready.items()}
     assert longest == {
-        "content": [20], "styles": [40, 40], "content_masks": [20, 0], "style_masks": [0, 40], "initial": [20],
+        "content": [24], "styles": [48, 41], "content_masks": [24, 0], "style_masks": [0, 48], "initial": [24],
     }  # fmt: skip
     (content,), styles, (initial,) = ready["content"], ready["styles"], ready["initial"]
     masks = {name: ready[name] for name in ("content_masks", "style_masks")}
@@ -212,16 +212,35 @@ def test_a_start_that_is_transparent_shows_the_background() -> None:
     assert [(decoded(ready[name][0]) == (255, 0, 0)).all() for name in ("content", "styles", "initial")] == [True] * 3
 
 
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF"])
+def test_what_is_transparent_in_a_mask_is_black_whatever_the_background(kind: str) -> None:
+    layer = np.full((16, 24, 4), 255, np.uint8)
+    layer[:, 8:16, 3], layer[:, 16:, 3] = 51, 0
+    mask, content = encode(layer, kind, **({"lossless": True} if kind == "WEBP" else {})), encode(PICTURE)
+    guides = {"content_masks": [mask], "style_masks": [mask]}
+    ready = prepare_all(content, [content], StyleSettings(size=24), **guides, background="red")
+    for name in guides:
+        (prepared,) = ready[name]
+        assert decoded(prepared)[5, ::8].tolist() == [[255] * 3, [51] * 3, [0] * 3]
+
+
 def test_an_animation_gives_its_first_frame() -> None:
     frames = [Image.fromarray(smooth_picture(20, 20, seed)).quantize(64) for seed in range(3)]
     data = encode(frames[0], "GIF", save_all=True, append_images=frames[1:])
     np.testing.assert_array_equal(decoded(prepare(data, "content")), decoded(data))
 
 
-@pytest.mark.parametrize(("longest", "size"), [(20, (20, 15)), (41, (41, 30)), (500, (41, 30))])
+@pytest.mark.parametrize(("longest", "size"), [(30, (30, 22)), (41, (41, 30)), (500, (41, 30))])
 def test_pictures_shrink_to_the_longest_side_and_never_grow(longest: int, size: tuple[int, int]) -> None:
     ready = prepare(encode(PICTURE), "content", longest_px=longest)
     assert Image.open(io.BytesIO(ready)).size == size
+
+
+@pytest.mark.parametrize(("size", "kept"), [((2000, 20), (1600, 16)), ((10, 400), (10, 400)), ((600, 300), (60, 30))])
+def test_a_narrow_picture_keeps_its_ratio(size: tuple[int, int], kept: tuple[int, int]) -> None:
+    """What the graph says of a picture's ratio, or does about it, is of the picture that was brought."""
+    ready = prepare(encode(Image.new("RGB", size)), "content", longest_px=60)
+    assert Image.open(io.BytesIO(ready)).size == kept
 
 
 @pytest.mark.parametrize("data", [b"", b"hello", b"\xff\xd8\xff", b"%PDF-1.4"])

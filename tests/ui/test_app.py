@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import streamlit as st
+from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 from model.errors import DeadlineExceeded, Overloaded, ServingUnavailable
@@ -16,6 +17,7 @@ from model.limits import MAX_STYLES
 from model.presets import BY_WEIGHTS, PRESETS
 from model.settings import GROUPS, StyleSettings
 from serving import results
+from tests.conftest import decoded, encode
 from tests.ui.fakes import FakeClient, encoded
 from tests.ui.test_views import header_of
 from ui import backend, history, visiting
@@ -201,6 +203,20 @@ def test_each_style_gets_its_masks_and_the_result_says_so(client, page):
     page.button(key="start").click().run()
     until(page, lambda: len(client.calls) == 2)
     assert client.calls[1]["content_masks"] == ()
+
+
+def test_what_is_transparent_in_a_mask_is_not_painted(page):
+    page.button_group(key="content_sample").set_value(CONTENTS[1].name).run()
+    page.session_state["masks_open"] = True
+    page.run()
+    layer = Image.new("RGBA", (20, 10), (255, 255, 255, 0))
+    masks_of(page, 0, encode(layer))
+    assert "black everywhere" in page.error[0].value
+    layer.paste("white", (0, 0, 10, 10))
+    masks_of(page, 0, encode(layer))
+    assert not page.error
+    (mask,) = visit_of(page).masks.values()
+    assert decoded(mask)[5, ::10].tolist() == [[255] * 3, [0] * 3]
 
 
 def linked(**query: str) -> AppTest:
