@@ -30,7 +30,9 @@ class Signature:
     outputs: tuple[Tensor, ...]
 
 
-CONTENT = Tensor("content_bytes", "string", (None,), "an encoded picture: JPEG, PNG or BMP")
+CONTENT = Tensor(
+    "content_bytes", "string", (None,), "an encoded picture: JPEG (turned upright by its Exif data), PNG or BMP"
+)
 STYLE = Tensor("style_bytes", "string", (None, None), "S encoded pictures whose style is taken")
 CONTENT_MASK = Tensor(
     "content_mask_bytes",
