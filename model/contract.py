@@ -67,7 +67,8 @@ STOPPED = Tensor(
     "string",
     (None,),
     f"why the run is over before its last step: {CONVERGED} (`least_improvement`, or L-BFGS finds no lower loss), or "
-    f"{NOT_FINITE} (a loss was not; the last finite picture is kept); else empty",
+    f"{NOT_FINITE} (a loss was not; the last finite picture is kept, smaller than `size` if the run had not come to "
+    "its last size); else empty",
 )
 DESCRIPTION = Tensor("description", "string", (None,), "what the model is and the settings in full, as JSON")
 
