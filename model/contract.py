@@ -30,7 +30,9 @@ class Signature:
     outputs: tuple[TensorInfo, ...]
 
 
-CONTENT = TensorInfo("content_bytes", "string", (None,), "an encoded picture: JPEG, PNG or BMP")
+CONTENT = TensorInfo(
+    "content_bytes", "string", (None,), "an encoded picture: JPEG (turned upright by its Exif data), PNG or BMP"
+)
 STYLE = TensorInfo("style_bytes", "string", (None, None), "S encoded pictures whose style is taken")
 CONTENT_MASK = TensorInfo(
     "content_mask_bytes",
@@ -69,7 +71,8 @@ STOPPED = TensorInfo(
     "string",
     (None,),
     f"why the run is over before its last step: {CONVERGED} (`least_improvement`, or L-BFGS finds no lower loss), or "
-    f"{NOT_FINITE} (a loss was not; the last finite picture is kept); else empty",
+    f"{NOT_FINITE} (a loss was not; the last finite picture is kept, smaller than `size` if the run had not come to "
+    "its last size); else empty",
 )
 DESCRIPTION = TensorInfo("description", "string", (None,), "what the model is and the settings in full, as JSON")
 

@@ -335,8 +335,8 @@ class StyleSettings:
     jitter: int = _setting(
         0,
         "Jitter",
-        "Each step looks at the picture shifted at random by up to this much, against patterns that follow the "
-        "network's grid. Costs a pass more, and wants Adam: L-BFGS compares losses of step and step.",
+        "Each step (with L-BFGS each size) looks at the picture rolled at random by up to this much, against patterns "
+        "that follow the network's grid. Costs one more forward pass; use with Adam.",
         group="Losses",
         unit="pixels",
         low=0,

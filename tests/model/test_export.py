@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 import model.export
 from model import images, presets, versions, warmup
@@ -204,6 +205,13 @@ def test_orientation_and_odd_sizes_are_kept(call: Call, shape: tuple[int, int]) 
     text = f"size={max(shape)},smallest_size={max(shape)},steps=1"
     image = advance(call, text, content_bytes=[encode(smooth_picture(*shape))])["image_bytes"][0]
     assert decoded(image).shape == (*shape, 3)
+
+
+def test_a_photograph_that_was_taken_sideways_is_painted_upright(call: Call) -> None:
+    sideways = Image.Exif()
+    sideways[0x0112] = 6
+    photograph = encode(CONTENT, "JPEG", exif=sideways)
+    assert decoded(advance(call, content_bytes=[photograph])["image_bytes"][0]).shape == (64, 48, 3)
 
 
 def test_describe_tells_the_model_and_the_settings_in_full(call: Call, small_weights: Weights) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import zlib
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from PIL import Image
+from PIL import Image, ImageOps
 
 from model import images
 from model.errors import clean
@@ -54,6 +55,144 @@ def test_sixteen_bits_become_eight() -> None:
     np.testing.assert_allclose(decode(encode(Image.fromarray(grey)))[..., 0], grey / 257, atol=1)
 
 
+def bmp(
+    width: int, height: int, bits: int, compression: int = 0, *,
+    palette: bytes = b"", header: int = 40, fields: bytes = b"", pixels: bytes | None = None,
+) -> bytes:  # fmt: skip
+    """A BMP with pixels at random, by Microsoft's description of its headers; `fields` end the header or follow it."""
+    row = (width * bits + 31) // 32 * 4
+    if pixels is None:
+        pixels = np.random.default_rng(0).bytes(row * abs(height))
+    form = struct.pack("<IiiHHIIiiII", header, width, height, 1, bits, compression, 0, 0, 0, len(palette) // 4, 0)
+    if header == 12:
+        form = struct.pack("<IHHHH", header, width, height, 1, bits)
+    form += fields + bytes(max(0, header - len(form) - len(fields)))
+    start = 14 + len(form) + len(palette)
+    return b"BM" + struct.pack("<IHHI", start + len(pixels), 0, 0, start) + form + palette + pixels
+
+
+USUAL, SWAPPED = [
+    struct.pack("<IIII", *fields) for fields in ((0xFF0000, 0xFF00, 0xFF, 0), (0xFF, 0xFF00, 0xFF0000, 0))
+]
+BMPS = {
+    "24 bits": bmp(7, 5, 24), "top row first": bmp(7, -5, 24), "24 bits of version 5": bmp(7, 5, 24, header=124),
+    "32 bits": bmp(7, 5, 32), "32 bits in fields": bmp(7, 5, 32, 3, fields=USUAL[:12]),
+    "32 bits in fields of version 4": bmp(7, 5, 32, 3, header=108, fields=USUAL),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("data", BMPS.values(), ids=BMPS)
+def test_every_bmp_that_is_taken_decodes_as_pillow_decodes_it(data: bytes) -> None:
+    expected = Image.open(io.BytesIO(data)).convert("RGB")
+    np.testing.assert_array_equal(decode(data), np.asarray(expected))
+
+
+@pytest.mark.parametrize(
+    ("data", "bits"),
+    [
+        (bmp(7, 5, 1, palette=bytes(8)), 1),
+        (bmp(7, 5, 4, palette=bytes(64)), 4),
+        (bmp(7, 5, 8, palette=bytes(1024)), 8),
+        (bmp(7, 5, 16, 3, fields=USUAL), 16),
+        (bmp(7, 5, 32, 3, header=108, fields=SWAPPED), 32),
+        (bmp(7, 5, 24, header=12), 0),
+        (b"BM" + bytes(24), 0),
+    ],
+    ids=["1 bit", "4 bits", "a palette", "16 bits", "swapped fields", "OS/2", "nothing"],
+)
+def test_other_bmps_are_refused_from_their_header(data: bytes, bits: int) -> None:
+    with pytest.raises(tf.errors.InvalidArgumentError) as failure:
+        decode(data)
+    message = clean(failure.value.message)
+    assert message.startswith(
+        "`content_bytes` must be a BMP of 24 or 32 bits a pixel, neither compressed nor with its colours in another "
+        "order, or be saved as PNG. Received: a BMP of "
+    )
+    assert message.endswith(f"{bits} bits a pixel") or not bits
+
+
+def segment(marker: int, data: bytes) -> bytes:
+    return struct.pack(">HH", marker, 2 + len(data)) + data
+
+
+def exif(orientation: int, order: str = "<", *, before: int = 0, kind: int = 3, count: int = 1, at: int = 8) -> bytes:
+    """An Exif segment with the tag Orientation behind others, its directory `at` bytes into the TIFF header."""
+    value = struct.pack(order + "HH", orientation, 0) if kind == 3 else struct.pack(order + "I", orientation)
+    other = struct.pack(order + "HHII", 0x0100, 4, 1, 6)
+    entry = struct.pack(order + "HHI", 0x0112, kind, count) + value
+    mark = b"II*\0" if order == "<" else b"MM\0*"
+    directory = struct.pack(order + "H", before + 1) + other * before + entry + bytes(4)
+    return segment(0xFFE1, b"Exif\0\0" + mark + struct.pack(order + "I", at) + bytes(at - 8) + directory)
+
+
+JPEG = encode(PICTURE, "JPEG", quality=95)
+
+
+def with_segments(*segments: bytes) -> bytes:
+    return JPEG[:2] + b"".join(segments) + JPEG[2:]
+
+
+def as_pillow_turns_it(data: bytes) -> np.ndarray:
+    """What Pillow makes of a JPEG's orientation, done to the pixels that TensorFlow decodes."""
+    pixels = Image.fromarray(decode(JPEG).numpy())
+    pixels.getexif().update(dict(Image.open(io.BytesIO(data)).getexif()))
+    return np.asarray(ImageOps.exif_transpose(pixels))
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_jpeg_is_turned_upright_as_pillow_turns_it(orientation: int, order: str) -> None:
+    data = with_segments(exif(orientation, order))
+    assert Image.open(io.BytesIO(data)).getexif()[0x0112] == orientation
+    np.testing.assert_array_equal(decode(data), as_pillow_turns_it(data))
+
+
+@pytest.mark.parametrize(
+    "segments",
+    [
+        [exif(6, ">", before=20)], [exif(6, at=60_000)], [segment(0xFFE2, bytes(65_533)), exif(6, at=60_000)],
+        [segment(0xFFFE, b"a comment")] * 9 + [exif(6)], [b"\xff\xff", exif(6)], [segment(0xFFE1, b"http://"), exif(6)],
+        [exif(6), segment(0xFFED, bytes(100))],
+    ],
+    ids=[
+        "behind other tags", "far into its segment", "behind a long segment", "behind many", "behind filling",
+        "behind XMP", "before another",
+    ],
+)  # fmt: skip
+def test_the_orientation_is_found_wherever_it_stands(segments: list[bytes]) -> None:
+    data = with_segments(*segments)
+    expected = as_pillow_turns_it(data)
+    assert expected.shape == (41, 30, 3)
+    np.testing.assert_array_equal(decode(data), expected)
+
+
+@pytest.mark.parametrize(
+    "segments",
+    [
+        [exif(0)], [exif(9)], [exif(6, count=2)], [segment(0xFFE1, b"Exif\0\0")], [segment(0xFFE1, b"Exif\0\0II*\0")],
+        [segment(0xFFE1, exif(6)[4:30])], [segment(0xFFE1, b"Exif\0\0II*\0\xff\xff\xff\xff" + bytes(50))],
+        [exif(6).replace(b"II", b"XX")], [segment(0xFFE2, b"Exif\0\0" + exif(6)[10:])],
+        [segment(0xFFE1, b"Exif\0\0II*\0\x08\0\0\0\xff\xff")], [segment(0xFFE0, b"")] * 20_000 + [exif(6)],
+    ],
+    ids=[
+        "0", "9", "two values", "empty", "cut", "cut in the entry", "a directory behind the end", "of no order",
+        "no Exif", "entries behind the end", "behind too many segments",
+    ],
+)  # fmt: skip
+def test_an_orientation_that_cannot_be_read_leaves_the_picture_as_it_is(segments: list[bytes]) -> None:
+    np.testing.assert_array_equal(decode(with_segments(*segments)), decode(JPEG))
+
+
+def test_damaged_exif_never_does_more_than_turn_the_picture() -> None:
+    whole, generator = exif(6, before=3), np.random.default_rng(0)
+    turns = {image.tobytes() for image in (decode(with_segments(exif(turn))).numpy() for turn in range(1, 9))}
+    for _ in range(200):
+        damaged = bytearray(whole)
+        for place in generator.integers(4, len(whole), 3):
+            damaged[place] = generator.integers(0, 256)
+        assert decode(with_segments(bytes(damaged))).numpy().tobytes() in turns
+
+
 _IDAT = (
     struct.pack(">I", 8) + b"IDAT" + zlib.compress(b"") + struct.pack(">I", zlib.crc32(b"IDAT" + zlib.compress(b"")))
 )
@@ -71,7 +210,7 @@ def jpeg_header(width: int, height: int) -> bytes:
 
 
 def bmp_header(width: int, height: int) -> bytes:
-    return b"BM" + b"\0" * 16 + struct.pack("<ii", width, height) + b"\0" * 30
+    return bmp(width, height, 24, pixels=b"")
 
 
 @pytest.mark.parametrize("header", [png_header, jpeg_header, bmp_header])

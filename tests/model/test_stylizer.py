@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pytest
 import tensorflow as tf
 
+from model import contract
 from model.objective import Objective, Pictures
 from model.sizes import plan_sizes
 from model.stylizer import (
@@ -211,14 +212,29 @@ def test_by_default_no_size_ends_early(stylizer: Stylizer) -> None:
     assert int(state.stopped) == RUNNING
 
 
-def test_a_loss_that_is_not_finite_stops_the_run_with_the_last_finite_picture(small_weights: Weights) -> None:
+@pytest.fixture(scope="module")
+def overflowing(small_weights: Weights) -> Stylizer:
     """A network whose features overflow once the picture has moved away from the content."""
     arrays = {name: value * (1e18 if "block1_conv1" in name else 1) for name, value in small_weights.arrays.items()}
-    stylizer = Stylizer(Objective(VGG19(arrays)))
-    state, losses = run(stylizer, "steps=9,style_layers=block1_conv1,content_weight=0,normalisation=none")
+    return Stylizer(Objective(VGG19(arrays)))
+
+
+OVERFLOW = "steps=9,style_layers=block1_conv1,content_weight=0,normalisation=none"
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_with_the_last_finite_picture(overflowing: Stylizer) -> None:
+    state, losses = run(overflowing, OVERFLOW)
     assert int(state.stopped) == NOT_FINITE
     assert len(losses) == 1
     np.testing.assert_allclose(size_result(state, settings("")), CONTENT, atol=DITHER + 1e-3)
+
+
+def test_a_run_that_stops_at_a_coarse_size_keeps_its_picture_as_the_contract_says(overflowing: Stylizer) -> None:
+    parsed = settings(f"size=64,smallest_size=32,{OVERFLOW}")
+    state, _ = overflowing.advance(pictures(), parsed, overflowing.initial_state(pictures(), parsed), tf.constant(9))
+    assert int(state.stopped) == NOT_FINITE
+    assert size_result(state, parsed).shape == (24, 32, 3)
+    assert "smaller than `size`" in contract.STOPPED.meaning
 
 
 def test_lbfgs_lowers_the_loss_further_than_adam_in_as_many_steps(stylizer: Stylizer) -> None:
