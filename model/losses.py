@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from model.parsing import place, switch
+from model.parsing import choice_index, switch
 from model.vgg19 import gradient_dtype
 
 Loss = Callable[[tf.Tensor], tf.Tensor]
@@ -196,11 +196,11 @@ def _ridge(ridge: tf.Tensor, matrices: tf.Tensor) -> tf.Tensor:
 
 
 def _is_wasserstein(statistics: tf.Tensor) -> tf.Tensor:
-    return tf.equal(statistics, place("statistics", "wasserstein"))
+    return tf.equal(statistics, choice_index("statistics", "wasserstein"))
 
 
 def _is_gram(statistics: tf.Tensor) -> tf.Tensor:
-    return tf.equal(statistics, place("statistics", "gram"))
+    return tf.equal(statistics, choice_index("statistics", "gram"))
 
 
 def _statistics(raw: tf.Tensor, statistics: tf.Tensor) -> tf.Tensor:

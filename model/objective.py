@@ -12,7 +12,7 @@ from model.checks import checked
 from model.layers import block_of
 from model.limits import MAX_SIZE_PX, SHORT_SIDE_PX
 from model.noinline import noinline
-from model.parsing import ParsedSettings, is_chosen, place
+from model.parsing import ParsedSettings, choice_index, is_chosen
 from model.sizes import least_long_side
 from model.vgg19 import VGG19, NetworkOptions, gradient_dtype
 
@@ -344,7 +344,7 @@ def _content_scale(features: tf.Tensor, normalisation: tf.Tensor, content_loss: 
     """Returns the factor on a layer's content loss, float32 scalar."""
     mean, square = losses.mean_and_square(features)
     scale = _one_over(normalisation, square - tf.square(mean), square)
-    is_sum = content_loss == place("content_loss", "sum")
+    is_sum = content_loss == choice_index("content_loss", "sum")
     return scale * tf.where(is_sum, tf.cast(tf.size(features), tf.float32), 1.0)
 
 
@@ -457,7 +457,7 @@ def _if(condition: tf.Tensor, changed, unchanged: tf.Tensor) -> tf.Tensor:  # ty
 
 def _one_over(normalisation: tf.Tensor, relative: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
     """Returns the factor that `normalisation` puts on a loss: one over what it is to be measured in."""
-    is_relative, is_target = [normalisation == place("normalisation", choice) for choice in ("relative", "target")]
+    is_relative, is_target = [normalisation == choice_index("normalisation", one) for one in ("relative", "target")]
     unit = tf.where(is_relative, relative, tf.where(is_target, size, 1.0))
     return 1.0 / (unit + losses.EPSILON)
 

@@ -14,10 +14,10 @@ import tensorflow as tf
 from model.parsing import ParsedSettings, is_chosen, switch
 
 DECAY_STEPS = 100  # between two applications of `learning_rate_decay`
-FIRST_MOVE = 1.0  # grey levels that L-BFGS moves pixels by on average while it knows no curvature
-RETREAT = 0.25  # share of a refused step that is tried next
+INITIAL_STEP = 1.0  # grey levels that L-BFGS moves pixels by on average while it knows no curvature
+BACKTRACK = 0.25  # share of a rejected step that is tried next
 ROUNDING = 1e-3  # of a loss: features of 8 bits (bfloat16) leave it right to about this
-MAX_REFUSALS = 8  # steps in a row that do not lower the loss: 0.25^8 of a step is nothing
+MAX_REJECTED = 8  # steps in a row that do not lower the loss: 0.25^8 of a step is nothing
 LEAST_CURVATURE = 1e-10  # s'y over s's and y'y's root, below which a pair says nothing
 
 
@@ -32,7 +32,7 @@ class OptimizerState(NamedTuple):
         matrix too.
       units: float32 [2 m], what a 1 in each of `pairs` stands for.
       numbers: float32 [3]. L-BFGS: loss of the last accepted picture (infinite: there is none), pairs in the history,
-        refusals in a row.
+        rejected in a row.
     """
 
     slots: tf.Tensor
@@ -45,10 +45,10 @@ class Step(NamedTuple):
     """What an optimiser's step gives.
 
     Attributes:
-      image: float32 [H, W, 3], where to look next, 0 to 255.
+      image: float32 [H, W, 3], the next trial point, 0 to 255.
       state: the optimiser's state after the step.
       result: float32 [H, W, 3], the picture that counts for the result.
-      loss: float32 scalar, where the run stands: a look that L-BFGS refuses says nothing of that.
+      loss: float32 scalar, of the last accepted image: a trial point that L-BFGS rejects says nothing of it.
       accepted: bool scalar, whether `result` is a new one.
       failed: bool scalar, whether the loss or the gradient was not finite and no step can be taken.
       exhausted: bool scalar, whether no step lowers the loss any more.
@@ -209,11 +209,11 @@ def lbfgs_step(
     state: OptimizerState,
     longest: tf.Tensor,
 ) -> Step:
-    """One step of limited-memory BFGS (Nocedal and Wright, "Numerical Optimization", 2006, section 7.2) with retreat.
+    """One step of limited-memory BFGS (Nocedal and Wright, "Numerical Optimization", 2006, section 7.2), backtracking.
 
     There is no line search: the full step is tried, no longer than `longest` grey levels on average. Where it did not
-    lower the loss, or the loss is not finite, the next look is nearer to the last accepted picture, by RETREAT. So
-    every step is one evaluation, and a step that goes wrong is never kept. Between losses that differ by no more than
+    lower the loss, or the loss is not finite, the next trial point is nearer to the last accepted image, by BACKTRACK.
+    So every step is one evaluation, and a step that goes wrong is never kept. Between losses that differ by no more than
     ROUNDING the gradients decide (the idea of Hager and Zhang's approximate Wolfe conditions, "A new conjugate gradient
     method with guaranteed descent and an efficient line search", 2005).
 
@@ -226,7 +226,7 @@ def lbfgs_step(
       longest: float32 scalar, grey levels.
     """
     before, slope_before = state.slots[0], state.slots[1]
-    loss_before, known_pairs, refusals = tf.unstack(state.numbers)
+    loss_before, known_pairs, rejected = tf.unstack(state.numbers)
     has_before = tf.math.is_finite(loss_before)
     # Where rounding may hide by how much the loss changed, the gradients at both ends tell whether it fell.
     hidden = tf.abs(loss - loss_before) <= ROUNDING * tf.abs(loss_before)
@@ -252,7 +252,7 @@ def lbfgs_step(
         length = tf.reduce_mean(tf.abs(direction))
         # Without curvature no further than to where this slope would bring the loss to nothing (Polyak's step).
         to_nothing = length * loss / tf.maximum(tf.reduce_sum(tf.square(gradient)), _TINY)
-        first = tf.minimum(longest, tf.where(loss > 0, tf.minimum(FIRST_MOVE, to_nothing), FIRST_MOVE))
+        first = tf.minimum(longest, tf.where(loss > 0, tf.minimum(INITIAL_STEP, to_nothing), INITIAL_STEP))
         limit = tf.where(downhill & (known > 0), longest, first)
         # Without curvature the gradient's own length means nothing: it is brought to the limit, not only below it.
         scale = limit / tf.maximum(length, _TINY)
@@ -261,13 +261,13 @@ def lbfgs_step(
         numbers = tf.stack([loss, tf.where(downhill, known, 0.0), 0.0])
         return [target, tf.stack([image, gradient]), pairs, units, numbers]
 
-    def retreat() -> list[tf.Tensor]:
+    def backtrack() -> list[tf.Tensor]:
         # A picture that is not finite has no point between itself and the last one.
-        nearer = before + RETREAT * (tf.where(tf.math.is_finite(image), image, before) - before)
-        return [nearer, state.slots, state.pairs, state.units, tf.stack([loss_before, known_pairs, refusals + 1.0])]
+        nearer = before + BACKTRACK * (tf.where(tf.math.is_finite(image), image, before) - before)
+        return [nearer, state.slots, state.pairs, state.units, tf.stack([loss_before, known_pairs, rejected + 1.0])]
 
-    target, slots, pairs, units, numbers = tf.cond(accepted, advance, retreat)
-    given_up = numbers[2] >= MAX_REFUSALS
+    target, slots, pairs, units, numbers = tf.cond(accepted, advance, backtrack)
+    given_up = numbers[2] >= MAX_REJECTED
     nowhere = ~finite & ~has_before
     return Step(
         image=tf.cond(nowhere, lambda: image, lambda: target),

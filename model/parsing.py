@@ -32,14 +32,14 @@ ParsedSettings = dict[str, tf.Tensor]
 float32 [n] for styles."""
 
 
-def place(name: str, choice: str) -> int:
+def choice_index(name: str, choice: str) -> int:
     """Returns what a parsed setting is where it is a certain one of its choices."""
     return SETTINGS[name].choices.index(choice)
 
 
 def is_chosen(settings: ParsedSettings, name: str, choice: str) -> tf.Tensor:
     """Returns whether a parsed setting is a certain one of its choices, bool scalar."""
-    return settings[name] == place(name, choice)
+    return settings[name] == choice_index(name, choice)
 
 
 def switch(name: str, chosen: tf.Tensor, branches: Mapping[str, Callable[[], Any]]) -> Any:

@@ -188,7 +188,6 @@ def _traced(name: str, body: Callable[[Tensors], Tensors]) -> tf.types.experimen
 def _of_rank(tensor: tf.Tensor, spec: tf.TensorSpec) -> tf.Tensor:
     names = {1: "[B]", 2: "[B, S]"}
     shape = tf.strings.reduce_join(tf.strings.as_string(tf.shape(tensor)), separator=", ")
-    # `tf.reshape` to a fixed rank lets the rest of the graph rely on what the check has seen.
     tensor = checked(
         tensor,
         tf.equal(tf.rank(tensor), spec.shape.rank),

@@ -22,7 +22,7 @@ from PIL import Image
 from model import losses
 from model.objective import Objective
 from model.optimizers import lbfgs_direction
-from model.parsing import place
+from model.parsing import choice_index
 from model.stylizer import RunState, Stylizer, size_result
 from model.vgg19 import VGG19
 from model.weights import Weights, from_file, random
@@ -82,7 +82,7 @@ def reference(f: Array, g: Array, statistics: str) -> tuple[float, Array]:
 def on_device(f: Array, g: Array, statistics: str, device: str) -> tuple[float, Array, float, float, Array]:
     """The graph's loss, gradient [N, C] and the style's size; and the reference for the features as they came in."""
     dtype = tf.as_dtype(device.split()[0]) if device.endswith("features") else tf.float32
-    kind = tf.constant(place("statistics", statistics))
+    kind = tf.constant(choice_index("statistics", statistics))
     own, style = [tf.cast(x, dtype)[tf.newaxis] for x in (f, g)]
     with rounding.device(device) if device in rounding.DEVICES else nullcontext():
         target = losses.style_target(losses.moments(style)[tf.newaxis], kind)

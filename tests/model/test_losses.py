@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from model import losses
-from model.parsing import place
+from model.parsing import choice_index
 from model.settings import SETTINGS
 from model.vgg19 import gradient_dtype
 
@@ -76,7 +76,7 @@ def variation(image: Array) -> float:
 
 def at(setting: str, choice: str) -> tf.Tensor:
     """Returns a choice as the graph has it."""
-    return tf.constant(place(setting, choice))
+    return tf.constant(choice_index(setting, choice))
 
 
 def target_of(g: Array, statistics: str) -> tf.Tensor:

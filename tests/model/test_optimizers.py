@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 from model import optimizers
-from model.optimizers import MAX_REFUSALS, OptimizerState, adam_step, lbfgs_direction
+from model.optimizers import MAX_REJECTED, OptimizerState, adam_step, lbfgs_direction
 from model.parsing import ParsedSettings
 from tests.model.inputs import settings
 
@@ -165,7 +165,7 @@ def test_lbfgs_moves_no_further_than_the_learning_rate_on_average() -> None:
     images = [np.full(SHAPE, 128.0)] + [step.image.numpy() for step in steps]
     moves = [np.abs(b - a).mean() for a, b in itertools.pairwise(images)]
     assert max(moves) <= 3 + 1e-4
-    assert moves[0] <= optimizers.FIRST_MOVE + 1e-4
+    assert moves[0] <= optimizers.INITIAL_STEP + 1e-4
 
 
 def test_lbfgs_comes_back_from_where_the_loss_is_not_finite() -> None:
@@ -175,14 +175,14 @@ def test_lbfgs_comes_back_from_where_the_loss_is_not_finite() -> None:
     losses, steps = run(settings("optimizer=lbfgs,learning_rate=50"), 12, cliff)
     assert not np.isfinite(losses).all()
     assert np.isfinite(steps[-1].result).all()
-    assert not any(step.failed for step in steps[: MAX_REFUSALS - 1])
+    assert not any(step.failed for step in steps[: MAX_REJECTED - 1])
     assert np.nanmin(losses) < losses[0]
 
 
 def test_lbfgs_says_when_no_step_helps() -> None:
-    _, steps = run(settings("optimizer=lbfgs"), MAX_REFUSALS + 2, lambda x: tf.reduce_sum(tf.abs(x)) * 0 + 5)
-    assert bool(steps[MAX_REFUSALS].exhausted)
-    assert not bool(steps[MAX_REFUSALS - 1].exhausted)
+    _, steps = run(settings("optimizer=lbfgs"), MAX_REJECTED + 2, lambda x: tf.reduce_sum(tf.abs(x)) * 0 + 5)
+    assert bool(steps[MAX_REJECTED].exhausted)
+    assert not bool(steps[MAX_REJECTED - 1].exhausted)
 
 
 def test_a_loss_that_is_not_finite_moves_nothing() -> None:
