@@ -213,9 +213,9 @@ def lbfgs_step(
 
     There is no line search: the full step is tried, no longer than `longest` grey levels on average. Where it did not
     lower the loss, or the loss is not finite, the next trial point is nearer to the last accepted image, by BACKTRACK.
-    So every step is one evaluation, and a step that goes wrong is never kept. Between losses that differ by no more than
-    ROUNDING the gradients decide (the idea of Hager and Zhang's approximate Wolfe conditions, "A new conjugate gradient
-    method with guaranteed descent and an efficient line search", 2005).
+    So every step is one evaluation, and a step that goes wrong is never kept. Between losses that differ by no more
+    than ROUNDING the gradients decide (the idea of Hager and Zhang's approximate Wolfe conditions, "A new conjugate
+    gradient method with guaranteed descent and an efficient line search", 2005).
 
     Args:
       image: float32 [H, W, 3], where `loss` and `gradient` were taken.
