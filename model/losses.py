@@ -38,7 +38,7 @@ def moments(features: tf.Tensor, weights: tf.Tensor | None = None) -> tf.Tensor:
     """
     if weights is None:
         count = tf.cast(tf.reduce_prod(tf.shape(features)[:-1]), tf.float32)
-        total = _by_parts(lambda part: _sum_of_rows(part), features[0])
+        total = _by_parts(_sum_of_rows, features[0])
         mean = total / count
         products = _by_parts(lambda part: _squared(part - mean), features[0])
     else:
@@ -79,26 +79,26 @@ def moments_gradient(
     return gradient if weights is None else tf.cast(weights, features.dtype)[tf.newaxis, ..., tf.newaxis] * gradient
 
 
-def blended(raw: tf.Tensor, shares: tf.Tensor) -> tf.Tensor:
+def blended(parts: tf.Tensor, shares: tf.Tensor) -> tf.Tensor:
     """Returns the moments of a mixture, float32 [1, C + 1, C], from those of its parts [S, C + 1, C].
 
     Its covariance is the parts' mean covariance and the covariance of their means.
 
     Args:
-      raw: float32 [S, C + 1, C].
+      parts: float32 [S, C + 1, C].
       shares: float32 [S], with sum 1.
     """
-    mixed = tf.reduce_sum(shares[:, tf.newaxis, tf.newaxis] * raw, 0)
-    apart = raw[:, -1] - mixed[-1]  # [S, C]
+    mixed = tf.reduce_sum(shares[:, tf.newaxis, tf.newaxis] * parts, 0)
+    apart = parts[:, -1] - mixed[-1]  # [S, C]
     between = tf.reduce_sum(shares[:, tf.newaxis, tf.newaxis] * _outer(apart), 0)
     return tf.concat([mixed[:-1] + between, mixed[-1:]], 0)[tf.newaxis]
 
 
-def style_target(raw: tf.Tensor, statistics: tf.Tensor) -> tf.Tensor:
+def style_target(style: tf.Tensor, statistics: tf.Tensor) -> tf.Tensor:
     """Turns styles' moments into what `style_losses_and_gradient` compares with.
 
     Args:
-      raw: float32 [R, C + 1, C], from `moments`, one for each region.
+      style: float32 [R, C + 1, C], from `moments`, one for each region.
       statistics: int32 scalar, as the setting is parsed: `gram`, `mean_covariance` or `wasserstein`.
 
     Returns:
@@ -107,17 +107,17 @@ def style_target(raw: tf.Tensor, statistics: tf.Tensor) -> tf.Tensor:
     """
 
     def with_root() -> tf.Tensor:
-        covariance = tf.cast(raw[:, :-1], tf.float64)
+        covariance = tf.cast(style[:, :-1], tf.float64)
         ridge = RIDGE * tf.linalg.trace(covariance) / _channels(covariance) + EPSILON  # [R]
         values, vectors = _eigen(covariance + _ridge(ridge, covariance))
         roots = tf.sqrt(tf.maximum(values, ridge[:, tf.newaxis]))  # [R, C]
         root = tf.matmul(vectors * roots[:, tf.newaxis], vectors, transpose_b=True)
-        return tf.concat([tf.cast(root, tf.float32), raw[:, -1:]], 1)
+        return tf.concat([tf.cast(root, tf.float32), style[:, -1:]], 1)
 
-    return tf.cond(_is_wasserstein(statistics), with_root, lambda: _statistics(raw, statistics))
+    return tf.cond(_is_wasserstein(statistics), with_root, lambda: _statistics(style, statistics))
 
 
-def style_losses_and_gradient(raw: tf.Tensor, target: tf.Tensor, statistics: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def style_losses_and_gradient(own: tf.Tensor, target: tf.Tensor, statistics: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns the distance of a picture's features from a style's, and its gradient at their moments.
 
     `gram`: mean((G - G*)^2) over the C x C elements. `mean_covariance`: the same of covariances, and the squared
@@ -127,7 +127,7 @@ def style_losses_and_gradient(raw: tf.Tensor, target: tf.Tensor, statistics: tf.
         (|mu - mu*|^2 + tr(S + S* - 2 (S*^1/2 S S*^1/2)^1/2)) / C.
 
     Args:
-      raw: float32 [R, C + 1, C], moments of the picture's features, one for each region.
+      own: float32 [R, C + 1, C], moments of the picture's features, one for each region.
       target: float32 [R, C + 1, C], from `style_target`.
       statistics: int32 scalar, as for the target.
 
@@ -135,7 +135,7 @@ def style_losses_and_gradient(raw: tf.Tensor, target: tf.Tensor, statistics: tf.
       float32 [R], none below zero, and float32 [R, C + 1, C].
     """
     return tf.cond(
-        _is_wasserstein(statistics), lambda: _wasserstein(raw, target), lambda: _squares(raw, target, statistics)
+        _is_wasserstein(statistics), lambda: _wasserstein(own, target), lambda: _squares(own, target, statistics)
     )
 
 
@@ -146,35 +146,33 @@ def style_sizes(target: tf.Tensor, statistics: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(tf.square(target), [1, 2]) / elements
 
 
-def _squares(raw: tf.Tensor, target: tf.Tensor, statistics: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    difference = _statistics(raw, statistics) - target
-    elements = _channels(raw) ** 2
+def _squares(own: tf.Tensor, target: tf.Tensor, statistics: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    difference = _statistics(own, statistics) - target
+    elements = _channels(own) ** 2
     slope = 2.0 / elements * difference
     # A Gram matrix is S + mu mu', and has no mean of its own.
-    of_mean = tf.cond(_is_gram(statistics), lambda: 2.0 * _times(slope[:, :-1], raw[:, -1]), lambda: slope[:, -1])
+    of_mean = tf.cond(_is_gram(statistics), lambda: 2.0 * _times(slope[:, :-1], own[:, -1]), lambda: slope[:, -1])
     slope = tf.concat([slope[:, :-1], of_mean[:, tf.newaxis]], 1)
     return tf.reduce_sum(tf.square(difference), [1, 2]) / elements, slope
 
 
-def _wasserstein(raw: tf.Tensor, target: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def _wasserstein(own: tf.Tensor, target: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """As `style_losses_and_gradient`, in float64, which no device rounds and of which C x C matrices take little.
 
     Near the end of a run the distance is a ten-thousandth of the traces that it is the difference of.
     """
-    root, covariance = [tf.cast(one[:, :-1], tf.float64) for one in (target, raw)]
+    root, covariance = [tf.cast(one[:, :-1], tf.float64) for one in (target, own)]
     channels, size = _channels(covariance), tf.reduce_sum(tf.square(root), [1, 2])  # size: [R], tr S* with its ridge
     ridge = RIDGE / (1.0 + RIDGE) * size / channels
-    apart = tf.cast(raw[:, -1] - target[:, -1], tf.float64)  # [R, C]
+    apart = tf.cast(own[:, -1] - target[:, -1], tf.float64)  # [R, C]
     covariance += _ridge(ridge, covariance)
     values, vectors = _eigen(tf.matmul(tf.matmul(root, covariance), root))
     # Both covariances are at least the ridge; EPSILON is for a style of one colour.
     roots = tf.maximum(tf.sqrt(tf.maximum(values, 0.0)), ridge[:, tf.newaxis] + EPSILON)
     distance = tf.reduce_sum(tf.square(apart), -1) + tf.linalg.trace(covariance) + size - 2.0 * tf.reduce_sum(roots, -1)
     half = tf.matmul(root, vectors)
-    transport = tf.matmul(
-        half / roots[:, tf.newaxis], half, transpose_b=True
-    )  # maps the picture's features on the style's
-    slope = tf.concat([tf.eye(tf.shape(raw)[-1], dtype=tf.float64) - transport, 2.0 * apart[:, tf.newaxis]], 1)
+    transport = tf.matmul(half / roots[:, tf.newaxis], half, transpose_b=True)  # from own features to the style's
+    slope = tf.concat([tf.eye(tf.shape(own)[-1], dtype=tf.float64) - transport, 2.0 * apart[:, tf.newaxis]], 1)
     distance = tf.where(distance < 0.0, tf.zeros_like(distance), distance)  # by rounding; what is no number stays none
     return tf.cast(distance / channels, tf.float32), tf.cast(slope / channels, tf.float32)
 
@@ -203,13 +201,13 @@ def _is_gram(statistics: tf.Tensor) -> tf.Tensor:
     return tf.equal(statistics, choice_index("statistics", "gram"))
 
 
-def _statistics(raw: tf.Tensor, statistics: tf.Tensor) -> tf.Tensor:
+def _statistics(own: tf.Tensor, statistics: tf.Tensor) -> tf.Tensor:
     """Returns the Gram matrix and zeros, [R, C + 1, C], for `gram`; else covariance and mean as they are."""
-    mean = raw[:, -1]
+    mean = own[:, -1]
     return tf.cond(
         _is_gram(statistics),
-        lambda: tf.concat([raw[:, :-1] + _outer(mean), tf.zeros_like(mean)[:, tf.newaxis]], 1),
-        lambda: raw,
+        lambda: tf.concat([own[:, :-1] + _outer(mean), tf.zeros_like(mean)[:, tf.newaxis]], 1),
+        lambda: own,
     )
 
 
@@ -226,8 +224,8 @@ def _times(matrices: tf.Tensor, vectors: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(matrices * vectors[..., tf.newaxis], -2)
 
 
-def _channels(raw: tf.Tensor) -> tf.Tensor:
-    return tf.cast(tf.shape(raw)[-1], raw.dtype)
+def _channels(own: tf.Tensor) -> tf.Tensor:
+    return tf.cast(tf.shape(own)[-1], own.dtype)
 
 
 def _sum_of_rows(part: tf.Tensor) -> tf.Tensor:
