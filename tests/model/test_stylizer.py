@@ -121,6 +121,16 @@ def test_enlarging_carries_the_optimiser_along(stylizer: Stylizer) -> None:
     assert float(tf.reduce_min(after.optimizer.slots[1])) >= 0
 
 
+def test_every_start_carries_seeded_noise_that_rounding_to_eight_bits_takes_away(stylizer: Stylizer) -> None:
+    """Of a picture of one colour nothing would tell one place from another."""
+    flat = pictures(np.full((48, 64, 3), (90, 140, 200), np.uint8))
+    once, again, other = [start(stylizer, f"seed={seed}", flat) for seed in (1, 1, 2)]
+    assert once.std((0, 1)).min() > 0.2
+    assert np.abs(once - (90, 140, 200)).max() <= DITHER + 1e-3
+    np.testing.assert_array_equal(once, again)
+    assert np.abs(once - other).mean() > 0.2
+
+
 def start(stylizer: Stylizer, text: str, inputs: Pictures | None = None) -> npt.NDArray[np.float32]:
     return stylizer.initial_state(inputs or pictures(), settings("size=64,smallest_size=64," + text)).image.numpy()
 
