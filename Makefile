@@ -8,7 +8,7 @@ export NST_MODEL_DIR ?= models/style_transfer
 export NST_GRPC_PORT ?= 8500
 export NST_REST_PORT ?= 8501
 export NST_UI_PORT ?= 8080
-WEIGHTS ?= auto
+WEIGHTS ?= imagenet
 SOAK_S ?= 180
 GPU ?= 1
 REPLICAS ?= 1
@@ -40,7 +40,7 @@ $(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
 run: setup  ## export the model if there is none, start server and page, stop both on Ctrl-C
 	@exec $(BIN)/python -m ui.launch
 
-model: setup  ## export a new version of the model: make model WEIGHTS=auto|imagenet|own|random|PATH
+model: setup  ## export a new version of the model: make model WEIGHTS=imagenet|random|PATH
 	$(BIN)/python -m model.export --weights $(WEIGHTS) --output $(NST_MODEL_DIR)
 
 evaluate: setup  ## compare recipes: make evaluate CONTENTS=DIR STYLES=DIR WEIGHTS=PATH SECONDS=12 SIZE=384 OUT=DIR FLAGS=

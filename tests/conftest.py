@@ -1,7 +1,8 @@
 """What the tests share: small pictures, small networks, and the real ones where they are at hand.
 
-NST_WEIGHTS may name true VGG19 features (an .npz to block3_conv1 is enough), and NST_TEST_IMAGES a directory with
-tubingen.jpg, golden_gate.jpg, starry_night.jpg and the_scream.jpg. Tests that need them skip where they are absent.
+True VGG19 features come from where `--weights imagenet` finds them; NST_WEIGHTS may name a file (an .npz to
+block3_conv1 is enough). NST_TEST_IMAGES may name a directory with tubingen.jpg, golden_gate.jpg, starry_night.jpg and
+the_scream.jpg. Tests that need what is not to be had skip.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from PIL import Image
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before anything imports TensorFlow
 
-from model.weights import Weights
+from model.errors import WeightsUnavailable
+from model.weights import Weights, imagenet_file
 from tests.served import served  # noqa: F401 - a fixture for all
 from tests.small_model import CHANNELS as CHANNELS
 from tests.small_model import small_network
@@ -56,11 +58,11 @@ def decoded(data: bytes) -> npt.NDArray[np.uint8]:
 
 @pytest.fixture(scope="session")
 def true_features() -> Path:
-    """Path of true VGG19 features, as far as they are at hand."""
-    path = os.environ.get("NST_WEIGHTS")
-    if not path:
-        pytest.skip("NST_WEIGHTS names no true VGG19 features")
-    return Path(path)
+    """Path of true VGG19 features."""
+    try:
+        return imagenet_file()
+    except WeightsUnavailable as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="session")

@@ -138,7 +138,7 @@ def test_commands_run(command: str, desk: Path, served: Served, monkeypatch: pyt
     monkeypatch.setenv("NST_SERVING_URL", served.grpc)
     monkeypatch.setenv("PYTHONPATH", str(desk))
     if "model.export" in command:  # what it writes is tested elsewhere; here, that these are its flags
-        command = command.replace("--weights auto", "--weights random").replace("models/style_transfer", "exported")
+        command = command.replace("--weights imagenet", "--weights random").replace("models/style_transfer", "exported")
     done = subprocess.run(["bash", "-ec", here(command, served)], cwd=desk, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     result = {"out.png": desk / "out.png", "results/": desk / "results" / "photo_painting.png"}

@@ -58,14 +58,12 @@ class Server:
       facts: pairs of a name and a value, for people.
       notice: a sentence that people should read before they judge the pictures, or "".
       problem: why it does not answer, in a plain sentence, or "".
-      weights: kind of the feature weights, which the presets depend on; None: it has not told.
     """
 
     address: str
     facts: tuple[tuple[str, str], ...] = ()
     notice: str = ""
     problem: str = ""
-    weights: str | None = None
 
     @property
     def ready(self) -> bool:
@@ -106,7 +104,6 @@ def read(description: Mapping[str, Any], server: str, version: int | None = None
         server,
         tuple((label, value) for label, value in facts if value),
         notice=str(weights.get("notice") or ""),
-        weights=str(weights.get("kind") or "") if weights else None,
     )
 
 

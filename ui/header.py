@@ -25,9 +25,7 @@ def client() -> StyleTransferClient:
 
 def look() -> None:
     """Asks the server what it serves, and remembers the answer for this session."""
-    server = st.session_state["server"] = backend.look(client(), backend.address())
-    if server.weights is not None:
-        st.session_state["served_weights"] = server.weights
+    st.session_state["server"] = backend.look(client(), backend.address())
     st.session_state["asked"] = time.monotonic()
 
 
@@ -48,11 +46,6 @@ def note(problem: StyleTransferError | None) -> None:
 def ready() -> bool:
     """Tells whether the server answered when it was last asked."""
     return "server" in st.session_state and st.session_state["server"].ready
-
-
-def weights() -> str:
-    """Returns the kind of the served feature weights, as a server last told it; "" before one did."""
-    return st.session_state.get("served_weights", "")
 
 
 def show() -> Server:

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from model import presets
 from model.errors import InvalidInput
 from model.presets import OUR_OWN, PRESETS
 from model.settings import ALL_WEIGHTS_ZERO, GROUPS, PRESET, SETTINGS, Setting, StyleSettings, format_value
@@ -122,40 +121,31 @@ def shown_values(settings: StyleSettings) -> dict[str, Any]:
     return {name: Knob.of(name).shown(value) for name, value in settings.items()}
 
 
-def of_preset(preset: str, weights: str = "") -> StyleSettings:
-    """Returns a preset's settings for a model with feature weights of a kind ("": any), as its server has them."""
-    return StyleSettings(**presets.preset(preset, weights), preset=preset)
-
-
-def preset_values(preset: str, weights: str = "") -> dict[str, Any]:
+def preset_values(preset: str) -> dict[str, Any]:
     """Returns what every widget shows for a preset."""
-    return shown_values(of_preset(preset, weights))
+    return shown_values(StyleSettings(preset))
 
 
-def turned(shown: Mapping[str, Any], preset: str, weights: str = "") -> tuple[str, ...]:
+def turned(shown: Mapping[str, Any], preset: str) -> tuple[str, ...]:
     """Returns the names of the knobs that stand elsewhere than a preset has them."""
-    values = preset_values(preset, weights)
+    values = preset_values(preset)
     return tuple(name for name, value in values.items() if name != BLEND and shown.get(name, value) != value)
 
 
-def matching_preset(shown: Mapping[str, Any], base: str = PRESET.default, weights: str = "") -> str | None:
+def matching_preset(shown: Mapping[str, Any], base: str = PRESET.default) -> str | None:
     """Returns the preset that the widgets stand at, `base` before others, or None if a person went their own way."""
-    return next((preset for preset in (base, *PRESETS) if not turned(shown, preset, weights)), None)
+    return next((preset for preset in (base, *PRESETS) if not turned(shown, preset)), None)
 
 
-def to_settings(shown: Mapping[str, Any], base: str = PRESET.default, weights: str = "") -> StyleSettings:
+def to_settings(shown: Mapping[str, Any], base: str = PRESET.default) -> StyleSettings:
     """Returns the settings for what the widgets hold: a preset, and only what differs from it.
-
-    A value differs if the preset has another one for weights of this kind or for any: the server is to use what is
-    shown, and the text is to mean the same to every other.
 
     Raises:
       InvalidInput: the values do not make settings.
     """
     values = {name: Knob.of(name).taken(shown[name]) for name in SETTINGS}
-    of_any, of_these = StyleSettings(base), of_preset(base, weights)
-    differ = [name for name in SETTINGS if not getattr(of_any, name) == getattr(of_these, name) == values[name]]
-    return StyleSettings(base, **{name: values[name] for name in differ})
+    of_preset = dict(StyleSettings(base).items())
+    return StyleSettings(base, **{name: value for name, value in values.items() if value != of_preset[name]})
 
 
 def blend_text(weights: Sequence[float]) -> str:

@@ -114,7 +114,7 @@ def run(model_dir: Path, stop: threading.Event) -> None:
 
 def _export(model_dir: Path, stop: threading.Event) -> None:
     print("No model yet: exporting it, once.", flush=True)
-    child = _start("model.export", "--weights=auto", f"--output={model_dir}")
+    child = _start("model.export", "--weights=imagenet", f"--output={model_dir}")
     while child.poll() is None:
         if stop.wait(0.1):
             _stop([child])

@@ -33,13 +33,8 @@ class Link:
     problems: tuple[str, ...] = ()
 
 
-def read(query: Mapping[str, str], weights: str = "") -> Link:
-    """Reads a link's query; what it does not understand is left out, with a sentence that says so.
-
-    Args:
-      query: values by name.
-      weights: kind of the served feature weights, which our own presets depend on.
-    """
+def read(query: Mapping[str, str]) -> Link:
+    """Reads a link's query, values by name; what it does not understand is left out, with a sentence that says so."""
     problems: list[str] = []
     base = query.get(PRESET.name, PRESET.default)
     if base not in PRESETS:
@@ -59,27 +54,26 @@ def read(query: Mapping[str, str], weights: str = "") -> Link:
     settings = None
     if values or PRESET.name in query:
         try:
-            settings = knobs.of_preset(base, weights).replace(**values)
+            settings = StyleSettings(base, **values)
         except InvalidInput as error:
             problems.append(knobs.explain(error))
     return Link(settings, "".join(content[:1]), tuple(styles), tuple(problems))
 
 
 def write(
-    shown: Mapping[str, Any], base: str, weights: str, blend: Sequence[float], content: str, styles: Sequence[str]
+    shown: Mapping[str, Any], base: str, blend: Sequence[float], content: str, styles: Sequence[str]
 ) -> dict[str, str]:
     """Returns the query that stands for what the page shows: only what differs from a first visit.
 
     Args:
       shown: what the knobs hold.
       base: the preset that they started from.
-      weights: kind of the served feature weights.
       blend: how much each style counts; empty where there is one.
       content: name of the sample photograph in use, or "": what a person brought does not travel in a link.
       styles: likewise of the sample paintings.
     """
     query = {PRESET.name: base} if base != PRESET.default else {}
-    for name in knobs.turned(shown, base, weights):
+    for name in knobs.turned(shown, base):
         if shown[name] is not None:
             query[name] = format_value(shown[name])
     if text := knobs.blend_text(blend):

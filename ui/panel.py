@@ -10,7 +10,7 @@ import streamlit as st
 from model.errors import InvalidInput
 from model.presets import OUR_OWN
 from model.settings import PRESET, SETTINGS, StyleSettings
-from ui import cards, header, knobs, links, styles
+from ui import cards, knobs, links, styles
 from ui.knobs import Knob
 from ui.visits import Visit
 
@@ -21,12 +21,8 @@ MOST_NAMES = 4  # of changed knobs in one sentence
 
 def presets() -> None:
     """Draws the preset switch. Comes before `show`, which draws the knobs that it turns."""
-    weights = header.weights()
-    untouched = "base" not in st.session_state or not knobs.turned(
-        _shown(), st.session_state["base"], st.session_state["weights"]
-    )
-    if untouched and st.session_state.get("weights") != weights:
-        use(knobs.of_preset(st.session_state.get("base", PRESET.default), weights))
+    if "base" not in st.session_state:
+        use(StyleSettings())
     st.segmented_control(
         PRESET.label, list(OUR_OWN), format_func=knobs.preset_label, key="preset", help=PRESET.help,
         on_change=_use_preset, args=("preset",), width="stretch",
@@ -59,7 +55,7 @@ def show(blend: Sequence[float] = ()) -> StyleSettings | None:
     _say_what_was_turned()
     try:
         shown = {**_shown(), knobs.BLEND: knobs.blend_text(blend)}
-        return knobs.to_settings(shown, st.session_state["base"], header.weights())
+        return knobs.to_settings(shown, st.session_state["base"])
     except InvalidInput as error:
         st.error(knobs.explain(error), icon=":material/tune:")
         return None
@@ -69,7 +65,7 @@ def use(settings: StyleSettings) -> None:
     """Turns every knob to where settings have it."""
     for name, value in knobs.shown_values(settings).items():
         st.session_state[_key(name)] = value
-    st.session_state["base"], st.session_state["weights"] = settings.preset, header.weights()
+    st.session_state["base"] = settings.preset
     _note_preset()
 
 
@@ -90,7 +86,7 @@ def follow(visit: Visit) -> None:
     """Does what the page's address asks for, once for each visit, before the cards and knobs are drawn."""
     if st.session_state.get(FOLLOWED) != visit.number:
         st.session_state[FOLLOWED] = visit.number
-        link = st.session_state[LINK] = links.read(st.query_params.to_dict(), header.weights())
+        link = st.session_state[LINK] = links.read(st.query_params.to_dict())
         if link.settings is not None:
             use(link.settings)
             visit.blend = link.settings.blend_weights or visit.blend
@@ -111,7 +107,6 @@ def address(visit: Visit) -> None:
     query = links.write(
         _shown(),
         st.session_state["base"],
-        header.weights(),
         visit.blend,
         visit.content.sample if visit.content else "",
         names if all(names) else (),
@@ -131,14 +126,14 @@ def _shown() -> dict[str, Any]:
 def _use_preset(switch: str) -> None:
     """Puts every knob where the chosen preset has it; no other system any more is our own recipe again."""
     if st.session_state[switch] is not None:
-        use(knobs.of_preset(st.session_state[switch], header.weights()))
+        use(StyleSettings(st.session_state[switch]))
     elif switch == "reproduction":
-        use(knobs.of_preset(PRESET.default, header.weights()))
+        use(StyleSettings(PRESET.default))
 
 
 def _note_preset() -> None:
     """Shows the preset that the knobs stand at, if any."""
-    preset = knobs.matching_preset(_shown(), st.session_state["base"], header.weights())
+    preset = knobs.matching_preset(_shown(), st.session_state["base"])
     st.session_state["base"] = preset or st.session_state["base"]
     st.session_state["preset"] = preset if preset in OUR_OWN else None
     st.session_state["reproduction"] = preset if preset in knobs.REPRODUCTIONS else None
@@ -146,7 +141,7 @@ def _note_preset() -> None:
 
 def _say_what_was_turned() -> None:
     base = st.session_state["base"]
-    labels = [SETTINGS[name].label for name in knobs.turned(_shown(), base, header.weights())]
+    labels = [SETTINGS[name].label for name in knobs.turned(_shown(), base)]
     if labels:
         more = f" and {len(labels) - MOST_NAMES} more" if len(labels) > MOST_NAMES else ""
         st.caption(f"{knobs.preset_label(base)}, with a change of: {', '.join(labels[:MOST_NAMES])}{more}")

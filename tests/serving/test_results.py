@@ -34,7 +34,7 @@ PICTURE = smooth_picture(32, 48)
 PNG = encode(PICTURE)
 SETTINGS = StyleSettings(size=77, seed=5, style_weight=0.1, content_layers=(("block2_conv1", 0.25),))
 DESCRIPTION = {
-    "digest": "abc-float32", "weights": {"name": "own", "digest": "abc"}, "precision": "float32",
+    "digest": "abc-float32", "weights": {"name": "imagenet", "digest": "abc"}, "precision": "float32",
     "tensorflow": "2.19.1",
 }  # fmt: skip
 ORIGIN = Origin(SETTINGS, model_facts(DESCRIPTION), sha256(b"content"), (sha256(b"style"),), step=7, steps=500)

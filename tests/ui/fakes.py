@@ -34,7 +34,6 @@ class FakeClient:
       breaks_at: the stretch before which a run raises `run_problem`, or meets with the outage.
       ends_early: why a run ends with its second stretch, if it does.
       renders: whether a cancelled run ends with the result as PNG.
-      kind: of the feature weights.
       reads: settings that the model reads otherwise than they were asked for.
       calls: what `run` was called with.
     """
@@ -49,14 +48,13 @@ class FakeClient:
         self.ends_early = ""
         self.renders = False
         self.notice = ""
-        self.kind = ""
         self.reads: dict[str, Any] = {}
         self.calls: list[dict[str, Any]] = []
 
     def describe(self, settings: StyleSettings | None = None) -> dict[str, Any]:
         if self.problem is not None:
             raise self.problem
-        weights = {"name": "imagenet", "kind": self.kind, "digest": "0123456789abcdef", "notice": self.notice}
+        weights = {"name": "imagenet", "digest": "0123456789abcdef", "notice": self.notice}
         return {"weights": weights, "precision": "bfloat16", "digest": "0123", "settings": self.reads, "device": "CPU"}
 
     def run(

@@ -14,7 +14,7 @@ from streamlit.testing.v1 import AppTest
 
 from model.errors import DeadlineExceeded, Overloaded, ServingUnavailable
 from model.limits import MAX_STYLES
-from model.presets import BY_WEIGHTS, PRESETS
+from model.presets import PRESETS
 from model.settings import GROUPS, StyleSettings
 from serving import results
 from tests.conftest import decoded, encode
@@ -600,17 +600,6 @@ def test_untrained_weights_are_announced(client):
     client.notice = "These weights are random."
     page = AppTest.from_file(str(ROOT / "ui" / "app.py"), default_timeout=20).run()
     assert [warning.value for warning in page.warning] == ["These weights are random."]
-
-
-def test_the_knobs_stand_where_the_preset_has_them_for_the_served_weights(client):
-    client.kind = "random"
-    page = AppTest.from_file(str(ROOT / "ui" / "app.py"), default_timeout=20).run()
-    assert page.number_input(key="knob_content_weight").value == BY_WEIGHTS["random"]["content_weight"]
-    elsewhere = StyleSettings().content_weight
-    page.number_input(key="knob_content_weight").set_value(elsewhere).run()
-    page.button(key="start").click().run()
-    until(page, lambda: client.calls)
-    assert f"content_weight={elsewhere:g}" in str(client.calls[0]["settings"]).split(",")
 
 
 def test_the_page_imports_no_tensorflow():

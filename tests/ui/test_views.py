@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from model import presets
 from model.errors import (
     DeadlineExceeded,
     InvalidInput,
@@ -144,21 +143,6 @@ def test_the_preset_one_started_from_goes_before_others_that_are_alike(monkeypat
     monkeypatch.setattr(knobs, "PRESETS", {"balanced": {}, "quick": {}})
     monkeypatch.setattr(knobs, "turned", lambda *_: ())
     assert knobs.matching_preset({}, "quick") == "quick"
-
-
-def test_a_preset_shows_what_the_server_sets_for_its_weights_and_says_so_to_every_server():
-    shown = knobs.preset_values("balanced", "own")
-    everywhere = StyleSettings()
-    served = everywhere.replace(**presets.preset("balanced", "own"))
-    assert served != everywhere
-    assert knobs.to_settings(shown) == served
-    assert knobs.matching_preset(shown, "balanced", "own") == "balanced"
-    assert StyleSettings.parse(str(knobs.to_settings(shown))) == served
-
-
-def test_a_knob_turned_to_what_other_servers_have_is_told_to_this_one():
-    shown = knobs.preset_values("balanced", "own") | {"total_variation_weight": StyleSettings().total_variation_weight}
-    assert "total_variation_weight=0.0008" in str(knobs.to_settings(shown, "balanced", "own"))
 
 
 def test_a_turned_knob_belongs_to_no_preset():
@@ -303,12 +287,11 @@ def test_a_path_is_no_server():
 
 
 def test_what_the_server_says_of_itself():
-    weights = {"name": "x", "kind": "random", "digest": "0123456789abcdef", "notice": "Random weights."}
+    weights = {"name": "x", "digest": "0123456789abcdef", "notice": "Random weights."}
     described = {"weights": weights, "precision": "float32", "device": "GPU"}
     server = backend.read(described, "grpc://x:1", 7)
     assert server.ready
     assert server.notice == "Random weights."
-    assert server.weights == "random"
     assert server.facts == (
         ("Weights", "x (01234567)"),
         ("Precision", "float32"),

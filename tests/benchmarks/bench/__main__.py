@@ -66,7 +66,9 @@ def main(arguments: list[str] | None = None) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--weights", default="auto", help="feature weights, as model.export takes them (default: auto)")
+    parser.add_argument(
+        "--weights", default="imagenet", help="feature weights, as model.export takes them (default: imagenet)"
+    )
     parser.add_argument("--contents", type=Path, nargs="+", default=[sample.path for sample in CONTENTS[:2]])
     parser.add_argument("--styles", type=Path, nargs="+", default=[sample.path for sample in STYLES[:2]])
     parser.add_argument("--full", action="store_true", help="the large sizes too")

