@@ -251,7 +251,8 @@ def lbfgs_step(
         direction = tf.cond(downhill, lambda: direction, lambda: -gradient)
         length = tf.reduce_mean(tf.abs(direction))
         # Without curvature no further than to where this slope would bring the loss to nothing (Polyak's step).
-        to_nothing = length * loss / tf.maximum(tf.reduce_sum(tf.square(gradient)), _TINY)
+        slope = tf.maximum(tf.reduce_mean(tf.abs(gradient)), _TINY)
+        to_nothing = loss / slope / tf.maximum(tf.reduce_sum(tf.square(gradient / slope)), _TINY)
         first = tf.minimum(longest, tf.where(loss > 0, tf.minimum(INITIAL_STEP, to_nothing), INITIAL_STEP))
         limit = tf.where(downhill & (known > 0), longest, first)
         # Without curvature the gradient's own length means nothing: it is brought to the limit, not only below it.
