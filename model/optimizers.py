@@ -32,7 +32,7 @@ class OptimizerState(NamedTuple):
         matrix too.
       units: float32 [2 m], what a 1 in each of `pairs` stands for.
       numbers: float32 [3]. L-BFGS: loss of the last accepted picture (infinite: there is none), pairs in the history,
-        rejected in a row.
+        trial points rejected in a row.
     """
 
     slots: tf.Tensor

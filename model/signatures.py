@@ -50,10 +50,7 @@ class ServedModel(tf.Module):
     """
 
     def __init__(self, network: VGG19, description: dict[str, Any]) -> None:
-        """Takes the description that `describe` answers with.
-
-        Its `digest` names the model in every state, and the presets go by the kind of its `weights`.
-        """
+        """Takes the description that `describe` answers with; its `digest` names the model in every state."""
         super().__init__(name="served_model")
         self.network = network
         self.stylizer = Stylizer(Objective(network))
