@@ -234,7 +234,9 @@ def test_flood_is_refused_and_the_admitted_are_served(model_dir: Any) -> None:
             thread.start()
             return thread
 
-        admitted = [call(6), call(0), call(0)]  # the first holds the queue while the others are refused
+        admitted = [call(3)]  # runs while the others are refused, so it must come first
+        wait_until(lambda: client.app.queue.admitted == 1)
+        admitted += [call(0), call(0)]
         wait_until(lambda: client.app.queue.admitted == 3)
         for thread in [call(0) for _ in range(5)]:
             thread.join()
