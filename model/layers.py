@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
+from model.limits import MAX_SIZE_PX
+
 WIDTHS = (64, 128, 256, 512, 512)
 """Channels of each block's convolutions."""
 
@@ -12,6 +16,20 @@ LAYERS = tuple(
 
 BLOCK_STARTS = tuple(layer for layer in LAYERS if layer.endswith("_conv1"))
 """The first convolution of each block. All but the very first take the pooled output of the layer before them."""
+
+
+class Layer(NamedTuple):
+    """A layer that a loss looks at.
+
+    Attributes:
+      name: as in LAYERS.
+      weight: of its loss, from 0.
+      up_to: the largest long side, in pixels, at which it counts; MAX_SIZE_PX: it counts at every size.
+    """
+
+    name: str
+    weight: float = 1.0
+    up_to: int = MAX_SIZE_PX
 
 
 def block_of(layer: str) -> int:

@@ -94,27 +94,31 @@ def blended(parts: tf.Tensor, shares: tf.Tensor) -> tf.Tensor:
     return tf.concat([mixed[:-1] + between, mixed[-1:]], 0)[tf.newaxis]
 
 
-def style_target(style: tf.Tensor, statistics: tf.Tensor) -> tf.Tensor:
+def style_target(style: tf.Tensor, places: tf.Tensor, statistics: tf.Tensor) -> tf.Tensor:
     """Turns styles' moments into what `style_losses_and_gradient` compares with.
 
     Args:
       style: float32 [R, C + 1, C], from `moments`, one for each region.
+      places: int32 [R], of how many vectors of features the moments are at most.
       statistics: int32 scalar, as the setting is parsed: `gram`, `mean_covariance` or `wasserstein`.
 
     Returns:
       float32 [R, C + 1, C]: a matrix and a row. For `gram` the Gram matrix and zeros; for `mean_covariance` the
-      covariance and the mean; for `wasserstein` the covariance's square root, ridge included, and the mean.
+      covariance and the mean; for `wasserstein` a factor U of the covariance, UU', and the mean. U's columns are the
+      covariance's eigenvectors, the largest first, times the roots of their variances with the ridge; zeros where so
+      few places leave no variance.
     """
 
-    def with_root() -> tf.Tensor:
+    def with_factor() -> tf.Tensor:
         covariance = tf.cast(style[:, :-1], tf.float64)
         ridge = RIDGE * tf.linalg.trace(covariance) / _channels(covariance) + EPSILON  # [R]
-        values, vectors = _eigen(covariance + _ridge(ridge, covariance))
-        roots = tf.sqrt(tf.maximum(values, ridge[:, tf.newaxis]))  # [R, C]
-        root = tf.matmul(vectors * roots[:, tf.newaxis], vectors, transpose_b=True)
-        return tf.concat([tf.cast(root, tf.float32), style[:, -1:]], 1)
+        values, vectors = _eigen(covariance)
+        roots = tf.sqrt(tf.maximum(values, 0.0) + ridge[:, tf.newaxis])  # [R, C], the smallest first
+        vary = tf.sequence_mask(places - 1, tf.shape(style)[-1], tf.float64)
+        factor = tf.reverse(vectors * roots[:, tf.newaxis], [-1]) * vary[:, tf.newaxis]
+        return tf.concat([tf.cast(factor, tf.float32), style[:, -1:]], 1)
 
-    return tf.cond(_is_wasserstein(statistics), with_root, lambda: _statistics(style, statistics))
+    return tf.cond(_is_wasserstein(statistics), with_factor, lambda: _statistics(style, statistics))
 
 
 def style_losses_and_gradient(own: tf.Tensor, target: tf.Tensor, statistics: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -122,9 +126,12 @@ def style_losses_and_gradient(own: tf.Tensor, target: tf.Tensor, statistics: tf.
 
     `gram`: mean((G - G*)^2) over the C x C elements. `mean_covariance`: the same of covariances, and the squared
     differences of the C means added before dividing by C^2. `wasserstein`: the squared Wasserstein-2 distance of two
-    Gaussians over C, their variances widened by a ridge,
+    Gaussians over C, their variances widened by a ridge where the style has any,
 
-        (|mu - mu*|^2 + tr(S + S* - 2 (S*^1/2 S S*^1/2)^1/2)) / C.
+        (|mu - mu*|^2 + tr(S + S* - 2 (U'S U)^1/2)) / C,   S* = UU',
+
+    where U'SU has the eigenvalues of the usual S*^1/2 S S*^1/2, but is no larger than the style has directions: a few
+    dozen of 512 at small sizes.
 
     Args:
       own: float32 [R, C + 1, C], moments of the picture's features, one for each region.
@@ -161,17 +168,22 @@ def _wasserstein(own: tf.Tensor, target: tf.Tensor) -> tuple[tf.Tensor, tf.Tenso
 
     Near the end of a run the distance is a ten-thousandth of the traces that it is the difference of.
     """
-    root, covariance = [tf.cast(one[:, :-1], tf.float64) for one in (target, own)]
-    channels, size = _channels(covariance), tf.reduce_sum(tf.square(root), [1, 2])  # size: [R], tr S* with its ridge
-    ridge = RIDGE / (1.0 + RIDGE) * size / channels
+    factor, covariance = [tf.cast(one[:, :-1], tf.float64) for one in (target, own)]
+    channels, variances = _channels(covariance), tf.reduce_sum(tf.square(factor), 1)  # [R, C], those of S*
+    ranks = tf.math.count_nonzero(variances, -1, dtype=tf.float64)  # [R]
+    size = tf.reduce_sum(variances, -1)  # [R], tr S* with its ridge
+    ridge = RIDGE * size / (channels + RIDGE * ranks)
     apart = tf.cast(own[:, -1] - target[:, -1], tf.float64)  # [R, C]
-    covariance += _ridge(ridge, covariance)
-    values, vectors = _eigen(tf.matmul(tf.matmul(root, covariance), root))
-    # Both covariances are at least the ridge; EPSILON is for a style of one colour.
-    roots = tf.maximum(tf.sqrt(tf.maximum(values, 0.0)), ridge[:, tf.newaxis] + EPSILON)
-    distance = tf.reduce_sum(tf.square(apart), -1) + tf.linalg.trace(covariance) + size - 2.0 * tf.reduce_sum(roots, -1)
-    half = tf.matmul(root, vectors)
-    transport = tf.matmul(half / roots[:, tf.newaxis], half, transpose_b=True)  # from own features to the style's
+    factor = factor[..., : tf.cast(tf.reduce_max(ranks), tf.int32)]  # [R, C, r]
+    widened = covariance + _ridge(ridge, covariance)
+    values, vectors = _eigen(tf.matmul(factor, tf.matmul(widened, factor), transpose_a=True))
+    roots = tf.sqrt(tf.maximum(values, 0.0))
+    traces = tf.linalg.trace(covariance) + ranks * ridge + size
+    distance = tf.reduce_sum(tf.square(apart), -1) + traces - 2.0 * tf.reduce_sum(roots, -1)
+    half = tf.matmul(factor, vectors)
+    # Where the style varies both covariances are at least the ridge; EPSILON is for a style of one colour.
+    least = tf.maximum(roots, ridge[:, tf.newaxis] + EPSILON)[:, tf.newaxis]
+    transport = tf.matmul(half / least, half, transpose_b=True)  # from own features to the style's
     slope = tf.concat([tf.eye(tf.shape(own)[-1], dtype=tf.float64) - transport, 2.0 * apart[:, tf.newaxis]], 1)
     distance = tf.where(distance < 0.0, tf.zeros_like(distance), distance)  # by rounding; what is no number stays none
     return tf.cast(distance / channels, tf.float32), tf.cast(slope / channels, tf.float32)

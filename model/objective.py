@@ -99,7 +99,8 @@ class Objective(tf.Module):
             pixels, index, flag, flag,
         )  # fmt: skip
         self._moments = noinline(_moments, features, stack, flag)
-        self._style_target = noinline(_style_target, features, stack, flag, stack, vector, index, index)
+        places = tf.TensorSpec([None], tf.int32)
+        self._style_target = noinline(_style_target, features, stack, flag, stack, places, vector, index, index)
         self._content_scale = noinline(_content_scale, features, index, index)
         self._style_term = noinline(_style_term, features, stack, flag, stack, vector, index)
         self._style_gradient = noinline(_style_gradient, features, stack, flag, stack, stack)
@@ -117,16 +118,19 @@ class Objective(tf.Module):
           width: int32 scalar, pixels.
           packed: what earlier targets for the same inputs, settings and size had as `packed`; empty: there are none.
         """
-        style, content, last = layer_weights(settings)
+        style, content, last = layer_weights(settings, height, width)
         content_image, masked = content_at(pictures, height, width), is_masked(pictures)
         uses = Uses(style=style > 0, content=content > 0, masked=masked, jittered=settings["jitter"] > 0)
         regions, shares = _regions(pictures, settings, height, width)
         count = tf.cond(masked, lambda: tf.size(shares), lambda: tf.constant(1))
-        lengths = _packed_lengths(tf.unstack(style), self.network.channels, count)
+        lengths = _packed_lengths(tf.unstack(uses.style), self.network.channels, count)
         known = tf.size(packed) == tf.add_n(lengths)
-        raw = tf.cond(
+        raw, places = tf.cond(
             known,
-            lambda: [tf.zeros([0, c + 1, c]) for c in self.network.channels],
+            lambda: (
+                [tf.zeros([0, c + 1, c]) for c in self.network.channels],
+                tf.zeros([0, len(self.network.layers)], tf.int32),
+            ),
             lambda: self._style_moments(pictures, settings, content_image),
         )
         # Where the style is known, only the content's own layers are of use.
@@ -135,7 +139,7 @@ class Objective(tf.Module):
         with tf.control_dependencies(raw):
             features = self._features(tf.identity(content_image), deepest, *network_options(settings))
         packed = tf.cond(
-            known, lambda: packed, lambda: self._measured(features, raw, regions, masked, shares, settings)
+            known, lambda: packed, lambda: self._measured(features, raw, places, regions, shares, uses, settings)
         )
         parts = tf.split(packed, tf.stack(lengths), num=len(lengths))
         return Targets(
@@ -157,25 +161,32 @@ class Objective(tf.Module):
         self,
         features: list[tf.Tensor],
         raw: list[tf.Tensor],
+        places: tf.Tensor,
         regions: tf.Tensor,
-        masked: tf.Tensor,
         shares: tf.Tensor,
+        uses: Uses,
         settings: ParsedSettings,
     ) -> tf.Tensor:
-        """Returns `Targets.packed` from the content's features and the styles' moments of each layer."""
-        style, content, _ = layer_weights(settings)
+        """Returns `Targets.packed` from the content's features and what `_style_moments` found of the styles."""
         masks_at = self._at_layers(regions)
         parts = []
         for index, one in enumerate(features):
             target, scale = tf.cond(
-                style[index] > 0,
+                uses.style[index],
                 lambda index=index, one=one: self._style_target(
-                    one, masks_at[index], masked, raw[index], shares, settings["statistics"], settings["normalisation"]
+                    one,
+                    masks_at[index],
+                    uses.masked,
+                    raw[index],
+                    places[:, index],
+                    shares,
+                    settings["statistics"],
+                    settings["normalisation"],
                 ),
                 lambda: (tf.zeros([0, 0, 0]), tf.zeros([0])),
             )
             content_scale = tf.cond(
-                content[index] > 0,
+                uses.content[index],
                 lambda one=one: self._content_scale(one, settings["normalisation"], settings["content_loss"]),
                 lambda: tf.constant(0.0),
             )
@@ -196,7 +207,7 @@ class Objective(tf.Module):
         Returns:
           The losses, and the gradient with respect to the image, float32 [H, W, 3].
         """
-        style_weights, content_weights, _ = layer_weights(settings)
+        style_weights, content_weights, _ = layer_weights(settings, *tf.unstack(tf.shape(image)[:2]))
         uses, options = targets.uses, network_options(settings)
         last = _deepest(uses.style | uses.content)
         shift = _jitter(settings, step, tf.shape(image)[0])
@@ -208,14 +219,26 @@ class Objective(tf.Module):
             lambda: targets.content,
         )
         masks_at = self._at_layers(regions)
-        terms = {"style": tf.constant(0.0), "content": tf.constant(0.0)}
+        in_style, in_content = tf.unstack(uses.style), tf.unstack(uses.content)
+        activations = self._features(seen, last, *options)
+        # All layers' at once, since a decomposition keeps but one core busy.
+        style_terms = [
+            tf.cond(
+                in_style[index],
+                lambda index=index, features=features: self._style_term(
+                    features, masks_at[index], uses.masked, targets.style[index],
+                    style_weights[index] * targets.shares * targets.style_scale[index], settings["statistics"],
+                ),
+                lambda c=c: (tf.constant(0.0), tf.zeros([0, c + 1, c]), tf.zeros([0, c + 1, c])),
+            )
+            for index, (features, c) in enumerate(zip(activations, self.network.channels, strict=True))
+        ]  # fmt: skip
+        terms = {"style": tf.add_n([value for value, _, _ in style_terms]), "content": tf.constant(0.0)}
 
-        def with_style(index: int, features: tf.Tensor, gradient: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            region = masks_at[index], uses.masked
-            scale = style_weights[index] * targets.shares * targets.style_scale[index]
-            value, own, slope = self._style_term(features, *region, targets.style[index], scale, settings["statistics"])
+        def with_style(index: int, features: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:
+            _, own, slope = style_terms[index]
             slope = _in_turn(settings["style_weight"] * slope, gradient)
-            return value, gradient + self._style_gradient(features, *region, own, slope)
+            return gradient + self._style_gradient(features, masks_at[index], uses.masked, own, slope)
 
         def with_content(index: int, features: tf.Tensor, gradient: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             scale = content_weights[index] * targets.content_scale[index]
@@ -223,22 +246,16 @@ class Objective(tf.Module):
             value, own = self._content_term(features, content[index], weight)
             return scale * value, gradient + own
 
-        in_style, in_content = tf.unstack(uses.style), tf.unstack(uses.content)
-
         def add_loss(index: int, features: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:
-            for name, term, weighed in (
-                ("style", with_style, in_style[index]),
-                ("content", with_content, in_content[index]),
-            ):
-                value, gradient = tf.cond(
-                    weighed,
-                    lambda term=term, gradient=gradient: term(index, features, gradient),
-                    lambda gradient=gradient: (tf.constant(0.0), gradient),
-                )
-                terms[name] += value
+            gradient = _if(in_style[index], lambda: with_style(index, features, gradient), gradient)
+            value, gradient = tf.cond(
+                in_content[index],
+                lambda: with_content(index, features, gradient),
+                lambda: (tf.constant(0.0), gradient),
+            )
+            terms["content"] += value
             return gradient
 
-        activations = self._features(seen, last, *options)
         gradient = self.network.image_gradient(seen, activations, last, add_loss, options)
         gradient = _if(uses.jittered, lambda: tf.roll(gradient, -shift, [0, 1]), gradient)
         variation, variation_gradient = losses.total_variation(image, settings["total_variation"])
@@ -250,19 +267,24 @@ class Objective(tf.Module):
         )
         return tf.stack([total, terms["content"], terms["style"], variation]), gradient
 
-    def _style_moments(self, pictures: Pictures, settings: ParsedSettings, content_image: tf.Tensor) -> list[tf.Tensor]:
-        """Returns float32 [S, C + 1, C] for each layer, the moments of each style; zeros for layers not in use."""
-        style_weights, _, last = layer_weights(settings)
-        height, width = tf.unstack(tf.shape(content_image)[:2])
+    def _style_moments(
+        self, pictures: Pictures, settings: ParsedSettings, content_image: tf.Tensor
+    ) -> tuple[list[tf.Tensor], tf.Tensor]:
+        """Returns each style's moments and at how many places of each layer they were taken.
 
-        def of_style(index: tf.Tensor) -> list[tf.Tensor]:
+        The moments are float32 [S, C + 1, C] for each layer, zeros for layers not in use; the places int32 [S, L].
+        """
+        height, width = tf.unstack(tf.shape(content_image)[:2])
+        style_weights, _, last = layer_weights(settings, height, width)
+
+        def of_style(index: tf.Tensor) -> tuple[list[tf.Tensor], tf.Tensor]:
             image = _fit(style_at(pictures, index), height, width, settings)
             matched = is_chosen(settings, "colours", "matched")
             image = _if(matched, lambda: colour.matched(image, content_image), image)
             mask = pictures.style_masks[index]
             masks_at = self._at_layers(masks.of_style(mask, *tf.unstack(tf.shape(image)[:2]))[tf.newaxis])
             features = self._features(image, last, *network_options(settings))
-            return [
+            moments = [
                 tf.cond(
                     style_weights[layer] > 0,
                     lambda f=f, mask_at=mask_at: self._moments(f, mask_at, mask != "")[0],
@@ -270,11 +292,15 @@ class Objective(tf.Module):
                 )
                 for layer, (mask_at, f) in enumerate(zip(masks_at, features, strict=True))
             ]
+            return moments, tf.stack([tf.reduce_prod(tf.shape(f)[1:3]) for f in features])
 
         return tf.map_fn(
             of_style,
             tf.range(tf.size(pictures.styles)),
-            fn_output_signature=[tf.TensorSpec([c + 1, c], tf.float32) for c in self.network.channels],
+            fn_output_signature=(
+                [tf.TensorSpec([c + 1, c], tf.float32) for c in self.network.channels],
+                tf.TensorSpec([len(self.network.layers)], tf.int32),
+            ),
             parallel_iterations=1,
         )
 
@@ -284,11 +310,11 @@ class Objective(tf.Module):
         return [pyramid[block_of(name)] for name in self.network.layers]
 
 
-def _packed_lengths(style_weights: list[tf.Tensor], channels: Sequence[int], regions: tf.Tensor) -> list[tf.Tensor]:
+def _packed_lengths(in_style: list[tf.Tensor], channels: Sequence[int], regions: tf.Tensor) -> list[tf.Tensor]:
     """Returns how much of `Targets.packed` is each layer's style target, its scales, and its content scale, in turn."""
     lengths: list[tf.Tensor] = []
-    for weight, width in zip(style_weights, channels, strict=True):
-        used = tf.where(weight > 0, regions, 0)
+    for weighed, width in zip(in_style, channels, strict=True):
+        used = tf.where(weighed, regions, 0)
         lengths += [used * (width + 1) * width, used, 1]
     return lengths
 
@@ -329,11 +355,16 @@ def _moments(features: tf.Tensor, regions: tf.Tensor, masked: tf.Tensor) -> tf.T
 
 
 def _style_target(
-    content: tf.Tensor, regions: tf.Tensor, masked: tf.Tensor, raw: tf.Tensor, shares: tf.Tensor,
+    content: tf.Tensor, regions: tf.Tensor, masked: tf.Tensor, raw: tf.Tensor, places: tf.Tensor, shares: tf.Tensor,
     statistics: tf.Tensor, normalisation: tf.Tensor,
 ) -> tuple[tf.Tensor, tf.Tensor]:  # fmt: skip
     """Returns what a layer's features are compared with, [R, C + 1, C], and the factor on each region's loss, [R]."""
-    target = losses.style_target(tf.cond(masked, lambda: raw, lambda: losses.blended(raw, shares)), statistics)
+    raw, places = tf.cond(
+        masked,
+        lambda: (raw, places),
+        lambda: (losses.blended(raw, shares), tf.reduce_sum(places, keepdims=True)),
+    )
+    target = losses.style_target(raw, places, statistics)
     size = losses.style_sizes(target, statistics)
     gap, _ = losses.style_losses_and_gradient(_moments(content, regions, masked), target, statistics)
     # A style that is the content itself leaves nothing to divide by.
@@ -423,15 +454,20 @@ def network_options(settings: ParsedSettings) -> NetworkOptions:
     )
 
 
-def layer_weights(settings: ParsedSettings) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+def layer_weights(
+    settings: ParsedSettings, height: tf.Tensor, width: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Returns each layer's share in the style and content terms, float32 [L], and the deepest in use, an int32 scalar.
 
-    The shares have the sum 1, or 0 where the term's weight is 0.
+    The shares of the layers that count at every size have the sum 1; those of small sizes alone come on top of them.
+    All are 0 where the term's weight is 0.
     """
     shares = []
     for term in ("style", "content"):
-        layers = settings[f"{term}_layers"]
-        shares.append(tf.where(settings[f"{term}_weight"] > 0, layers / tf.reduce_sum(layers), 0.0))
+        weights, up_to = tf.unstack(settings[f"{term}_layers"])
+        everywhere = tf.reduce_sum(tf.where(up_to == MAX_SIZE_PX, weights, 0.0))
+        in_use = (settings[f"{term}_weight"] > 0) & (up_to >= tf.cast(tf.maximum(height, width), tf.float32))
+        shares.append(tf.where(in_use, weights / everywhere, 0.0))
     style, content = shares
     return style, content, _deepest(style + content > 0)
 

@@ -12,24 +12,27 @@ from typing import Any
 import tensorflow as tf
 
 from model.checks import checked
+from model.layers import Layer
+from model.limits import MAX_SIZE_PX
 from model.presets import PRESETS
 from model.settings import (
     ALL_WEIGHTS_ZERO,
     INTEGER,
+    LEAST_SIZE_PX,
     LEAST_WEIGHT,
     MAX_WEIGHT,
     NUMBER,
     PRESET,
     SETTINGS,
     UNKNOWN_SETTING,
-    LayerWeights,
+    Layers,
     Setting,
     format_value,
 )
 
 ParsedSettings = dict[str, tf.Tensor]
-"""By name: int32 or float32 scalars, for a choice its place in `Setting.choices`, int32 scalar; float32 [L] for layers,
-float32 [n] for styles."""
+"""By name: int32 or float32 scalars, for a choice its place in `Setting.choices`, int32 scalar; for layers float32
+[2, L], the weight of each and the largest long side at which it counts; float32 [n] for styles."""
 
 
 def choice_index(name: str, choice: str) -> int:
@@ -55,7 +58,7 @@ def parse_settings(text: tf.Tensor, layers: Sequence[str]) -> ParsedSettings:
       layers: names of the model's L layers.
 
     Returns:
-      Every setting. Layers become a vector of weights over the model's layers.
+      Every setting. Layers become weights and largest sizes over the model's layers.
 
     Raises:
       tf.errors.InvalidArgumentError: when the graph runs; the text names the setting, what was expected, what came.
@@ -126,9 +129,10 @@ def _text_of(setting: Setting, override: Any, layers: Sequence[str]) -> str:
     return format_value(value)
 
 
-def available(value: LayerWeights, layers: Sequence[str]) -> LayerWeights:
-    """Returns those layers of a preset that a model has; its deepest where it has none of them."""
-    return tuple((name, weight) for name, weight in value if name in layers) or ((layers[-1], 1.0),)
+def available(value: Layers, layers: Sequence[str]) -> Layers:
+    """Returns those layers of a preset that a model has; its deepest where it has none that counts at every size."""
+    own = tuple(layer for layer in value if layer.name in layers)
+    return own if any(layer.up_to == MAX_SIZE_PX for layer in own) else (Layer(layers[-1]),)
 
 
 def _choices(settings: Sequence[Setting], texts: tf.Tensor) -> tf.Tensor:
@@ -181,18 +185,26 @@ def _are_weights(weights: tf.Tensor) -> tf.Tensor:
 
 def _parse_layers(setting: Setting, text: tf.Tensor, layers: Sequence[str]) -> tf.Tensor:
     items = tf.strings.split(text, "/")
-    names = _strip(tf.strings.regex_replace(items, "(?s):.*", ""))
-    written = _strip(tf.strings.regex_replace(items, "^[^:]*:?", "", replace_global=False))
-    has_weight = tf.strings.regex_full_match(items, "(?s).*:.*")
-    weights = _number(tf.where(has_weight, written, "1"), NUMBER.pattern)  # [items]
-    chosen = names[:, tf.newaxis] == list(layers)  # [items, L]
+
+    def part(items: tf.Tensor, mark: str, otherwise: str) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns what stands before the mark in each item, and what after it, or `otherwise` without a mark."""
+        marked = tf.strings.regex_full_match(items, f"(?s).*{mark}.*")
+        after = _strip(tf.strings.regex_replace(items, f"^[^{mark}]*{mark}", "", replace_global=False))
+        return tf.strings.regex_replace(items, f"(?s){mark}.*", ""), tf.where(marked, after, otherwise)
+
+    items, written_size = part(items, "@", str(MAX_SIZE_PX))
+    names, written_weight = part(items, ":", "1")
+    weights, up_to = _number(written_weight, NUMBER.pattern), _number(written_size, INTEGER.pattern)  # [items] both
+    chosen = _strip(names)[:, tf.newaxis] == list(layers)  # [items, L]
     once = tf.reduce_all(tf.reduce_sum(tf.cast(chosen, tf.int32), 0) <= 1)
     known = tf.reduce_all(tf.reduce_any(chosen, -1))
+    sizes_in_range = (up_to >= LEAST_SIZE_PX) & (up_to <= MAX_SIZE_PX)
+    in_range = tf.reduce_all((weights >= 0) & (weights <= MAX_WEIGHT) & sizes_in_range)
     weights = checked(
         weights,
-        once & known & _are_weights(weights),
+        once & known & in_range & _are_weights(tf.boolean_mask(weights, up_to == MAX_SIZE_PX)),
         f"`{setting.name}` must be {setting.expected} (the model has {', '.join(layers)}). Received: ",
         text,
     )
-    vector = tf.reduce_sum(tf.where(chosen, weights[:, tf.newaxis], tf.zeros([], tf.float64)), 0)  # [L]
-    return tf.cast(vector, tf.float32)
+    both = tf.where(chosen, tf.stack([weights, up_to])[..., tf.newaxis], tf.zeros([], tf.float64))  # [2, items, L]
+    return tf.cast(tf.reduce_sum(both, 1), tf.float32)

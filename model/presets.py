@@ -16,13 +16,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from model.layers import BLOCK_STARTS, LAYERS, WIDTHS
+from model.layers import BLOCK_STARTS, LAYERS, WIDTHS, Layer
 from model.limits import MAX_SIZE_PX
 
 
-def _layers(weights: tuple[float, ...]) -> tuple[tuple[str, float], ...]:
+def _layers(weights: tuple[float, ...]) -> tuple[Layer, ...]:
     """Returns weights of the five style layers that Gatys, Ecker and Bethge chose, and nearly everyone after them."""
-    return tuple(zip(BLOCK_STARTS, weights, strict=True))
+    return tuple(map(Layer, BLOCK_STARTS, weights))
 
 
 def _plain(**values: Any) -> Mapping[str, Any]:
@@ -32,7 +32,7 @@ def _plain(**values: Any) -> Mapping[str, Any]:
         "statistics": "gram",
         "normalisation": "none",
         "style_layers": _layers((1.0,) * 5),
-        "content_layers": (("block4_conv2", 1.0),),
+        "content_layers": (Layer("block4_conv2"),),
         "padding": "zero",
         "optimizer": "adam",
         "history": 10,
@@ -108,7 +108,7 @@ KERAS_IO = _plain(
     learning_rate_decay=0.96,
     style_weight=1e-6 / 180 * sum(c**2 / 16**block for block, c in enumerate(WIDTHS)),
     style_layers=_layers(tuple(c**2 / 16**block for block, c in enumerate(WIDTHS))),
-    content_layers=(("block5_conv2", 1.0),),
+    content_layers=(Layer("block5_conv2"),),
     content_weight=2.5e-8,
     content_loss="sum",
     total_variation="power_sum",
@@ -129,7 +129,7 @@ TENSORFLOW_TUTORIAL = _plain(
     beta_2=0.999,
     epsilon=0.1 / 255,
     style_weight=1e-2,
-    content_layers=(("block5_conv2", 1.0),),
+    content_layers=(Layer("block5_conv2"),),
     content_weight=1e4,
     total_variation="absolute_sum",
     total_variation_weight=30 / 255,
@@ -145,7 +145,7 @@ CROWSONKB = {
     "steps": 3000,
     "normalisation": "none",
     "style_layers": _layers((256.0, 64.0, 16.0, 4.0, 1.0)),
-    "content_layers": (("block4_conv2", 1.0),),
+    "content_layers": (Layer("block4_conv2"),),
     "style_weight": 1.0,
     "content_weight": 0.015,
     "total_variation": "nine_point",
@@ -177,7 +177,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
 }
 
 DEEPEST_LAYER = max(
-    (name for values in PRESETS.values() for name, _ in values.get("content_layers", ())), key=LAYERS.index
+    (layer.name for values in PRESETS.values() for layer in values.get("content_layers", ())), key=LAYERS.index
 )
 """The deepest layer that a preset uses; a network need not go further."""
 

@@ -5,7 +5,8 @@ fields of `StyleSettings`, so they cannot drift. Imports no TensorFlow.
 
 On the wire settings travel as text: `name=value` pairs, comma separated, any subset, in any order, for example
 `preset=fine,size=1024,style_weight=2e3`. Layers are a list with weights:
-`style_layers=block1_conv1:1/block2_conv1:0.5` (a weight left out is 1).
+`style_layers=block1_conv1/block2_conv1:0.5/block4_conv1:1@192` (a weight left out is 1; `@192`: the layer counts at
+sizes up to 192 pixels on the long side).
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from model.errors import InvalidInput
-from model.layers import LAYERS
+from model.layers import BLOCK_STARTS, LAYERS, Layer
 from model.limits import MAX_SIZE_PX, MAX_STEPS
 from model.presets import PRESETS
 
 LOSS_TERMS = ("total", "content", "style", "total_variation")
 """What a row of `losses` holds: the weighted sum, then the three terms before their weights."""
 
-LayerWeights = tuple[tuple[str, float], ...]
+Layers = tuple[Layer, ...]
 
 GROUPS = ("Picture", "Style", "Losses", "Optimisation")
 """The headings that the settings stand under, wherever they are listed."""
@@ -72,7 +73,9 @@ class Setting:
             return "one of " + ", ".join(self.choices)
         if self.kind == "layers":
             return (
-                "layers of the model as NAME or NAME:WEIGHT, joined by slashes, each once, weights from 0 and not all 0"
+                "layers of the model as NAME, NAME:WEIGHT or NAME:WEIGHT@PIXELS, joined by slashes, each once, with a "
+                f"WEIGHT from 0 and PIXELS, the largest size at which it counts, from {LEAST_SIZE_PX}; one of a WEIGHT "
+                "above 0 without PIXELS"
             )
         if self.kind == "weights":
             return "one number for each style, joined by slashes, from 0 and not all 0, or nothing"
@@ -99,9 +102,14 @@ class Setting:
             return tuple(self._read_number(item.strip(), NUMBER) for item in text.split("/")) if text else ()
         return self._read_number(text, INTEGER if self.kind == "integer" else NUMBER)
 
-    def _read_layer(self, item: str) -> tuple[str, float]:
-        name, colon, weight = (part.strip() for part in item.partition(":"))
-        return name, self._read_number(weight if colon else "1", NUMBER)
+    def _read_layer(self, item: str) -> tuple[str, float, float]:
+        item, at, up_to = item.partition("@")
+        name, colon, weight = item.partition(":")
+        return (
+            name.strip(),
+            self._read_number(weight.strip() if colon else "1", NUMBER),
+            self._read_number(up_to.strip() if at else str(MAX_SIZE_PX), INTEGER),
+        )
 
     def _read_number(self, text: str, pattern: re.Pattern[str]) -> float:
         if not pattern.fullmatch(text):
@@ -126,14 +134,16 @@ class Setting:
             raise self.error(value)
         return int(value) if self.kind == "integer" else float(value)
 
-    def _check_layers(self, value: Any) -> LayerWeights:
+    def _check_layers(self, value: Any) -> Layers:
         try:
-            layers = tuple((str(name), float(weight)) for name, weight in value)
+            layers = tuple(Layer(str(name), float(weight), int(up_to)) for name, weight, up_to in map(_layer, value))
         except (TypeError, ValueError):
             raise self.error(value) from None
-        names = [name for name, _ in layers]
+        names = [layer.name for layer in layers]
         known = set(names) <= set(LAYERS) and len(set(names)) == len(names)
-        if not known or not _are_weights([weight for _, weight in layers]):
+        in_range = all(LEAST_SIZE_PX <= layer.up_to <= MAX_SIZE_PX and layer.weight <= MAX_WEIGHT for layer in layers)
+        everywhere = [layer.weight for layer in layers if layer.up_to == MAX_SIZE_PX]
+        if not (known and in_range and _are_weights(everywhere) and all(layer.weight >= 0 for layer in layers)):
             raise self.error(format_value(layers))
         return layers
 
@@ -147,6 +157,7 @@ class Setting:
         return weights
 
 
+LEAST_SIZE_PX = 16
 LEAST_WEIGHT, MAX_WEIGHT = 1e-30, 1e9  # of several, the largest at least: float32 holds no share of less
 # A number is written the same way for Python and for the graph (both patterns are RE2 as well).
 INTEGER = re.compile(r"[-+]?[0-9]{1,9}")
@@ -160,12 +171,17 @@ def _are_weights(weights: Sequence[float]) -> bool:
 def format_value(value: Any) -> str:
     """Writes a setting's value as `Setting.parse` reads it."""
     if isinstance(value, tuple):
-        return "/".join(format_value(item) if isinstance(item, float) else _format_layer(*item) for item in value)
+        return "/".join(format_value(item) if isinstance(item, float) else _format_layer(item) for item in value)
     return str(value).removesuffix(".0")
 
 
-def _format_layer(name: str, weight: float) -> str:
-    return name if weight == 1 else f"{name}:{format_value(weight)}"
+def _format_layer(layer: Layer) -> str:
+    weight = "" if layer.weight == 1 else f":{format_value(layer.weight)}"
+    return layer.name + weight + ("" if layer.up_to == MAX_SIZE_PX else f"@{layer.up_to}")
+
+
+def _layer(item: Any) -> Layer:
+    return Layer(item) if isinstance(item, str) else Layer(*item)
 
 
 def _setting(default: Any, label: str, help: str, **facts: Any) -> Any:
@@ -192,7 +208,7 @@ class StyleSettings:
         "Long side of the result; the short side follows the content picture.",
         group="Picture",
         unit="pixels",
-        low=16,
+        low=LEAST_SIZE_PX,
         high=MAX_SIZE_PX,
     )
     steps: int = _setting(
@@ -283,14 +299,14 @@ class StyleSettings:
         group="Style",
         choices=("wasserstein", "mean_covariance", "gram"),
     )
-    style_layers: LayerWeights = _setting(
-        (("block1_conv1", 1.0), ("block2_conv1", 1.0), ("block3_conv1", 1.0)),
+    style_layers: Layers = _setting(
+        tuple(Layer(name) for name in BLOCK_STARTS[:3]),
         "Style layers",
         "Layers whose statistics make the style, with their weights: early ones colour and grain, later ones strokes.",
         group="Style",
     )
-    content_layers: LayerWeights = _setting(
-        (("block3_conv1", 1.0),),
+    content_layers: Layers = _setting(
+        (Layer("block3_conv1"),),
         "Content layers",
         "Layers whose features hold the content, with their weights.",
         group="Losses",
@@ -348,7 +364,7 @@ class StyleSettings:
         "Long side of the first, coarsest picture; from `size` up there is one size only.",
         group="Optimisation",
         unit="pixels",
-        low=16,
+        low=LEAST_SIZE_PX,
         high=MAX_SIZE_PX,
     )
     optimizer: str = _setting(

@@ -20,7 +20,7 @@ from model.contract import (
     STYLE_MASK,
     TAKE_STEPS,
 )
-from model.limits import MAX_STEPS, MAX_STYLES
+from model.limits import MAX_SIZE_PX, MAX_STEPS, MAX_STYLES
 from model.objective import Objective, Pictures
 from model.parsing import ParsedSettings, parse_settings, recipe
 from model.settings import SETTINGS
@@ -143,9 +143,11 @@ class ServedModel(tf.Module):
 
         def text_of(name: str, value: tf.Tensor) -> tf.Tensor:
             if SETTINGS[name].kind == "layers":
-                in_use = value > 0
-                pairs = tf.strings.join([tf.constant(layers), tf.strings.as_string(value, shortest=True)], ":")
-                value = tf.strings.reduce_join(tf.boolean_mask(pairs, in_use), separator="/")
+                weights, up_to = tf.unstack(value)
+                pairs = tf.strings.join([tf.constant(layers), tf.strings.as_string(weights, shortest=True)], ":")
+                limits = tf.strings.join(["@", tf.strings.as_string(up_to, shortest=True)])
+                pairs = tf.strings.join([pairs, tf.where(up_to < MAX_SIZE_PX, limits, "")])
+                value = tf.strings.reduce_join(tf.boolean_mask(pairs, weights > 0), separator="/")
             if SETTINGS[name].kind == "choice":
                 value = tf.constant(SETTINGS[name].choices)[value]
             if SETTINGS[name].kind == "weights":

@@ -69,12 +69,13 @@ def reference(f: Array, g: Array, statistics: str) -> tuple[float, Array]:
         value = (np.sum((own - target) ** 2) + np.sum(apart**2)) / channels**2
         return float(value), (4 * centred @ (own - target) + 2 * apart) / (count * channels**2)
     ridge = losses.RIDGE * np.trace(target) / channels + losses.EPSILON
-    own, target = own + ridge * np.eye(channels), target + ridge * np.eye(channels)
     values, vectors = np.linalg.eigh(target)
-    root = (vectors * np.sqrt(values)) @ vectors.T
-    values, vectors = np.linalg.eigh(root @ own @ root)
+    rank = min(channels, len(g) - 1)  # the directions in which the style varies
+    root = vectors[:, -rank:] * np.sqrt(np.maximum(values[-rank:], 0) + ridge)
+    values, vectors = np.linalg.eigh(root.T @ (own + ridge * np.eye(channels)) @ root)
     roots = np.maximum(np.sqrt(np.maximum(values, 0)), ridge)
-    value = (apart @ apart + np.trace(own + target) - 2 * roots.sum()) / channels
+    traces = np.trace(own + target) + 2 * rank * ridge
+    value = (apart @ apart + traces - 2 * roots.sum()) / channels
     transport = (root @ vectors / roots) @ (root @ vectors).T
     return float(value), 2 * (centred @ (np.eye(channels) - transport) + apart) / (count * channels)
 
@@ -85,7 +86,8 @@ def on_device(f: Array, g: Array, statistics: str, device: str) -> tuple[float, 
     kind = tf.constant(choice_index("statistics", statistics))
     own, style = [tf.cast(x, dtype)[tf.newaxis] for x in (f, g)]
     with rounding.device(device) if device in rounding.DEVICES else nullcontext():
-        target = losses.style_target(losses.moments(style)[tf.newaxis], kind)
+        places = tf.constant([np.prod(g.shape[:-1])], tf.int32)
+        target = losses.style_target(losses.moments(style)[tf.newaxis], places, kind)
         raw = losses.moments(own)
         value, slope = losses.style_losses_and_gradient(raw[tf.newaxis], target, kind)
         gradient = losses.moments_gradient(own, raw, slope[0])

@@ -55,11 +55,14 @@ def root(matrix: Array) -> Array:
 def wasserstein_style(f: Array, g: Array) -> float:
     a, b = f.reshape(-1, f.shape[-1]), g.reshape(-1, g.shape[-1])
     own, target = np.cov(a.T, bias=True), np.cov(b.T, bias=True)
-    ridge = losses.RIDGE * np.trace(target) / len(target) * np.eye(len(target))
-    own, target = own + ridge, target + ridge
+    channels = len(target)
+    ridge = losses.RIDGE * np.trace(target) / channels
+    directions = np.linalg.eigh(target)[1][:, ::-1][:, : min(channels, len(b) - 1)]  # in which the style varies
+    elsewhere = np.trace(own) - np.trace(directions.T @ own @ directions)
+    own, target = [directions.T @ one @ directions + ridge * np.eye(directions.shape[1]) for one in (own, target)]
     between = root(root(target) @ own @ root(target))
-    squared = np.sum((a.mean(0) - b.mean(0)) ** 2) + np.trace(own + target - 2 * between)
-    return float(squared / len(target))
+    squared = np.sum((a.mean(0) - b.mean(0)) ** 2) + elsewhere + np.trace(own + target - 2 * between)
+    return float(squared / channels)
 
 
 STYLE_LOSSES = {"gram": gram_style, "mean_covariance": mean_covariance_style, "wasserstein": wasserstein_style}
@@ -80,7 +83,8 @@ def at(setting: str, choice: str) -> tf.Tensor:
 
 
 def target_of(g: Array, statistics: str) -> tf.Tensor:
-    return losses.style_target(moments_of(g)[tf.newaxis], at("statistics", statistics))
+    places = tf.constant([np.prod(g.shape[:-1])], tf.int32)
+    return losses.style_target(moments_of(g)[tf.newaxis], places, at("statistics", statistics))
 
 
 def moments_of(f: npt.ArrayLike) -> tf.Tensor:
@@ -94,9 +98,10 @@ def style(f: Array, target: tf.Tensor, statistics: str) -> tuple[float, tf.Tenso
     return float(value[0]), losses.moments_gradient(tf.constant(f, tf.float32), own, slope[0])
 
 
+@pytest.mark.parametrize("places", [(5, 7), (2, 2)], ids=["many places", "fewer than channels"])
 @pytest.mark.parametrize("statistics", STYLE_LOSSES)
-def test_style_loss_and_gradient_equal_the_formula(statistics: str) -> None:
-    f, g = features(seed=1), features(seed=2)
+def test_style_loss_and_gradient_equal_the_formula(statistics: str, places: tuple[int, int]) -> None:
+    f, g = features((1, 5, 7, 6), seed=1), features((1, *places, 6), seed=2)
     value, gradient = style(f, target_of(g, statistics), statistics)
     np.testing.assert_allclose(value, STYLE_LOSSES[statistics](f, g), rtol=1e-5)
     expected = numeric_gradient(lambda x: STYLE_LOSSES[statistics](x, g), f)
@@ -133,7 +138,7 @@ def test_a_value_that_is_no_number_is_a_loss_that_is_none_and_ends_no_call() -> 
     for own, wanted in ((broken, target), (moments_of(features())[tf.newaxis], target * broken)):
         value, _ = losses.style_losses_and_gradient(own, wanted, at("statistics", "wasserstein"))
         assert np.isnan(value).all()
-    assert np.isnan(losses.style_target(broken, at("statistics", "wasserstein"))).any()
+    assert np.isnan(losses.style_target(broken, tf.constant([35]), at("statistics", "wasserstein"))).any()
 
 
 @pytest.mark.parametrize("weight", [1.0, 0.5])

@@ -280,8 +280,27 @@ def test_black_masks_are_refused(objective: Objective) -> None:
 
 def test_deeper_layers_are_not_computed_for_a_term_without_weight(objective: Objective) -> None:
     parsed = settings("style_layers=block1_conv1,content_layers=block3_conv1,content_weight=0")
-    _, _, last = layer_weights(parsed)
+    _, _, last = layer_weights(parsed, tf.constant(48), tf.constant(64))
     assert LAYERS[int(last)] == "block1_conv1"
+
+
+def test_a_layer_counts_up_to_its_size_on_top_of_those_that_count_at_every_size(objective: Objective) -> None:
+    parsed = settings("style_layers=block1_conv1:3/block2_conv1:1/block3_conv1:2@64,content_layers=block2_conv2")
+    style, content, last = layer_weights(parsed, tf.constant(48), tf.constant(64))
+    np.testing.assert_allclose(style, [0.75, 0, 0.25, 0, 0.5])
+    np.testing.assert_allclose(content, [0, 0, 0, 1, 0])
+    assert LAYERS[int(last)] == "block3_conv1"
+    style, _, last = layer_weights(parsed, tf.constant(65), tf.constant(48))
+    np.testing.assert_allclose(style, [0.75, 0, 0.25, 0, 0])
+    assert LAYERS[int(last)] == "block2_conv2"
+
+
+def test_a_size_beyond_a_layer_s_has_the_loss_of_the_others(objective: Objective) -> None:
+    alone, limited = [settings(f"style_layers=block1_conv1{more}") for more in ("", "/block3_conv1:5@63")]
+    of_both = [objective.losses_and_gradient(IMAGE, targets(objective, one), one) for one in (alone, limited)]
+    np.testing.assert_array_equal(of_both[0][0], of_both[1][0])
+    np.testing.assert_array_equal(of_both[0][1], of_both[1][1])
+    assert targets(objective, alone).packed.shape == targets(objective, limited).packed.shape
 
 
 def test_content_is_kept_in_memory_for_the_layers_of_its_term_alone(objective: Objective) -> None:

@@ -157,8 +157,10 @@ def test_the_loss_is_that_of_the_system(objective: Objective, name: str) -> None
 def test_a_preset_uses_those_of_its_layers_that_the_model_has() -> None:
     to_block3 = LAYERS[: LAYERS.index("block3_conv1") + 1]
     settings = parse_settings(tf.constant("preset=gatys2016"), to_block3)
-    np.testing.assert_array_equal(settings["style_layers"], [1, 0, 1, 0, 1])
-    np.testing.assert_array_equal(settings["content_layers"], [0, 0, 0, 0, 1])  # its deepest, for want of block4_conv2
+    np.testing.assert_array_equal(settings["style_layers"][0], [1, 0, 1, 0, 1])
+    np.testing.assert_array_equal(
+        settings["content_layers"][0], [0, 0, 0, 0, 1]
+    )  # its deepest, for want of block4_conv2
 
 
 def test_every_preset_is_a_whole_set_of_settings() -> None:

@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 
 from model.errors import InvalidInput, clean
-from model.layers import LAYERS
+from model.layers import LAYERS, Layer
 from model.parsing import parse_settings, recipe
 from model.presets import PRESETS
 from model.settings import GROUPS, PRESET, SETTINGS, StyleSettings, format_value
@@ -37,6 +37,8 @@ GOOD = [
     "style_layers=block2_conv2",
     "style_layers= block1_conv1 : 2 / block3_conv1:0",
     "content_layers=block1_conv2:1e-3/block2_conv1",
+    "content_layers=block1_conv2/block2_conv1 : 5 @ 192 /block2_conv2:0@16",
+    "style_layers=block1_conv1@4096",
     "blend_weights=1",
     "blend_weights= 1 / .5 /0",
     "blend_weights=",
@@ -70,6 +72,14 @@ BAD = [
     ("style_layers=block1_conv1/block1_conv1", "`style_layers`"),
     ("style_layers=block1_conv1//block2_conv1", "`style_layers`"),
     ("style_layers=block1_conv1:1e-60", "`style_layers`"),
+    ("style_layers=block1_conv1@192", "`style_layers`"),
+    ("style_layers=block1_conv1:0/block2_conv1:1@192", "`style_layers`"),
+    ("style_layers=block1_conv1/block2_conv1@", "`style_layers`"),
+    ("style_layers=block1_conv1/block2_conv1@192:2", "`style_layers`"),
+    ("style_layers=block1_conv1/block2_conv1@15", "`style_layers`"),
+    ("style_layers=block1_conv1/block2_conv1@4097", "`style_layers`"),
+    ("style_layers=block1_conv1/block2_conv1@99.5", "`style_layers`"),
+    ("style_layers=block1_conv1/block2_conv1:-1@192", "`style_layers`"),
     ("blend_weights=1e-60/0", "`blend_weights`"),
     ("blend_weights=1/-1", "`blend_weights` must be one number for each style"),
     ("blend_weights=0/0", "`blend_weights`"),
@@ -89,8 +99,8 @@ def as_the_graph_gives_them(settings: StyleSettings) -> dict[str, Any]:
     values = dict(settings.items())
     for name, setting in SETTINGS.items():
         if setting.kind == "layers":
-            weights = dict(values[name])
-            values[name] = np.float32([weights.get(layer, 0) for layer in MODEL_LAYERS])
+            given = {layer.name: layer[1:] for layer in values[name]}
+            values[name] = np.float32([given.get(layer, (0, 0)) for layer in MODEL_LAYERS]).T
         elif setting.kind == "weights":
             values[name] = np.float32(values[name])
         elif setting.kind == "choice":
@@ -121,14 +131,16 @@ def test_python_and_graph_refuse_the_same_texts_in_the_same_words(text: str, wor
 
 def test_a_layer_that_the_model_lacks_is_refused_by_the_graph_alone() -> None:
     text = "style_layers=block5_conv1"
-    assert StyleSettings.parse(text).style_layers == (("block5_conv1", 1.0),)
+    assert StyleSettings.parse(text).style_layers == (Layer("block5_conv1"),)
     with pytest.raises(tf.errors.InvalidArgumentError, match=r"the model has block1_conv1, .*Received: block5_conv1"):
         in_graph(tf.constant(text))
 
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_text_and_settings_turn_into_each_other(preset: str) -> None:
-    settings = StyleSettings(preset, style_layers=(("block1_conv1", 0.25), ("block2_conv2", 1)), seed=3)
+    settings = StyleSettings(
+        preset, style_layers=(("block1_conv1", 0.25), ("block2_conv2", 1, 192), "block3_conv1"), seed=3
+    )
     assert StyleSettings.parse(str(settings)) == settings
 
 
@@ -235,6 +247,7 @@ def test_every_setting_tells_enough_to_make_a_flag_and_a_widget() -> None:
         {"style_layers": "block1_conv1"},
         {"style_layers": ()},
         {"style_layers": 3},
+        {"style_layers": (("block1_conv1", 1, 192, 3),)},
     ],
 )
 def test_values_of_the_wrong_kind_are_refused(values: dict[str, Any]) -> None:
