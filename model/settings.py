@@ -158,6 +158,13 @@ class Setting:
 
 
 LEAST_SIZE_PX = 16
+SMALLEST_SIZE_PX = 128
+DEEP_UP_TO_PX = 2 * SMALLEST_SIZE_PX - 1
+"""Deep layers make the composition, at a plan's two smallest sizes: below twice `smallest_size` there are always two.
+
+block5_conv1 sees 156 pixels there, most of the picture. At larger sizes it would see what shallower layers have settled
+before, for 3.3 times the price of a step; what comes out is no better by eye (tests/benchmarks/evaluation.md).
+"""
 LEAST_WEIGHT, MAX_WEIGHT = 1e-30, 1e9  # of several, the largest at least: float32 holds no share of less
 # A number is written the same way for Python and for the graph (both patterns are RE2 as well).
 INTEGER = re.compile(r"[-+]?[0-9]{1,9}")
@@ -193,7 +200,8 @@ class StyleSettings:
     """All that a person can set: a preset's values, and those that were asked for in their place.
 
     The default recipe: start from the content at 128 pixels on the long side, enlarge by sqrt(2) up to `size`;
-    at every size L-BFGS lowers style + content + total variation, and its last picture goes on to the next.
+    at every size L-BFGS lowers style + content + total variation, and its last picture goes on to the next. The two
+    smallest sizes use the whole network, the others its first three blocks.
     Each layer's style term is divided by what it is between the content and the style picture, the content term
     by the variance of the content's features, so that the weights mean the same for any picture and any features.
 
@@ -300,15 +308,16 @@ class StyleSettings:
         choices=("wasserstein", "mean_covariance", "gram"),
     )
     style_layers: Layers = _setting(
-        tuple(Layer(name) for name in BLOCK_STARTS[:3]),
+        tuple(Layer(name, 1.0, MAX_SIZE_PX if name < "block4" else DEEP_UP_TO_PX) for name in BLOCK_STARTS),
         "Style layers",
-        "Layers whose statistics make the style, with their weights: early ones colour and grain, later ones strokes.",
+        "Layers whose statistics make the style, with their weights: early ones colour and grain, later ones strokes "
+        "and composition. With @PIXELS a layer counts at sizes up to that long side alone, on top of the others.",
         group="Style",
     )
     content_layers: Layers = _setting(
-        (Layer("block3_conv1"),),
+        (Layer("block3_conv1"), Layer("block4_conv2", 8.0, DEEP_UP_TO_PX)),
         "Content layers",
-        "Layers whose features hold the content, with their weights.",
+        "Layers whose features hold the content, with their weights and sizes as for the style.",
         group="Losses",
     )
     normalisation: str = _setting(
@@ -359,7 +368,7 @@ class StyleSettings:
         high=16,
     )
     smallest_size: int = _setting(
-        128,
+        SMALLEST_SIZE_PX,
         "Smallest size",
         "Long side of the first, coarsest picture; from `size` up there is one size only.",
         group="Optimisation",
