@@ -111,12 +111,15 @@ def test_the_relaxed_distance_is_that_of_the_dearer_way() -> None:
     assert measures.relaxed_emd(rows([0, 0], [3, 4])) == 1.5
 
 
-def test_what_a_picture_lacks_of_the_painting_counts_as_what_it_has_too_much(
-    small_weights: Weights, content: Image.Image, style: Image.Image
+def test_no_layer_counts_more_for_its_scale(
+    judge: Judge, small_weights: Weights, content: Image.Image, style: Image.Image
 ) -> None:
-    corner = style.crop((0, 0, 8, 8)).resize(content.size)  # has its like in the painting, but not the reverse
-    judge = Judge(VGG19(small_weights.arrays), SIZE, content, style)
-    assert judge.scores(corner)["emd"]["full"] > 0.1
+    louder = {
+        name: 100 * array if name.startswith("block2_conv2") else array for name, array in small_weights.arrays.items()
+    }
+    result = Image.blend(content, style.resize(content.size), 0.5)
+    expected = judge.scores(result)["emd"]
+    assert Judge(VGG19(louder), SIZE, content, style).scores(result)["emd"] == pytest.approx(expected, rel=1e-4)
 
 
 def test_self_similarity_counts_proportions_alone() -> None:
@@ -189,7 +192,7 @@ def test_the_program_writes_its_files(
     content.resize((32, 24)).save(peer / "photo+painting.png")
     arguments = f"--contents {contents} --styles {styles} --weights {weights_file} --output {output}".split()
     arguments += f"--size {SIZE} --precision float32 --results peer={peer} --settings".split()
-    arguments += ["a=preset=quick,steps=3", "b=steps=3", "classic=preset=classic,steps=2"]
+    arguments += ["a=preset=quick,steps=3", "b=size=32,steps=3", "classic=preset=classic,steps=2"]
     arguments += ["a/b: judged=style_layers=block1_conv2,steps=1"]
     assert main(arguments) == 0
 
@@ -211,6 +214,7 @@ def test_the_program_writes_its_files(
     assert "| a/b: judged \\* |" in table
     assert "| peer | - | - | - |" in table
     assert "photo+painting" in table
+    assert "``" not in table  # the peer has no recipe to list
 
     with Image.open(output / "sheet.png") as sheet:
         assert sheet.width > 6 * SIZE  # content, style, three candidates, the peer

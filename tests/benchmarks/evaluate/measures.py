@@ -6,15 +6,15 @@ half size: deep layers have hardly any positions in a quarter.
 
 - Gram distance: |G - G*| / |G_content - G*| (Frobenius norms of F'F / N), mean over the judged style layers: 0 is the
   painting, 1 the untouched photograph. It sees how often features occur together, not where.
-- Earth mover's distance: relaxed, between the places of the result and those of the painting, by the cosine distance of
-  their hypercolumns (Kolkin, Salavon and Shakhnarovich, "Style Transfer by Relaxed Optimal Transport and
-  Self-Similarity", CVPR 2019, eq. 3 to 5), over the untouched photograph's. It asks that each place of one picture has
-  its like in the other, so it sees strokes and forms that a Gram matrix takes for a sum. The judged style layers make
-  the hypercolumn, each over the root mean square length of its own vectors in the painting, lest a layer count by its
-  scale or its width: here it departs from the paper.
-- Self-similarity distance: the paper's content loss (eq. 6), zero for the untouched photograph: how much the cosine
-  distance of two places has changed, in units of the mean distance of a place to the others. It sees what is one thing
-  and what another, whatever they are painted with.
+- Earth mover's distance: the relaxed one of Kolkin, Salavon and Shakhnarovich ("Style Transfer by Relaxed Optimal
+  Transport and Self-Similarity", CVPR 2019, eq. 3 to 5), over that of the untouched photograph. Each place of the
+  result should have its like in the painting, and the reverse, by the cosine distance of hypercolumns. It sees a form
+  that is missing, where Gram matrices see sums. A hypercolumn is made of the judged style layers. Each is
+  divided by the root mean square length of its vectors in the painting, so that none counts by its scale or width: the
+  paper does not.
+- Self-similarity distance: the paper's content loss (eq. 6), 0 for the untouched photograph. It is the mean change of
+  the cosine distance of two places, in units of the mean distance of a place to all. It sees what is one thing and what
+  another, whatever they are painted with.
 - Content error: mean((F - F_content)^2) / var(F_content) at a layer that holds edges.
 - Colour distance: Hellinger distance, 0 to 1, of the RGB-uv histograms to the style's (Afifi, Brubaker and Brown,
   "HistoGAN", CVPR 2021, section 3; their kernel, bins and range).
@@ -76,7 +76,7 @@ class _Statistics:
       grams: [C, C] for each judged style layer.
       parts: [places, C] for each judged style layer: the features at the same places of the picture.
       distances: [places, places], cosine distances of places at the self-similarity's layer.
-      content: [1, h, w, C], features at CONTENT_LAYER.
+      content: [h, w, C], features at CONTENT_LAYER.
       histogram: [3, BINS, BINS].
       variation: in grey levels.
     """
