@@ -13,10 +13,9 @@ SOAK_S ?= 180
 GPU ?= 1
 REPLICAS ?= 1
 
-# Settings of `make evaluate`: pictures or folders of them, seconds of a run, long side, and where the tables go.
+# Settings of `make evaluate`: pictures or folders of them, long side, where the tables go, and FLAGS.
 CONTENTS ?= ui/samples/dusk_lake.jpg ui/samples/lighthouse.jpg
 STYLES ?= ui/samples/eddies.jpg ui/samples/waves.jpg
-SECONDS ?= 12
 SIZE ?= 384
 OUT ?= artifacts/evaluation
 
@@ -43,9 +42,9 @@ run: setup  ## export the model if there is none, start server and page, stop bo
 model: setup  ## export a new version of the model: make model WEIGHTS=imagenet|random|PATH
 	$(BIN)/python -m model.export --weights $(WEIGHTS) --output $(NST_MODEL_DIR)
 
-evaluate: setup  ## compare recipes: make evaluate CONTENTS=DIR STYLES=DIR WEIGHTS=PATH SECONDS=12 SIZE=384 OUT=DIR FLAGS=
+evaluate: setup  ## compare recipes: make evaluate CONTENTS=DIR STYLES=DIR WEIGHTS=PATH SIZE=384 OUT=DIR FLAGS='--presets quick'
 	$(BIN)/python -m tests.benchmarks.evaluate --contents $(CONTENTS) --styles $(STYLES) --weights $(WEIGHTS) \
-	  --seconds $(SECONDS) --size $(SIZE) --output $(OUT) $(FLAGS)
+	  --size $(SIZE) --output $(OUT) $(FLAGS)
 
 bench: $(VENV)/.installed-dev  ## measure speed and memory beside their targets: make bench WEIGHTS=PATH, BENCH=full for large sizes
 	$(BIN)/python -m tests.benchmarks.bench --weights $(WEIGHTS) $(if $(filter full,$(BENCH)),--full)

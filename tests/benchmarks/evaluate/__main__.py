@@ -1,11 +1,11 @@
-"""Compares recipes at equal size and equal seconds, by measures that no run has lowered.
+"""Compares recipes, and what other programs made, by measures that no run has lowered.
 
-    make evaluate CONTENTS=DIR STYLES=DIR WEIGHTS=PATH SECONDS=12 SIZE=384 OUT=DIR
+    make evaluate CONTENTS=DIR STYLES=DIR WEIGHTS=PATH SIZE=384 OUT=DIR FLAGS="--presets quick --results peer=DIR"
 
 Every content picture with every style picture, by every preset and every recipe of one's own (--settings
-"gram=statistics=gram"). The price of a step is measured for each candidate first, and its `steps` are what the budget
-buys, so that a plan from coarse to fine comes to its end and a dear step buys fewer. What is measured, and why, is in
-tests/benchmarks/evaluate/measures.py. Writes evaluation.md, evaluation.json, sheet.png and every result.
+"few=preset=quick,steps=90"), all at one size, each with the steps that it asks for; and the pictures that another
+program made of the same pairs (--results). What is measured, and why, is in tests/benchmarks/evaluate/measures.py.
+Writes evaluation.md, evaluation.json, sheet.png and every result, in folders that --results takes.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import io
+import itertools
 import json
 import os
 import re
@@ -20,21 +21,30 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before anything imports TensorFlow
+# Before anything imports TensorFlow or NumPy, whose threads wait busily: a score took 22 CPU seconds in place of 3.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import tensorflow as tf
 from PIL import Image
 
 from model.errors import InvalidInput, StyleTransferError
 from model.export import PRECISIONS, choose_precision, describe, served_layers
-from model.presets import PRESETS
 from model.signatures import ServedModel
 from model.vgg19 import VGG19
 from model.weights import Weights, load
-from tests.benchmarks.evaluate.measures import CONTENT_LAYER, Judge, mean_over_scales
+from tests.benchmarks.evaluate.measures import (
+    CONTENT_LAYER,
+    MEASURES,
+    Judge,
+    judged_layers,
+    mean_over_scales,
+    similarity_layer,
+)
 from tests.benchmarks.evaluate.report import Row, markdown, sheet
-from tests.benchmarks.evaluate.runs import CLOCKS, PROBES, candidates, measure, run
+from tests.benchmarks.evaluate.runs import Candidate, candidates, keep, labelled, pictures_of, run
 
+USUAL_PRESETS = ("quick", "balanced")
 ENDINGS = (".jpg", ".jpeg", ".png", ".bmp")
 
 
@@ -56,7 +66,7 @@ def pairs_of(contents: Sequence[Path], styles: Sequence[Path], one_to_one: bool)
             f"`contents` and `styles` must be of the same number with --pairs. Received: {len(contents)}, {len(styles)}"
         )
     chosen = zip(contents, styles, strict=True) if one_to_one else ((c, s) for c in contents for s in styles)
-    return {f"{content.stem} + {style.stem}": (content, style) for content, style in chosen}
+    return {f"{content.stem}+{style.stem}": (content, style) for content, style in chosen}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -73,18 +83,22 @@ def parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--weights", default="imagenet", help="feature weights of the runs, as model.export takes them")
     parser.add_argument("--judge", help="weights of the judge, best true features (default: NST_WEIGHTS, or the runs')")
-    parser.add_argument("--seconds", type=float, default=12.0, help="budget of a run (default: 12)")
-    parser.add_argument(
-        "--clock",
-        choices=tuple(CLOCKS),
-        default="wall",
-        help="what seconds are: the wall's, or what this process itself computed on all cores together, which is "
-        "fairer on a machine that others use (default: wall)",
-    )
     parser.add_argument("--size", type=int, default=384, help="long side of every result (default: 384)")
     parser.add_argument("--output", type=Path, required=True, help="folder for tables, sheet and results")
-    parser.add_argument("--presets", nargs="*", help="presets to compare (default: all, or none with --settings)")
+    parser.add_argument(
+        "--presets",
+        nargs="*",
+        help=f"presets to compare (default: {' and '.join(USUAL_PRESETS)}, or none with --settings or --results)",
+    )
     parser.add_argument("--settings", nargs="*", default=[], metavar="LABEL=TEXT", help="recipes to compare")
+    parser.add_argument(
+        "--results",
+        action="append",
+        default=[],
+        metavar="LABEL=DIR",
+        help="folder of results of another program, CONTENT+STYLE.png by the names of the pictures, and what each took "
+        'in cost.json, if known: {"CONTENT+STYLE": {"steps": N, "seconds": CPU_SECONDS}}; may be repeated',
+    )
     parser.add_argument("--precision", default="auto", help="type of the convolutions (default: auto)")
     return parser
 
@@ -96,35 +110,37 @@ def evaluate(options: argparse.Namespace, weights: Weights, judging: Weights) ->
         raise InvalidInput(f"`precision` must be one of {', '.join(PRECISIONS)}. Received: {options.precision}")
     precision = choose_precision() if options.precision == "auto" else options.precision
     model = ServedModel(VGG19(weights.arrays, tf.as_dtype(precision)), describe(weights, precision))
-    judge = Judge(VGG19(judging.arrays), options.size)
-    clock = CLOCKS[options.clock]
-    presets = options.presets if options.presets is not None else [] if options.settings else list(PRESETS)
-    chosen = candidates(model, presets, options.settings)
+    recipes, folders = labelled("settings", options.settings, "TEXT"), labelled("results", options.results, "DIR")
+    presets = options.presets if options.presets is not None else [] if recipes or folders else USUAL_PRESETS
+    chosen = candidates(model, options.size, [*((name, f"preset={name}") for name in presets), *recipes])
+    given = [(Candidate(label), pictures_of(Path(folder), paths)) for label, folder in folders]
+    labels = [candidate.label for candidate in (*chosen, *(peer for peer, _ in given))]
+    if len(set(labels)) < len(labels):
+        raise InvalidInput(f"`settings` and `results` must have labels that differ. Received: {', '.join(labels)}")
 
-    encoded = {name: (content.read_bytes(), style.read_bytes()) for name, (content, style) in paths.items()}
-    opened = {name: (_opened(content), _opened(style)) for name, (content, style) in encoded.items()}
-    (options.output / "results").mkdir(parents=True, exist_ok=True)
-    first = next(iter(encoded))
+    options.output.mkdir(parents=True, exist_ok=True)
+    opened: dict[str, tuple[Image.Image, Image.Image]] = {}
     rows: list[Row] = []
-    for candidate in chosen:
-        cost = measure(model, candidate, options.size, encoded[first], clock)
-        _say(f"{candidate.label}: {cost.fixed:.2f} s and {cost.per_step:.3f} s a step")
-        for name, pair in encoded.items():
-            own = cost.scaled(_area(opened[name][0]) / _area(opened[first][0]))
-            result = run(model, candidate, options.size, own.steps(options.seconds), pair, clock)
-            rows.append(Row(candidate, name, own, result, judge.scores(result.picture, *opened[name])))
-            file = re.sub(r"[^\w+=.,-]", "_", f"{name}, {candidate.label}.png")
-            result.picture.save(options.output / "results" / file)
-            _say(f"  {name}: {result.steps} steps in {result.seconds:.1f} s, {_brief(rows[-1])}")
+    network = VGG19(judging.arrays)
+    for name, (content, style) in paths.items():
+        pair = content.read_bytes(), style.read_bytes()
+        opened[name] = _opened(pair[0]), _opened(pair[1])
+        judge = Judge(network, options.size, *opened[name])
+        if chosen and not rows:  # the very first call also pays for the graph
+            run(model, dataclasses.replace(chosen[0], text=f"{chosen[0].text},size=64,steps=1"), pair)
+        made = ((candidate, run(model, candidate, pair)) for candidate in chosen)
+        for candidate, result in itertools.chain(made, ((peer, found[name]) for peer, found in given)):
+            keep(result, name, options.output / "results" / re.sub(r"[^\w+=.,-]", "_", candidate.label))
+            rows.append(Row(candidate, name, result, judge.scores(result.picture)))
+            _say(f"{name}, {candidate.label}: {_brief(rows[-1])}")
 
     facts = [
-        f"{options.size} pixels on the long side, {options.seconds:g} s a run ({options.clock} clock; the steps follow "
-        f"from the quickest of {PROBES} short runs), {len(encoded)} pairs, {precision} convolutions",
+        f"{options.size} pixels on the long side, {len(paths)} pairs, {precision} convolutions, float32 for the judge",
         f"weights of the runs: {weights.name} ({weights.digest}), to {weights.layers[-1]}",
-        f"judge: {judging.name} ({judging.digest}), float32; style at {', '.join(judge.style_layers)}, content at "
-        f"{CONTENT_LAYER}",
+        f"judge: {judging.name} ({judging.digest}); style at {', '.join(judged_layers(network))}, content at "
+        f"{CONTENT_LAYER}, self-similarity at {similarity_layer(network)}",
     ]
-    (options.output / "evaluation.md").write_text(markdown(rows, judge.style_layers, facts), encoding="utf-8")
+    (options.output / "evaluation.md").write_text(markdown(rows, judged_layers(network), facts), encoding="utf-8")
     records = {
         "facts": facts,
         "candidates": [dataclasses.asdict(candidate) | {"fallback": candidate.fallback} for candidate in chosen],
@@ -153,14 +169,9 @@ def _opened(data: bytes) -> Image.Image:
     return Image.open(io.BytesIO(data)).convert("RGB")
 
 
-def _area(picture: Image.Image) -> float:
-    """Pixels of a result, up to a factor that all share: its long side is the same for all."""
-    return min(picture.size) / max(picture.size)
-
-
 def _brief(row: Row) -> str:
     mean = mean_over_scales(row.scores)
-    return f"style {mean['gram']:.3f} {mean['moments']:.3f}, content {mean['content']:.3f}"
+    return ", ".join(f"{MEASURES[name]} {value:.3f}" for name, value in mean.items())
 
 
 def _say(line: str) -> None:

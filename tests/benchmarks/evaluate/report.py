@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from tests.benchmarks.evaluate.measures import MEASURES, SCALES, Scores, mean_over_pairs, mean_over_scales
-from tests.benchmarks.evaluate.runs import Candidate, Cost, Run
+from tests.benchmarks.evaluate.runs import Candidate, Run
 
 CELL_PX = 320  # long side of a picture on the sheet
 LABEL_PX = 16
@@ -22,7 +22,6 @@ class Row:
 
     candidate: Candidate
     pair: str
-    cost: Cost
     run: Run
     scores: Scores
 
@@ -34,8 +33,7 @@ class Row:
             "pair": self.pair,
             "steps": self.run.steps,
             "seconds": self.run.seconds,
-            "seconds_per_step": self.cost.per_step,
-            "seconds_fixed": self.cost.fixed,
+            "cpu_seconds": self.run.cpu_seconds,
             "stopped": self.run.stopped,
             "scores": self.scores,
             "mean_over_scales": mean_over_scales(self.scores),
@@ -53,13 +51,13 @@ def markdown(rows: Sequence[Row], judged_layers: Sequence[str], facts: Sequence[
     parts.append("## Mean over pairs and scales")
     parts.append(
         _table(
-            ["candidate", "steps", "seconds per step", "seconds", *MEASURES.values()],
+            ["candidate", "steps", "seconds", "CPU seconds", *MEASURES.values()],
             (
                 [
                     label + _mark(own[0].candidate, judged_layers),
-                    f"{np.mean([row.run.steps for row in own]):.0f}",
-                    f"{np.mean([row.cost.per_step for row in own]):.3f}",
-                    f"{np.mean([row.run.seconds for row in own]):.1f}",
+                    _mean([row.run.steps for row in own], 0),
+                    _mean([row.run.seconds for row in own], 1),
+                    _mean([row.run.cpu_seconds for row in own], 1),
                     *_numbers(mean_over_scales(means[label])),
                 ]
                 for label, own in by_candidate.items()
@@ -93,7 +91,11 @@ def markdown(rows: Sequence[Row], judged_layers: Sequence[str], facts: Sequence[
     parts.append(
         _table(
             ["candidate", "settings", "layers that the weights lack"],
-            ([label, f"`{own[0].candidate.text}`", own[0].candidate.fallback] for label, own in by_candidate.items()),
+            (
+                [label, f"`{own[0].candidate.text}`", own[0].candidate.fallback]
+                for label, own in by_candidate.items()
+                if own[0].candidate.text
+            ),
         )
     )
     return "\n\n".join(parts) + "\n"
@@ -112,7 +114,7 @@ def sheet(
             if (pair, label) in results:
                 row = results[pair, label]
                 mean = mean_over_scales(row.scores)
-                caption = f"{label}  style {mean['moments']:.2f} content {mean['content']:.2f}"
+                caption = f"{label}  style {mean['emd']:.2f} content {mean['similarity']:.2f}"
                 line.append((caption, row.run.picture))
         lines.append(line)
     shrunk = [[(caption, _thumbnail(picture, cell_px)) for caption, picture in line] for line in lines]
@@ -135,12 +137,17 @@ def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
+def _mean(values: Sequence[float | None], digits: int) -> str:
+    known = [value for value in values if value is not None]
+    return f"{np.mean(known):.{digits}f}" if len(known) == len(values) else "-"
+
+
 def _numbers(values: Mapping[str, float]) -> list[str]:
     return [f"{values[name]:.3f}" for name in MEASURES]
 
 
 def _mark(candidate: Candidate, judged_layers: Sequence[str]) -> str:
-    return " \\*" if set(candidate.used["style_layers"]) & set(judged_layers) else ""
+    return " \\*" if set(candidate.used.get("style_layers", ())) & set(judged_layers) else ""
 
 
 def _thumbnail(picture: Image.Image, cell_px: int) -> Image.Image:

@@ -1,28 +1,23 @@
-"""Candidates, and the steps that a budget of seconds buys each of them."""
+"""Candidates and their runs, and results that another program made."""
 
 from __future__ import annotations
 
 import io
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 from PIL import Image
 
 from model.errors import InvalidInput, clean
-from model.limits import MAX_STEPS
 from model.settings import StyleSettings
 from model.signatures import ServedModel
 
-Clock = Callable[[], float]
-CLOCKS: Mapping[str, Clock] = {"wall": time.perf_counter, "cpu": time.process_time}
-"""`cpu` counts the seconds of all cores that this process itself computed, so it hardly sees what others do."""
-
-PROBE_STEPS = (8, 24)  # two short runs over the whole plan: their difference is the price of a step
-PROBES = 2  # of each length; the quickest counts, which is the one that was disturbed least
+COSTS = "cost.json"
 
 
 @dataclass
@@ -31,13 +26,13 @@ class Candidate:
 
     Attributes:
       label: what the tables call it.
-      text: its settings; `size` and `steps` are put in from outside.
+      text: its settings, with the size that all share; "": the results come from elsewhere.
       asked: layers that the recipe names, and `used`: those of them that the model has, by setting.
       settings: all settings in full, as the model understands them.
     """
 
     label: str
-    text: str
+    text: str = ""
     asked: dict[str, list[str]] = field(default_factory=dict)
     used: dict[str, list[str]] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
@@ -54,41 +49,38 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class Cost:
-    """Seconds that a run takes: `fixed` + `per_step` times its steps, for a content picture of some shape."""
-
-    fixed: float
-    per_step: float
-
-    def scaled(self, factor: float) -> Cost:
-        """Returns the cost at so many times the pixels."""
-        return Cost(self.fixed * factor, self.per_step * factor)
-
-    def steps(self, seconds: float) -> int:
-        """Returns how many steps fit into a budget."""
-        return min(max(round((seconds - self.fixed) / self.per_step), 1), MAX_STEPS)
-
-
-@dataclass(frozen=True)
 class Run:
-    """One result: its picture, the steps of its plan, what they took, and why it ended early ("": it did not)."""
+    """One result.
+
+    Attributes:
+      picture: the result.
+      steps: how many its recipe asks for; None: not known, and so with the seconds.
+      seconds: what it took by the wall's clock.
+      cpu_seconds: what this process computed for it on all cores together: it hardly sees what others do.
+      stopped: why it ended early; "": it did not.
+    """
 
     picture: Image.Image
-    steps: int
-    seconds: float
-    stopped: str
+    steps: int | None
+    seconds: float | None
+    cpu_seconds: float | None
+    stopped: str = ""
 
 
-def candidates(model: ServedModel, presets: Sequence[str], settings: Sequence[str]) -> list[Candidate]:
-    """Returns the presets and free recipes (`LABEL=TEXT`) to compare; those that come to the same are merged."""
+def labelled(argument: str, ones: Sequence[str], value: str) -> list[tuple[str, str]]:
+    """Returns label and value of each of an argument's `LABEL=...`."""
+    pairs = [one.partition("=") for one in ones]
+    for label, equals, rest in pairs:
+        if not (label and equals and rest):
+            raise InvalidInput(f"`{argument}` must be LABEL={value}. Received: {label}{equals}{rest}")
+    return [(label, rest) for label, _, rest in pairs]
+
+
+def candidates(model: ServedModel, size: int, named: Sequence[tuple[str, str]]) -> list[Candidate]:
+    """Returns the recipes (label and settings) to compare; those that come to the same at the size are merged."""
     found: dict[str, Candidate] = {}
-    named = [(name, f"preset={name}") for name in presets]
-    for one in settings:
-        label, equals, text = one.partition("=")
-        if not equals:
-            raise InvalidInput(f"`settings` must be LABEL=TEXT. Received: {one}")
-        named.append((label, text))
     for label, text in named:
+        text = f"{text},size={size}"  # of a name given twice the last counts
         parsed = StyleSettings.parse(text)
         described = _described(model, text)
         candidate = Candidate(label, text, settings=described)
@@ -102,41 +94,49 @@ def candidates(model: ServedModel, presets: Sequence[str], settings: Sequence[st
 
 
 def _described(model: ServedModel, text: str) -> dict[str, Any]:
-    """Returns all settings as the model understands a recipe; size and steps are the same for every one."""
+    """Returns all settings as the model understands a recipe."""
     try:
-        answer = model.functions["describe"](tf.constant([_with(text, 512, 1)]))
+        answer = model.functions["describe"](tf.constant([text]))
     except tf.errors.InvalidArgumentError as error:
         raise InvalidInput(clean(error.message)) from None
     settings: dict[str, Any] = json.loads(answer["description"].numpy()[0])["settings"]
     return settings
 
 
-def measure(model: ServedModel, candidate: Candidate, size: int, pair: tuple[bytes, bytes], clock: Clock) -> Cost:
-    """Times short runs of a candidate over its whole plan of sizes."""
-    few, more = PROBE_STEPS
-    run(model, candidate, size, 1, pair, clock)  # the first call of a kind also pays for memory and kernels
-    seconds = {
-        steps: min(run(model, candidate, size, steps, pair, clock).seconds for _ in range(PROBES))
-        for steps in (few, more)
-    }
-    per_step = max((seconds[more] - seconds[few]) / (more - few), 1e-6)
-    return Cost(max(seconds[few] - few * per_step, 0.0), per_step)
-
-
-def run(
-    model: ServedModel, candidate: Candidate, size: int, steps: int, pair: tuple[bytes, bytes], clock: Clock
-) -> Run:
+def run(model: ServedModel, candidate: Candidate, pair: tuple[bytes, bytes]) -> Run:
     """Stylises one pair (encoded content and style) by a candidate's recipe."""
     content, style = pair
-    inputs = [tf.constant([content]), tf.constant([[style]]), tf.constant([_with(candidate.text, size, steps)])]
-    begin = clock()
+    inputs = [tf.constant([content]), tf.constant([[style]]), tf.constant([candidate.text])]
+    begin, cpu_begin = time.perf_counter(), time.process_time()
     answer = model.functions["stylize"](*inputs)
     png = answer["image_bytes"].numpy()[0]  # waits for the device
-    seconds = clock() - begin
+    seconds, cpu_seconds = time.perf_counter() - begin, time.process_time() - cpu_begin
     picture = Image.open(io.BytesIO(png)).convert("RGB")
-    return Run(picture, steps, seconds, answer["stopped"].numpy()[0].decode())
+    return Run(picture, candidate.settings["steps"], seconds, cpu_seconds, answer["stopped"].numpy()[0].decode())
 
 
-def _with(text: str, size: int, steps: int) -> str:
-    # Of a name given twice the last counts.
-    return ",".join(filter(None, (text, f"size={size},steps={steps}")))
+def pictures_of(folder: Path, names: Iterable[str]) -> dict[str, Run]:
+    """Returns by pair what another program made of it: `PAIR.png`, and what it took by cost.json, if there.
+
+    That file is {PAIR: {"steps": n, "seconds": s}}, seconds of computing; both may be left out.
+    """
+    found, costs = {}, _costs(folder)
+    for name in names:
+        path, cost = folder / f"{name}.png", costs.get(name, {})
+        if not path.is_file():
+            raise InvalidInput(f"`results` must hold a picture of every pair. Received: no {path}")
+        found[name] = Run(Image.open(path).convert("RGB"), cost.get("steps"), None, cost.get("seconds"))
+    return found
+
+
+def keep(result: Run, name: str, folder: Path) -> None:
+    """Adds a result to a folder that `pictures_of` reads."""
+    folder.mkdir(parents=True, exist_ok=True)
+    result.picture.save(folder / f"{name}.png")
+    costs = _costs(folder) | {name: {"steps": result.steps, "seconds": result.cpu_seconds}}
+    (folder / COSTS).write_text(json.dumps(costs, indent=1), encoding="utf-8")
+
+
+def _costs(folder: Path) -> dict[str, dict[str, Any]]:
+    path = folder / COSTS
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
