@@ -40,10 +40,10 @@ def _plain(**values: Any) -> Mapping[str, Any]:
     }
 
 
-QUICK = {"size": 384, "steps": 180}
+QUICK = {"size": 384, "steps": 80}
 """A good picture within seconds to a minute."""
 
-FINE = {"size": 1024, "steps": 500}
+FINE = {"size": 1024, "steps": 300}
 """The same recipe at twice the size."""
 
 CLASSIC = _plain(

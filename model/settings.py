@@ -220,7 +220,7 @@ class StyleSettings:
         high=MAX_SIZE_PX,
     )
     steps: int = _setting(
-        300,
+        180,
         "Steps",
         "Optimisation steps over all sizes; more steps, more detail.",
         group="Picture",
@@ -315,7 +315,7 @@ class StyleSettings:
         group="Style",
     )
     content_layers: Layers = _setting(
-        (Layer("block3_conv1"), Layer("block4_conv2", 8.0, DEEP_UP_TO_PX)),
+        (Layer("block3_conv1"), Layer("block4_conv2", 5.0, DEEP_UP_TO_PX)),
         "Content layers",
         "Layers whose features hold the content, with their weights and sizes as for the style.",
         group="Losses",

@@ -8,8 +8,8 @@ from model.limits import MAX_SIZE_PX
 from serving.results import sha256
 from ui.jobs import Request
 
-REFINE_STEPS = 100
-LARGER_STEPS = 100  # over two sizes
+REFINE_STEPS = 40
+LARGER_STEPS = 30  # over two sizes
 GROWTH = 2  # of the long side
 
 

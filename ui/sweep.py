@@ -21,7 +21,7 @@ FACTORS = {ROWS: (0.2, 1.0, 5.0), COLUMNS: (0.6, 1.0, 1.6)}
 """What each multiplies the setting's value by."""
 
 SIZE_PX = 192
-STEPS = 80
+STEPS = 40
 
 MARGIN_PX, LINE_PX = 14, 30  # of the contact sheet
 INK, PAPER = "#2a2530", "#fcfaf6"
