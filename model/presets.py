@@ -40,7 +40,7 @@ def _plain(**values: Any) -> Mapping[str, Any]:
     }
 
 
-QUICK = {"size": 384, "steps": 80}
+QUICK = {"size": 384, "steps": 72}
 """A good picture within seconds to a minute."""
 
 FINE = {"size": 1024, "steps": 300}
