@@ -13,7 +13,7 @@ from model.layers import block_of
 from model.limits import MAX_SIZE_PX, SHORT_SIDE_PX
 from model.noinline import noinline
 from model.parsing import ParsedSettings, choice_index, is_chosen
-from model.sizes import least_long_side
+from model.sizes import Sizes, least_long_side
 from model.vgg19 import VGG19, NetworkOptions, gradient_dtype
 
 _ANY_MASKS = tf.TensorShape([None, None, None])
@@ -118,7 +118,7 @@ class Objective(tf.Module):
           width: int32 scalar, pixels.
           packed: what earlier targets for the same inputs, settings and size had as `packed`; empty: there are none.
         """
-        style, content, last = layer_weights(settings, height, width)
+        style, content, last = layer_weights(settings, tf.maximum(height, width))
         content_image, masked = content_at(pictures, height, width), is_masked(pictures)
         uses = Uses(style=style > 0, content=content > 0, masked=masked, jittered=settings["jitter"] > 0)
         regions, shares = _regions(pictures, settings, height, width)
@@ -207,7 +207,7 @@ class Objective(tf.Module):
         Returns:
           The losses, and the gradient with respect to the image, float32 [H, W, 3].
         """
-        style_weights, content_weights, _ = layer_weights(settings, *tf.unstack(tf.shape(image)[:2]))
+        style_weights, content_weights, _ = layer_weights(settings, tf.reduce_max(tf.shape(image)[:2]))
         uses, options = targets.uses, network_options(settings)
         last = _deepest(uses.style | uses.content)
         shift = _jitter(settings, step, tf.shape(image)[0])
@@ -267,6 +267,11 @@ class Objective(tf.Module):
         )
         return tf.stack([total, terms["content"], terms["style"], variation]), gradient
 
+    def step_cost(self, settings: ParsedSettings, sizes: Sizes) -> tf.Tensor:
+        """Returns what a step costs at each of K sizes, in products of one forward pass, float32 [K]."""
+        _, _, last = layer_weights(settings, tf.maximum(sizes.heights, sizes.widths))
+        return tf.gather(self.network.products, last) * tf.cast(sizes.heights * sizes.widths, tf.float32)
+
     def _style_moments(
         self, pictures: Pictures, settings: ParsedSettings, content_image: tf.Tensor
     ) -> tuple[list[tf.Tensor], tf.Tensor]:
@@ -275,7 +280,7 @@ class Objective(tf.Module):
         The moments are float32 [S, C + 1, C] for each layer, zeros for layers not in use; the places int32 [S, L].
         """
         height, width = tf.unstack(tf.shape(content_image)[:2])
-        style_weights, _, last = layer_weights(settings, height, width)
+        style_weights, _, last = layer_weights(settings, tf.maximum(height, width))
 
         def of_style(index: tf.Tensor) -> tuple[list[tf.Tensor], tf.Tensor]:
             image = _fit(style_at(pictures, index), height, width, settings)
@@ -454,27 +459,33 @@ def network_options(settings: ParsedSettings) -> NetworkOptions:
     )
 
 
-def layer_weights(
-    settings: ParsedSettings, height: tf.Tensor, width: tf.Tensor
-) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Returns each layer's share in the style and content terms, float32 [L], and the deepest in use, an int32 scalar.
+def layer_weights(settings: ParsedSettings, long_side: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Returns each layer's share in the style and content terms at a size, and the deepest layer in use.
 
     The shares of the layers that count at every size have the sum 1; those of small sizes alone come on top of them.
     All are 0 where the term's weight is 0.
+
+    Args:
+      settings: parsed settings.
+      long_side: int32 [...], pixels.
+
+    Returns:
+      float32 [..., L], twice, and int32 [...], its index.
     """
+    long_side = tf.cast(long_side, tf.float32)[..., tf.newaxis]
     shares = []
     for term in ("style", "content"):
         weights, up_to = tf.unstack(settings[f"{term}_layers"])
         everywhere = tf.reduce_sum(tf.where(up_to == MAX_SIZE_PX, weights, 0.0))
-        in_use = (settings[f"{term}_weight"] > 0) & (up_to >= tf.cast(tf.maximum(height, width), tf.float32))
+        in_use = (settings[f"{term}_weight"] > 0) & (up_to >= long_side)
         shares.append(tf.where(in_use, weights / everywhere, 0.0))
     style, content = shares
     return style, content, _deepest(style + content > 0)
 
 
 def _deepest(used: tf.Tensor) -> tf.Tensor:
-    """Returns the index of the deepest of layers in use, int32 scalar; 0 if none is."""
-    return tf.reduce_max(tf.where(used, tf.range(tf.size(used)), 0))
+    """Returns the index of the deepest of layers in use, int32 [...] for [..., L]; 0 if none is."""
+    return tf.reduce_max(tf.where(used, tf.range(tf.shape(used)[-1]), 0), -1)
 
 
 def _jitter(settings: ParsedSettings, step: tf.Tensor | int, height: tf.Tensor) -> tf.Tensor:

@@ -122,6 +122,8 @@ class ServedModel(tf.Module):
             lambda: decode_state(picture["state_bytes"], self._digest),
         )
         state, losses = self.stylizer.advance(pictures, settings, state, picture["take_steps"])
+        sizes = plan_sizes(pictures.content, settings)
+        done = progress(sizes, self.stylizer.objective.step_cost(settings, sizes), state.step)
         image = images.to_uint8(result_image(state, pictures, settings))
         over = (state.step >= settings["steps"]) | (state.stopped != RUNNING)
         asked = (picture["take_steps"] == 0) | over
@@ -132,7 +134,7 @@ class ServedModel(tf.Module):
             "losses": losses,
             "step": state.step,
             "steps": settings["steps"],
-            "progress": tf.where(over, 1.0, progress(plan_sizes(pictures.content, settings), state.step)),
+            "progress": tf.where(over, 1.0, done),
             "stopped": tf.constant(STOPPED)[state.stopped],
         }
 

@@ -79,21 +79,22 @@ def plan_sizes(content: tf.Tensor, settings: ParsedSettings) -> Sizes:
     long_sides = tf.round(size / tf.pow(2.0, below / 2.0))
     short_sides = tf.maximum(1.0, tf.round(long_sides * short / long))
     shares = tf.pow(STEPS_RATIO, tf.reverse(below, [0]))
-    # Rounded down, so that the last size always has a step.
-    ends = tf.floor(tf.cumsum(shares) / tf.reduce_sum(shares) * tf.cast(settings["steps"], tf.float32) + 1e-3)
-    ends = tf.concat([tf.cast(ends[:-1], tf.int32), settings["steps"][tf.newaxis]], 0)
+    # Each size has a step, and by its share of the others.
+    count = tf.size(shares)
+    others = tf.cumsum(shares) / tf.reduce_sum(shares) * tf.cast(settings["steps"] - count, tf.float32)
+    ends = tf.range(1, count) + tf.cast(tf.floor(others[:-1] + 1e-3), tf.int32)
+    ends = tf.concat([ends, settings["steps"][tf.newaxis]], 0)
     wide = width >= height
     return Sizes(
         heights=tf.cast(tf.where(wide, short_sides, long_sides), tf.int32),
         widths=tf.cast(tf.where(wide, long_sides, short_sides), tf.int32),
-        ends=tf.minimum(ends, settings["steps"]),
+        ends=ends,
     )
 
 
-def progress(sizes: Sizes, step: tf.Tensor) -> tf.Tensor:
-    """Returns the share of a run's work that is done at a step, float32 scalar; a step costs what its pixels do."""
-    pixels = tf.cast(sizes.heights * sizes.widths, tf.float32)
+def progress(sizes: Sizes, step_cost: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
+    """Returns the share of a run's work that is done at a step, float32 scalar, given what one costs at each size."""
     starts = tf.concat([[0], sizes.ends[:-1]], 0)
     all_steps = tf.cast(sizes.ends - starts, tf.float32)
     done = tf.clip_by_value(tf.cast(step - starts, tf.float32), 0.0, all_steps)
-    return tf.reduce_sum(done * pixels) / tf.reduce_sum(all_steps * pixels)
+    return tf.reduce_sum(done * step_cost) / tf.reduce_sum(all_steps * step_cost)

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from model.layers import BLOCK_STARTS, LAYERS
+from model.layers import BLOCK_STARTS, LAYERS, block_of
 
 IMAGENET_MEAN_BGR = (103.939, 116.779, 123.68)  # grey levels; Keras's "caffe" preprocessing
 
@@ -63,6 +63,7 @@ class VGG19(tf.Module):
     Attributes:
       layers: names of the layers it has, in order.
       channels: the number of channels of each.
+      products: how many products a forward pass takes up to each layer, for each pixel of the picture.
       dtype: type of the convolutions and features; gradients leave the network as float32.
       gradient_dtype: type of the gradients between layers (`gradient_dtype`).
     """
@@ -73,6 +74,8 @@ class VGG19(tf.Module):
         self.dtype, self.gradient_dtype = dtype, gradient_dtype(dtype)
         self.layers = tuple(name for name in LAYERS if f"{name}/kernel" in weights)
         self.channels = tuple(weights[f"{name}/bias"].shape[0] for name in self.layers)
+        each = [weights[f"{name}/kernel"].size / 4 ** block_of(name) for name in self.layers]
+        self.products = tuple(float(n) for n in np.cumsum(each))
         self._kernels = [self._variable(f"{name}/kernel", weights) for name in self.layers]
         self._biases = [self._variable(f"{name}/bias", weights) for name in self.layers]
 

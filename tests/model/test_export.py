@@ -415,6 +415,7 @@ def test_a_run_that_converges_says_so_and_gives_its_picture(call: Call) -> None:
     [
         "optimizer=lbfgs,history=3", "optimizer=sgd,learning_rate=0.1", "result=best", "jitter=3,start=style_colours",
         "statistics=wasserstein,pooling=average,padding=zero", "least_improvement=0.4,steps=200",
+        "style_layers=block1_conv1/block3_conv1:2@40,content_layers=block1_conv2/block2_conv2:4@40",
     ],
 )  # fmt: skip
 def test_stretches_give_the_bytes_of_one_call_with_every_kind_of_state(call: Call, text: str) -> None:

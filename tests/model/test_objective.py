@@ -13,6 +13,7 @@ from model.images import resize, to_uint8
 from model.layers import LAYERS
 from model.objective import Objective, Targets, layer_weights
 from model.parsing import ParsedSettings
+from model.sizes import plan_sizes
 from model.vgg19 import VGG19
 from model.weights import Weights
 from tests.conftest import CHANNELS, smooth_picture
@@ -280,19 +281,27 @@ def test_black_masks_are_refused(objective: Objective) -> None:
 
 def test_deeper_layers_are_not_computed_for_a_term_without_weight(objective: Objective) -> None:
     parsed = settings("style_layers=block1_conv1,content_layers=block3_conv1,content_weight=0")
-    _, _, last = layer_weights(parsed, tf.constant(48), tf.constant(64))
+    _, _, last = layer_weights(parsed, tf.constant(64))
     assert LAYERS[int(last)] == "block1_conv1"
 
 
 def test_a_layer_counts_up_to_its_size_on_top_of_those_that_count_at_every_size(objective: Objective) -> None:
     parsed = settings("style_layers=block1_conv1:3/block2_conv1:1/block3_conv1:2@64,content_layers=block2_conv2")
-    style, content, last = layer_weights(parsed, tf.constant(48), tf.constant(64))
+    style, content, last = layer_weights(parsed, tf.constant(64))
     np.testing.assert_allclose(style, [0.75, 0, 0.25, 0, 0.5])
     np.testing.assert_allclose(content, [0, 0, 0, 1, 0])
     assert LAYERS[int(last)] == "block3_conv1"
-    style, _, last = layer_weights(parsed, tf.constant(65), tf.constant(48))
+    style, _, last = layer_weights(parsed, tf.constant(65))
     np.testing.assert_allclose(style, [0.75, 0, 0.25, 0, 0])
     assert LAYERS[int(last)] == "block2_conv2"
+
+
+def test_a_step_costs_what_its_pixels_and_its_deepest_layer_do(objective: Objective) -> None:
+    parsed = settings("style_layers=block1_conv1/block2_conv1@80,content_layers=block1_conv1,size=128,smallest_size=64")
+    cost = objective.step_cost(parsed, plan_sizes(tf.zeros([3, 4, 3]), parsed)).numpy()  # 64x48, 91x68, 128x96
+    channels = [3, *CHANNELS.values()]
+    first, second, third = [9 * channels[index] * channels[index + 1] for index in range(3)]
+    np.testing.assert_allclose(cost, [64 * 48 * (first + second + third / 4), 91 * 68 * first, 128 * 96 * first])
 
 
 def test_a_size_beyond_a_layer_s_has_the_loss_of_the_others(objective: Objective) -> None:
