@@ -15,7 +15,7 @@ from typing import Any
 from google.protobuf import text_format
 
 from model import protos
-from model.errors import InvalidInput
+from serving.errors import InvalidInput
 from serving.server.versions import VersionPolicy
 
 PLATFORM = "tensorflow"

@@ -15,7 +15,6 @@ from PIL import Image
 import model.export
 from model import images, presets, versions, warmup
 from model.contract import SIGNATURES
-from model.errors import clean
 from model.export import describe
 from model.objective import Objective
 from model.settings import SETTINGS, StyleSettings
@@ -23,6 +22,7 @@ from model.signatures import ServedModel
 from model.stylizer import Stylizer, size_result
 from model.vgg19 import VGG19
 from model.weights import Weights
+from serving.errors import clean
 from tests.conftest import decoded, encode, smooth_picture
 from tests.model.inputs import pictures, settings
 from tests.model.session import Call, session_of

@@ -8,13 +8,13 @@ import pytest
 import tensorflow as tf
 
 from model import colour
-from model.errors import clean
 from model.images import resize, to_uint8
 from model.layers import LAYERS
 from model.objective import Objective, Targets, layer_weights
 from model.parsing import ParsedSettings
 from model.vgg19 import VGG19
 from model.weights import Weights
+from serving.errors import clean
 from tests.conftest import CHANNELS, smooth_picture
 from tests.model import test_losses as formulas
 from tests.model.inputs import CONTENT, STYLE, Picture, pictures, settings
