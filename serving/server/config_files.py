@@ -14,7 +14,7 @@ from typing import Any
 
 from google.protobuf import text_format
 
-from model import protos
+from serving import protos
 from serving.errors import InvalidInput
 from serving.server.versions import VersionPolicy
 
