@@ -357,16 +357,6 @@ class StyleSettings:
         group="Losses",
         choices=("replicate", "zero"),
     )
-    jitter: int = _setting(
-        0,
-        "Jitter",
-        "Each step (with L-BFGS each size) looks at the picture rolled at random by up to this much, against patterns "
-        "that follow the network's grid. Costs one more forward pass; use with Adam.",
-        group="Losses",
-        unit="pixels",
-        low=0,
-        high=16,
-    )
     smallest_size: int = _setting(
         SMALLEST_SIZE_PX,
         "Smallest size",

@@ -413,7 +413,7 @@ def test_a_run_that_converges_says_so_and_gives_its_picture(call: Call) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "optimizer=lbfgs,history=3", "optimizer=sgd,learning_rate=0.1", "result=best", "jitter=3,start=style_colours",
+        "optimizer=lbfgs,history=3", "optimizer=sgd,learning_rate=0.1", "result=best", "start=style_colours",
         "statistics=wasserstein,pooling=average,padding=zero", "least_improvement=0.4,steps=200",
     ],
 )  # fmt: skip
