@@ -1,4 +1,4 @@
-"""All that becomes graph, and the settings that describe it.
+"""Code traced into the SavedModel, and its settings.
 
 Importing this package imports no TensorFlow: clients and the page need the settings and the errors only.
 """

@@ -8,8 +8,7 @@ import tensorflow as tf
 def checked(value: tf.Tensor, condition: tf.Tensor, *message: str | tf.Tensor) -> tf.Tensor:
     """Returns the value once the condition holds; else fails the run with INVALID_ARGUMENT.
 
-    A graph runs whatever is ready, so a check that nothing waits for may come after the work it should prevent.
-    All that is computed from the returned value waits for the check.
+    An assertion that nothing depends on may run too late: compute from the returned value, which waits for it.
 
     Args:
       value: any tensor.
@@ -20,7 +19,7 @@ def checked(value: tf.Tensor, condition: tf.Tensor, *message: str | tf.Tensor) -
     parts = [part if _is_text(part) else tf.strings.as_string(part) for part in message]
     # The op itself: `tf.debugging.Assert` wraps it in a tf.cond, and a hundred of those double a graph's time to load.
     check = tf.raw_ops.Assert(condition=condition, data=[tf.strings.join(parts)], summarize=3)
-    with tf.control_dependencies([check] if check is not None else []):
+    with tf.control_dependencies([check] if check is not None else []):  # eager code has no op to wait for
         return tf.identity(value)
 
 

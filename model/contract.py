@@ -13,12 +13,12 @@ PREVIEW_SIZE_PX = 512  # long side, at most, of `preview_bytes`
 
 @dataclass(frozen=True)
 class TensorInfo:
-    """One input or output: its name, dtype (TensorFlow's name for it) and shape (None: any)."""
+    """One input or output: its name, shape (None: any) and dtype (TensorFlow's name for it)."""
 
     name: str
-    dtype: str
-    shape: tuple[int | None, ...]
     meaning: str
+    shape: tuple[int | None, ...] = (None,)
+    dtype: str = "string"
 
 
 @dataclass(frozen=True)
@@ -30,51 +30,43 @@ class Signature:
     outputs: tuple[TensorInfo, ...]
 
 
-CONTENT = TensorInfo(
-    "content_bytes", "string", (None,), "an encoded picture: JPEG (turned upright by its Exif data), PNG or BMP"
-)
-STYLE = TensorInfo("style_bytes", "string", (None, None), "S encoded pictures whose style is taken")
+_BY_STYLE = (None, None)
+
+CONTENT = TensorInfo("content_bytes", "an encoded picture: JPEG (turned upright by its Exif data), PNG or BMP")
+STYLE = TensorInfo("style_bytes", "S encoded pictures whose style is taken", _BY_STYLE)
 CONTENT_MASK = TensorInfo(
     "content_mask_bytes",
-    "string",
-    (None, None),
     "for each style a picture that is white where that style paints, black or transparent where not; empty: what the "
     "others leave, or everywhere",
+    _BY_STYLE,
 )
 STYLE_MASK = TensorInfo(
     "style_mask_bytes",
-    "string",
-    (None, None),
     "for each style a picture that is white where it counts, black or transparent where not; empty: all of it",
+    _BY_STYLE,
 )
-INITIAL = TensorInfo("initial_bytes", "string", (None,), "an encoded picture to start from; empty: as `start` says")
-SETTINGS_TEXT = TensorInfo(
-    "settings", "string", (None,), "name=value pairs, comma separated; empty: the default preset"
-)
-STATE_BYTES = TensorInfo("state_bytes", "string", (None,), "where the run stands; empty: at its start")
-TAKE_STEPS = TensorInfo("take_steps", "int32", (None,), "steps to take in this call; 0 only renders `image_bytes`")
+INITIAL = TensorInfo("initial_bytes", "an encoded picture to start from; empty: as `start` says")
+SETTINGS_TEXT = TensorInfo("settings", "name=value pairs, comma separated; empty: the default preset")
+STATE_BYTES = TensorInfo("state_bytes", "where the run stands; empty: at its start")
+TAKE_STEPS = TensorInfo("take_steps", "steps to take in this call; 0 only renders `image_bytes`", dtype="int32")
 
-IMAGE = TensorInfo("image_bytes", "string", (None,), "the result as PNG")
-IMAGE_IF_ASKED = TensorInfo(
-    "image_bytes", "string", (None,), "the picture as PNG: when the run is over or `take_steps` is 0, else empty"
-)
-PREVIEW = TensorInfo("preview_bytes", "string", (None,), f"the picture as JPEG, at most {PREVIEW_SIZE_PX} pixels long")
+IMAGE = TensorInfo("image_bytes", "the result as PNG")
+IMAGE_IF_ASKED = TensorInfo("image_bytes", "the picture as PNG: when the run is over or `take_steps` is 0, else empty")
+PREVIEW = TensorInfo("preview_bytes", f"the picture as JPEG, at most {PREVIEW_SIZE_PX} pixels long")
 LOSSES = TensorInfo(
-    "losses", "float32", (None, None, 4), "per step: total, content, style, total_variation; NaN: no step"
+    "losses", "per step: total, content, style, total_variation; NaN: no step", (None, None, 4), "float32"
 )
-STEP = TensorInfo("step", "int32", (None,), "steps taken since the start of the run")
-STEPS = TensorInfo("steps", "int32", (None,), "steps of the whole run")
-PROGRESS = TensorInfo("progress", "float32", (None,), "share of the whole run's work that is done, 0 to 1")
+STEP = TensorInfo("step", "steps taken since the start of the run", dtype="int32")
+STEPS = TensorInfo("steps", "steps of the whole run", dtype="int32")
+PROGRESS = TensorInfo("progress", "share of the whole run's work that is done, 0 to 1", dtype="float32")
 CONVERGED, NOT_FINITE = "converged", "not_finite"
 STOPPED = TensorInfo(
     "stopped",
-    "string",
-    (None,),
     f"why the run is over before its last step: {CONVERGED} (`least_improvement`, or L-BFGS finds no lower loss), or "
     f"{NOT_FINITE} (a loss was not; the last finite picture is kept, smaller than `size` if the run had not come to "
     "its last size); else empty",
 )
-DESCRIPTION = TensorInfo("description", "string", (None,), "what the model is and the settings in full, as JSON")
+DESCRIPTION = TensorInfo("description", "what the model is and the settings in full, as JSON")
 
 _RECIPE = (CONTENT, STYLE, SETTINGS_TEXT)
 _GUIDED = (CONTENT, STYLE, CONTENT_MASK, STYLE_MASK, INITIAL, SETTINGS_TEXT)

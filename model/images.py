@@ -40,44 +40,32 @@ def decode(data: tf.Tensor, argument: str, background: int = WHITE) -> tf.Tensor
 
 
 def _decode(data: tf.Tensor, argument: tf.Tensor, background: tf.Tensor) -> tf.Tensor:
+    def check(data: tf.Tensor, condition: tf.Tensor, expected: str, *received: str | tf.Tensor) -> tf.Tensor:
+        return checked(data, condition, "`", argument, f"` must be {expected}. Received: ", *received)
+
     is_png, is_bmp, is_jpeg = [tf.strings.substr(data, 0, len(magic)) == magic for magic in (_PNG, _BMP, _JPEG)]
-    data = checked(
-        data,
-        (is_png | is_bmp | is_jpeg) & (tf.strings.length(data) >= _HEADER_BYTES),
-        "`",
-        argument,
-        "` must be a JPEG, PNG or BMP picture. Received: ",
-        tf.strings.length(data),
-        " bytes that are none of these",
-    )
+    length = tf.strings.length(data)
+    is_picture = (is_png | is_bmp | is_jpeg) & (length >= _HEADER_BYTES)
+    data = check(data, is_picture, "a JPEG, PNG or BMP picture", length, " bytes that are none of these")
     with tf.device("CPU:0"):  # for each of a header's few bytes a GPU would be asked and waited for
         head = headers.head_of(data)
-        bmp = headers.bmp(head)
-        data = checked(
+        *bmp_size, bits, is_plain = headers.bmp(head)
+        data = check(
             data,
-            bmp.is_plain | ~is_bmp,
-            "`",
-            argument,
-            "` must be a BMP of 24 or 32 bits a pixel, neither compressed nor with its colours in another order, or be "
-            "saved as PNG. Received: a BMP of ",
-            bmp.bits,
+            is_plain | ~is_bmp,
+            "a BMP of 24 or 32 bits a pixel, neither compressed nor with its colours in another order, or be saved as "
+            "PNG",
+            "a BMP of ",
+            bits,
             " bits a pixel",
         )
         height, width = tf.case(
-            [(is_png, lambda: headers.png_size(head)), (is_bmp, lambda: (bmp.height, bmp.width))],
+            [(is_png, lambda: headers.png_size(head)), (is_bmp, lambda: tuple(bmp_size))],
             default=lambda: tuple(tf.unstack(tf.cast(tf.image.extract_jpeg_shape(data)[:2], tf.int64))),
         )
         orientation = tf.cond(is_jpeg, lambda: headers.orientation(head), lambda: tf.constant(1, tf.int64))
-    data = checked(
-        data,
-        (height > 0) & (width > 0) & (height * width <= MAX_INPUT_PX),
-        "`",
-        argument,
-        f"` must be a picture of 1 to {MAX_INPUT_PX} pixels. Received: ",
-        width,
-        "x",
-        height,
-    )
+    fits = (height > 0) & (width > 0) & (height * width <= MAX_INPUT_PX)
+    data = check(data, fits, f"a picture of 1 to {MAX_INPUT_PX} pixels", width, "x", height)
     image = tf.case(
         [
             (is_png, lambda: _over(tf.io.decode_png(data, channels=4), background)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 MAX_SIZE_PX = 4096  # long side of a result
-SHORT_SIDE_PX = 16  # the least that four poolings by two leave something of
+SHORT_SIDE_PX = 16  # the smallest side that survives four 2x2 poolings
 MAX_RATIO = MAX_SIZE_PX // SHORT_SIDE_PX  # of the long side to the short one
 MAX_STEPS = 10_000  # of a whole run
 MAX_STYLES = 8  # style pictures for one content picture

@@ -48,13 +48,11 @@ class Uses(NamedTuple):
       style: [L], which layers the style term weighs.
       content: [L], which the content term weighs.
       masked: scalar, whether there are masks.
-      jittered: scalar, whether the network sees the picture shifted.
     """
 
     style: tf.Tensor
     content: tf.Tensor
     masked: tf.Tensor
-    jittered: tf.Tensor
 
 
 class Targets(NamedTuple):
@@ -70,7 +68,6 @@ class Targets(NamedTuple):
       style_scale: float32 [R], factor on each region's style loss.
       content: features of the content picture [1, h, w, C].
       content_scale: float32 scalars, factor on the content loss.
-      content_image: float32 [H, W, 3], the content picture at this size.
       packed: float32 [N], `style`, `style_scale` and `content_scale`: small, and most of the work.
     """
 
@@ -81,7 +78,6 @@ class Targets(NamedTuple):
     style_scale: list[tf.Tensor]
     content: list[tf.Tensor]
     content_scale: list[tf.Tensor]
-    content_image: tf.Tensor
     packed: tf.Tensor
 
 
@@ -120,7 +116,7 @@ class Objective(tf.Module):
         """
         style, content, last = layer_weights(settings, tf.maximum(height, width))
         content_image, masked = content_at(pictures, height, width), is_masked(pictures)
-        uses = Uses(style=style > 0, content=content > 0, masked=masked, jittered=settings["jitter"] > 0)
+        uses = Uses(style=style > 0, content=content > 0, masked=masked)
         regions, shares = _regions(pictures, settings, height, width)
         count = tf.cond(masked, lambda: tf.size(shares), lambda: tf.constant(1))
         lengths = _packed_lengths(tf.unstack(uses.style), self.network.channels, count)
@@ -153,7 +149,6 @@ class Objective(tf.Module):
                 for used, f in zip(tf.unstack(uses.content), features, strict=True)
             ],
             content_scale=[tf.reshape(part, []) for part in parts[2::3]],
-            content_image=content_image,
             packed=packed,
         )
 
@@ -194,7 +189,7 @@ class Objective(tf.Module):
         return tf.concat(parts, 0)
 
     def losses_and_gradient(
-        self, image: tf.Tensor, targets: Targets, settings: ParsedSettings, step: tf.Tensor | int = 0
+        self, image: tf.Tensor, targets: Targets, settings: ParsedSettings
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns the losses of an image, float32 [4] (see LOSS_TERMS), and the gradient of their weighted sum.
 
@@ -202,7 +197,6 @@ class Objective(tf.Module):
           image: float32 [H, W, 3], 0 to 255.
           targets: for this size.
           settings: weights, layers and statistics.
-          step: int32 scalar; with `seed` it chooses by how much `jitter` shifts the image.
 
         Returns:
           The losses, and the gradient with respect to the image, float32 [H, W, 3].
@@ -210,17 +204,9 @@ class Objective(tf.Module):
         style_weights, content_weights, _ = layer_weights(settings, tf.reduce_max(tf.shape(image)[:2]))
         uses, options = targets.uses, network_options(settings)
         last = _deepest(uses.style | uses.content)
-        shift = _jitter(settings, step, tf.shape(image)[0])
-        seen = _if(uses.jittered, lambda: tf.roll(image, shift, [0, 1]), image)
-        regions = _if(uses.jittered & uses.masked, lambda: tf.roll(targets.masks, shift, [1, 2]), targets.masks)
-        content = tf.cond(
-            uses.jittered & tf.reduce_any(uses.content),
-            lambda: self._features(tf.roll(targets.content_image, shift, [0, 1]), last, *options),
-            lambda: targets.content,
-        )
-        masks_at = self._at_layers(regions)
+        masks_at = self._at_layers(targets.masks)
         in_style, in_content = tf.unstack(uses.style), tf.unstack(uses.content)
-        activations = self._features(seen, last, *options)
+        activations = self._features(image, last, *options)
         # All layers' at once, since a decomposition keeps but one core busy.
         style_terms = [
             tf.cond(
@@ -243,7 +229,7 @@ class Objective(tf.Module):
         def with_content(index: int, features: tf.Tensor, gradient: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             scale = content_weights[index] * targets.content_scale[index]
             weight = _in_turn(settings["content_weight"] * scale, gradient)
-            value, own = self._content_term(features, content[index], weight)
+            value, own = self._content_term(features, targets.content[index], weight)
             return scale * value, gradient + own
 
         def add_loss(index: int, features: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:
@@ -256,8 +242,7 @@ class Objective(tf.Module):
             terms["content"] += value
             return gradient
 
-        gradient = self.network.image_gradient(seen, activations, last, add_loss, options)
-        gradient = _if(uses.jittered, lambda: tf.roll(gradient, -shift, [0, 1]), gradient)
+        gradient = self.network.image_gradient(image, activations, last, add_loss, options)
         variation, variation_gradient = losses.total_variation(image, settings["total_variation"])
         gradient += settings["total_variation_weight"] * variation_gradient
         total = (
@@ -486,16 +471,6 @@ def layer_weights(settings: ParsedSettings, long_side: tf.Tensor) -> tuple[tf.Te
 def _deepest(used: tf.Tensor) -> tf.Tensor:
     """Returns the index of the deepest of layers in use, int32 [...] for [..., L]; 0 if none is."""
     return tf.reduce_max(tf.where(used, tf.range(tf.shape(used)[-1]), 0), -1)
-
-
-def _jitter(settings: ParsedSettings, step: tf.Tensor | int, height: tf.Tensor) -> tf.Tensor:
-    """Returns by how much an image is rolled at a step, rows and columns, int32 [2].
-
-    L-BFGS compares losses from step to step, so what it sees moves with the size alone.
-    """
-    draw = tf.where(is_chosen(settings, "optimizer", "lbfgs"), height, step + 1)
-    most = settings["jitter"]
-    return tf.random.stateless_uniform([2], tf.stack([settings["seed"], draw]), -most, most + 1, tf.int32)
 
 
 def _if(condition: tf.Tensor, changed, unchanged: tf.Tensor) -> tf.Tensor:  # type: ignore[no-untyped-def]

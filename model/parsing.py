@@ -78,24 +78,19 @@ def parse_settings(text: tf.Tensor, layers: Sequence[str]) -> ParsedSettings:
         last = tf.reduce_max(tf.concat([position, tf.fill([1, len(wanted)], -1)], 0), 0)  # [K]
         return tf.where(last >= 0, tf.gather(tf.concat([values, [""]], 0), tf.maximum(last, 0)), otherwise)
 
-    row = _choices([PRESET], last_of([PRESET.name], tf.constant([PRESET.default])))[0]
+    def of(*kinds: str) -> list[Setting]:
+        return [setting for setting in SETTINGS.values() if setting.kind in kinds]
+
+    preset = last_of([PRESET.name], tf.constant([PRESET.default]))[0]
+    row = _choices([PRESET], {PRESET.name: preset})[PRESET.name]
     # One tensor for all settings: an op for each would be thousands, and a graph's time to load grows with them.
     by_preset = [[_text_of(s, PRESETS[name].get(s.name), layers) for s in SETTINGS.values()] for name in PRESET.choices]
-    texts = last_of(list(SETTINGS), tf.constant(by_preset)[row])
+    all_texts = last_of(list(SETTINGS), tf.constant(by_preset)[row])
+    texts = dict(zip(SETTINGS, tf.unstack(all_texts, num=len(SETTINGS)), strict=True))
 
-    parsed: ParsedSettings = {}
-    for kinds, parse in (
-        (("integer", "number"), _numbers),
-        (("choice",), _choices),
-        (("layers",), lambda s, t: [_parse_layers(one, t[i], layers) for i, one in enumerate(s)]),
-        (("weights",), lambda s, t: [_parse_weights(one, t[i]) for i, one in enumerate(s)]),
-    ):
-        settings = [setting for setting in SETTINGS.values() if setting.kind in kinds]
-        own = tf.gather(texts, [list(SETTINGS).index(setting.name) for setting in settings])
-        of_kind = parse(settings, own)
-        for index, setting in enumerate(settings):
-            value = of_kind[index]
-            parsed[setting.name] = tf.cast(value, _TYPES[setting.kind]) if setting.kind in _TYPES else value
+    parsed = _numbers(of("integer", "number"), texts) | _choices(of("choice"), texts)
+    parsed |= {setting.name: _parse_layers(setting, texts[setting.name], layers) for setting in of("layers")}
+    parsed |= {setting.name: _parse_weights(setting, texts[setting.name]) for setting in of("weights")}
     terms = [parsed[name] for name in ("style_weight", "content_weight", "total_variation_weight")]
     parsed["style_weight"] = checked(parsed["style_weight"], tf.reduce_any(tf.stack(terms) > 0), ALL_WEIGHTS_ZERO)
     return {name: parsed[name] for name in SETTINGS}
@@ -135,23 +130,27 @@ def available(value: Layers, layers: Sequence[str]) -> Layers:
     return own if any(layer.up_to == MAX_SIZE_PX for layer in own) else (Layer(layers[-1]),)
 
 
-def _choices(settings: Sequence[Setting], texts: tf.Tensor) -> tf.Tensor:
-    """Returns the place of each text among its setting's choices, int32 [K], once it is one of them."""
+def _choices(settings: Sequence[Setting], texts: Mapping[str, tf.Tensor]) -> ParsedSettings:
+    """Returns the place of each setting's text among its choices, int32 scalars, once it is one of them."""
     most = max(len(setting.choices) for setting in settings)
     table = [[*setting.choices, *[""] * (most - len(setting.choices))] for setting in settings]
-    same = (texts[:, tf.newaxis] == table) & tf.not_equal(table, "")  # [K, most]; an empty text is no choice
-    places = tf.argmax(same, -1, output_type=tf.int32)
-    return _all_good(settings, texts, places, tf.reduce_any(same, -1))
+    own = tf.stack([texts[setting.name] for setting in settings])
+    same = (own[:, tf.newaxis] == table) & tf.not_equal(table, "")  # [K, most]; an empty text is no choice
+    places = _all_good(settings, own, tf.argmax(same, -1, output_type=tf.int32), tf.reduce_any(same, -1))
+    return {setting.name: place for setting, place in zip(settings, tf.unstack(places), strict=True)}
 
 
-def _numbers(settings: Sequence[Setting], texts: tf.Tensor) -> tf.Tensor:
-    """Returns float64 [K], which holds every integer and number exactly."""
+def _numbers(settings: Sequence[Setting], texts: Mapping[str, tf.Tensor]) -> ParsedSettings:
+    """Returns int32 or float32 scalars, by way of float64, which holds every integer and number exactly."""
     whole = tf.constant([setting.kind == "integer" for setting in settings])
-    values = tf.where(whole, _number(texts, INTEGER.pattern), _number(texts, NUMBER.pattern))
+    own = tf.stack([texts[setting.name] for setting in settings])
+    values = tf.where(whole, _number(own, INTEGER.pattern), _number(own, NUMBER.pattern))
     low = tf.constant([setting.low for setting in settings], tf.float64)
     high = tf.constant([setting.high for setting in settings], tf.float64)
     # A value that is no number reads as NaN, which no range holds.
-    return _all_good(settings, texts, values, (values >= low) & (values <= high))
+    values = _all_good(settings, own, values, (values >= low) & (values <= high))
+    types = {"integer": tf.int32, "number": tf.float32}
+    return {s.name: tf.cast(value, types[s.kind]) for s, value in zip(settings, tf.unstack(values), strict=True)}
 
 
 def _parse_weights(setting: Setting, text: tf.Tensor) -> tf.Tensor:
@@ -169,7 +168,6 @@ def _all_good(settings: Sequence[Setting], texts: tf.Tensor, values: tf.Tensor, 
     return checked(values, tf.reduce_all(good), words[first], tf.gather(texts, first))
 
 
-_TYPES = {"integer": tf.int32, "number": tf.float32}
 _VECTORS = ("layers", "weights")
 
 

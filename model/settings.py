@@ -12,7 +12,6 @@ sizes up to 192 pixels on the long side).
 from __future__ import annotations
 
 import dataclasses
-import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -39,8 +38,8 @@ class Setting:
     Attributes:
       name: the field's name, the same on every surface.
       default: value of the default preset.
-      label: what a person reads beside the widget.
       help: one or two sentences on what it does.
+      label: what a person reads beside the widget.
       group: one of GROUPS.
       unit: unit of a number, or "".
       low, high: inclusive range of a number.
@@ -49,8 +48,8 @@ class Setting:
 
     name: str
     default: Any
-    label: str
     help: str
+    label: str
     group: str = GROUPS[0]
     unit: str = ""
     low: float | None = None
@@ -90,62 +89,47 @@ class Setting:
         text = text.strip()
         try:
             return self.check(self._read(text))
-        except InvalidInput:
+        except ValueError:
             raise self.error(text) from None
 
     def _read(self, text: str) -> Any:
         if self.kind == "choice":
             return text
         if self.kind == "layers":
-            return tuple(self._read_layer(item) for item in text.split("/"))
+            return tuple(_read_layer(item) for item in text.split("/"))
         if self.kind == "weights":
-            return tuple(self._read_number(item.strip(), NUMBER) for item in text.split("/")) if text else ()
-        return self._read_number(text, INTEGER if self.kind == "integer" else NUMBER)
-
-    def _read_layer(self, item: str) -> tuple[str, float, float]:
-        item, at, up_to = item.partition("@")
-        name, colon, weight = item.partition(":")
-        return (
-            name.strip(),
-            self._read_number(weight.strip() if colon else "1", NUMBER),
-            self._read_number(up_to.strip() if at else str(MAX_SIZE_PX), INTEGER),
-        )
-
-    def _read_number(self, text: str, pattern: re.Pattern[str]) -> float:
-        if not pattern.fullmatch(text):
-            raise self.error(text)
-        return float(text)
+            return tuple(_read_number(item) for item in text.split("/")) if text else ()
+        return _read_number(text, INTEGER if self.kind == "integer" else NUMBER)
 
     def check(self, value: Any) -> Any:
         """Returns the value as the field's type, or raises `InvalidInput`."""
-        if self.kind == "choice":
-            if value not in self.choices:
-                raise self.error(value)
-            return value
         if self.kind == "layers":
             return self._check_layers(value)
         if self.kind == "weights":
             return self._check_weights(value)
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
+        if self.kind == "choice":
+            good = value in self.choices
+        else:
+            good = isinstance(value, (int, float)) and not isinstance(value, bool)
+            good = good and self.low <= value <= self.high and (self.kind == "number" or value == int(value))
+        if not good:
             raise self.error(value)
-        if not (math.isfinite(value) and self.low <= value <= self.high):  # type: ignore[operator]
-            raise self.error(value)
-        if self.kind == "integer" and value != int(value):
-            raise self.error(value)
-        return int(value) if self.kind == "integer" else float(value)
+        return {"choice": str, "integer": int, "number": float}[self.kind](value)
 
     def _check_layers(self, value: Any) -> Layers:
         try:
-            layers = tuple(Layer(str(name), float(weight), int(up_to)) for name, weight, up_to in map(_layer, value))
+            layers = [Layer(item) if isinstance(item, str) else Layer(*item) for item in value]
+            layers = [Layer(str(name), float(weight), int(up_to)) for name, weight, up_to in layers]
         except (TypeError, ValueError):
             raise self.error(value) from None
-        names = [layer.name for layer in layers]
-        known = set(names) <= set(LAYERS) and len(set(names)) == len(names)
-        in_range = all(LEAST_SIZE_PX <= layer.up_to <= MAX_SIZE_PX and layer.weight <= MAX_WEIGHT for layer in layers)
-        everywhere = [layer.weight for layer in layers if layer.up_to == MAX_SIZE_PX]
-        if not (known and in_range and _are_weights(everywhere) and all(layer.weight >= 0 for layer in layers)):
-            raise self.error(format_value(layers))
-        return layers
+        names = {layer.name for layer in layers}
+        known = names <= set(LAYERS) and len(names) == len(layers)
+        in_range = all(
+            LEAST_SIZE_PX <= layer.up_to <= MAX_SIZE_PX and 0 <= layer.weight <= MAX_WEIGHT for layer in layers
+        )
+        if not (known and in_range and _are_weights([layer.weight for layer in layers if layer.up_to == MAX_SIZE_PX])):
+            raise self.error(format_value(tuple(layers)))
+        return tuple(layers)
 
     def _check_weights(self, value: Any) -> tuple[float, ...]:
         try:
@@ -171,6 +155,20 @@ INTEGER = re.compile(r"[-+]?[0-9]{1,9}")
 NUMBER = re.compile(r"[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]{1,2})?")
 
 
+def _read_number(text: str, pattern: re.Pattern[str] = NUMBER) -> float:
+    if not pattern.fullmatch(text.strip()):
+        raise ValueError(text)
+    return float(text)
+
+
+def _read_layer(item: str) -> Layer:
+    item, at, up_to = item.partition("@")
+    name, colon, weight = item.partition(":")
+    return Layer(
+        name.strip(), _read_number(weight) if colon else 1.0, int(_read_number(up_to, INTEGER)) if at else MAX_SIZE_PX
+    )
+
+
 def _are_weights(weights: Sequence[float]) -> bool:
     return all(0 <= weight <= MAX_WEIGHT for weight in weights) and max(weights, default=0) >= LEAST_WEIGHT
 
@@ -187,12 +185,17 @@ def _format_layer(layer: Layer) -> str:
     return layer.name + weight + ("" if layer.up_to == MAX_SIZE_PX else f"@{layer.up_to}")
 
 
-def _layer(item: Any) -> Layer:
-    return Layer(item) if isinstance(item, str) else Layer(*item)
+def _setting(group: str, default: Any, help: str, **facts: Any) -> Any:
+    return dataclasses.field(default=default, metadata={"group": group, "help": help, **facts})
 
 
-def _setting(default: Any, label: str, help: str, **facts: Any) -> Any:
-    return dataclasses.field(default=default, metadata={"label": label, "help": help, **facts})
+def _number(group: str, default: float, low: float, high: float, help: str, unit: str = "") -> Any:
+    return _setting(group, default, help, low=low, high=high, unit=unit)
+
+
+def _choice(group: str, choices: tuple[str, ...], help: str, **facts: Any) -> Any:
+    """Describes a choice; the first is the default."""
+    return _setting(group, choices[0], help, choices=choices, **facts)
 
 
 @dataclass(frozen=True, init=False)
@@ -210,231 +213,79 @@ class StyleSettings:
       given: names of the settings that were asked for, whatever their values.
     """
 
-    size: int = _setting(
-        512,
-        "Size",
-        "Long side of the result; the short side follows the content picture.",
-        group="Picture",
-        unit="pixels",
-        low=LEAST_SIZE_PX,
-        high=MAX_SIZE_PX,
-    )
-    steps: int = _setting(
-        180,
-        "Steps",
-        "Optimisation steps over all sizes; more steps, more detail.",
-        group="Picture",
-        unit="steps",
-        low=1,
-        high=MAX_STEPS,
-    )
-    style_weight: float = _setting(
-        1000.0,
-        "Style weight",
-        "How strongly the result takes on the painting.",
-        group="Picture",
-        low=0,
-        high=MAX_WEIGHT,
-    )
-    content_weight: float = _setting(
-        30.0,
-        "Content weight",
-        "How firmly the result holds to the photograph.",
-        group="Picture",
-        low=0,
-        high=MAX_WEIGHT,
-    )
-    total_variation_weight: float = _setting(
-        8e-4,
-        "Total variation weight",
-        "How smooth the result is: higher removes fine grain.",
-        group="Picture",
-        low=0,
-        high=MAX_WEIGHT,
-    )
-    colours: str = _setting(
-        "of_style",
-        "Colours",
+    # fmt: off
+    size: int = _number("Picture", 512, LEAST_SIZE_PX, MAX_SIZE_PX,
+        "Long side of the result; the short side follows the content picture.", "pixels")
+    steps: int = _number("Picture", 180, 1, MAX_STEPS,
+        "Optimisation steps over all sizes; more steps, more detail.", "steps")
+    style_weight: float = _number("Picture", 1000.0, 0, MAX_WEIGHT,
+        "How strongly the result takes on the painting.")
+    content_weight: float = _number("Picture", 30.0, 0, MAX_WEIGHT,
+        "How firmly the result holds to the photograph.")
+    total_variation_weight: float = _number("Picture", 8e-4, 0, MAX_WEIGHT,
+        "How smooth the result is: higher removes fine grain.")
+    colours: str = _choice("Picture", ("of_style", "of_content", "matched"),
         "Whose colours the result has: the style's, the content's (only light and dark change), or the style's "
-        "matched to the content's beforehand.",
-        group="Picture",
-        choices=("of_style", "of_content", "matched"),
-    )
-    start: str = _setting(
-        "content",
-        "Start",
+        "matched to the content's beforehand.")
+    start: str = _choice("Picture", ("content", "noise", "style_colours", "grey"),
         "What the first, smallest picture is: the content, noise, noise in the style's colours, or plain grey. A "
-        "picture that is sent along as the start takes its place.",
-        group="Picture",
-        choices=("content", "noise", "style_colours", "grey"),
-    )
-    seed: int = _setting(
-        0,
-        "Seed",
-        "Chooses the noise; the same seed gives the same picture.",
-        group="Picture",
-        low=0,
-        high=999_999_999,
-    )
-    style_scale: float = _setting(
-        1.0,
-        "Style scale",
-        "Size of the style picture to that of the result: smaller makes finer strokes.",
-        group="Style",
-        low=0.1,
-        high=4,
-    )
-    style_size: int = _setting(
-        0,
-        "Style size",
+        "picture that is sent along as the start takes its place.")
+    seed: int = _number("Picture", 0, 0, 999_999_999,
+        "Chooses the noise; the same seed gives the same picture.")
+    style_scale: float = _number("Style", 1.0, 0.1, 4,
+        "Size of the style picture to that of the result: smaller makes finer strokes.")
+    style_size: int = _number("Style", 0, 0, MAX_SIZE_PX,
         "Long side of the style picture before `style_scale`, whatever the size of the result; 0 follows the result.",
-        group="Style",
-        unit="pixels",
-        low=0,
-        high=MAX_SIZE_PX,
-    )
-    blend_weights: tuple[float, ...] = _setting(
-        (),
-        "Blend weights",
-        "How much each style picture counts, one number for each; nothing: all the same.",
-        group="Style",
-    )
-    statistics: str = _setting(
-        "wasserstein",
-        "Style statistics",
+        "pixels")
+    blend_weights: tuple[float, ...] = _setting("Style", (),
+        "How much each style picture counts, one number for each; nothing: all the same.")
+    statistics: str = _choice("Style", ("wasserstein", "mean_covariance", "gram"),
         "How each style layer's features are compared: by the Wasserstein-2 distance between Gaussians of their mean "
-        "and covariance, by mean and covariance themselves, or by their Gram matrix.",
-        group="Style",
-        choices=("wasserstein", "mean_covariance", "gram"),
-    )
-    style_layers: Layers = _setting(
+        "and covariance, by mean and covariance themselves, or by their Gram matrix.", label="Style statistics")
+    style_layers: Layers = _setting("Style",
         tuple(Layer(name, 1.0, MAX_SIZE_PX if name < "block4" else DEEP_UP_TO_PX) for name in BLOCK_STARTS),
-        "Style layers",
         "Layers whose statistics make the style, with their weights: early ones colour and grain, later ones strokes "
-        "and composition. With @PIXELS a layer counts at sizes up to that long side alone, on top of the others.",
-        group="Style",
-    )
-    content_layers: Layers = _setting(
-        (Layer("block3_conv1"), Layer("block4_conv2", 5.0, DEEP_UP_TO_PX)),
-        "Content layers",
-        "Layers whose features hold the content, with their weights and sizes as for the style.",
-        group="Losses",
-    )
-    normalisation: str = _setting(
-        "relative",
-        "Normalisation",
+        "and composition. With @PIXELS a layer counts at sizes up to that long side alone, on top of the others.")
+    content_layers: Layers = _setting("Losses", (Layer("block3_conv1"), Layer("block4_conv2", 5.0, DEEP_UP_TO_PX)),
+        "Layers whose features hold the content, with their weights and sizes as for the style.")
+    normalisation: str = _choice("Losses", ("relative", "target", "none"),
         "What each layer's loss is divided by: the untouched content's style loss and the variance of its features, "
-        "the size of the target itself, or nothing.",
-        group="Losses",
-        choices=("relative", "target", "none"),
-    )
-    content_loss: str = _setting(
-        "mean",
-        "Content loss",
-        "Mean or sum of the squared differences; a sum grows with the picture.",
-        group="Losses",
-        choices=("mean", "sum"),
-    )
-    total_variation: str = _setting(
-        "squared",
-        "Total variation",
+        "the size of the target itself, or nothing.")
+    content_loss: str = _choice("Losses", ("mean", "sum"),
+        "Mean or sum of the squared differences; a sum grows with the picture.")
+    total_variation: str = _choice("Losses", ("squared", "squared_sum", "absolute_sum", "power_sum", "nine_point"),
         "How neighbours are compared: mean of squares, sum of squares, sum of absolute differences, sum of the "
-        "gradient's square to the power 1.25, or mean of squares over nine points.",
-        group="Losses",
-        choices=("squared", "squared_sum", "absolute_sum", "power_sum", "nine_point"),
-    )
-    pooling: str = _setting(
-        "max",
-        "Pooling",
-        "How the network halves its features: the average is doubled, which keeps their size about as it was.",
-        group="Losses",
-        choices=("max", "average"),
-    )
-    padding: str = _setting(
-        "replicate",
-        "Padding",
-        "What the convolutions see beyond the border: the edge repeated, or zeros as in training.",
-        group="Losses",
-        choices=("replicate", "zero"),
-    )
-    jitter: int = _setting(
-        0,
-        "Jitter",
-        "Each step (with L-BFGS each size) looks at the picture rolled at random by up to this much, against patterns "
-        "that follow the network's grid. Costs one more forward pass; use with Adam.",
-        group="Losses",
-        unit="pixels",
-        low=0,
-        high=16,
-    )
-    smallest_size: int = _setting(
-        SMALLEST_SIZE_PX,
-        "Smallest size",
-        "Long side of the first, coarsest picture; from `size` up there is one size only.",
-        group="Optimisation",
-        unit="pixels",
-        low=LEAST_SIZE_PX,
-        high=MAX_SIZE_PX,
-    )
-    optimizer: str = _setting(
-        "lbfgs",
-        "Optimiser",
-        "Limited-memory BFGS, Adam, or plain gradient descent.",
-        group="Optimisation",
-        choices=("lbfgs", "adam", "sgd"),
-    )
-    learning_rate: float = _setting(
-        8.0,
-        "Learning rate",
+        "gradient's square to the power 1.25, or mean of squares over nine points.")
+    pooling: str = _choice("Losses", ("max", "average"),
+        "How the network halves its features: the average is doubled, which keeps their size about as it was.")
+    padding: str = _choice("Losses", ("replicate", "zero"),
+        "What the convolutions see beyond the border: the edge repeated, or zeros as in training.")
+    smallest_size: int = _number("Optimisation", SMALLEST_SIZE_PX, LEAST_SIZE_PX, MAX_SIZE_PX,
+        "Long side of the first, coarsest picture; from `size` up there is one size only.", "pixels")
+    optimizer: str = _choice("Optimisation", ("lbfgs", "adam", "sgd"),
+        "Limited-memory BFGS, Adam, or plain gradient descent.", label="Optimiser")
+    learning_rate: float = _number("Optimisation", 8.0, 1e-3, 255,
         "L-BFGS: the most that pixels move on average in one step. Adam: about the most that any moves. Gradient "
-        "descent: the factor on the gradient.",
-        group="Optimisation",
-        unit="grey levels",
-        low=1e-3,
-        high=255,
-    )
-    learning_rate_decay: float = _setting(
-        1.0,
-        "Learning rate decay",
-        "Factor on the learning rate every 100 steps.",
-        group="Optimisation",
-        low=0.01,
-        high=1,
-    )
-    beta_1: float = _setting(
-        0.9, "Beta 1", "Decay of Adam's mean of the gradients.", group="Optimisation", low=0, high=0.9999
-    )
-    beta_2: float = _setting(
-        0.99, "Beta 2", "Decay of Adam's mean of their squares.", group="Optimisation", low=0, high=0.9999
-    )
-    epsilon: float = _setting(
-        1e-8, "Epsilon", "Added to the root of that mean, after its bias is corrected.", group="Optimisation",
-        low=1e-12, high=1,
-    )  # fmt: skip
-    history: int = _setting(
-        5, "History", "Pairs that L-BFGS remembers; each costs 6 bytes a pixel.", group="Optimisation",
-        unit="pairs", low=1, high=50,
-    )  # fmt: skip
-    result: str = _setting(
-        "last",
-        "Result",
+        "descent: the factor on the gradient.", "grey levels")
+    learning_rate_decay: float = _number("Optimisation", 1.0, 0.01, 1,
+        "Factor on the learning rate every 100 steps.")
+    beta_1: float = _number("Optimisation", 0.9, 0, 0.9999,
+        "Decay of Adam's mean of the gradients.")
+    beta_2: float = _number("Optimisation", 0.99, 0, 0.9999,
+        "Decay of Adam's mean of their squares.")
+    epsilon: float = _number("Optimisation", 1e-8, 1e-12, 1,
+        "Added to the root of that mean, after its bias is corrected.")
+    history: int = _number("Optimisation", 5, 1, 50,
+        "Pairs that L-BFGS remembers; each costs 6 bytes a pixel.", "pairs")
+    result: str = _choice("Optimisation", ("last", "best", "average"),
         "What a size hands on, and the run in the end: its last step, the step with the lowest loss, or the running "
-        "average of its steps.",
-        group="Optimisation",
-        choices=("last", "best", "average"),
-    )
-    averaging: float = _setting(
-        0.9, "Averaging", "Decay of the running average of the steps.", group="Optimisation", low=0, high=0.999
-    )
-    least_improvement: float = _setting(
-        0.0,
-        "Least improvement",
+        "average of its steps.")
+    averaging: float = _number("Optimisation", 0.9, 0, 0.999,
+        "Decay of the running average of the steps.")
+    least_improvement: float = _number("Optimisation", 0.0, 0, 0.5,
         "A size ends early once its loss falls by less than this share over 20 steps; 0: only where L-BFGS finds no "
-        "lower loss at all.",
-        group="Optimisation",
-        low=0,
-        high=0.5,
-    )
+        "lower loss at all.")
+    # fmt: on
     preset: str = dataclasses.field(default="balanced", compare=False)
     given: tuple[str, ...] = dataclasses.field(init=False, compare=False, repr=False)
 
@@ -447,7 +298,7 @@ class StyleSettings:
         PRESET.check(preset)
         for name in values:
             if name not in SETTINGS:
-                raise unknown_setting(name)
+                raise InvalidInput(UNKNOWN_SETTING + name)
         checked = {name: SETTINGS[name].check(v) for name, v in {**_DEFAULTS, **PRESETS[preset], **values}.items()}
         for name, value in {**checked, "preset": preset, "given": tuple(values)}.items():
             object.__setattr__(self, name, value)  # the class is frozen
@@ -467,7 +318,7 @@ class StyleSettings:
         for pair in filter(None, (pair.strip() for pair in text.split(","))):
             name, equals, value = (part.strip() for part in pair.partition("="))
             if not equals or (name != PRESET.name and name not in SETTINGS):
-                raise unknown_setting(pair)
+                raise InvalidInput(UNKNOWN_SETTING + pair)
             texts[name] = value
         preset = PRESET.parse(texts.pop(PRESET.name, PRESET.default))
         return cls(preset, **{name: SETTINGS[name].parse(value) for name, value in texts.items()})
@@ -492,30 +343,22 @@ class StyleSettings:
         return StyleSettings(**{**given, **values})
 
 
+def _described(field: dataclasses.Field[Any]) -> Setting:
+    label = field.name.replace("_", " ").capitalize()
+    return Setting(**{"name": field.name, "default": field.default, "label": label, **field.metadata})
+
+
 SETTINGS: Mapping[str, Setting] = {
-    field.name: Setting(name=field.name, default=field.default, **field.metadata)
-    for field in dataclasses.fields(StyleSettings)
-    if field.metadata
+    field.name: _described(field) for field in dataclasses.fields(StyleSettings) if field.metadata
 }
 _DEFAULTS = {name: setting.default for name, setting in SETTINGS.items()}
-
-PRESET = Setting(
-    name="preset",
-    default="balanced",
-    label="Preset",
-    help="Where the other settings start from.",
-    choices=tuple(PRESETS),
-)
+PRESET = Setting("preset", "balanced", "Where the other settings start from.", "Preset", choices=tuple(PRESETS))
 
 ALL_WEIGHTS_ZERO = (
     "`style_weight`, `content_weight` and `total_variation_weight`: at least one must be above 0. Received: all are 0"
 )
-KNOWN_NAMES = ", ".join([PRESET.name, *SETTINGS])
-
-
-def unknown_setting(pair: str) -> InvalidInput:
-    """Returns the error for a pair that is none, or that names no setting."""
-    return InvalidInput(f"{UNKNOWN_SETTING}{pair}")
-
-
-UNKNOWN_SETTING = f"`settings` must be name=value pairs joined by commas, with names among {KNOWN_NAMES}. Received: "
+UNKNOWN_SETTING = (
+    "`settings` must be name=value pairs joined by commas, with names among "
+    f"{', '.join([PRESET.name, *SETTINGS])}. Received: "
+)
+"""The error for a pair that is none, or that names no setting; the pair comes after it."""

@@ -10,17 +10,9 @@ import tensorflow as tf
 
 from model import images
 from model.checks import checked
-from model.contract import (
-    CONTENT_MASK,
-    INITIAL,
-    PREVIEW_SIZE_PX,
-    SIGNATURES,
-    STATE_BYTES,
-    STYLE,
-    STYLE_MASK,
-    TAKE_STEPS,
-)
+from model.contract import PREVIEW_SIZE_PX, SIGNATURES
 from model.limits import MAX_SIZE_PX, MAX_STEPS, MAX_STYLES
+from model.noinline import noinline
 from model.objective import Objective, Pictures
 from model.parsing import ParsedSettings, parse_settings, recipe
 from model.settings import SETTINGS
@@ -46,7 +38,7 @@ class ServedModel(tf.Module):
 
     Attributes:
       functions: tf.functions by signature name; each takes and returns tensors by name.
-      parse: tf.function that reads a settings text, a string scalar (model/parsing.py).
+      parse: graph function that reads a settings text, a string scalar (model/parsing.py).
     """
 
     def __init__(self, network: VGG19, description: dict[str, Any]) -> None:
@@ -64,12 +56,7 @@ class ServedModel(tf.Module):
             "advance_guided": self._advance,
             "describe": self._describe,
         }
-        self.parse = tf.function(
-            lambda text: parse_settings(text, network.layers),
-            input_signature=[tf.TensorSpec([], tf.string)],
-            autograph=False,
-            experimental_attributes={"_noinline": True},
-        )
+        self.parse = noinline(lambda text: parse_settings(text, network.layers), tf.TensorSpec([], tf.string))
         # One trace that all signatures call: tracing takes seconds, and the graph is stored once.
         self._run = tf.function(self._advance_one, input_signature=[_ONE_PICTURE], autograph=False)
         self.functions = {name: _traced(name, body) for name, body in bodies.items()}
@@ -84,8 +71,7 @@ class ServedModel(tf.Module):
         inputs["take_steps"] = tf.map_fn(
             lambda text: self.parse(text)["steps"], inputs["settings"], fn_output_signature=tf.int32
         )
-        # Of two readings at once that refuse the same text, one may be cancelled by the other before it starts, and a
-        # call that fails tells of whichever ends first.
+        # Parse once first: two parallel parses of a bad text race to report the error, and one may be cancelled.
         with tf.control_dependencies([inputs["take_steps"]]):
             inputs["settings"] = tf.identity(inputs["settings"])
         return self._run_all("stylize", inputs)
@@ -213,14 +199,14 @@ def _complete(inputs: Tensors) -> Tensors:
             " for ",
             batch,
         )
-    styles = tf.shape(result[STYLE.name])[1]
-    result[STYLE.name] = checked(
-        result[STYLE.name],
+    styles = tf.shape(result["style_bytes"])[1]
+    result["style_bytes"] = checked(
+        result["style_bytes"],
         (styles >= 1) & (styles <= MAX_STYLES),
-        f"`{STYLE.name}` must hold 1 to {MAX_STYLES} styles for each content picture. Received: ",
+        f"`style_bytes` must hold 1 to {MAX_STYLES} styles for each content picture. Received: ",
         styles,
     )
-    for name in (CONTENT_MASK.name, STYLE_MASK.name):
+    for name in ("content_mask_bytes", "style_mask_bytes"):
         if name in result:
             count = tf.shape(result[name])[1]
             result[name] = checked(
@@ -231,20 +217,18 @@ def _complete(inputs: Tensors) -> Tensors:
                 " styles, which may be empty. Received: ",
                 count,
             )
-        else:
-            result[name] = tf.fill(tf.shape(result[STYLE.name]), "")
-    result.setdefault(INITIAL.name, tf.fill(tf.shape(result["content_bytes"]), ""))
-    return result
+    no_masks, no_start = [tf.fill(tf.shape(result[name]), "") for name in ("style_bytes", "content_bytes")]
+    return {"content_mask_bytes": no_masks, "style_mask_bytes": no_masks, "initial_bytes": no_start, **result}
 
 
 def _decode(picture: Tensors, settings: ParsedSettings) -> Pictures:
-    encoded = [picture[name] for name in sorted(set(_ONE_PICTURE) - {"settings", STATE_BYTES.name, TAKE_STEPS.name})]
+    encoded = [picture[name] for name in sorted(set(_ONE_PICTURE) - {"settings", "state_bytes", "take_steps"})]
     return Pictures(
         content=images.decode(picture["content_bytes"], "content_bytes"),
         styles=picture["style_bytes"],
-        content_masks=picture[CONTENT_MASK.name],
-        style_masks=picture[STYLE_MASK.name],
-        initial=picture[INITIAL.name],
+        content_masks=picture["content_mask_bytes"],
+        style_masks=picture["style_mask_bytes"],
+        initial=picture["initial_bytes"],
         fingerprint=fingerprint([*encoded, *recipe(settings)]),
     )
 

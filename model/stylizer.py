@@ -177,7 +177,7 @@ class Stylizer(tf.Module):
             def one_step(
                 state: RunState, taken: tf.Tensor, rows: tf.TensorArray
             ) -> tuple[RunState, tf.Tensor, tf.TensorArray]:
-                terms, gradient = self.objective.losses_and_gradient(state.image, targets, settings, state.step)
+                terms, gradient = self.objective.losses_and_gradient(state.image, targets, settings)
                 rows = rows.write(taken, terms)
                 return (
                     update(state, terms[0], gradient, settings, sizes.ends[level], level == last_size),

@@ -7,13 +7,11 @@ version, and refuses the version if one of them fails.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import tensorflow as tf
 
 from model import settings
 from model.contract import SETTINGS_TEXT, SIGNATURES, Signature, TensorInfo
-from model.protos import DATA_TYPES, PredictionLog
 
 WARMUP_FILE = Path("assets.extra") / "tf_serving_warmup_requests"
 
@@ -33,40 +31,44 @@ PICTURE_SUFFIXES = ("content_bytes", "style_bytes")
 
 
 def write(version: Path) -> None:
-    """Writes the requests of `requests` into a version's directory."""
+    """Writes a request for each signature in WARMED into a version's directory."""
     path = version / WARMUP_FILE
     path.parent.mkdir(exist_ok=True)
     with tf.io.TFRecordWriter(str(path)) as writer:
-        for request in requests():
-            writer.write(request.SerializeToString(deterministic=True))
+        for name in WARMED:
+            writer.write(request_of(SIGNATURES[name]))
 
 
-def requests() -> list[Any]:
-    """Returns a PredictionLog for each signature in WARMED."""
-    return [request_of(SIGNATURES[name]) for name in WARMED]
+def request_of(signature: Signature) -> bytes:
+    """Returns a PredictionLog that runs a signature at the cost of one step at most.
 
-
-def request_of(signature: Signature) -> Any:
-    """Returns a PredictionLog that runs a signature at the cost of one step at most."""
-    log = PredictionLog()
-    request = log.predict_log.request
-    request.model_spec.signature_name = signature.name
+    It is written field by field, by the numbers in tensorflow_serving/apis/{model,predict,prediction_log}.proto:
+    `tensorflow-serving-api`, which has the messages, would bring the kernels for GPUs into the export image.
+    """
+    request = _field(1, _field(3, signature.name.encode()))  # model_spec { signature_name }
     for tensor in signature.inputs:
-        _fill(request.inputs[tensor.name], tensor)
-    return log
+        proto = tf.make_tensor_proto(_value(tensor), tensor.dtype, [1] * len(tensor.shape))
+        request += _field(2, _field(1, tensor.name.encode()) + _field(2, proto.SerializeToString()))  # inputs
+    return _field(6, _field(1, request))  # predict_log { request }
 
 
-def _fill(proto: Any, tensor: TensorInfo) -> None:
-    """Writes one element: a picture, the recipe, nothing, or the number 1."""
-    proto.dtype = DATA_TYPES[tensor.dtype]
-    for _ in tensor.shape:
-        proto.tensor_shape.dim.add(size=1)
+def _field(number: int, content: bytes) -> bytes:
+    """Returns a protobuf field that holds text, bytes or a message."""
+    return bytes([number << 3 | 2]) + _varint(len(content)) + content
+
+
+def _varint(number: int) -> bytes:
+    """Returns seven bits a byte, the lowest first; the eighth says that more come."""
+    return bytes([number]) if number < 128 else bytes([number & 127 | 128]) + _varint(number >> 7)
+
+
+def _value(tensor: TensorInfo) -> bytes | int:
+    """Returns what an input gets: a picture, the recipe, nothing, or the number 1."""
     if tensor.dtype != "string":
-        {"int32": proto.int_val, "float32": proto.float_val}[tensor.dtype].append(1)
-    elif tensor.name.endswith(PICTURE_SUFFIXES):
-        proto.string_val.append(_picture())
-    else:
-        proto.string_val.append(RECIPE.encode() if tensor == SETTINGS_TEXT else b"")
+        return 1
+    if tensor.name.endswith(PICTURE_SUFFIXES):
+        return _picture()
+    return RECIPE.encode() if tensor == SETTINGS_TEXT else b""
 
 
 def _picture() -> bytes:

@@ -271,17 +271,14 @@ def _read_npz(path: Path) -> Arrays:
 def _read_h5(path: Path) -> Arrays:
     """Reads Keras's layout: a group for each layer that holds, at any depth, a kernel and a bias."""
     arrays: dict[str, npt.NDArray[np.float32]] = {}
+
+    def take(name: str, item: object) -> None:
+        layer = name.partition("/")[0]
+        if layer in LAYERS and isinstance(item, h5py.Dataset):
+            arrays[f"{layer}/{'kernel' if item.ndim == 4 else 'bias'}"] = np.asarray(item, np.float32)
+
     with h5py.File(path) as file:
-        groups = file.get("model_weights", file)
-        for layer in LAYERS:
-            if layer not in groups:
-                continue
-
-            def take(_: str, item: object, layer: str = layer) -> None:
-                if isinstance(item, h5py.Dataset):
-                    arrays[f"{layer}/{'kernel' if item.ndim == 4 else 'bias'}"] = np.asarray(item, np.float32)
-
-            groups[layer].visititems(take)
+        file.get("model_weights", file).visititems(take)
     return arrays
 
 

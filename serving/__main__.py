@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import sys
 
-from model.errors import Cancelled, StyleTransferError
 from serving.command_line import batch, single
 from serving.command_line.stopping import EXIT_STOPPED
+from serving.errors import Cancelled, StyleTransferError
 
 BATCH = "batch"  # a picture of that name can be given as ./batch
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from model.contract import SIGNATURES, TensorInfo
-from model.errors import InvalidAnswer
+from serving.errors import InvalidAnswer
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8\xff"

@@ -20,7 +20,9 @@ from typing import Any
 
 from PIL import Image
 
-from model.errors import (
+from model.settings import StyleSettings
+from serving.client import StyleTransferClient
+from serving.errors import (
     Cancelled,
     InvalidInput,
     ModelNotFound,
@@ -29,8 +31,6 @@ from model.errors import (
     ServingUnavailable,
     StyleTransferError,
 )
-from model.settings import StyleSettings
-from serving.client import StyleTransferClient
 from serving.files import read_whole, write_whole
 from serving.pictures import BACKGROUND
 from serving.results import SUFFIXES, full_text, sha256

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from model.errors import InvalidAnswer, InvalidInput, StyleTransferError
 from model.limits import MAX_STEPS
 from model.settings import StyleSettings
 from serving.answers import check_answer, check_stretch
 from serving.contract import MODEL_NAME
 from serving.endpoints import Endpoints, Patience, split_servers
+from serving.errors import InvalidAnswer, InvalidInput, StyleTransferError
 from serving.pictures import BACKGROUND, prepare_all
 from serving.progress import Progress
 from serving.transports import Arrays, Transport, connect
@@ -128,7 +128,7 @@ class StyleTransferClient:
           A record for each stretch.
 
         Raises:
-          StyleTransferError: see model/errors.py. What failed at one server was tried at the others, and again for as
+          StyleTransferError: see serving/errors.py. What failed at one server was tried at the others, and again for as
             long as there is patience. The run can go on from the last record's `state`.
         """
         pictures = prepare_all(

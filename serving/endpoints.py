@@ -14,7 +14,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from model.errors import (
+from serving.answers import check_answer
+from serving.errors import (
     Cancelled,
     DeadlineExceeded,
     InvalidAnswer,
@@ -24,7 +25,6 @@ from model.errors import (
     ServingUnavailable,
     StyleTransferError,
 )
-from serving.answers import check_answer
 from serving.transports import Arrays, Transport
 
 log = logging.getLogger(__name__)

@@ -6,7 +6,7 @@ import contextlib
 import os
 from pathlib import Path
 
-from model.errors import InvalidInput
+from serving.errors import InvalidInput
 
 
 def write_whole(path: Path, data: bytes) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy.typing as npt
 
-from model.errors import InvalidInput, ServingFailed, StyleTransferError, clean, from_code
 from model.versions import VersionPath, find_versions
+from serving.errors import InvalidInput, ServingFailed, StyleTransferError, clean, from_code
 
 
 class LocalModel:

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 
 from PIL import Image, ImageCms, ImageColor, ImageOps, UnidentifiedImageError
 
-from model.errors import InvalidInput
 from model.limits import MAX_INPUT_PX, MAX_STYLES, SHORT_SIDE_PX
 from model.settings import StyleSettings
+from serving.errors import InvalidInput
 
 BACKGROUND = "white"  # what shows where a picture is transparent
 MASK_BACKGROUND = "black"  # a mask says nothing where it is transparent

@@ -20,8 +20,8 @@ from typing import Any
 
 from PIL import Image, ImageCms
 
-from model.errors import InvalidInput, StyleTransferError
 from model.settings import StyleSettings, format_value
+from serving.errors import InvalidInput, StyleTransferError
 
 PROGRAM = "style-transfer-serving 0.1.0"
 SUFFIXES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}

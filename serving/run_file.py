@@ -17,8 +17,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from model.errors import InvalidInput
 from model.settings import StyleSettings
+from serving.errors import InvalidInput
 from serving.files import read_whole, write_whole
 from serving.progress import Progress
 from serving.results import full_text

@@ -5,9 +5,9 @@ from __future__ import annotations
 import grpc
 import requests
 
-from model.errors import InvalidAnswer, ServingUnavailable
-from model.protos import build_messages
 from serving.contract import GRPC_OPTIONS, MODEL_NAME
+from serving.errors import InvalidAnswer, ServingUnavailable
+from serving.protos import build_messages
 
 _METHOD = "/tensorflow.serving.ModelService/GetModelStatus"
 _AVAILABLE = 30  # ModelVersionStatus.State in tensorflow_serving/apis/get_model_status.proto

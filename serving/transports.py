@@ -19,7 +19,9 @@ import numpy.typing as npt
 import requests
 
 from model.contract import SIGNATURES, TensorInfo
-from model.errors import (
+from serving import wire
+from serving.contract import GRPC_OPTIONS, MODEL_NAME
+from serving.errors import (
     DeadlineExceeded,
     InvalidAnswer,
     InvalidInput,
@@ -30,8 +32,6 @@ from model.errors import (
     from_code,
     from_http_status,
 )
-from serving import wire
-from serving.contract import GRPC_OPTIONS, MODEL_NAME
 
 Arrays = dict[str, npt.NDArray[Any]]
 """Tensors by name; strings are arrays of `bytes` objects."""
@@ -69,7 +69,7 @@ class Transport(Protocol):
           timeout_s: longest time to wait.
 
         Raises:
-          StyleTransferError: see model/errors.py.
+          StyleTransferError: see serving/errors.py.
         """
 
     def close(self) -> None:

@@ -8,7 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from model.errors import (
+from serving.client import StyleTransferClient
+from serving.contract import DEFAULT_SERVER, SERVER_VARIABLE
+from serving.endpoints import Patience, split_servers
+from serving.errors import (
     DeadlineExceeded,
     InvalidInput,
     ModelNotFound,
@@ -16,9 +19,6 @@ from model.errors import (
     ServingUnavailable,
     StyleTransferError,
 )
-from serving.client import StyleTransferClient
-from serving.contract import DEFAULT_SERVER, SERVER_VARIABLE
-from serving.endpoints import Patience, split_servers
 from serving.status import served_versions
 
 RUNS_VARIABLE, RUNS_AT_ONCE = "NST_RUNS_AT_ONCE", 2

@@ -6,8 +6,8 @@ import time
 
 import streamlit as st
 
-from model.errors import ServingUnavailable, StyleTransferError
 from serving.client import StyleTransferClient
+from serving.errors import ServingUnavailable, StyleTransferError
 from ui import backend
 from ui.backend import Server
 

@@ -18,8 +18,8 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from model.errors import Cancelled, ServingFailed, StyleTransferError
 from model.settings import LOSS_TERMS, StyleSettings
+from serving.errors import Cancelled, ServingFailed, StyleTransferError
 from serving.progress import Progress
 from serving.results import Origin, model_facts
 from serving.runs import as_read

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from model.errors import InvalidInput
 from model.presets import OUR_OWN, PRESETS
 from model.settings import ALL_WEIGHTS_ZERO, GROUPS, PRESET, SETTINGS, Setting, StyleSettings, format_value
+from serving.errors import InvalidInput
 
 VISIBLE = ("size", "steps", "style_weight", "content_weight", "total_variation_weight")
 """The knobs that are always in sight; all others stand under Advanced."""

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from model.errors import Cancelled
+from serving.errors import Cancelled
 
 LOOK_S = 0.2  # how often who waits looks whether it has been told to stop
 

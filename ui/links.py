@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from model.errors import InvalidInput
 from model.presets import PRESETS
 from model.settings import PRESET, SETTINGS, StyleSettings, format_value
+from serving.errors import InvalidInput
 from ui import knobs
 from ui.samples import CONTENTS, STYLES
 

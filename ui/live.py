@@ -8,7 +8,7 @@ from functools import partial
 import streamlit as st
 
 from model.contract import NOT_FINITE
-from model.errors import ServingUnavailable
+from serving.errors import ServingUnavailable
 from ui import backend, chart, compare, header, history, onward, wording
 from ui.jobs import Job, Request, Snapshot, Status
 

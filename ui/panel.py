@@ -7,9 +7,9 @@ from typing import Any
 
 import streamlit as st
 
-from model.errors import InvalidInput
 from model.presets import OUR_OWN
 from model.settings import PRESET, SETTINGS, StyleSettings
+from serving.errors import InvalidInput
 from ui import cards, knobs, links, styles
 from ui.knobs import Knob
 from ui.visits import Visit

@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 
 from PIL import Image, ImageDraw, ImageFont
 
-from model.errors import StyleTransferError
 from model.settings import SETTINGS, StyleSettings, format_value
+from serving.errors import StyleTransferError
 from ui.jobs import Client, Job, Request, Status
 from ui.line import Line
 

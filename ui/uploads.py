@@ -9,10 +9,10 @@ from functools import lru_cache
 
 from PIL import Image, ImageOps
 
-from model.errors import InvalidInput
 from model.limits import MAX_INPUT_PX
 from model.settings import StyleSettings
 from serving import pictures, results
+from serving.errors import InvalidInput
 from ui.samples import Sample
 from ui.wording import megapixels
 

@@ -12,7 +12,7 @@ import threading
 import time
 from dataclasses import dataclass, field
 
-from model.errors import StyleTransferError
+from serving.errors import StyleTransferError
 from ui.history import Kept
 from ui.jobs import Job
 from ui.sweep import Sweep

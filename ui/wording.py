@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from model.errors import Overloaded
+from serving.errors import Overloaded
 from ui.jobs import Snapshot, Status
 
 

@@ -14,12 +14,12 @@ from typing import Any
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from model.errors import InvalidInput, StyleTransferError
 from model.settings import StyleSettings
 from serving.batch import Batch, Ending, Outcome, pictures_in, plan
 from serving.client import StyleTransferClient
 from serving.command_line import flags
 from serving.command_line.stopping import EXIT_STOPPED, stopped_by_ctrl_c
+from serving.errors import InvalidInput, StyleTransferError
 from serving.results import SUFFIXES
 from serving.runs import as_read
 

@@ -7,11 +7,11 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from model.errors import InvalidInput
 from model.settings import PRESET, SETTINGS, Setting, StyleSettings, format_value
 from serving.client import TIMEOUT_S
 from serving.contract import DEFAULT_SERVER, MODEL_NAME, SERVER_VARIABLE
 from serving.endpoints import Patience, split_servers
+from serving.errors import InvalidInput
 from serving.pictures import BACKGROUND
 
 MAX_SECONDS = 1e9

@@ -13,10 +13,10 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from model.contract import CONVERGED, NOT_FINITE
-from model.errors import StyleTransferError
 from serving.client import StyleTransferClient
 from serving.command_line import flags
 from serving.command_line.stopping import EXIT_STOPPED, stopped_by_ctrl_c
+from serving.errors import StyleTransferError
 from serving.files import read_whole, write_whole
 from serving.progress import Progress
 from serving.results import check_suffix

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from types import FrameType
 
-from model.errors import StyleTransferError
+from serving.errors import StyleTransferError
 from serving.server.flags import parse
 from serving.signals import set_event, wait_for
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 
-from model.errors import ServingFailed, StyleTransferError
+from serving.errors import ServingFailed, StyleTransferError
 from serving.server import config_files, ports
 from serving.server.config_files import ModelConfig
 from serving.server.flags import ServerOptions

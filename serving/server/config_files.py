@@ -14,8 +14,8 @@ from typing import Any
 
 from google.protobuf import text_format
 
-from model import protos
-from model.errors import InvalidInput
+from serving import protos
+from serving.errors import InvalidInput
 from serving.server.versions import VersionPolicy
 
 PLATFORM = "tensorflow"

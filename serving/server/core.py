@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, TypeVar
 
-from model.errors import ModelNotFound, ServingUnavailable
 from model.versions import VersionPath
+from serving.errors import ModelNotFound, ServingUnavailable
 from serving.server import examples, memory, warmup
 from serving.server.config_files import ModelConfig
 from serving.server.manager import ModelManager, Retries

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from google.protobuf import text_format
 
-from model.errors import InvalidInput, ServingFailed
+from serving.errors import InvalidInput, ServingFailed
 from serving.server.signature_rules import DEFAULT_SIGNATURE, Signature
 from serving.server.tensor_proto import Array, dtype_name_of
 

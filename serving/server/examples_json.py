@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from tensorflow.core.example import example_pb2, feature_pb2
 
-from model.errors import InvalidInput
+from serving.errors import InvalidInput
 from serving.server import json_values
 from serving.server.examples import Classes, Values
 from serving.server.json_tensor import Body

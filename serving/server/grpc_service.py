@@ -20,7 +20,7 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from model.errors import InvalidInput, ServingFailed, StyleTransferError
+from serving.errors import InvalidInput, ServingFailed, StyleTransferError
 from serving.server import config_files, examples, messages, tensor_proto
 from serving.server.core import ServerCore
 from serving.server.flags import MAX_MESSAGE_BYTES

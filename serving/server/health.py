@@ -12,7 +12,7 @@ from typing import Any
 
 import grpc
 
-from model import protos
+from serving import protos
 from serving.server.core import ServerCore
 
 SERVICES = ("", "ModelService", "PredictionService")  # those that tensorflow_model_server knows; "": the whole server

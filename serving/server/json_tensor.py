@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 
 from tensorflow.core.protobuf import meta_graph_pb2
 
-from model.errors import InvalidInput
+from serving.errors import InvalidInput
 from serving.server.json_values import ENCODING_ERRORS, is_base64, quote, to_array, to_value
 from serving.server.tensor_proto import Array
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from tensorflow.core.framework import types_pb2
 
-from model.errors import InvalidInput, ServingFailed
+from serving.errors import InvalidInput, ServingFailed
 from serving.server.tensor_proto import Array, dtype_name
 
 BYTES_SUFFIX = "_bytes"

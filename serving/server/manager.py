@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from model.errors import InvalidInput, ModelNotFound, ServingFailed, StyleTransferError, from_code
 from model.versions import VersionPath, find_versions
+from serving.errors import InvalidInput, ModelNotFound, ServingFailed, StyleTransferError, from_code
 from serving.server.config_files import ModelConfig
 from serving.server.servable import Servable
 from serving.server.states import AVAILABLE, END, LOADING, START, UNLOADING, ModelRef, Version, VersionStatus

@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 
-from model.errors import ServingUnavailable
 from serving import contract
+from serving.errors import ServingUnavailable
 
 GRPC_OPTIONS = (
     # By default several processes may share a gRPC port, and each would get some of the calls.

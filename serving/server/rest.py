@@ -23,8 +23,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from model.errors import HTTP_STATUS, InvalidInput, StyleTransferError
 from model.versions import MAX_VERSION
+from serving.errors import HTTP_STATUS, InvalidInput, StyleTransferError
 from serving.server import examples, examples_json, http_body, json_tensor, messages
 from serving.server.core import ServerCore
 from serving.server.servable import Servable
@@ -133,7 +133,7 @@ class RestApp:
             raise InvalidInput(f"Malformed request: {method} {target}")
         except StyleTransferError as error:
             code = error.code
-            return Answer(error.http_status, json_tensor.error_body(str(error)))
+            return Answer(HTTP_STATUS[error.code], json_tensor.error_body(str(error)))
         except Exception as error:  # a fault of this program: the log gets the traceback, the client does not
             log.exception("REST %s %.200s failed", method, target)
             code = "INTERNAL"

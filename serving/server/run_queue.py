@@ -8,7 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from model.errors import Cancelled, DeadlineExceeded, Overloaded, ServingUnavailable
+from serving.errors import Cancelled, DeadlineExceeded, Overloaded, ServingUnavailable
 
 T = TypeVar("T")
 

@@ -17,8 +17,8 @@ from tensorflow.core.protobuf import config_pb2, error_codes_pb2, rewriter_confi
 from tensorflow.python.client import pywrap_tf_session
 from tensorflow.python.saved_model import loader_impl
 
-from model.errors import DeadlineExceeded, InvalidInput, ModelNotFound, ServingFailed, StyleTransferError, from_code
 from model.versions import VersionPath
+from serving.errors import DeadlineExceeded, InvalidInput, ModelNotFound, ServingFailed, StyleTransferError, from_code
 from serving.server import signature_rules
 from serving.server.run_queue import TIMED_OUT
 from serving.server.tensor_proto import Array

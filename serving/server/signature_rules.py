@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from tensorflow.core.protobuf import meta_graph_pb2
 
-from model.errors import InvalidInput, ServingFailed
+from serving.errors import InvalidInput, ServingFailed
 from serving.server import tensor_proto
 from serving.server.tensor_proto import Array
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2, types_pb2
 
-from model.errors import InvalidInput, ServingFailed
+from serving.errors import InvalidInput, ServingFailed
 
 Array: TypeAlias = npt.NDArray[Any]
 

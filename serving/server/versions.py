@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from model.errors import ModelNotFound
 from model.versions import VersionPath, find_versions
+from serving.errors import ModelNotFound
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 from tensorflow_serving.apis import prediction_log_pb2
 
-from model.errors import InvalidInput, ServingFailed, StyleTransferError
 from model.warmup import WARMUP_FILE
+from serving.errors import InvalidInput, ServingFailed, StyleTransferError
 from serving.server import tensor_proto
 from serving.server.servable import Servable
 

@@ -18,11 +18,11 @@ import pytest
 import requests
 from tensorflow_serving.apis import get_model_status_pb2, model_management_pb2, model_service_pb2_grpc
 
-from model.errors import ServingFailed, ServingUnavailable
 from model.settings import StyleSettings
 from serving.client import StyleTransferClient
 from serving.contract import MODEL_NAME
 from serving.endpoints import Patience
+from serving.errors import ServingFailed, ServingUnavailable
 from serving.transports import connect
 from tests import served as servers
 from tests.conftest import encode, smooth_picture

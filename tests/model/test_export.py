@@ -15,7 +15,6 @@ from PIL import Image
 import model.export
 from model import images, presets, versions, warmup
 from model.contract import SIGNATURES
-from model.errors import clean
 from model.export import describe
 from model.objective import Objective
 from model.settings import SETTINGS, StyleSettings
@@ -23,6 +22,7 @@ from model.signatures import ServedModel
 from model.stylizer import Stylizer, size_result
 from model.vgg19 import VGG19
 from model.weights import Weights
+from serving.errors import clean
 from tests.conftest import decoded, encode, smooth_picture
 from tests.model.inputs import pictures, settings
 from tests.model.session import Call, session_of
@@ -413,7 +413,7 @@ def test_a_run_that_converges_says_so_and_gives_its_picture(call: Call) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "optimizer=lbfgs,history=3", "optimizer=sgd,learning_rate=0.1", "result=best", "jitter=3,start=style_colours",
+        "optimizer=lbfgs,history=3", "optimizer=sgd,learning_rate=0.1", "result=best", "start=style_colours",
         "statistics=wasserstein,pooling=average,padding=zero", "least_improvement=0.4,steps=200",
         "style_layers=block1_conv1/block3_conv1:2@40,content_layers=block1_conv2/block2_conv2:4@40",
     ],

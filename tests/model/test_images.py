@@ -12,7 +12,7 @@ import tensorflow as tf
 from PIL import Image, ImageOps
 
 from model import images
-from model.errors import clean
+from serving.errors import clean
 from tests.conftest import decoded, encode, smooth_picture
 
 PICTURE = smooth_picture(30, 41)

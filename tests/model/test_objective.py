@@ -8,7 +8,6 @@ import pytest
 import tensorflow as tf
 
 from model import colour
-from model.errors import clean
 from model.images import resize, to_uint8
 from model.layers import LAYERS
 from model.objective import Objective, Targets, layer_weights
@@ -16,6 +15,7 @@ from model.parsing import ParsedSettings
 from model.sizes import plan_sizes
 from model.vgg19 import VGG19
 from model.weights import Weights
+from serving.errors import clean
 from tests.conftest import CHANNELS, smooth_picture
 from tests.model import test_losses as formulas
 from tests.model.inputs import CONTENT, STYLE, Picture, pictures, settings
@@ -101,7 +101,7 @@ def test_style_loss_is_one_and_content_loss_nothing_for_the_content_itself(objec
     [
         "", "statistics=gram", "statistics=wasserstein", "style_weight=0", "content_weight=0",
         "style_layers=block1_conv2", "normalisation=none,style_weight=1", "normalisation=target", "content_loss=sum",
-        "total_variation=nine_point,total_variation_weight=1", "pooling=average", "padding=zero", "jitter=3",
+        "total_variation=nine_point,total_variation_weight=1", "pooling=average", "padding=zero",
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("masked", [False, True], ids=["plain", "masked"])
@@ -133,24 +133,6 @@ def test_zero_padding_and_average_pooling_reach_the_network(objective: Objective
         for text in ("", "padding=zero", "pooling=average")
     ]
     assert len({round(value, 4) for value in seen}) == 3
-
-
-def test_jitter_looks_elsewhere_each_step_but_at_the_same_loss(objective: Objective) -> None:
-    parsed = settings("jitter=4,seed=1,optimizer=adam")
-    aims = targets(objective, parsed)
-    seen = [objective.losses_and_gradient(IMAGE, aims, parsed, step)[0].numpy() for step in (0, 1, 2, 0)]
-    np.testing.assert_array_equal(seen[0], seen[3])
-    assert len({float(losses[2]) for losses in seen}) == 3
-    still, _ = objective.losses_and_gradient(IMAGE, aims, settings(""))
-    np.testing.assert_allclose(np.mean(seen, 0)[1:], still[1:], rtol=0.2)
-
-
-def test_jitter_holds_still_where_lbfgs_compares_losses(objective: Objective) -> None:
-    parsed = settings("jitter=4,seed=1,optimizer=lbfgs")
-    aims = targets(objective, parsed)
-    seen = [objective.losses_and_gradient(IMAGE, aims, parsed, step)[0] for step in (0, 1)]
-    np.testing.assert_array_equal(*seen)
-    assert (seen[0] != objective.losses_and_gradient(IMAGE, aims, settings("optimizer=lbfgs"))[0]).numpy().any()
 
 
 def style_statistics(objective: Objective, text: str, layer: int, *args: Picture, **options: object) -> tf.Tensor:

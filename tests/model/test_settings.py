@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from model.errors import InvalidInput, clean
+from model.errors import InvalidInput
 from model.layers import LAYERS, Layer
 from model.parsing import parse_settings, recipe
 from model.presets import PRESETS
 from model.settings import GROUPS, PRESET, SETTINGS, StyleSettings, format_value
 from model.state import fingerprint
+from serving.errors import clean
 
 MODEL_LAYERS = LAYERS[:5]
 

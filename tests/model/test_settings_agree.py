@@ -52,7 +52,8 @@ def assert_agree(graph: Parse, text: str) -> None:
         if SETTINGS[name].kind == "choice":
             assert SETTINGS[name].choices[theirs[name]] == value
         elif SETTINGS[name].kind == "layers":
-            np.testing.assert_array_equal(theirs[name], [np.float32(dict(value).get(layer, 0)) for layer in LAYERS])
+            given = {layer.name: layer[1:] for layer in value}
+            np.testing.assert_array_equal(theirs[name], np.float32([given.get(layer, (0, 0)) for layer in LAYERS]).T)
         elif SETTINGS[name].kind == "integer":
             assert theirs[name] == value
         else:

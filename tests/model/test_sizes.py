@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from model.errors import clean
 from model.limits import MAX_SIZE_PX
 from model.settings import DEEP_UP_TO_PX
 from model.sizes import plan_sizes, progress
+from serving.errors import clean
 from tests.model.inputs import settings
 
 

@@ -297,14 +297,6 @@ def test_a_run_that_has_stopped_goes_on_by_other_settings_alone(stylizer: Styliz
         assert int(state.stopped) == (RUNNING if steps else CONVERGED)
 
 
-@pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
-def test_jitter_does_not_end_a_run(stylizer: Stylizer, optimizer: str) -> None:
-    state, losses = run(stylizer, f"steps=60,jitter=2,optimizer={optimizer}")
-    assert len(losses) == 60
-    assert losses[-1, 2] < 0.3 * losses[0, 2]
-    assert int(state.stopped) == RUNNING
-
-
 @pytest.mark.parametrize("optimizer", ["adam", "lbfgs", "sgd"])
 def test_a_state_of_one_optimiser_can_go_on_with_another(stylizer: Stylizer, optimizer: str) -> None:
     begun, _ = run(stylizer, f"steps=6,optimizer={optimizer}", take=3)

@@ -45,9 +45,9 @@ def test_every_input_gets_what_it_can_be_run_with(small_model: Path) -> None:
 
 
 def test_any_signature_can_be_warmed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    mask = TensorInfo("mask_bytes", "string", (None, None), "")
-    start = TensorInfo("start_content_bytes", "string", (None,), "")
-    weight = TensorInfo("weight", "float32", (None,), "")
+    mask = TensorInfo("mask_bytes", "", (None, None))
+    start = TensorInfo("start_content_bytes", "")
+    weight = TensorInfo("weight", "", dtype="float32")
     inputs = (contract.CONTENT, mask, start, weight, contract.SETTINGS_TEXT)
     monkeypatch.setattr(warmup, "SIGNATURES", {"guided": Signature("guided", inputs, ())})
     monkeypatch.setattr(warmup, "WARMED", ["guided"])

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from model.contract import SIGNATURES
-from model.errors import InvalidAnswer
 from serving.answers import check_answer, check_stretch
+from serving.errors import InvalidAnswer
 from tests.serving.fakes import IMAGE, stretch, strings
 
 

@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
-from model.errors import InvalidInput, ServingUnavailable
 from model.settings import StyleSettings
 from serving.__main__ import main
 from serving.batch import MANIFEST, PARTIAL, Batch, Ending, pictures_in, plan
 from serving.client import StyleTransferClient
 from serving.endpoints import Patience
+from serving.errors import InvalidInput, ServingUnavailable
 from serving.results import settings_of
 from serving.run_file import load_run
 from tests.conftest import decoded, encode, smooth_picture

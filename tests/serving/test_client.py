@@ -11,11 +11,11 @@ from unittest import mock
 import numpy as np
 import pytest
 
-from model.errors import InvalidAnswer, InvalidInput, ServingUnavailable
 from model.settings import StyleSettings
 from serving import client as client_module
 from serving.client import StyleTransferClient
 from serving.endpoints import Patience
+from serving.errors import InvalidAnswer, InvalidInput, ServingUnavailable
 from serving.transports import connect
 from tests.conftest import decoded, encode, smooth_picture
 from tests.served import Served

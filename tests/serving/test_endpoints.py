@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from model.errors import (
+from serving import endpoints as endpoints_module
+from serving.endpoints import TRANSIENT, Endpoints, Patience, split_servers
+from serving.errors import (
     Cancelled,
     DeadlineExceeded,
     InvalidAnswer,
@@ -21,8 +23,6 @@ from model.errors import (
     ServingUnavailable,
     StyleTransferError,
 )
-from serving import endpoints as endpoints_module
-from serving.endpoints import TRANSIENT, Endpoints, Patience, split_servers
 
 ANSWER = {"description": np.array([b"{}"], object)}
 Outcome = StyleTransferError | dict[str, Any]

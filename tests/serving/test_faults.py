@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 import pytest
 
-from model.errors import DeadlineExceeded, ServingUnavailable
 from model.settings import StyleSettings
 from serving.client import StyleTransferClient
 from serving.endpoints import Patience
+from serving.errors import DeadlineExceeded, ServingUnavailable
 from serving.transports import connect
 from tests import served as servers
 from tests.conftest import encode, smooth_picture

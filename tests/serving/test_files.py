@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from model.errors import InvalidInput
+from serving.errors import InvalidInput
 from serving.files import read_whole, write_whole
 
 

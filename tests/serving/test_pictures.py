@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from model.errors import InvalidInput
 from model.settings import StyleSettings
+from serving.errors import InvalidInput
 from serving.pictures import prepare, prepare_all
 from tests.conftest import decoded, encode, smooth_picture
 from tests.model.test_images import png_header

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
-from model.errors import InvalidInput
 from model.settings import StyleSettings
+from serving.errors import InvalidInput
 from serving.results import (
     PROGRAM,
     SUFFIXES,

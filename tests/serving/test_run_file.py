@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from model.errors import InvalidInput
 from model.settings import StyleSettings
+from serving.errors import InvalidInput
 from serving.pictures import prepare_all
 from serving.results import sha256
 from serving.run_file import SavedRun, load_run, pack_run, save_run, unpack_run

@@ -2,7 +2,7 @@
 
 import pytest
 
-from model.errors import ServingUnavailable
+from serving.errors import ServingUnavailable
 from serving.status import served_versions
 from tests.ports import free_port
 

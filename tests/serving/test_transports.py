@@ -20,7 +20,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.contract import SIGNATURES
-from model.errors import (
+from serving import wire
+from serving.answers import check_answer
+from serving.endpoints import TRANSIENT, Endpoints, Patience
+from serving.errors import (
     DeadlineExceeded,
     InvalidAnswer,
     InvalidInput,
@@ -31,9 +34,6 @@ from model.errors import (
     StyleTransferError,
     clean,
 )
-from serving import wire
-from serving.answers import check_answer
-from serving.endpoints import TRANSIENT, Endpoints, Patience
 from serving.transports import LocalTransport, RestTransport, Transport, _from_proto, connect
 from tests.conftest import encode, smooth_picture
 from tests.ports import free_port

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from model.errors import StyleTransferError
 from model.settings import StyleSettings
+from serving.errors import StyleTransferError
 from serving.progress import Progress
 
 

@@ -12,11 +12,11 @@ import streamlit as st
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
-from model.errors import DeadlineExceeded, Overloaded, ServingUnavailable
 from model.limits import MAX_STYLES
 from model.presets import PRESETS
 from model.settings import GROUPS, StyleSettings
 from serving import results
+from serving.errors import DeadlineExceeded, Overloaded, ServingUnavailable
 from tests.conftest import decoded, encode
 from tests.ui.fakes import FakeClient, encoded
 from tests.ui.test_views import header_of

@@ -7,9 +7,9 @@ import time
 import numpy as np
 import pytest
 
-from model.errors import ServingFailed, ServingUnavailable
 from model.limits import MAX_SIZE_PX
 from model.settings import StyleSettings
+from serving.errors import ServingFailed, ServingUnavailable
 from serving.results import Origin, sha256
 from tests.ui.fakes import FakeClient, encoded
 from ui import onward

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from model.errors import ServingUnavailable
 from model.settings import SETTINGS, StyleSettings
+from serving.errors import ServingUnavailable
 from tests.ui.fakes import FakeClient, encoded
 from ui import sweep
 from ui.jobs import Request

@@ -9,7 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from model.errors import (
+from model.limits import MAX_INPUT_PX
+from model.presets import PRESETS
+from model.settings import GROUPS, SETTINGS, StyleSettings
+from serving import results
+from serving.errors import (
     DeadlineExceeded,
     InvalidInput,
     ModelNotFound,
@@ -17,10 +21,6 @@ from model.errors import (
     ServingFailed,
     ServingUnavailable,
 )
-from model.limits import MAX_INPUT_PX
-from model.presets import PRESETS
-from model.settings import GROUPS, SETTINGS, StyleSettings
-from serving import results
 from serving.results import Origin
 from tests.ui.fakes import encoded
 from ui import backend, chart, compare, history, knobs, uploads, wording

@@ -13,9 +13,9 @@ from typing import Any
 import tensorflow as tf
 from PIL import Image
 
-from model.errors import InvalidInput, clean
 from model.settings import StyleSettings
 from model.signatures import ServedModel
+from serving.errors import InvalidInput, clean
 
 COSTS = "cost.json"
 

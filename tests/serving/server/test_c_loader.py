@@ -61,7 +61,7 @@ def test_warmup_request_runs_and_equals_the_embedded_server(
 
 
 def test_run_paints(session: CSession) -> None:
-    log = prediction_log_pb2.PredictionLog.FromString(request_of(SIGNATURES["advance"]).SerializeToString())
+    log = prediction_log_pb2.PredictionLog.FromString(request_of(SIGNATURES["advance"]))
     inputs = {alias: tf.make_ndarray(proto) for alias, proto in log.predict_log.request.inputs.items()}
     outputs = session.predict("advance", inputs | {"take_steps": np.int32([2])})  # all there are
     assert Image.open(io.BytesIO(outputs["image_bytes"][0])).size == (512, 384)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tensorflow_serving.config import model_server_config_pb2
 
-from model.errors import InvalidInput
+from serving.errors import InvalidInput
 from serving.server import config_files
 from serving.server.config_files import ModelConfig
 from serving.server.versions import VersionPolicy

@@ -12,7 +12,7 @@ import pytest
 from tensorflow.core.framework import types_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 
-from model.errors import InvalidInput, ServingFailed
+from serving.errors import InvalidInput, ServingFailed
 from serving.server import json_tensor, json_values
 
 FLOAT, DOUBLE, INT8, INT32 = types_pb2.DT_FLOAT, types_pb2.DT_DOUBLE, types_pb2.DT_INT8, types_pb2.DT_INT32

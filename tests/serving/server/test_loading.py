@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from model.errors import ModelNotFound, ServingFailed
 from model.versions import VersionPath
+from serving.errors import ModelNotFound, ServingFailed
 from serving.server.app import ServerApp
 from serving.server.config_files import ModelConfig
 from serving.server.core import ServerCore

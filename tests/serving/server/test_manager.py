@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from model.errors import InvalidInput, ModelNotFound, ServingFailed
 from model.versions import VersionPath
+from serving.errors import InvalidInput, ModelNotFound, ServingFailed
 from serving.server.config_files import ModelConfig
 from serving.server.manager import ModelManager, Retries
 from serving.server.states import ModelRef

@@ -13,8 +13,8 @@ import pytest
 import requests
 from tensorflow_serving.apis import model_management_pb2, model_service_pb2_grpc
 
-from model.errors import ServingFailed
 from model.versions import VersionPath
+from serving.errors import ServingFailed
 from serving.server.app import ServerApp
 from serving.server.flags import ServerOptions
 from serving.server.servable import Servable

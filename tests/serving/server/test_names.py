@@ -20,6 +20,7 @@ from tensorflow_serving.apis import (
     get_model_status_pb2,
     model_service_pb2_grpc,
     predict_pb2,
+    prediction_log_pb2,
     prediction_service_pb2_grpc,
 )
 
@@ -66,10 +67,13 @@ def refused(call: Callable[[], Any], words: str = "") -> None:
 def requests_with(name: str) -> Iterator[tuple[str, predict_pb2.PredictRequest]]:
     """Requests that are right but for one input, which is the name; and which input that is."""
     for signature in warmup.WARMED:
-        right = warmup.request_of(SIGNATURES[signature]).predict_log.request.SerializeToString()
+        right = prediction_log_pb2.PredictionLog.FromString(
+            warmup.request_of(SIGNATURES[signature])
+        ).predict_log.request
         for tensor in SIGNATURES[signature].inputs:
             if tensor.dtype == "string":
-                request = predict_pb2.PredictRequest.FromString(right)
+                request = predict_pb2.PredictRequest()
+                request.CopyFrom(right)
                 request.model_spec.name = MODEL_NAME
                 request.inputs[tensor.name].string_val[:] = [name.encode()]
                 yield tensor.name, request

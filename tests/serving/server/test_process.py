@@ -18,7 +18,7 @@ import grpc
 import pytest
 import requests
 
-from model.errors import ServingUnavailable
+from serving.errors import ServingUnavailable
 from serving.server import ports
 from serving.server.__main__ import main
 from tests.ports import free_port

@@ -13,8 +13,8 @@ import pytest
 import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2, types_pb2
 
-from model.errors import Cancelled, DeadlineExceeded, InvalidInput, ModelNotFound, Overloaded, ServingUnavailable
 from model.versions import VersionPath
+from serving.errors import Cancelled, DeadlineExceeded, InvalidInput, ModelNotFound, Overloaded, ServingUnavailable
 from serving.server import flags, tensor_proto, versions
 from serving.server.run_queue import RunQueue
 from tests.serving.server.conftest import wait_until
