@@ -6,6 +6,7 @@ not, could not prune to the outputs asked for, and could not load a TF1-style Sa
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,10 @@ from serving.errors import DeadlineExceeded, InvalidInput, ModelNotFound, Servin
 from serving.server import signature_rules
 from serving.server.run_queue import TIMED_OUT
 from serving.server.tensor_proto import Array
+
+# Memory of a step's tensors stays for the next step; malloc gives it back, and the system makes its pages anew. Where
+# TensorFlow computes by oneDNN it does so by itself.
+os.environ.setdefault("TF_CPU_ALLOCATOR_USE_BFC", "1")
 
 SERVE_TAG = "serve"
 MAX_STRING_RANK = 32  # TensorFlow's wrapper walks strings by NumPy 1's iterator: beyond this it would end the process

@@ -26,7 +26,7 @@ from model.errors import StyleTransferError
 from model.export import choose_precision, export, served_layers
 from model.layers import BLOCK_STARTS
 from model.weights import load, random
-from tests.benchmarks.bench import memory, plot, quality, served, speed
+from tests.benchmarks.bench import memory, peer, plot, quality, served, speed
 from tests.benchmarks.bench.loops import Model
 from tests.benchmarks.bench.records import Record, machine, markdown
 from ui.samples import CONTENTS, STYLES
@@ -54,6 +54,7 @@ def measure(weights_name: str, pairs: list[tuple[Path, Path]], full: bool, outpu
     record, seconds = speed.per_pixel(models[dtype], (256, 512, 1024, 2048) if full else (256, 512, 1024))
     plot.cost(seconds, output / "cost.png")
     yield record
+    yield from peer.beside_torch(models[tf.float32], (256, 512))
     size, steps = (512, 300) if full else (256, 100)
     yield from quality.half_against_full(models[tf.float32], models[tf.bfloat16], pairs, size, steps)
     yield quality.time_to_quality(models[tf.float32], models[dtype], pairs[0], size)

@@ -1,0 +1,112 @@
+"""Target 9: a step beside the same step in PyTorch, as any program for style transfer has it.
+
+The loss is Gatys's: Gram matrices of five layers and the content at block4_conv2, on zero padding, with L-BFGS. PyTorch
+is no requirement of this project: without it there are no such rows.
+"""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from model.layers import BLOCK_STARTS, LAYERS
+from model.vgg19 import AFTER_POOLING, IMAGENET_MEAN_BGR
+from tests.benchmarks.bench.loops import FEW, FIVE_LAYERS, MANY, Model, Timed, quickest, square, step
+from tests.benchmarks.bench.records import Record
+
+CONTENT_LAYER = "block4_conv2"
+STYLE_WEIGHT, CONTENT_WEIGHT = 1000.0, 30.0
+HISTORY = 10
+OVER_PEER = 1.0
+_OURS = (
+    f"{FIVE_LAYERS},content_layers={CONTENT_LAYER},statistics=gram,normalisation=none,padding=zero,"
+    f"style_weight={STYLE_WEIGHT},content_weight={CONTENT_WEIGHT},total_variation_weight=0,history={HISTORY}"
+)
+
+
+def beside_torch(model: Model, sizes: Sequence[int]) -> Iterator[Record]:
+    """Compares a step with PyTorch's at each size, by turns; nothing without PyTorch."""
+    if not find_spec("torch"):
+        return
+    for size in sizes:
+        ours, theirs = quickest(step(model, size, _OURS), torch_step(model, size))
+        detail = f"{ours:.3f} s a step, {theirs:.3f} s PyTorch's"
+        yield Record(9, f"step over PyTorch's, float32, {size}x{size}", ours / theirs, OVER_PEER, "x", detail)
+
+
+def torch_step(model: Model, size: int) -> Timed:
+    """Returns the timed step of PyTorch's L-BFGS on square pictures of a size, with the weights of a model."""
+    import torch
+
+    loss, image = torch_loss(model, size)
+    image.requires_grad_()
+    optimizer = torch.optim.LBFGS([image], max_iter=1, history_size=HISTORY)
+
+    def closure() -> Any:
+        optimizer.zero_grad()
+        value = loss(image)
+        value.backward()
+        return value
+
+    def timed() -> float:
+        begin = time.perf_counter()
+        for _ in range(MANY - FEW):
+            optimizer.step(closure)
+        return (time.perf_counter() - begin) / (MANY - FEW)
+
+    timed()
+    return timed
+
+
+def torch_loss(model: Model, size: int) -> tuple[Any, Any]:
+    """Returns PyTorch's loss and the content; both pictures and content are [1, 3, H, W], BGR less ImageNet's mean."""
+    import torch
+    from torch.nn import functional
+
+    def array(name: str) -> Any:
+        return torch.tensor(np.asarray(model.weights.arrays[name], np.float32))
+
+    last = LAYERS.index(BLOCK_STARTS[-1])
+    kernels = [array(f"{name}/kernel").permute(3, 2, 0, 1).contiguous() for name in LAYERS[: last + 1]]
+    biases = [array(f"{name}/bias") for name in LAYERS[: last + 1]]
+
+    def features(x: Any) -> dict[str, Any]:
+        found = {}
+        for name, kernel, bias in zip(LAYERS, kernels, biases, strict=False):
+            x = functional.max_pool2d(x, 2) if name in AFTER_POOLING else x
+            found[name] = x = functional.relu(functional.conv2d(x, kernel, bias, padding=1))
+        return found
+
+    def gram(x: Any) -> Any:
+        flat = x[0].flatten(1)
+        return flat @ flat.T / flat.shape[1]
+
+    def picture(encoded: bytes) -> Any:
+        rgb = np.asarray(Image.open(io.BytesIO(encoded)).convert("RGB"), np.float32)
+        return torch.tensor(
+            np.ascontiguousarray((rgb[..., ::-1] - np.float32(IMAGENET_MEAN_BGR)).transpose(2, 0, 1))[np.newaxis]
+        )
+
+    content, style = [
+        picture(square(model.pair[name].numpy().ravel()[0], size).numpy()[0])
+        for name in ("content_bytes", "style_bytes")
+    ]
+    with torch.no_grad():
+        target = features(content)[CONTENT_LAYER]
+        grams = {name: gram(x) for name, x in features(style).items() if name in BLOCK_STARTS}
+
+    def loss(image: Any) -> Any:
+        found = features(image)
+        of_style = sum(functional.mse_loss(gram(found[name]), grams[name]) for name in BLOCK_STARTS)
+        return (
+            STYLE_WEIGHT / len(BLOCK_STARTS) * of_style
+            + CONTENT_WEIGHT * functional.mse_loss(found[CONTENT_LAYER], target)
+        )  # fmt: skip
+
+    return loss, content.clone()
