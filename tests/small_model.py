@@ -8,9 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
+from model.layers import BLOCK_STARTS
 from model.weights import Weights
 
 CHANNELS = {"block1_conv1": 4, "block1_conv2": 5, "block2_conv1": 6, "block2_conv2": 3, "block3_conv1": 7}
+
+DEFAULT_LAYERS = {"style_layers": BLOCK_STARTS[:3], "content_layers": BLOCK_STARTS[2:3]}
+"""What the default recipe comes to on this network, which lacks its deep layers."""
 
 
 def small_network() -> Weights:

@@ -115,15 +115,15 @@ def test_the_same_call_gives_the_same_bytes(call: Call) -> None:
 
 
 def test_advance_says_where_the_run_stands(call: Call) -> None:
-    begun = advance(call, take=5)
-    assert (begun["step"][0], begun["steps"][0]) == (5, 12)
+    begun = advance(call, take=6)
+    assert (begun["step"][0], begun["steps"][0]) == (6, 12)
     assert 0 < begun["progress"][0] < 1
     assert begun["image_bytes"][0] == b""
-    assert begun["losses"].shape == (1, 5, 4)
+    assert begun["losses"].shape == (1, 6, 4)
     assert decoded(begun["preview_bytes"][0]).shape[1] == 45
     done = advance(call, state=begun["state_bytes"][0])
     assert (done["step"][0], done["progress"][0]) == (12, 1)
-    assert np.isfinite(done["losses"][0]).all(-1).sum() == 7
+    assert np.isfinite(done["losses"][0]).all(-1).sum() == 6
 
 
 def test_taking_no_steps_renders_the_picture_as_it_stands(call: Call) -> None:
@@ -215,7 +215,7 @@ def test_a_photograph_that_was_taken_sideways_is_painted_upright(call: Call) -> 
 
 
 def test_describe_tells_the_model_and_the_settings_in_full(call: Call, small_weights: Weights) -> None:
-    text = "preset=quick,style_layers=block1_conv1:0.25/block2_conv1"
+    text = "preset=quick,style_layers=block1_conv1:0.25/block2_conv1@99,content_layers=block3_conv1"
     description = json.loads(call("describe", settings=[text])["description"][0])
     assert description["weights"] == {
         "name": "small",

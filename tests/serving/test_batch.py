@@ -25,6 +25,7 @@ from tests.conftest import decoded, encode, smooth_picture
 from tests.ports import free_port
 from tests.served import ROOT, Served
 from tests.serving.fakes import IMAGE, stretch
+from tests.small_model import DEFAULT_LAYERS
 
 SMALL = ["--size", "56", "--smallest-size", "28", "--steps", "6", "--quiet"]
 SETTINGS = StyleSettings(size=56, smallest_size=28, steps=8)
@@ -75,7 +76,9 @@ def test_every_content_in_every_style(served: Served, folders: Path, capsys: pyt
     assert capsys.readouterr().out == f"{out}: 4 done\n"
     assert {path.name for path in out.iterdir()} == {"a_x.png", "a_y.png", "b_x.png", "b_y.png", MANIFEST}
     assert decoded((out / "b_y.png").read_bytes()).shape == (40, 56, 3)
-    assert settings_of((out / "a_x.png").read_bytes()) == StyleSettings(size=56, smallest_size=28, steps=6)
+    assert settings_of((out / "a_x.png").read_bytes()) == StyleSettings(
+        size=56, smallest_size=28, steps=6, **DEFAULT_LAYERS
+    )
     # Again: nothing is left to do. Then what has changed is made anew, and that alone.
     assert main([*arguments, "--server", served.grpc]) == 0
     assert capsys.readouterr().out == f"{out}: 4 skipped\n"

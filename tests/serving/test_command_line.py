@@ -25,6 +25,7 @@ from tests.conftest import decoded, encode, smooth_picture
 from tests.faulty import faulty
 from tests.ports import free_port
 from tests.served import ROOT, Served
+from tests.small_model import DEFAULT_LAYERS
 
 
 @pytest.fixture
@@ -111,7 +112,7 @@ def test_a_file_that_is_no_picture_is_one_sentence(
 def test_a_result_names_what_made_it_unless_told_not_to(served: Served, pair: list[str], tmp_path: Path) -> None:
     for name, flags in (("a.png", []), ("b.jpg", []), ("c.webp", ["--no-metadata"])):
         assert main([*pair, "-o", str(tmp_path / name), "--server", served.grpc, "--quiet", *SMALL, *flags]) == 0
-    wanted = StyleSettings(size=56, smallest_size=28, steps=6)
+    wanted = StyleSettings(size=56, smallest_size=28, steps=6, **DEFAULT_LAYERS)
     assert settings_of((tmp_path / "a.png").read_bytes()) == settings_of((tmp_path / "b.jpg").read_bytes()) == wanted
     origin = origin_of((tmp_path / "a.png").read_bytes())
     assert origin is not None

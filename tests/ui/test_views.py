@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from model.layers import Layer
 from model.limits import MAX_INPUT_PX
 from model.presets import PRESETS
 from model.settings import GROUPS, SETTINGS, StyleSettings
@@ -148,7 +149,7 @@ def test_the_preset_one_started_from_goes_before_others_that_are_alike(monkeypat
 def test_a_turned_knob_belongs_to_no_preset():
     shown = knobs.preset_values("balanced") | {"style_layers": "block1_conv1:2/block4_conv1"}
     assert knobs.matching_preset(shown) is None
-    assert knobs.to_settings(shown).style_layers == (("block1_conv1", 2.0), ("block4_conv1", 1.0))
+    assert knobs.to_settings(shown).style_layers == (Layer("block1_conv1", 2.0), Layer("block4_conv1"))
 
 
 @pytest.mark.parametrize("name", [name for name in SETTINGS if SETTINGS[name].kind in ("integer", "number")])
