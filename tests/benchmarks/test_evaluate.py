@@ -89,7 +89,7 @@ def test_a_photograph_that_is_its_own_style_is_scored_too(small_weights: Weights
 def test_no_preset_lowers_what_is_judged() -> None:
     for preset in PRESETS:
         settings = StyleSettings(preset)
-        used = {layer for layer, _ in (*settings.style_layers, *settings.content_layers)}
+        used = {layer.name for layer in (*settings.style_layers, *settings.content_layers)}
         assert not used & {*measures.STYLE_LAYERS, measures.CONTENT_LAYER}
 
 

@@ -85,7 +85,7 @@ def candidates(model: ServedModel, size: int, named: Sequence[tuple[str, str]]) 
         described = _described(model, text)
         candidate = Candidate(label, text, settings=described)
         for setting in ("style_layers", "content_layers"):
-            candidate.asked[setting] = [name for name, _ in getattr(parsed, setting)]
+            candidate.asked[setting] = [layer.name for layer in getattr(parsed, setting)]
             candidate.used[setting] = [item.partition(":")[0] for item in described[setting].split("/")]
         same = found.setdefault(json.dumps(described, sort_keys=True), candidate)
         if same is not candidate:
