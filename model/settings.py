@@ -246,7 +246,7 @@ class StyleSettings:
         tuple(Layer(name, 1.0, MAX_SIZE_PX if name < "block4" else DEEP_UP_TO_PX) for name in BLOCK_STARTS),
         "Layers whose statistics make the style, with their weights: early ones colour and grain, later ones strokes "
         "and composition. With @PIXELS a layer counts at sizes up to that long side alone, on top of the others.")
-    content_layers: Layers = _setting("Losses", (Layer("block3_conv1"), Layer("block4_conv2", 5.0, DEEP_UP_TO_PX)),
+    content_layers: Layers = _setting("Losses", (Layer("block3_conv1"), Layer("block4_conv2", 4.0, DEEP_UP_TO_PX)),
         "Layers whose features hold the content, with their weights and sizes as for the style.")
     normalisation: str = _choice("Losses", ("relative", "target", "none"),
         "What each layer's loss is divided by: the untouched content's style loss and the variance of its features, "
