@@ -9,7 +9,7 @@ from serving.results import sha256
 from ui.jobs import Request
 
 REFINE_STEPS = 40
-LARGER_STEPS = 30  # over two sizes
+LARGER_STEPS = 32  # over two sizes
 GROWTH = 2  # of the long side
 
 

@@ -22,6 +22,7 @@ from tests.ui.fakes import FakeClient, encoded
 from tests.ui.test_views import header_of
 from ui import backend, history, visiting
 from ui.jobs import Job, Request
+from ui.onward import LARGER_STEPS, REFINE_STEPS
 from ui.samples import CONTENTS, STYLES
 from ui.visits import Visit
 
@@ -327,14 +328,14 @@ def test_a_result_is_refined_and_enlarged_and_each_joins_the_history(client, pag
     page.button(key="start").click().run()
     until(page, lambda: "refine" in keys(page, "button"))
     page.button(key="refine").click().run()
-    until(page, lambda: "512 px, 100 of 100" in text_of(page))
+    until(page, lambda: f"512 px, {REFINE_STEPS} of {REFINE_STEPS}" in text_of(page))
     page.button(key="larger").click().run()
-    until(page, lambda: "1024 px, 100 of 100" in text_of(page))
+    until(page, lambda: f"1024 px, {LARGER_STEPS} of {LARGER_STEPS}" in text_of(page))
     page.run()
     assert [call["initial"] for call in client.calls] == [b"", encoded(), encoded()]
     assert [str(call["settings"]) for call in client.calls[1:]] == [
-        "size=512,steps=100,smallest_size=512",
-        "size=1024,steps=100,smallest_size=513",
+        f"size=512,steps={REFINE_STEPS},smallest_size=512",
+        f"size=1024,steps={LARGER_STEPS},smallest_size=513",
     ]
     assert [one.origin.settings.size for one in visit_of(page).kept] == [1024, 512, 512]
     assert "from another result" in text_of(page)
@@ -356,14 +357,14 @@ def test_a_page_that_is_loaded_anew_finds_its_run_pictures_and_results(client, p
     until(page, lambda: "refine" in keys(page, "button"))
     client.gate = threading.Semaphore(0)
     page.button(key="refine").click().run()
-    until(page, lambda: "Step 25" in page.get("progress")[0].proto.text)
+    until(page, lambda: f"Step {REFINE_STEPS // 4}" in page.get("progress")[0].proto.text)
     again = another_page(page.session_state["visit"])
-    assert "Step 25 of 100" in again.get("progress")[0].proto.text
+    assert f"Step {REFINE_STEPS // 4} of {REFINE_STEPS}" in again.get("progress")[0].proto.text
     assert again.get("image")[0].proto.imgs[0].alt == "Your content picture, mine.png"
     assert list(sliders(again)) == [STYLES[0].label, STYLES[2].label]
     assert f"{STEPS} of {STEPS} steps" in text_of(again)
     client.gate.release(9)
-    until(again, lambda: "512 px, 100 of 100" in text_of(again))
+    until(again, lambda: f"512 px, {REFINE_STEPS} of {REFINE_STEPS}" in text_of(again))
 
 
 def test_a_visit_that_was_forgotten_under_its_page_begins_anew(page):
