@@ -127,7 +127,7 @@ class Objective(tf.Module):
                 [tf.zeros([0, c + 1, c]) for c in self.network.channels],
                 tf.zeros([0, len(self.network.layers)], tf.int32),
             ),
-            lambda: self._style_moments(pictures, settings, content_image),
+            lambda: self._style_moments(pictures, settings, content_image, uses.style),
         )
         # Where the style is known, only the content's own layers are of use.
         deepest = tf.where(known, _deepest(uses.content), last)
@@ -258,14 +258,14 @@ class Objective(tf.Module):
         return tf.gather(self.network.products, last) * tf.cast(sizes.heights * sizes.widths, tf.float32)
 
     def _style_moments(
-        self, pictures: Pictures, settings: ParsedSettings, content_image: tf.Tensor
+        self, pictures: Pictures, settings: ParsedSettings, content_image: tf.Tensor, in_style: tf.Tensor
     ) -> tuple[list[tf.Tensor], tf.Tensor]:
-        """Returns each style's moments and at how many places of each layer they were taken.
+        """Returns each style's moments at the layers of the style term and how many places of each they were taken at.
 
         The moments are float32 [S, C + 1, C] for each layer, zeros for layers not in use; the places int32 [S, L].
         """
         height, width = tf.unstack(tf.shape(content_image)[:2])
-        style_weights, _, last = layer_weights(settings, tf.maximum(height, width))
+        last = _deepest(in_style)
 
         def of_style(index: tf.Tensor) -> tuple[list[tf.Tensor], tf.Tensor]:
             image = _fit(style_at(pictures, index), height, width, settings)
@@ -276,7 +276,7 @@ class Objective(tf.Module):
             features = self._features(image, last, *network_options(settings))
             moments = [
                 tf.cond(
-                    style_weights[layer] > 0,
+                    in_style[layer],
                     lambda f=f, mask_at=mask_at: self._moments(f, mask_at, mask != "")[0],
                     lambda c=self.network.channels[layer]: tf.zeros([c + 1, c]),
                 )

@@ -18,7 +18,6 @@ from model.presets import PRESETS
 from model.settings import (
     ALL_WEIGHTS_ZERO,
     INTEGER,
-    LEAST_SIZE_PX,
     LEAST_WEIGHT,
     MAX_WEIGHT,
     NUMBER,
@@ -196,7 +195,8 @@ def _parse_layers(setting: Setting, text: tf.Tensor, layers: Sequence[str]) -> t
     chosen = _strip(names)[:, tf.newaxis] == list(layers)  # [items, L]
     once = tf.reduce_all(tf.reduce_sum(tf.cast(chosen, tf.int32), 0) <= 1)
     known = tf.reduce_all(tf.reduce_any(chosen, -1))
-    sizes_in_range = (up_to >= LEAST_SIZE_PX) & (up_to <= MAX_SIZE_PX)
+    size = SETTINGS["size"]
+    sizes_in_range = (up_to >= size.low) & (up_to <= size.high)
     in_range = tf.reduce_all((weights >= 0) & (weights <= MAX_WEIGHT) & sizes_in_range)
     weights = checked(
         weights,

@@ -19,7 +19,7 @@ from typing import Any
 
 from model.errors import InvalidInput
 from model.layers import BLOCK_STARTS, LAYERS, Layer
-from model.limits import MAX_SIZE_PX, MAX_STEPS
+from model.limits import MAX_SIZE_PX, MAX_STEPS, SHORT_SIDE_PX
 from model.presets import PRESETS
 
 LOSS_TERMS = ("total", "content", "style", "total_variation")
@@ -72,8 +72,8 @@ class Setting:
             return "one of " + ", ".join(self.choices)
         if self.kind == "layers":
             return (
-                "layers of the model as NAME, NAME:WEIGHT or NAME:WEIGHT@PIXELS, joined by slashes, each once, with a "
-                f"WEIGHT from 0 and PIXELS, the largest size at which it counts, from {LEAST_SIZE_PX}; one of a WEIGHT "
+                "layers of the model as NAME[:WEIGHT][@PIXELS], joined by slashes, each once: WEIGHT a number from 0, "
+                f"PIXELS the largest size at which it counts, {SETTINGS['size'].expected}; at least one of a WEIGHT "
                 "above 0 without PIXELS"
             )
         if self.kind == "weights":
@@ -119,14 +119,12 @@ class Setting:
     def _check_layers(self, value: Any) -> Layers:
         try:
             layers = [Layer(item) if isinstance(item, str) else Layer(*item) for item in value]
-            layers = [Layer(str(name), float(weight), int(up_to)) for name, weight, up_to in layers]
+            layers = [Layer(str(name), float(weight), SETTINGS["size"].check(up_to)) for name, weight, up_to in layers]
         except (TypeError, ValueError):
             raise self.error(value) from None
         names = {layer.name for layer in layers}
         known = names <= set(LAYERS) and len(names) == len(layers)
-        in_range = all(
-            LEAST_SIZE_PX <= layer.up_to <= MAX_SIZE_PX and 0 <= layer.weight <= MAX_WEIGHT for layer in layers
-        )
+        in_range = all(0 <= layer.weight <= MAX_WEIGHT for layer in layers)
         if not (known and in_range and _are_weights([layer.weight for layer in layers if layer.up_to == MAX_SIZE_PX])):
             raise self.error(format_value(tuple(layers)))
         return tuple(layers)
@@ -141,7 +139,6 @@ class Setting:
         return weights
 
 
-LEAST_SIZE_PX = 16
 SMALLEST_SIZE_PX = 128
 DEEP_UP_TO_PX = 2 * SMALLEST_SIZE_PX - 1
 """Deep layers make the composition, at a plan's two smallest sizes: below twice `smallest_size` there are always two.
@@ -214,7 +211,7 @@ class StyleSettings:
     """
 
     # fmt: off
-    size: int = _number("Picture", 512, LEAST_SIZE_PX, MAX_SIZE_PX,
+    size: int = _number("Picture", 512, SHORT_SIDE_PX, MAX_SIZE_PX,
         "Long side of the result; the short side follows the content picture.", "pixels")
     steps: int = _number("Picture", 180, 1, MAX_STEPS,
         "Optimisation steps over all sizes; more steps, more detail.", "steps")
@@ -243,7 +240,7 @@ class StyleSettings:
         "How each style layer's features are compared: by the Wasserstein-2 distance between Gaussians of their mean "
         "and covariance, by mean and covariance themselves, or by their Gram matrix.", label="Style statistics")
     style_layers: Layers = _setting("Style",
-        tuple(Layer(name, 1.0, MAX_SIZE_PX if name < "block4" else DEEP_UP_TO_PX) for name in BLOCK_STARTS),
+        (*map(Layer, BLOCK_STARTS[:3]), *(Layer(name, up_to=DEEP_UP_TO_PX) for name in BLOCK_STARTS[3:])),
         "Layers whose statistics make the style, with their weights: early ones colour and grain, later ones strokes "
         "and composition. With @PIXELS a layer counts at sizes up to that long side alone, on top of the others.")
     content_layers: Layers = _setting("Losses", (Layer("block3_conv1"), Layer("block4_conv2", 4.0, DEEP_UP_TO_PX)),
@@ -260,7 +257,7 @@ class StyleSettings:
         "How the network halves its features: the average is doubled, which keeps their size about as it was.")
     padding: str = _choice("Losses", ("replicate", "zero"),
         "What the convolutions see beyond the border: the edge repeated, or zeros as in training.")
-    smallest_size: int = _number("Optimisation", SMALLEST_SIZE_PX, LEAST_SIZE_PX, MAX_SIZE_PX,
+    smallest_size: int = _number("Optimisation", SMALLEST_SIZE_PX, SHORT_SIDE_PX, MAX_SIZE_PX,
         "Long side of the first, coarsest picture; from `size` up there is one size only.", "pixels")
     optimizer: str = _choice("Optimisation", ("lbfgs", "adam", "sgd"),
         "Limited-memory BFGS, Adam, or plain gradient descent.", label="Optimiser")

@@ -249,6 +249,7 @@ def test_every_setting_tells_enough_to_make_a_flag_and_a_widget() -> None:
         {"style_layers": ()},
         {"style_layers": 3},
         {"style_layers": (("block1_conv1", 1, 192, 3),)},
+        {"style_layers": ("block1_conv1", ("block2_conv1", 1, 99.5))},
     ],
 )
 def test_values_of_the_wrong_kind_are_refused(values: dict[str, Any]) -> None:
