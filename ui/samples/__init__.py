@@ -1,8 +1,7 @@
-"""The sample pictures: what there is to choose from, and the files.
+"""The sample pictures: what there is to choose from, and the files. README.md says how they were made.
 
-Each is drawn by this package's own code from a seed; `python -m ui.samples --output DIR` draws them anew. The page
-reads the files only, and never draws. The first content and the first style are what a first visit has chosen: a large,
-plain shape and a painting whose strokes take to it.
+The first content and the first style are what a first visit has chosen: a large, plain shape and a painting whose
+strokes take to it.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ class Sample:
     """One sample picture.
 
     Attributes:
-      name: name of the function that draws it, and of its file.
+      name: of its file, without the suffix.
       label: what a person reads.
       alt: what is to be seen, for those who cannot see it.
     """
