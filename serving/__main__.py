@@ -6,8 +6,8 @@ import logging
 import sys
 
 from serving.command_line import batch, single
-from serving.command_line.stopping import EXIT_STOPPED
 from serving.errors import Cancelled, StyleTransferError
+from serving.signals import EXIT_STOPPED
 
 BATCH = "batch"  # a picture of that name can be given as ./batch
 

@@ -31,11 +31,11 @@ from serving.errors import (
     ServingUnavailable,
     StyleTransferError,
 )
-from serving.files import read_whole, write_whole
+from serving.files import atomic_write, read_file, sha256
 from serving.pictures import BACKGROUND
-from serving.results import SUFFIXES, full_text, sha256
+from serving.request import Request
+from serving.results import SUFFIXES, Origin, encode_result, full_text
 from serving.run_file import SavedRun, load_run, save_run
-from serving.runs import go_on, new_run, result_file
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ MANIFEST = "manifest.json"
 PARTIAL = ".partial"
 
 _NO_SERVER = (ServingUnavailable, ModelNotFound, Overloaded)
-"""After all patience these say that there is nobody to do the rest either."""
+"""After all retries these say that there is nobody to do the rest either."""
 _HEIF_SUFFIXES = {".heic", ".heif"}  # not read, but better explained than passed over
 
 
@@ -130,7 +130,7 @@ class Manifest:
         self._results: dict[str, Any] = {}
         if self._path.exists():
             try:
-                self._results = dict(json.loads(read_whole(self._path, "`manifest`"))["results"])
+                self._results = dict(json.loads(read_file(self._path, "`manifest`"))["results"])
             except (InvalidInput, ValueError, TypeError, LookupError, RecursionError):
                 log.warning("%s cannot be read: all results are made anew.", self._path)
 
@@ -140,14 +140,14 @@ class Manifest:
             entry = self._results.get(output.name)
         if not isinstance(entry, dict) or entry.get("made_from") != made_from or not output.is_file():
             return False
-        return entry.get("sha256") == sha256(read_whole(output, "`output`"))
+        return entry.get("sha256") == sha256(read_file(output, "`output`"))
 
     def add(self, output: Path, data: bytes, made_from: Mapping[str, str]) -> None:
         """Notes a result that has been written."""
         with self._lock:
             self._results[output.name] = {"made_from": dict(made_from), "sha256": sha256(data)}
             document = {"version": 1, "results": dict(sorted(self._results.items()))}
-            write_whole(self._path, (json.dumps(document, indent=1) + "\n").encode())
+            atomic_write(self._path, (json.dumps(document, indent=1) + "\n").encode())
 
 
 class Batch:
@@ -179,9 +179,9 @@ class Batch:
           clients: of servers that serve the same model.
           settings: for all.
           model: its description.
-          background: see `StyleTransferClient.run`.
+          background: as in `Request`.
           metadata: whether the results say what made them.
-          cancelled: once set, tasks end after the stretch under way, and no more are begun.
+          cancelled: once set, tasks end after the chunk under way, and no more are begun.
         """
         self._tasks, self._clients = list(tasks), list(clients)
         self._settings, self._model = settings, model
@@ -190,7 +190,7 @@ class Batch:
         self._no_server: StyleTransferError | None = None
         self._todo: queue.SimpleQueue[Task] = queue.SimpleQueue()
         self._done: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
-        self._shares: dict[Task, float] = {}
+        self._fractions: dict[Task, float] = {}
         self._manifest: Manifest | None = None
 
     def start(self) -> None:
@@ -229,8 +229,8 @@ class Batch:
             partial.rmdir()
 
     def under_way(self) -> dict[Task, float]:
-        """Returns the share that is done of each task that is at work, 0 to 1."""
-        return dict(self._shares)
+        """Returns the fraction that is done of each task that is at work, 0 to 1."""
+        return dict(self._fractions)
 
     def _work(self, client: StyleTransferClient) -> None:
         while True:
@@ -239,7 +239,7 @@ class Batch:
             except queue.Empty:
                 return
             self._done.put(self._outcome(client, task))
-            self._shares.pop(task, None)
+            self._fractions.pop(task, None)
 
     def _outcome(self, client: StyleTransferClient, task: Task) -> Outcome:
         if self._no_server or self._stop.is_set():
@@ -260,7 +260,7 @@ class Batch:
         manifest = self._manifest
         if manifest is None:
             raise InvalidInput("a batch must be started before it works")
-        content, style = read_whole(task.content, "`content`"), read_whole(task.style, "`style`")
+        content, style = read_file(task.content, "`content`"), read_file(task.style, "`style`")
         digest = str(self._model["digest"])
         made_from = {
             "settings": full_text(self._settings),
@@ -272,24 +272,25 @@ class Batch:
         }
         if manifest.has(task.output, made_from):
             return Ending.SKIPPED
-        self._shares[task] = 0.0
-        run = new_run(content, [style], self._settings, model_digest=digest, background=self._background)
+        self._fractions[task] = 0.0
+        request = Request(content, [style], self._settings, background=self._background)
         partial = task.output.parent / PARTIAL / f"{task.output.name}.run"
-        run = _where_it_stands(run, partial)
+        run = _load_checkpoint(SavedRun(request.prepared(), digest), partial)
         last = None
-        for last in go_on(client, run, self._stop):
+        for last in client.run(run.request, state=run.state, cancelled=self._stop):
             save_run(partial, run.at(last))
-            self._shares[task] = last.share
+            self._fractions[task] = last.fraction_done
         if last is None or not last.complete:
             return Ending.STOPPED
-        data = result_file(run.at(last), last.image, task.output.suffix.lower(), self._model, metadata=self._metadata)
-        write_whole(task.output, data)
+        origin = Origin.of(run.request, self._model, step=last.step, steps=last.steps) if self._metadata else None
+        data = encode_result(last.image, task.output.suffix, origin)
+        atomic_write(task.output, data)
         manifest.add(task.output, data, made_from)
         partial.unlink(missing_ok=True)
         return Ending.DONE
 
 
-def _where_it_stands(run: SavedRun, partial: Path) -> SavedRun:
+def _load_checkpoint(run: SavedRun, partial: Path) -> SavedRun:
     """Returns what an earlier batch left of the same run, else the run as it is."""
     if partial.exists():
         try:

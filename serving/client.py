@@ -2,28 +2,65 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from model.limits import MAX_STEPS
 from model.settings import StyleSettings
-from serving.answers import check_answer, check_stretch
 from serving.contract import MODEL_NAME
-from serving.endpoints import Endpoints, Patience, split_servers
-from serving.errors import InvalidAnswer, InvalidInput, StyleTransferError
-from serving.pictures import BACKGROUND, prepare_all
-from serving.progress import Progress
-from serving.transports import Arrays, Transport, connect
+from serving.endpoints import Endpoints, RetryPolicy, split_servers
+from serving.errors import InvalidInput, StyleTransferError
+from serving.request import Request
+from serving.responses import check_chunk, read_description
+from serving.transports import Transport, connect
 
 TIMEOUT_S = 300.0  # of one call; a step of the largest picture takes a minute on a small machine
-STRETCH_S = 2.0  # of work that a call asks for; each call costs a third of a second on top (tests/benchmarks/notes.md)
-GROWTH = 4  # at most, from one stretch to the next
+CHUNK_S = 2.0  # of work that a call asks for; each call costs a third of a second on top (tests/benchmarks/notes.md)
+GROWTH = 4  # at most, from one chunk to the next
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands after a chunk of its steps.
+
+    Attributes:
+      step: steps taken since the start of the run.
+      steps: steps of the whole run.
+      fraction_done: of the whole run's work, 0 to 1 (steps on small pictures weigh less).
+      losses: float32 [N, 4], a row for each step of this chunk: total, content, style, total_variation.
+      preview: the picture as it stands, JPEG, at most 512 pixels long.
+      image: the result as PNG, in the last record of a run; else empty.
+      state: what a run goes on from; opaque.
+      seconds: since this run was started or resumed.
+      steps_per_s: at the size that is being worked on.
+      seconds_left: estimate; None until there is ground for one.
+      stopped: why the run is over before its last step, `converged` or `not_finite`; "" if it is not.
+    """
+
+    step: int
+    steps: int
+    fraction_done: float
+    losses: npt.NDArray[np.float32]
+    preview: bytes
+    image: bytes
+    state: bytes
+    seconds: float
+    steps_per_s: float
+    seconds_left: float | None
+    stopped: str = ""
+
+    @property
+    def complete(self) -> bool:
+        """Whether the run has come to its end, rather than been cancelled on the way."""
+        return self.step >= self.steps or bool(self.stopped)
 
 
 class StyleTransferClient:
@@ -31,7 +68,7 @@ class StyleTransferClient:
 
     ```
     with StyleTransferClient("grpc://127.0.0.1:8500") as client:
-        for progress in client.run(content, [style], StyleSettings(size=512)):
+        for progress in client.run(Request(content, [style], StyleSettings(size=512))):
             print(progress.step, progress.steps)
         Path("out.png").write_bytes(progress.image)
     ```
@@ -43,7 +80,7 @@ class StyleTransferClient:
         *,
         model_name: str = MODEL_NAME,
         timeout_s: float = TIMEOUT_S,
-        patience: Patience | None = None,
+        retry_policy: RetryPolicy | None = None,
     ) -> None:
         """Takes where the model is: one server, or several that serve the same model.
 
@@ -52,7 +89,7 @@ class StyleTransferClient:
             a sequence or joined by commas. A run stays with one as long as it answers, then goes on at the next.
           model_name: the servable's name.
           timeout_s: longest time for one call; a run makes many.
-          patience: how long a failing call is repeated. None: 30 s.
+          retry_policy: how long a failing call is repeated. None: 30 s.
 
         Raises:
           InvalidInput: an address is of no known kind, there is no SavedModel at a path, or the timeout is none.
@@ -68,7 +105,7 @@ class StyleTransferClient:
                 transports.append(one)
         if not transports:
             raise InvalidInput("`server` must name at least one server. Received: none")
-        self._transport = Endpoints(transports, patience or Patience())
+        self._transport = Endpoints(transports, retry_policy or RetryPolicy())
         self._timeout_s = timeout_s
 
     def __enter__(self) -> StyleTransferClient:
@@ -86,158 +123,114 @@ class StyleTransferClient:
         """Returns what the model says of itself, and the settings as it reads them.
 
         It asks every server once and does not wait for one: who asks wants to know how things stand. A server answers
-        in its turn, so one that is busy with a large picture takes as long as a stretch of it.
+        in its turn, so one that is busy with a large picture takes as long as a chunk of it.
         """
-        text = str(settings or StyleSettings())
-        outputs = self._transport.predict(
-            "describe", {"settings": [text]}, timeout_s=timeout_s, check=_read_description, patience=Patience(0)
+        inputs = {"settings": [str(settings or StyleSettings())]}
+        once = RetryPolicy(0)
+        response = self._transport.predict(
+            "describe", inputs, timeout_s=timeout_s, check=read_description, retry_policy=once
         )
-        return _read_description(outputs)
+        return read_description(response)
 
     def run(
         self,
-        content: bytes,
-        styles: Sequence[bytes],
-        settings: StyleSettings,
+        request: Request,
         *,
-        content_masks: Sequence[bytes] = (),
-        style_masks: Sequence[bytes] = (),
-        initial: bytes = b"",
         state: bytes = b"",
-        background: str = BACKGROUND,
         cancelled: threading.Event | None = None,
         on_retry: Callable[[StyleTransferError], object] | None = None,
     ) -> Iterator[Progress]:
-        """Stylises a picture stretch by stretch; the last record has the result in `image`.
+        """Stylises a picture, a chunk of steps in each call; the last record has the result in `image`.
 
         Args:
-          content: an encoded picture.
-          styles: 1 to MAX_STYLES encoded pictures.
-          settings: all that can be set.
-          content_masks: for each style an encoded picture that is white where that style paints; an empty one stands
-            for what the others leave. None at all: the styles blend everywhere.
-          style_masks: for each style an encoded picture that is white where it counts; empty: all of it.
-          initial: an encoded picture to start from; empty: as the settings' `start` says.
+          request: what the run is made from.
           state: an earlier record's `state`, to go on from there.
-          background: colour that shows where a picture is transparent; a mask is black there.
-          cancelled: once set, the run ends after the stretch under way, with the picture as it stands.
+          cancelled: once set, the run ends after the chunk under way, with the picture as it stands.
           on_retry: is told why no server gave an answer, each time before all are asked again; the next record means
             that one did.
 
         Yields:
-          A record for each stretch.
+          A record for each chunk.
 
         Raises:
           StyleTransferError: see serving/errors.py. What failed at one server was tried at the others, and again for as
-            long as there is patience. The run can go on from the last record's `state`.
+            long as the retry policy says. The run can go on from the last record's `state`.
         """
-        pictures = prepare_all(
-            content,
-            styles,
-            settings,
-            content_masks=content_masks,
-            style_masks=style_masks,
-            initial=initial,
-            background=background,
-        )
-        signature, inputs = _call_with(pictures, settings)
+        signature, inputs = _call_with(request.prepared())
         started, clock = time.monotonic(), _Clock()
-        take, step = 1, None if state else 0
+        take, step = 1, None if state else 0  # None: nobody knows where a state from elsewhere stands
         while True:
             begun = time.monotonic()
-            stopping = cancelled is not None and cancelled.is_set()
-            outputs = self._advance(signature, inputs, state, step, 0 if stopping else take, cancelled, on_retry)
+            asked = 0 if cancelled is not None and cancelled.is_set() else take
+            outputs = self._transport.predict(
+                signature,
+                {**inputs, "state_bytes": [state], "take_steps": [asked]},
+                timeout_s=self._timeout_s,
+                check=partial(check_chunk, signature, before=step, take=asked),
+                cancelled=cancelled,
+                on_retry=on_retry,
+            )
             now = time.monotonic()
             state, step = outputs["state_bytes"][0], int(outputs["step"][0])
-            share = float(outputs["progress"][0])
+            done = float(outputs["progress"][0])
             losses = outputs["losses"][0]
             losses = losses[~np.isnan(losses).all(-1)]  # a call that reaches the end takes fewer steps than asked
-            clock.note(now - begun, len(losses), share)
+            clock.add(now - begun, len(losses), done)
             yield Progress(
                 step=step,
                 steps=int(outputs["steps"][0]),
-                share=share,
+                fraction_done=done,
                 losses=losses,
                 preview=outputs["preview_bytes"][0],
                 image=outputs["image_bytes"][0],
                 state=state,
                 seconds=now - started,
                 steps_per_s=clock.steps_per_s,
-                seconds_left=clock.seconds_left(share),
+                seconds_left=clock.seconds_left(done),
                 stopped=outputs["stopped"][0].decode(),
             )
             if outputs["image_bytes"][0]:
                 return
-            wanted = round(take * STRETCH_S / max(now - begun, 1e-3))
+            wanted = round(take * CHUNK_S / max(now - begun, 1e-3))
             take = max(1, min(wanted, GROWTH * take, MAX_STEPS))
 
-    def _advance(
-        self,
-        signature: str,
-        inputs: Mapping[str, Any],
-        state: bytes,
-        step: int | None,
-        take: int,
-        cancelled: threading.Event | None,
-        on_retry: Callable[[StyleTransferError], object] | None,
-    ) -> Arrays:
-        """Takes the next stretch from a state, at a step that is None where nobody knows it."""
-        return self._transport.predict(
-            signature,
-            {**inputs, "state_bytes": [state], "take_steps": [take]},
-            timeout_s=self._timeout_s,
-            check=lambda answer: check_stretch(signature, answer, before=step, take=take),
-            cancelled=cancelled,
-            on_retry=on_retry,
-        )
 
-
-def _call_with(pictures: Mapping[str, Sequence[bytes]], settings: StyleSettings) -> tuple[str, dict[str, Any]]:
-    """Returns the signature that takes these pictures, and its inputs as far as they stay the same all the run."""
-    styles = list(pictures["styles"])
-    inputs = {"content_bytes": list(pictures["content"]), "style_bytes": [styles], "settings": [str(settings)]}
-    if set(pictures) == {"content", "styles"}:
+def _call_with(request: Request) -> tuple[str, dict[str, Any]]:
+    """Returns the signature that takes a request, and its inputs as far as they stay the same all the run."""
+    pictures = request.pictures
+    content, styles = list(pictures.pop("content")), list(pictures.pop("styles"))
+    inputs = {"content_bytes": content, "style_bytes": [styles], "settings": [str(request.settings)]}
+    if not pictures:
         return "advance", inputs
     no_masks = [b""] * len(styles)
     return "advance_guided", inputs | {
         "content_mask_bytes": [list(pictures.get("content_masks", no_masks))],
         "style_mask_bytes": [list(pictures.get("style_masks", no_masks))],
-        "initial_bytes": list(pictures.get("initial", [b""])),
+        "initial_bytes": [request.initial],
     }
 
 
-def _read_description(outputs: Arrays) -> dict[str, Any]:
-    check_answer("describe", outputs)
-    try:
-        description = json.loads(outputs["description"][0])
-    except (ValueError, RecursionError) as error:
-        raise InvalidAnswer("The server's answer is none of `describe`: no JSON.") from error
-    if not (isinstance(description, dict) and isinstance(description.get("weights"), dict)):
-        raise InvalidAnswer("The server's answer is none of `describe`: it says nothing of the weights.")
-    return description
-
-
 class _Clock:
-    """Speed and time left, from what each stretch took."""
+    """Speed and time left, from what each chunk took."""
 
     _SMOOTHING = 0.7  # weight of the past
 
     def __init__(self) -> None:
         self.steps_per_s = 0.0
-        self._share: float | None = None
-        self._share_per_s: float | None = None
+        self._done: float | None = None
+        self._done_per_s: float | None = None
 
-    def note(self, seconds: float, steps: int, share: float) -> None:
+    def add(self, seconds: float, steps: int, done: float) -> None:
         if steps:
             self.steps_per_s = steps / max(seconds, 1e-6)
         # The first call also loads and warms what the later ones find ready, so it says nothing of their speed.
-        if self._share is not None and share > self._share:
-            speed = (share - self._share) / max(seconds, 1e-6)
-            past = self._share_per_s
-            self._share_per_s = speed if past is None else self._SMOOTHING * past + (1 - self._SMOOTHING) * speed
-        self._share = share
+        if self._done is not None and done > self._done:
+            speed = (done - self._done) / max(seconds, 1e-6)
+            past = self._done_per_s
+            self._done_per_s = speed if past is None else self._SMOOTHING * past + (1 - self._SMOOTHING) * speed
+        self._done = done
 
-    def seconds_left(self, share: float) -> float | None:
-        if share >= 1:
+    def seconds_left(self, done: float) -> float | None:
+        if done >= 1:
             return 0.0
-        return (1 - share) / self._share_per_s if self._share_per_s else None
+        return (1 - done) / self._done_per_s if self._done_per_s else None

@@ -1,4 +1,4 @@
-"""Several servers as one: a call that fails goes to the next, and is repeated for as long as there is patience.
+"""Several servers as one: a call that fails goes to the next, and is repeated as a retry policy says.
 
 Every signature of the model is a pure function of its inputs, so any call may be repeated anywhere.
 """
@@ -14,52 +14,52 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from serving.answers import check_answer
 from serving.errors import (
     Cancelled,
     DeadlineExceeded,
-    InvalidAnswer,
     InvalidInput,
+    InvalidResponse,
     ModelNotFound,
     Overloaded,
     ServingUnavailable,
     StyleTransferError,
 )
+from serving.responses import check_response
 from serving.transports import Arrays, Transport
 
 log = logging.getLogger(__name__)
 
-TRANSIENT = (ServingUnavailable, Overloaded, DeadlineExceeded, InvalidAnswer)
+TRANSIENT = (ServingUnavailable, Overloaded, DeadlineExceeded, InvalidResponse)
 """What may be over when the same server is asked again."""
 
 
 @dataclass(frozen=True)
-class Patience:
+class RetryPolicy:
     """How long a call that fails is repeated.
 
     Attributes:
-      total_s: from the first failure on; a call under way when it ends is still awaited. 0: every server once.
-      first_wait_s: before every server is asked again; doubles each time.
-      longest_wait_s: what the waits grow to.
+      max_elapsed_s: from the first failure on; a call under way when it ends is still awaited. 0: every server once.
+      initial_backoff_s: the wait before every server is asked again; doubles each time.
+      max_backoff_s: what the waits grow to.
     """
 
-    total_s: float = 30.0
-    first_wait_s: float = 0.25
-    longest_wait_s: float = 5.0
+    max_elapsed_s: float = 30.0
+    initial_backoff_s: float = 0.25
+    max_backoff_s: float = 5.0
 
     def __post_init__(self) -> None:
-        if not (self.total_s >= 0 and 0 < self.first_wait_s <= self.longest_wait_s):
+        if not (self.max_elapsed_s >= 0 and 0 < self.initial_backoff_s <= self.max_backoff_s):
             raise InvalidInput(
-                "`patience` must be at least 0 s, its first wait above 0 s and no longer than the longest. "
+                "`max_elapsed_s` must be at least 0 and `initial_backoff_s` above 0, up to `max_backoff_s`. "
                 f"Received: {self}"
             )
 
-    def wait_s(self, rounds: int) -> float:
+    def backoff_s(self, rounds: int) -> float:
         """Returns the wait after a number of failed rounds, between half and all of it by chance.
 
         Chance keeps clients that failed together, as when a server stops, from coming back together.
         """
-        longest = min(self.longest_wait_s, self.first_wait_s * 2.0 ** min(rounds, 60))
+        longest = min(self.max_backoff_s, self.initial_backoff_s * 2.0 ** min(rounds, 60))
         return longest * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
 
 
@@ -71,9 +71,9 @@ def split_servers(text: str) -> list[str]:
 class Endpoints:
     """Asks the server that answered last; when it fails, the others in turn."""
 
-    def __init__(self, transports: Sequence[Transport], patience: Patience) -> None:
+    def __init__(self, transports: Sequence[Transport], retry_policy: RetryPolicy) -> None:
         self._transports = list(transports)
-        self._patience = patience
+        self._retry_policy = retry_policy
         self._current = 0
         self._served: set[int] = set()
 
@@ -84,7 +84,7 @@ class Endpoints:
         *,
         timeout_s: float,
         check: Callable[[Arrays], object] | None = None,
-        patience: Patience | None = None,
+        retry_policy: RetryPolicy | None = None,
         cancelled: threading.Event | None = None,
         on_retry: Callable[[StyleTransferError], object] | None = None,
     ) -> Arrays:
@@ -94,17 +94,17 @@ class Endpoints:
           signature: its name.
           inputs: as `Transport.predict` takes them.
           timeout_s: longest time for one call to one server.
-          check: raises InvalidAnswer when an answer cannot be right. None: it is held against the contract alone.
-          patience: in place of the one that is set for all calls.
+          check: raises InvalidResponse when a response cannot be right. None: it is held against the contract alone.
+          retry_policy: in place of the one that is set for all calls.
           cancelled: once set, nothing is repeated any more.
           on_retry: is told why no server gave an answer, each time before all are asked again.
 
         Raises:
           InvalidInput: a server refused the inputs; any other would as well, so none is asked again.
           Cancelled: `cancelled` was set while no server gave an answer.
-          StyleTransferError: the last failure, when all servers failed for good or patience is at its end.
+          StyleTransferError: the last failure, when all servers failed for good or their time is up.
         """
-        patience = patience or self._patience
+        policy = retry_policy or self._retry_policy
         hopeless: set[int] = set()
         failed_since: float | None = None
         rounds = 0
@@ -113,8 +113,8 @@ class Endpoints:
                 if index in hopeless:
                     continue
                 try:
-                    answer = self._transports[index].predict(signature, inputs, timeout_s=timeout_s)
-                    check(answer) if check else check_answer(signature, answer)
+                    response = self._transports[index].predict(signature, inputs, timeout_s=timeout_s)
+                    check(response) if check else check_response(signature, response)
                 except (InvalidInput, Cancelled):
                     raise
                 except StyleTransferError as error:
@@ -126,13 +126,13 @@ class Endpoints:
                 else:
                     self._current = index
                     self._served.add(index)
-                    return answer
+                    return response
                 if failed_since is None:
                     failed_since = time.monotonic()
                 if cancelled is not None and cancelled.is_set():
                     raise Cancelled(f"Stopped while no server answered. {failure}") from failure
-            wait_s = patience.wait_s(rounds)
-            over = time.monotonic() + wait_s > (failed_since or 0.0) + patience.total_s
+            wait_s = policy.backoff_s(rounds)
+            over = time.monotonic() + wait_s > (failed_since or 0.0) + policy.max_elapsed_s
             if over or len(hopeless) == len(self._transports):
                 raise failure
             rounds += 1

@@ -9,7 +9,7 @@ StyleTransferError
 ├── DeadlineExceeded      the call did not end in its time
 ├── Cancelled             the caller gave up
 └── ServingFailed         anything else that a server answers; its code says what
-    └── InvalidAnswer     what came back is no answer of this model; another server may do better
+    └── InvalidResponse   the response violates the model's contract; another server may do better
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ __all__ = [
     "HTTP_STATUS",
     "Cancelled",
     "DeadlineExceeded",
-    "InvalidAnswer",
     "InvalidInput",
+    "InvalidResponse",
     "ModelNotFound",
     "Overloaded",
     "ServingFailed",
@@ -98,8 +98,8 @@ class ServingFailed(StyleTransferError):
         self.code = code
 
 
-class InvalidAnswer(ServingFailed):
-    """What came back is no answer of this model: cut, garbled, or of something else than a model server."""
+class InvalidResponse(ServingFailed):
+    """The response violates the model's contract: cut, garbled, or of something else than a model server."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message, "DATA_LOSS")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 from pathlib import Path
 
 from serving.errors import InvalidInput
 
 
-def write_whole(path: Path, data: bytes) -> None:
+def atomic_write(path: Path, data: bytes) -> None:
     """Writes a file so that a reader, or a crash at any moment, finds the old one or the new one.
 
     Raises:
@@ -28,7 +29,7 @@ def write_whole(path: Path, data: bytes) -> None:
         raise InvalidInput(f"a file must be writable. Received: {path} ({error.strerror})") from error
 
 
-def read_whole(path: Path, what: str) -> bytes:
+def read_file(path: Path, what: str) -> bytes:
     """Returns a file's bytes; `what` names its role in the error.
 
     Raises:
@@ -38,3 +39,8 @@ def read_whole(path: Path, what: str) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise InvalidInput(f"{what} must be a readable file. Received: {path} ({error.strerror})") from error
+
+
+def sha256(data: bytes) -> str:
+    """Returns the digest of a file's bytes, as hexadecimal digits."""
+    return hashlib.sha256(data).hexdigest()

@@ -3,70 +3,17 @@
 from __future__ import annotations
 
 import io
-import math
 import warnings
-from collections.abc import Sequence
 
 from PIL import Image, ImageCms, ImageColor, ImageOps, UnidentifiedImageError
 
-from model.limits import MAX_INPUT_PX, MAX_STYLES, SHORT_SIDE_PX
-from model.settings import StyleSettings
+from model.limits import MAX_INPUT_PX, SHORT_SIDE_PX
 from serving.errors import InvalidInput
 
 BACKGROUND = "white"  # what shows where a picture is transparent
 MASK_BACKGROUND = "black"  # a mask says nothing where it is transparent
 
 _AS_IS = ("JPEG", "PNG")  # formats that the graph decodes as well as Pillow does
-
-
-def prepare_all(
-    content: bytes,
-    styles: Sequence[bytes],
-    settings: StyleSettings,
-    *,
-    content_masks: Sequence[bytes] = (),
-    style_masks: Sequence[bytes] = (),
-    initial: bytes = b"",
-    background: str = BACKGROUND,
-) -> dict[str, tuple[bytes, ...]]:
-    """Returns all pictures of a run as they travel, by the names of these arguments; see `prepare`.
-
-    What was prepared once for some settings stays as it is when it is prepared for them again. The arguments are those
-    of `StyleTransferClient.run`.
-
-    Returns:
-      `content` and `styles`, and the guides (masks and `initial`) that say anything. A mask that is empty stays so.
-
-    Raises:
-      InvalidInput: too few or too many styles, masks that are neither as many as the styles nor none, or see `prepare`.
-    """
-    if not 1 <= len(styles) <= MAX_STYLES:
-        raise InvalidInput(f"`styles` must be 1 to {MAX_STYLES} pictures. Received: {len(styles)}")
-    content_px, style_px = settings.size, _style_longest_px(settings)
-    ready = {
-        "content": (prepare(content, "content", longest_px=content_px, background=background),),
-        "styles": tuple(prepare(style, "style", longest_px=style_px, background=background) for style in styles),
-    }
-    for argument, masks, longest_px in (
-        ("content_masks", content_masks, content_px),
-        ("style_masks", style_masks, style_px),
-    ):
-        if len(masks) not in (0, len(styles)):
-            expected = f"one for each of the {len(styles)} styles, or none"
-            raise InvalidInput(f"`{argument}` must be {expected}. Received: {len(masks)}")
-        if any(masks):
-            ready[argument] = tuple(
-                prepare(mask, argument, longest_px=longest_px, background=MASK_BACKGROUND) if mask else b""
-                for mask in masks
-            )
-    if initial:
-        ready["initial"] = (prepare(initial, "initial", longest_px=content_px, background=background),)
-    return ready
-
-
-def _style_longest_px(settings: StyleSettings) -> int:
-    """Returns the longest side that a style picture, or a mask over it, is used at."""
-    return math.ceil((settings.style_size or settings.size) * max(1.0, settings.style_scale))
 
 
 def prepare(data: bytes, argument: str, *, longest_px: int | None = None, background: str = BACKGROUND) -> bytes:

@@ -7,7 +7,6 @@ survive copying, and any tool that shows a picture's particulars shows them.
 from __future__ import annotations
 
 import functools
-import hashlib
 import io
 import json
 import struct
@@ -20,8 +19,9 @@ from typing import Any
 
 from PIL import Image, ImageCms
 
-from model.settings import StyleSettings, format_value
+from model.settings import SETTINGS, StyleSettings, format_value
 from serving.errors import InvalidInput, StyleTransferError
+from serving.request import Request
 
 PROGRAM = "style-transfer-serving 0.1.0"
 SUFFIXES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
@@ -41,7 +41,7 @@ class Origin:
       settings: all of them.
       model: from the model's description: its digest, the weights' name, and versions.
       content_sha256, styles_sha256: of the files that were brought, as hexadecimal digits.
-      guides_sha256: likewise of masks and a starting picture, by the argument of `StyleTransferClient.run`.
+      guides_sha256: likewise of masks and a starting picture, by the attribute of `Request`.
       step, steps: where the run ended, and where it would have.
       program: what wrote the file.
     """
@@ -56,18 +56,24 @@ class Origin:
     guides_sha256: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @classmethod
-    def of(
-        cls,
-        settings: StyleSettings,
-        sha256: Mapping[str, tuple[str, ...]],
-        model: Mapping[str, str],
-        *,
-        step: int,
-        steps: int,
-    ) -> Origin:
-        """Returns the origin of a run whose files have these digests, by the argument that takes them."""
-        guides = dict(sha256)
+    def of(cls, request: Request, description: Mapping[str, Any], *, step: int, steps: int) -> Origin:
+        """Returns the origin of a run.
+
+        Args:
+          request: what it was made from.
+          description: what the model says of itself and of the settings; empty where it is not known.
+          step: where the run ended.
+          steps: where it would have.
+        """
+        guides = dict(request.sha256)
         content, styles = guides.pop("content", ("",)), guides.pop("styles", ())
+        model = {
+            "digest": str(description.get("digest", "")),
+            "weights": str((description.get("weights") or {}).get("name", "")),
+            "precision": str(description.get("precision", "")),
+            "tensorflow": str(description.get("tensorflow", "")),
+        }
+        settings = resolve_settings(request.settings, description)
         return cls(settings, model, content[0], styles, step, steps, guides_sha256=guides)
 
     def to_text(self) -> str:
@@ -109,19 +115,15 @@ def full_text(settings: StyleSettings) -> str:
     return ",".join(f"{name}={format_value(value)}" for name, value in settings.items())
 
 
-def sha256(data: bytes) -> str:
-    """Returns the digest of a file's bytes, as hexadecimal digits."""
-    return hashlib.sha256(data).hexdigest()
+def resolve_settings(settings: StyleSettings, description: Mapping[str, Any]) -> StyleSettings:
+    """Returns the settings as the model reads them: its presets may differ with its weights and layers.
 
-
-def model_facts(description: Mapping[str, Any]) -> dict[str, str]:
-    """Returns what a result says of the model, out of what `StyleTransferClient.describe` returned."""
-    return {
-        "digest": str(description.get("digest", "")),
-        "weights": str((description.get("weights") or {}).get("name", "")),
-        "precision": str(description.get("precision", "")),
-        "tensorflow": str(description.get("tensorflow", "")),
-    }
+    Args:
+      settings: what was asked for.
+      description: what `StyleTransferClient.describe` returned for these settings.
+    """
+    read = {name: SETTINGS[name].parse(str(value)) for name, value in description.get("settings", {}).items()}
+    return settings.replace(**read)
 
 
 def check_suffix(path: Path) -> None:

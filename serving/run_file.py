@@ -1,13 +1,12 @@
 """A run as a file: all that it takes to go on with it, on this machine or another.
 
 A zip archive of stored members, which any tool opens: `run.json` says what the run is and gives every other member's
-SHA-256; `state` is where it stands; the pictures are in `pictures/ARGUMENT/INDEX`, prepared as they travel. Nothing in
-it is code, and nothing is taken for whole that does not match its checksum.
+SHA-256; `state` is where it stands; the pictures are in `pictures/ARGUMENT/INDEX`, prepared as sent. Nothing in it
+is code, and nothing is taken for whole that does not match its checksum.
 """
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import struct
@@ -18,9 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from model.settings import StyleSettings
+from serving.client import Progress
 from serving.errors import InvalidInput
-from serving.files import read_whole, write_whole
-from serving.progress import Progress
+from serving.files import atomic_write, read_file, sha256
+from serving.request import Request
 from serving.results import full_text
 
 FORMAT = "style-transfer-run"
@@ -37,21 +37,17 @@ _DAMAGE = (
 
 @dataclass(frozen=True)
 class SavedRun:
-    """A run between two stretches.
+    """A run between two chunks.
 
     Attributes:
-      settings: all that is set.
+      request: what it is made from, prepared.
       model_digest: `digest` of the model's description; only that model can go on.
-      pictures: encoded pictures by the argument of `StyleTransferClient.run` that takes them.
-      sha256: of the files that were brought, by the same arguments, as hexadecimal digits.
-      state: as in `Progress.state`; empty before the first stretch.
+      state: as in `Progress.state`; empty before the first chunk.
       step, steps: where it stands.
     """
 
-    settings: StyleSettings
-    model_digest: str
-    pictures: Mapping[str, tuple[bytes, ...]]
-    sha256: Mapping[str, tuple[str, ...]]
+    request: Request
+    model_digest: str = ""
     state: bytes = b""
     step: int = 0
     steps: int = 0
@@ -62,9 +58,7 @@ class SavedRun:
 
     def same_run(self, other: SavedRun) -> bool:
         """Whether both are the same run, wherever each of them stands."""
-        return (self.settings, self.model_digest, dict(self.pictures)) == (
-            other.settings, other.model_digest, dict(other.pictures),
-        )  # fmt: skip
+        return (self.request, self.model_digest) == (other.request, other.model_digest)
 
     def check_model(self, digest: str) -> None:
         """Raises InvalidInput unless the model is the one that the run was begun with."""
@@ -81,7 +75,7 @@ def save_run(path: Path, run: SavedRun) -> None:
     Raises:
       InvalidInput: the file cannot be written there.
     """
-    write_whole(path, pack_run(run))
+    atomic_write(path, pack_run(run))
 
 
 def load_run(path: Path) -> SavedRun:
@@ -90,23 +84,24 @@ def load_run(path: Path) -> SavedRun:
     Raises:
       InvalidInput: there is no such file, or it is damaged, none of ours, or of a newer version.
     """
-    return unpack_run(read_whole(path, "`resume`"), str(path))
+    return unpack_run(read_file(path, "`resume`"), str(path))
 
 
 def pack_run(run: SavedRun) -> bytes:
     """Returns a run as the bytes of its file."""
     members = {_STATE: run.state}
-    for argument, pictures in run.pictures.items():
-        members |= {f"{_PICTURES}/{argument}/{index}": data for index, data in enumerate(pictures)}
+    pictures = run.request.pictures
+    for argument, encoded in pictures.items():
+        members |= {f"{_PICTURES}/{argument}/{index}": data for index, data in enumerate(encoded)}
     about = {
         "format": FORMAT,
         "version": VERSION,
-        "settings": full_text(run.settings),
+        "settings": full_text(run.request.settings),
         "model_digest": run.model_digest,
         "step": run.step,
         "steps": run.steps,
-        "pictures": {argument: list(run.sha256[argument]) for argument in run.pictures},
-        "members": {name: hashlib.sha256(data).hexdigest() for name, data in members.items()},
+        "pictures": {argument: list(run.request.sha256[argument]) for argument in pictures},
+        "members": {name: sha256(data) for name, data in members.items()},
     }
     output = io.BytesIO()
     with zipfile.ZipFile(output, "w", zipfile.ZIP_STORED) as archive:
@@ -140,19 +135,18 @@ def unpack_run(data: bytes, name: str = "a file") -> SavedRun:
 def _unpack(archive: zipfile.ZipFile, about: Mapping[str, Any]) -> SavedRun:
     def checked(name: str) -> bytes:
         data = _member(archive, name)
-        if hashlib.sha256(data).hexdigest() != about["members"][name]:
+        if sha256(data) != about["members"][name]:
             raise ValueError(f"{name} has another checksum")
         return data
 
     brought = {str(argument): tuple(map(str, digests)) for argument, digests in about["pictures"].items()}
+    pictures = {
+        argument: tuple(checked(f"{_PICTURES}/{argument}/{index}") for index in range(len(digests)))
+        for argument, digests in brought.items()
+    }
     return SavedRun(
-        settings=StyleSettings.parse(about["settings"]),
+        Request.from_pictures(pictures, StyleSettings.parse(about["settings"]), brought),
         model_digest=str(about["model_digest"]),
-        pictures={
-            argument: tuple(checked(f"{_PICTURES}/{argument}/{index}") for index in range(len(digests)))
-            for argument, digests in brought.items()
-        },
-        sha256=brought,
         state=checked(_STATE),
         step=int(about["step"]),
         steps=int(about["steps"]),

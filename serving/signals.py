@@ -1,9 +1,13 @@
-"""What a signal handler may do, and how to wait for it."""
+"""What a signal handler may do, how to wait for it, and Ctrl-C: asked once it stops politely, asked twice at once."""
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import threading
+from collections.abc import Iterator
 
+EXIT_STOPPED = 130  # the exit status of a program that was interrupted, as a shell gives it
 _LOOK_S = 0.5
 
 
@@ -20,3 +24,20 @@ def wait_for(event: threading.Event) -> None:
     """
     while not event.wait(_LOOK_S):
         pass
+
+
+@contextlib.contextmanager
+def stopped_by_ctrl_c() -> Iterator[threading.Event]:
+    """Gives an event that Ctrl-C sets; a second Ctrl-C raises KeyboardInterrupt."""
+    cancelled = threading.Event()
+
+    def stop(*_: object) -> None:
+        if cancelled.is_set():
+            raise KeyboardInterrupt
+        set_event(cancelled)
+
+    earlier = signal.signal(signal.SIGINT, stop)
+    try:
+        yield cancelled
+    finally:
+        signal.signal(signal.SIGINT, earlier)

@@ -5,26 +5,25 @@ Only the last imports TensorFlow, and only when it is asked for.
 
 from __future__ import annotations
 
-import base64
 import json
-import math
+import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import grpc
-import numpy as np
 import numpy.typing as npt
 import requests
 
-from model.contract import SIGNATURES, TensorInfo
+from model.contract import SIGNATURES
+from model.versions import VersionPath, find_versions
 from serving import wire
 from serving.contract import GRPC_OPTIONS, MODEL_NAME
 from serving.errors import (
     DeadlineExceeded,
-    InvalidAnswer,
     InvalidInput,
+    InvalidResponse,
     ServingFailed,
     ServingUnavailable,
     StyleTransferError,
@@ -44,8 +43,7 @@ CHANNEL_OPTIONS = (
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 500),
 )
-MAX_VALUES = 10_000_000  # numbers in one tensor of an answer; the losses of the longest call are 40,000
-_CHUNK_BYTES = 1 << 20
+_PIECE_BYTES = 1 << 20
 # What a gateway or load balancer answers for a server that is gone or slow, in words of its own instead of JSON.
 _GATEWAY_STATUS = {429, 502, 503, 504}
 # gRPC's own words: for a message that an end does not take, or beyond the 2 GiB that any may have;
@@ -113,19 +111,19 @@ class GrpcTransport:
         request = wire.PredictRequest(output_filter=outputs)
         request.model_spec.name, request.model_spec.signature_name = self._model_name, signature
         for tensor in SIGNATURES[signature].inputs:
-            _to_proto(_to_array(inputs[tensor.name], tensor), tensor, request.inputs[tensor.name])
+            wire.to_proto(wire.to_array(inputs[tensor.name], tensor), tensor, request.inputs[tensor.name])
         try:
             response = self._predict(request, timeout=timeout_s)
         except grpc.RpcError as error:
             raise self._error(error.code(), error.details() or "", timeout_s) from error
         try:
             return {
-                tensor.name: _from_proto(response.outputs[tensor.name], tensor)
+                tensor.name: wire.from_proto(response.outputs[tensor.name], tensor)
                 for tensor in SIGNATURES[signature].outputs
                 if tensor.name in response.outputs
             }
         except (TypeError, ValueError) as error:
-            raise _no_answer(f"grpc://{self._address}", signature) from error
+            raise _invalid(f"grpc://{self._address}", signature) from error
 
     def _error(self, code: grpc.StatusCode, details: str, timeout_s: float) -> StyleTransferError:
         server = f"grpc://{self._address}"
@@ -135,7 +133,7 @@ class GrpcTransport:
             if any(words in details for words in _CUT):
                 return ServingUnavailable(f"The connection to {server} was cut before the answer was complete.")
             if "deserializing response" in details:
-                return InvalidAnswer(f"{server} answered what is no message of a model server.")
+                return InvalidResponse(f"{server} sent bytes that are not a message of a model server.")
         if any(words in details for words in _TOO_LONG):
             return _too_long(server)
         if code is grpc.StatusCode.DEADLINE_EXCEEDED:
@@ -158,19 +156,19 @@ class RestTransport:
         self, signature: str, inputs: Mapping[str, Any], *, outputs: Sequence[str] = (), timeout_s: float
     ) -> Arrays:
         tensors = SIGNATURES[signature].inputs
-        body = {
+        request = {
             "signature_name": signature,
-            "inputs": {tensor.name: _to_json(_to_array(inputs[tensor.name], tensor).tolist()) for tensor in tensors},
+            "inputs": {t.name: wire.to_json(wire.to_array(inputs[t.name], t).tolist()) for t in tensors},
         }
-        status, answer = self._post(json.dumps(body).encode(), timeout_s)
+        status, body = self._post(json.dumps(request).encode(), timeout_s)
         if status == requests.codes.request_entity_too_large:
             raise _too_long(self._server)
         try:
-            document = json.loads(answer)
+            document = json.loads(body)
         except (ValueError, RecursionError) as error:
             if status in _GATEWAY_STATUS:
                 raise from_http_status(status, f"{self._server} answered HTTP {status}.") from error
-            raise InvalidAnswer(f"{self._server} answered HTTP {status} with what is no JSON.") from error
+            raise InvalidResponse(f"{self._server} answered HTTP {status} with a body that is not JSON.") from error
         if status != requests.codes.ok:
             text = document.get("error", "") if isinstance(document, dict) else ""
             raise from_http_status(status, clean(str(text)))
@@ -179,32 +177,32 @@ class RestTransport:
             values = document["outputs"]
             if len(expected) == 1:
                 values = {expected[0].name: values}
-            return {t.name: _to_array(_from_json(values[t.name]), t) for t in expected}
+            return {t.name: wire.to_array(wire.from_json(values[t.name]), t) for t in expected}
         except (TypeError, LookupError, ValueError, OverflowError, RecursionError) as error:
-            raise _no_answer(self._server, signature) from error
+            raise _invalid(self._server, signature) from error
 
     def _post(self, body: bytes, timeout_s: float) -> tuple[int, bytes]:
-        """Returns the HTTP status and the body of the answer."""
+        """Returns the HTTP status and the body of the response."""
         deadline = time.monotonic() + timeout_s
         late = f"No answer from {self._server} within {timeout_s:g} s."
         connected = False
         try:
             timeouts = (min(CONNECT_S, timeout_s), timeout_s)
-            with self._session.post(self._url, data=body, timeout=timeouts, stream=True) as answer:
+            with self._session.post(self._url, data=body, timeout=timeouts, stream=True) as response:
                 connected = True
-                chunks = []
-                # requests knows no time for a whole answer, only for the wait between two pieces of it.
-                for chunk in answer.iter_content(_CHUNK_BYTES):
-                    chunks.append(chunk)
+                pieces = []
+                # requests knows no time for a whole response, only for the wait between two pieces of it.
+                for piece in response.iter_content(_PIECE_BYTES):
+                    pieces.append(piece)
                     if time.monotonic() > deadline:
                         raise DeadlineExceeded(late)
-                return answer.status_code, b"".join(chunks)
+                return response.status_code, b"".join(pieces)
         except requests.ConnectTimeout as error:
             raise ServingUnavailable(f"No server answers at {self._server}.") from error
         except requests.Timeout as error:
             raise DeadlineExceeded(late) from error
         except requests.exceptions.ContentDecodingError as error:
-            raise InvalidAnswer(f"{self._server} answered in an encoding that cannot be read.") from error
+            raise InvalidResponse(f"{self._server} answered in an encoding that cannot be read.") from error
         except requests.RequestException as error:
             if "Read timed out" in str(error):
                 raise DeadlineExceeded(late) from error
@@ -218,87 +216,105 @@ class RestTransport:
 
 
 class LocalTransport:
-    """The SavedModel in this process, for one person on one machine without a server."""
+    """The SavedModel in this process, run as a server would run it; the one way that needs TensorFlow."""
 
     def __init__(self, path: Path) -> None:
-        """Takes a version's directory, or a base path, of which it takes the latest version."""
-        from serving.local import LocalModel
+        """Loads a SavedModel.
 
-        self._model = LocalModel(path)
+        Args:
+          path: a version's directory, or the base path above it, of which the latest version is taken.
+
+        Raises:
+          InvalidInput: there is no SavedModel, or no TensorFlow to run it with.
+        """
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+        try:
+            from serving.server.servable import Servable
+        except ImportError as error:
+            raise InvalidInput(
+                f"`local` needs TensorFlow to run the model in this process; without it, `server` names a model "
+                f"server. Received: {path}"
+            ) from error
+
+        versions = find_versions(path)
+        version = VersionPath(0, path) if (path / "saved_model.pb").exists() or not versions else versions[-1]
+        try:
+            self._servable = Servable.load("local", version)
+        except ServingFailed as error:
+            raise InvalidInput(f"`local` must be the path of a SavedModel. Received: {path}") from error
+        self._path = path
 
     def predict(
         self, signature: str, inputs: Mapping[str, Any], *, outputs: Sequence[str] = (), timeout_s: float
     ) -> Arrays:
-        tensors = SIGNATURES[signature].inputs
-        return self._model.predict(signature, {t.name: _to_array(inputs[t.name], t) for t in tensors}, outputs)
+        if signature not in self._servable.signatures:
+            text = f"`local` must be a model of this project. Received: {self._path}, without `{signature}`"
+            raise InvalidInput(text)
+        arrays = {t.name: wire.to_array(inputs[t.name], t) for t in SIGNATURES[signature].inputs}
+        try:
+            return self._servable.predict(signature, arrays, outputs)
+        except StyleTransferError as error:
+            raise from_code(error.code, clean(str(error))) from error
 
     def close(self) -> None:
-        self._model.close()
+        self._servable.close()
+
+
+def served_versions(server: str, model_name: str = MODEL_NAME, *, timeout_s: float = 10.0) -> list[int]:
+    """Returns the versions that a server has ready, the newest first; it answers with that one unless told otherwise.
+
+    A server tells this without waiting for its turn, however much it has to do.
+
+    Args:
+      server: `grpc://HOST:PORT` or `http(s)://HOST:PORT`.
+      model_name: the servable's name.
+      timeout_s: longest time to wait.
+
+    Raises:
+      ServingUnavailable: it does not answer, or knows no such model.
+      InvalidResponse: its response is no status.
+    """
+    scheme, _, address = server.partition("://")
+    states = (
+        _grpc_states(address, model_name, timeout_s)
+        if scheme == "grpc"
+        else _rest_states(server, model_name, timeout_s)
+    )
+    return sorted((version for version, available in states if available), reverse=True)
+
+
+def _grpc_states(address: str, model_name: str, timeout_s: float) -> list[tuple[int, bool]]:
+    with grpc.insecure_channel(address, options=GRPC_OPTIONS) as channel:
+        call = channel.unary_unary(
+            wire.MODEL_STATUS,
+            request_serializer=wire.StatusRequest.SerializeToString,
+            response_deserializer=wire.StatusResponse.FromString,
+        )
+        try:
+            response = call(wire.StatusRequest(model_spec={"name": model_name}), timeout=timeout_s)
+        except grpc.RpcError as error:
+            raise ServingUnavailable(f"grpc://{address} gave no status of the model: {error.code().name}.") from error
+    return [(status.version, status.state == wire.AVAILABLE) for status in response.model_version_status]
+
+
+def _rest_states(server: str, model_name: str, timeout_s: float) -> list[tuple[int, bool]]:
+    try:
+        response = requests.get(f"{server.rstrip('/')}/v1/models/{model_name}", timeout=timeout_s)
+    except requests.RequestException as error:
+        raise ServingUnavailable(f"{server} gave no status of the model.") from error
+    if not response.ok:
+        raise ServingUnavailable(f"{server} gave no status of the model: HTTP {response.status_code}.")
+    try:
+        statuses = response.json()["model_version_status"]
+        return [(int(status["version"]), status["state"] == "AVAILABLE") for status in statuses]
+    except (ValueError, LookupError, TypeError) as error:
+        raise InvalidResponse(f"{server} sent a body that is not a status of a model.") from error
+
+
+def _invalid(server: str, signature: str) -> InvalidResponse:
+    return InvalidResponse(f"{server}: the response violates the model's contract for `{signature}`.")
 
 
 def _too_long(server: str) -> ServingFailed:
     text = f"The pictures and the state of this run are more than {server} takes in one call. A smaller `size` is less."
     return ServingFailed(text, "RESOURCE_EXHAUSTED")  # not Overloaded: it would be too long at the next attempt, too
-
-
-def _to_array(value: Any, tensor: TensorInfo) -> npt.NDArray[Any]:
-    if tensor.dtype != "string":
-        return np.asarray(value, tensor.dtype)
-    array = np.empty(_shape(value), object)
-    array.reshape(-1)[:] = _flat(value)
-    return array
-
-
-def _shape(value: Any) -> tuple[int, ...]:
-    if isinstance(value, (bytes, str)):
-        return ()
-    return (len(value), *(_shape(value[0]) if len(value) else ()))
-
-
-def _flat(value: Any) -> list[bytes]:
-    if isinstance(value, str):
-        return [value.encode()]
-    return [value] if isinstance(value, bytes) else [leaf for item in value for leaf in _flat(item)]
-
-
-def _to_proto(array: npt.NDArray[Any], tensor: TensorInfo, proto: Any) -> None:
-    proto.dtype = wire.DATA_TYPES[tensor.dtype]
-    for size in array.shape:
-        proto.tensor_shape.dim.add(size=size)
-    if tensor.dtype == "string":
-        proto.string_val.extend(array.reshape(-1).tolist())
-    else:
-        proto.tensor_content = np.ascontiguousarray(array).tobytes()
-
-
-def _from_proto(proto: Any, tensor: TensorInfo) -> npt.NDArray[Any]:
-    """Reads a tensor message; raises ValueError where it is none of the expected type."""
-    shape = [dim.size for dim in proto.tensor_shape.dim]
-    count = math.prod(shape)
-    if proto.dtype != wire.DATA_TYPES[tensor.dtype] or min(shape, default=0) < 0 or count > MAX_VALUES:
-        raise ValueError(f"dtype {proto.dtype}, shape {shape}")
-    if tensor.dtype == "string":
-        array = np.empty(len(proto.string_val), object)
-        array[:] = list(proto.string_val)
-        return array.reshape(shape)
-    if proto.tensor_content:
-        return np.frombuffer(proto.tensor_content, tensor.dtype).reshape(shape)
-    values = np.asarray(proto.float_val or proto.int_val, tensor.dtype)
-    # A tensor proto may leave out a run of equal values at its end.
-    return np.concatenate([values, np.repeat(values[-1:], max(0, count - values.size))]).reshape(shape)
-
-
-def _no_answer(server: str, signature: str) -> InvalidAnswer:
-    return InvalidAnswer(f"{server} answered what is no answer of `{signature}`.")
-
-
-def _to_json(value: Any) -> Any:
-    if isinstance(value, bytes):
-        return {"b64": base64.b64encode(value).decode("ascii")}
-    return [_to_json(item) for item in value] if isinstance(value, list) else value
-
-
-def _from_json(value: Any) -> Any:
-    if isinstance(value, dict):
-        return base64.b64decode(value["b64"])
-    return [_from_json(item) for item in value] if isinstance(value, list) else value

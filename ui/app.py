@@ -12,9 +12,10 @@ if ROOT not in sys.path:
     sys.path.insert(0, ROOT)  # `streamlit run` puts only the script's own folder on the path
 
 from model.settings import StyleSettings  # noqa: E402 - needs the path above
-from serving.results import sha256  # noqa: E402
+from serving.files import sha256  # noqa: E402
+from serving.request import Request  # noqa: E402
 from ui import cards, gallery, header, live, masks, panel, styles, variations, visiting  # noqa: E402
-from ui.jobs import Job, Request, Snapshot  # noqa: E402
+from ui.jobs import Job, Snapshot  # noqa: E402
 from ui.sweep import Sweep  # noqa: E402
 from ui.visits import Visit  # noqa: E402
 

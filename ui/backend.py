@@ -10,7 +10,7 @@ from typing import Any
 
 from serving.client import StyleTransferClient
 from serving.contract import DEFAULT_SERVER, SERVER_VARIABLE
-from serving.endpoints import Patience, split_servers
+from serving.endpoints import RetryPolicy, split_servers
 from serving.errors import (
     DeadlineExceeded,
     InvalidInput,
@@ -19,10 +19,10 @@ from serving.errors import (
     ServingUnavailable,
     StyleTransferError,
 )
-from serving.status import served_versions
+from serving.transports import served_versions
 
 RUNS_VARIABLE, RUNS_AT_ONCE = "NST_RUNS_AT_ONCE", 2
-PATIENCE = Patience(total_s=120.0)  # a server that is started anew loads the model first; who waits can press Stop
+RETRIES = RetryPolicy(max_elapsed_s=120.0)  # a server that starts loads the model first; who waits can press Stop
 SCHEMES = ("grpc://", "http://", "https://")
 
 
@@ -46,7 +46,7 @@ def connect(server: str) -> StyleTransferClient:
     """
     if not server.startswith(SCHEMES):
         raise InvalidInput(f"`{SERVER_VARIABLE}` must be grpc://HOST:PORT or http://HOST:PORT. Received: {server}")
-    return StyleTransferClient(server, patience=PATIENCE)
+    return StyleTransferClient(server, retry_policy=RETRIES)
 
 
 @dataclass(frozen=True)

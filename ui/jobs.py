@@ -10,7 +10,7 @@ import contextlib
 import itertools
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, Protocol
@@ -19,10 +19,10 @@ import numpy as np
 import numpy.typing as npt
 
 from model.settings import LOSS_TERMS, StyleSettings
+from serving.client import Progress
 from serving.errors import Cancelled, ServingFailed, StyleTransferError
-from serving.progress import Progress
-from serving.results import Origin, model_facts
-from serving.runs import as_read
+from serving.request import Request
+from serving.results import Origin
 from ui.line import Line
 
 log = logging.getLogger(__name__)
@@ -34,29 +34,9 @@ class Client(Protocol):
     def describe(self, settings: StyleSettings | None = None) -> dict[str, Any]: ...
 
     def run(
-        self, content: bytes, styles: Sequence[bytes], settings: StyleSettings, *,
-        content_masks: Sequence[bytes] = (), style_masks: Sequence[bytes] = (), initial: bytes = b"",
-        state: bytes = b"", cancelled: threading.Event | None = None,
+        self, request: Request, *, state: bytes = b"", cancelled: threading.Event | None = None,
         on_retry: Callable[[StyleTransferError], object] | None = None,
     ) -> Iterator[Progress]: ...  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Request:
-    """What is asked for.
-
-    Attributes:
-      content, styles, settings, content_masks, style_masks, initial: as `StyleTransferClient.run` takes them.
-      sha256: of the files that were brought, by the attributes that hold them, as hexadecimal digits.
-    """
-
-    content: bytes
-    styles: tuple[bytes, ...]
-    settings: StyleSettings
-    content_masks: tuple[bytes, ...] = ()
-    style_masks: tuple[bytes, ...] = ()
-    initial: bytes = b""
-    sha256: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 class Status(Enum):
@@ -64,7 +44,7 @@ class Status(Enum):
 
     NEW = "new"
     RUNNING = "running"
-    STOPPING = "stopping"  # the stretch under way is still awaited
+    STOPPING = "stopping"  # the chunk under way is still awaited
     STOPPED = "stopped"
     DONE = "done"
     FAILED = "failed"
@@ -80,9 +60,9 @@ class Snapshot:
 
     Attributes:
       status: where it stands.
-      step, steps, share, seconds, steps_per_s, seconds_left: as in `serving.progress.Progress`.
+      step, steps, fraction_done, seconds, steps_per_s, seconds_left: as in `serving.client.Progress`.
       losses: float32 [step, 4], all rows so far.
-      preview: the picture as it stands, JPEG, at most 512 pixels long; empty before the first stretch.
+      preview: the picture as it stands, JPEG, at most 512 pixels long; empty before the first chunk.
       image: the result as PNG; empty until the server has sent it.
       stopped: why a job that is done ended before its last step: `converged`, `not_finite`, or "".
       complete: the run has come to its end.
@@ -94,7 +74,7 @@ class Snapshot:
     status: Status = Status.NEW
     step: int = 0
     steps: int = 0
-    share: float = 0.0
+    fraction_done: float = 0.0
     losses: npt.NDArray[np.float32] = field(default_factory=_no_losses)
     preview: bytes = b""
     image: bytes = b""
@@ -109,13 +89,7 @@ class Snapshot:
 
     def origin(self, request: Request) -> Origin:
         """Returns what the picture says of how it was made: the settings are those that the model reads."""
-        return Origin.of(
-            as_read(request.settings, self.model),
-            request.sha256,
-            model_facts(self.model),
-            step=self.step,
-            steps=self.steps,
-        )
+        return Origin.of(request, self.model, step=self.step, steps=self.steps)
 
     @property
     def active(self) -> bool:
@@ -175,7 +149,7 @@ class Job:
             self._worker.start()
 
     def stop(self) -> None:
-        """Asks the run to end after the stretch under way; the picture stays."""
+        """Asks the run to end after the chunk under way; the picture stays."""
         with self._lock:
             if self._now.status is Status.RUNNING:
                 self._cancelled.set()
@@ -213,26 +187,13 @@ class Job:
         """Runs when its turn comes; tells whether it left its place before its end, to somebody who waits for it."""
         with self._line.place(cancelled, self._wait_for):
             before = self._now.seconds
-            for progress in self._run(cancelled):
+            run = self._client.run(self.request, state=self._state, cancelled=cancelled, on_retry=self._note)
+            for progress in run:
                 self._take(progress, before)
                 self._ask_for_the_model()
                 if not self._now.complete and self._unattended() and self._line.is_waited_for:
                     return True
         return False
-
-    def _run(self, cancelled: threading.Event) -> Iterator[Progress]:
-        asked = self.request
-        return self._client.run(
-            asked.content,
-            asked.styles,
-            asked.settings,
-            content_masks=asked.content_masks,
-            style_masks=asked.style_masks,
-            initial=asked.initial,
-            state=self._state,
-            cancelled=cancelled,
-            on_retry=self._note,
-        )
 
     def _note(self, problem: StyleTransferError) -> None:
         """Notes why the server does not answer: the first reason, until it does."""
@@ -250,7 +211,7 @@ class Job:
                 self._now,
                 step=progress.step,
                 steps=progress.steps,
-                share=progress.share,
+                fraction_done=progress.fraction_done,
                 losses=np.concatenate([self._now.losses, progress.losses]),
                 preview=progress.preview or self._now.preview,
                 image=progress.image,

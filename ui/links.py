@@ -69,7 +69,7 @@ def write(
       shown: what the knobs hold.
       base: the preset that they started from.
       blend: how much each style counts; empty where there is one.
-      content: name of the sample photograph in use, or "": what a person brought does not travel in a link.
+      content: name of the sample photograph in use, or "": what a person brought is in no link.
       styles: likewise of the sample paintings.
     """
     query = {PRESET.name: base} if base != PRESET.default else {}

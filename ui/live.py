@@ -9,8 +9,9 @@ import streamlit as st
 
 from model.contract import NOT_FINITE
 from serving.errors import ServingUnavailable
+from serving.request import Request
 from ui import backend, chart, compare, header, history, onward, wording
-from ui.jobs import Job, Request, Snapshot, Status
+from ui.jobs import Job, Snapshot, Status
 
 ALT = "The stylised picture"
 BEAT_S = 1.0  # how often the browser asks how far the job is; each time costs it as much as a drawing of the page
@@ -54,7 +55,7 @@ def _nothing_yet() -> None:
 def _running(job: Job, now: Snapshot) -> None:
     # Above the picture, so that a window that is not high shows both.
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        st.progress(min(max(now.share, 0.0), 1.0), text=wording.progress_line(now))
+        st.progress(min(max(now.fraction_done, 0.0), 1.0), text=wording.progress_line(now))
         st.button(
             "Stop",
             key="stop",
@@ -65,7 +66,7 @@ def _running(job: Job, now: Snapshot) -> None:
         )
     if now.problem is not None:
         st.warning(wording.interrupted(now), icon=":material/sync:")
-    # Before the first stretch the content stands in: the picture grows out of it.
+    # Before the first chunk the content stands in: the picture grows out of it.
     st.image(now.preview or job.request.content, width="stretch", alt="The picture so far")
     _curve(now)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 
 from model.limits import MAX_SIZE_PX
-from serving.results import sha256
-from ui.jobs import Request
+from serving.files import sha256
+from serving.request import Request
 
 REFINE_STEPS = 40
 LARGER_STEPS = 32  # over two sizes

@@ -11,7 +11,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from model.settings import SETTINGS, StyleSettings, format_value
 from serving.errors import StyleTransferError
-from ui.jobs import Client, Job, Request, Status
+from serving.request import Request
+from ui.jobs import Client, Job, Status
 from ui.line import Line
 
 ROWS, COLUMNS = "style_weight", "style_scale"
@@ -76,9 +77,9 @@ class Sweep:
         return self._worker.is_alive()
 
     @property
-    def share(self) -> float:
-        """The share of the work that is done, 0 to 1."""
-        return sum(job.snapshot().share for job in self.jobs) / len(self.jobs)
+    def fraction_done(self) -> float:
+        """The fraction of the work that is done, 0 to 1."""
+        return sum(job.snapshot().fraction_done for job in self.jobs) / len(self.jobs)
 
     @property
     def problem(self) -> StyleTransferError | None:
@@ -89,7 +90,7 @@ class Sweep:
         self._worker.start()
 
     def stop(self) -> None:
-        """Asks it to end after the stretch under way; the pictures that are there stay."""
+        """Asks it to end after the chunk under way; the pictures that are there stay."""
         self._cancelled.set()
         for job in self.jobs:
             job.stop()

@@ -13,6 +13,7 @@ from model.limits import MAX_INPUT_PX
 from model.settings import StyleSettings
 from serving import pictures, results
 from serving.errors import InvalidInput
+from serving.files import sha256
 from ui.samples import Sample
 from ui.wording import megapixels
 
@@ -68,7 +69,7 @@ def load(data: bytes, argument: str, alt: str, background: str = pictures.BACKGR
     except InvalidInput as error:
         raise BadPicture(BROKEN) from error
     with Image.open(io.BytesIO(upright)) as image:
-        digest, settings = results.sha256(data), results.settings_of(data)
+        digest, settings = sha256(data), results.settings_of(data)
         return Picture(upright, image.width, image.height, thumbnail(image), alt, digest, settings)
 
 
@@ -114,7 +115,7 @@ def sample(which: Sample) -> Picture:
     """Returns a sample as a picture. Kept for all sessions: samples are nobody's."""
     data = which.path.read_bytes()
     with Image.open(io.BytesIO(data)) as image:
-        digest = results.sha256(data)
+        digest = sha256(data)
         return Picture(data, *image.size, thumbnail(image), which.alt, digest, sample=which.name)
 
 

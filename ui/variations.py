@@ -23,7 +23,7 @@ def _draw(which: Sweep, active: bool) -> None:
     if active:
         done = sum(not now.active and bool(now.image) for now in (job.snapshot() for job in which.jobs))
         with st.container(horizontal=True, vertical_alignment="bottom"):
-            st.progress(min(which.share, 1.0), text=f"{done} of {len(which.jobs)} variations painted")
+            st.progress(min(which.fraction_done, 1.0), text=f"{done} of {len(which.jobs)} variations painted")
             st.button("Stop", key="stop_sweep", icon=":material/stop_circle:", on_click=which.stop)
     else:
         st.subheader("Variations", anchor=False)

@@ -40,7 +40,7 @@ def speed(steps_per_s: float) -> str:
 def progress_line(now: Snapshot) -> str:
     """Returns what stands beside the progress bar."""
     if now.status is Status.STOPPING:
-        return "Stopping after this stretch"
+        return "Stopping after this chunk"
     if now.waits_for:
         return f"Waiting: {_count(now.waits_for, 'run')} before yours"
     if now.problem is not None:

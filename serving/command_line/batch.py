@@ -18,10 +18,9 @@ from model.settings import StyleSettings
 from serving.batch import Batch, Ending, Outcome, pictures_in, plan
 from serving.client import StyleTransferClient
 from serving.command_line import flags
-from serving.command_line.stopping import EXIT_STOPPED, stopped_by_ctrl_c
 from serving.errors import InvalidInput, StyleTransferError
-from serving.results import SUFFIXES
-from serving.runs import as_read
+from serving.results import SUFFIXES, resolve_settings
+from serving.signals import EXIT_STOPPED, stopped_by_ctrl_c
 
 REFRESH_S = 0.2  # of the progress bar
 MAX_AT_ONCE = 256
@@ -85,7 +84,7 @@ def run(arguments: list[str]) -> int:
         batch = Batch(
             tasks,
             clients,
-            as_read(settings, model),
+            resolve_settings(settings, model),
             model,
             background=options.background,
             metadata=not options.no_metadata,
@@ -129,7 +128,7 @@ def _watch(batch: Batch, count: int, quiet: bool) -> list[Outcome]:
                     bar.write(f"{outcome.task.output.name}: {outcome.problem}", file=sys.stderr)
             at_work = batch.under_way()
             bar.n = min(count, len(outcomes) + sum(at_work.values()))
-            names = ", ".join(f"{task.output.stem} {share:.0%}" for task, share in at_work.items())
+            names = ", ".join(f"{task.output.stem} {done:.0%}" for task, done in at_work.items())
             bar.set_description_str(f"{len(outcomes)}/{count} {names}".rstrip())
     return outcomes
 

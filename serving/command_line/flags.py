@@ -10,7 +10,7 @@ from typing import Any
 from model.settings import PRESET, SETTINGS, Setting, StyleSettings, format_value
 from serving.client import TIMEOUT_S
 from serving.contract import DEFAULT_SERVER, MODEL_NAME, SERVER_VARIABLE
-from serving.endpoints import Patience, split_servers
+from serving.endpoints import RetryPolicy, split_servers
 from serving.errors import InvalidInput
 from serving.pictures import BACKGROUND
 
@@ -41,7 +41,7 @@ def add_servers(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--patience",
         type=_seconds,
-        default=Patience().total_s,
+        default=RetryPolicy().max_elapsed_s,
         metavar="SECONDS",
         help="how long to go on trying when no server answers (default: %(default)g)",
     )
@@ -70,7 +70,7 @@ def client_options(options: argparse.Namespace) -> dict[str, Any]:
     return {
         "model_name": options.model_name,
         "timeout_s": options.timeout,
-        "patience": Patience(total_s=options.patience),
+        "retry_policy": RetryPolicy(max_elapsed_s=options.patience),
     }
 
 

@@ -13,15 +13,14 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from model.contract import CONVERGED, NOT_FINITE
-from serving.client import StyleTransferClient
+from serving.client import Progress, StyleTransferClient
 from serving.command_line import flags
-from serving.command_line.stopping import EXIT_STOPPED, stopped_by_ctrl_c
 from serving.errors import StyleTransferError
-from serving.files import read_whole, write_whole
-from serving.progress import Progress
-from serving.results import check_suffix
+from serving.files import atomic_write, read_file
+from serving.request import Request
+from serving.results import Origin, check_suffix, encode_result, resolve_settings
 from serving.run_file import SavedRun, load_run, save_run
-from serving.runs import as_read, go_on, new_run, result_file
+from serving.signals import EXIT_STOPPED, stopped_by_ctrl_c
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -37,7 +36,7 @@ def build_parser() -> argparse.ArgumentParser:
         "-o", "--output", type=Path, required=True, metavar="OUT", help="the result, a .png, .jpg or .webp file"
     )
     parser.add_argument(
-        "--checkpoint", type=Path, metavar="FILE", help="save the run to this file after every stretch of steps"
+        "--checkpoint", type=Path, metavar="FILE", help="save the run to this file after every chunk of steps"
     )
     parser.add_argument(
         "--resume",
@@ -73,32 +72,34 @@ def run(arguments: list[str]) -> int:
     )
     run = _resumed(options) if options.resume else _begun(options)
     with StyleTransferClient(flags.servers_of(options), **flags.client_options(options)) as client:
-        model = client.describe(run.settings, timeout_s=options.timeout)
+        settings = run.request.settings
+        model = client.describe(settings, timeout_s=options.timeout)
         if model["weights"].get("notice"):
             print(model["weights"]["notice"], file=sys.stderr)
         if options.resume:
             run.check_model(str(model["digest"]))
-        run = replace(run, model_digest=str(model["digest"]), settings=as_read(run.settings, model))
-        return _stylise(client, run, model, options)
+        request = replace(run.request, settings=resolve_settings(settings, model))
+        return _stylise(client, replace(run, request=request, model_digest=str(model["digest"])), model, options)
 
 
 def _begun(options: argparse.Namespace) -> SavedRun:
     settings = flags.settings_from(options)
     flags.refuse(not options.styles, "`CONTENT` and at least one `STYLE` must be given, or `--resume` with a saved run")
-    content, *styles = [read_whole(path, "a picture") for path in (options.content, *options.styles)]
-    return new_run(
+    content, *styles = [read_file(path, "a picture") for path in (options.content, *options.styles)]
+    request = Request(
         content,
         styles,
         settings,
         content_masks=_read_masks(options.content_mask),
         style_masks=_read_masks(options.style_mask),
-        initial=read_whole(Path(options.initial), "`initial`") if options.initial else b"",
+        initial=read_file(Path(options.initial), "`initial`") if options.initial else b"",
         background=options.background,
     )
+    return SavedRun(request.prepared())
 
 
 def _read_masks(names: list[str]) -> list[bytes]:
-    return [b"" if name == "-" else read_whole(Path(name), "a mask") for name in names]
+    return [b"" if name == "-" else read_file(Path(name), "a mask") for name in names]
 
 
 def _resumed(options: argparse.Namespace) -> SavedRun:
@@ -117,10 +118,10 @@ def _stylise(client: StyleTransferClient, run: SavedRun, model: Mapping[str, Any
     bar = tqdm(total=1.0, disable=options.quiet, dynamic_ncols=True, bar_format="{percentage:3.0f}%|{bar}| {desc}")
     try:
         with stopped_by_ctrl_c() as cancelled, bar, logging_redirect_tqdm():
-            for last in go_on(client, run, cancelled):
+            for last in client.run(run.request, state=run.state, cancelled=cancelled):
                 if checkpoint:
                     save_run(checkpoint, run.at(last))
-                bar.n = last.share
+                bar.n = last.fraction_done
                 bar.set_description_str(describe(last))
     except StyleTransferError:
         if last is not None:
@@ -128,8 +129,8 @@ def _stylise(client: StyleTransferClient, run: SavedRun, model: Mapping[str, Any
         raise
     if last is None:
         return 1
-    suffix, metadata = options.output.suffix, not options.no_metadata
-    write_whole(options.output, result_file(run.at(last), last.image, suffix, model, metadata=metadata))
+    origin = None if options.no_metadata else Origin.of(run.request, model, step=last.step, steps=last.steps)
+    atomic_write(options.output, encode_result(last.image, options.output.suffix, origin))
     where = f"step {last.step}/{last.steps}, {last.seconds:.1f} s"
     print(f"{options.output}: {'' if last.complete else 'stopped at '}{where}{_ENDINGS[last.stopped]}")
     return 0 if last.complete else EXIT_STOPPED

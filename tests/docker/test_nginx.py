@@ -22,8 +22,9 @@ from tensorflow_serving.apis import get_model_status_pb2, model_management_pb2, 
 from model.settings import StyleSettings
 from serving.client import StyleTransferClient
 from serving.contract import MODEL_NAME
-from serving.endpoints import Patience
+from serving.endpoints import RetryPolicy
 from serving.errors import ServingFailed, ServingUnavailable
+from serving.request import Request
 from serving.transports import connect
 from tests import served as servers
 from tests.conftest import encode, smooth_picture
@@ -33,7 +34,7 @@ from tests.ports import free_port
 CLIENTS = 32
 CONTENT, STYLE = encode(smooth_picture(24, 32, 1)), encode(smooth_picture(28, 24, 2))
 SETTINGS = StyleSettings(size=32, smallest_size=16, steps=24)
-PATIENCE = Patience(total_s=240, longest_wait_s=1)  # a busy machine starts a server slowly
+RETRIES = RetryPolicy(max_elapsed_s=240, max_backoff_s=1)  # a busy machine starts a server slowly
 CHEAP = ("--enable_model_warmup=false", "--tensorflow_intra_op_parallelism=1", "--tensorflow_inter_op_parallelism=1")
 CALL_S = 10.0
 
@@ -82,9 +83,9 @@ def balancer(replicas: list[Replica], tmp_path_factory: pytest.TempPathFactory) 
 
 
 def picture(server: str) -> bytes:
-    """Makes the picture, stretch by stretch."""
-    with StyleTransferClient(server, patience=PATIENCE) as client:
-        *_, last = client.run(CONTENT, [STYLE], SETTINGS)
+    """Makes the picture, a chunk of steps in each call."""
+    with StyleTransferClient(server, retry_policy=RETRIES) as client:
+        *_, last = client.run(Request(CONTENT, [STYLE], SETTINGS))
     return last.image
 
 

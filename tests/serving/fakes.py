@@ -1,4 +1,4 @@
-"""Answers of `advance` without a model."""
+"""Responses of `advance` without a model."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def strings(*values: bytes) -> Any:
     return array
 
 
-def stretch(state: bytes, step: int, steps: int, image: bytes = b"", *, rows: int = 0) -> dict[str, Any]:
-    """Returns what a right answer of `advance` for one picture holds."""
+def chunk(state: bytes, step: int, steps: int, image: bytes = b"", *, rows: int = 0) -> dict[str, Any]:
+    """Returns what a right response of `advance` for one picture holds."""
     return {
         "state_bytes": strings(state),
         "preview_bytes": strings(PREVIEW),

@@ -17,14 +17,14 @@ from model.settings import StyleSettings
 from serving.__main__ import main
 from serving.batch import MANIFEST, PARTIAL, Batch, Ending, pictures_in, plan
 from serving.client import StyleTransferClient
-from serving.endpoints import Patience
+from serving.endpoints import RetryPolicy
 from serving.errors import InvalidInput, ServingUnavailable
 from serving.results import settings_of
 from serving.run_file import load_run
 from tests.conftest import decoded, encode, smooth_picture
 from tests.ports import free_port
 from tests.served import ROOT, Served
-from tests.serving.fakes import IMAGE, stretch
+from tests.serving.fakes import IMAGE, chunk
 from tests.small_model import DEFAULT_LAYERS
 
 SMALL = ["--size", "56", "--smallest-size", "28", "--steps", "6", "--quiet"]
@@ -43,7 +43,7 @@ class Fake:
         self.before(self.calls)
         step, take = int(inputs["state_bytes"][0] or b"0"), inputs["take_steps"][0]
         end = min(8, step + take)
-        return stretch(str(end).encode(), end, 8, IMAGE if end == 8 or not take else b"")
+        return chunk(str(end).encode(), end, 8, IMAGE if end == 8 or not take else b"")
 
     def close(self) -> None:
         pass
@@ -158,7 +158,7 @@ def test_when_no_server_is_left_the_rest_is_not_tried(folders: Path) -> None:
         if call > 3:
             raise ServingUnavailable("No server answers.")
 
-    batch = Batch(tasks(folders), [StyleTransferClient(Fake(gone), patience=Patience(0))], SETTINGS, MODEL)
+    batch = Batch(tasks(folders), [StyleTransferClient(Fake(gone), retry_policy=RetryPolicy(0))], SETTINGS, MODEL)
     batch.start()
     outcomes = [outcome for outcome in batch.outcomes() if outcome]
     assert [outcome.ending for outcome in outcomes] == [Ending.DONE, Ending.FAILED, Ending.STOPPED, Ending.STOPPED]

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from serving import endpoints as endpoints_module
-from serving.endpoints import TRANSIENT, Endpoints, Patience, split_servers
+from serving.endpoints import TRANSIENT, Endpoints, RetryPolicy, split_servers
 from serving.errors import (
     Cancelled,
     DeadlineExceeded,
-    InvalidAnswer,
     InvalidInput,
+    InvalidResponse,
     ModelNotFound,
     Overloaded,
     ServingFailed,
@@ -67,8 +67,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-def ask(*servers: Server, patience: Patience | None = None, **options: Any) -> dict[str, Any]:
-    return Endpoints(servers, patience or Patience()).predict("describe", {}, timeout_s=9, **options)
+def ask(*servers: Server, policy: RetryPolicy | None = None, **options: Any) -> dict[str, Any]:
+    return Endpoints(servers, policy or RetryPolicy()).predict("describe", {}, timeout_s=9, **options)
 
 
 @pytest.mark.parametrize("kind", TRANSIENT)
@@ -79,8 +79,8 @@ def test_what_may_pass_is_repeated_at_the_same_server(clock: Clock, kind: type[S
 
 
 def test_waits_double_up_to_the_longest_and_vary_by_chance(clock: Clock) -> None:
-    patience = Patience(total_s=100, first_wait_s=1, longest_wait_s=8)
-    ask(Server(clock, *[ServingUnavailable("gone")] * 6, ANSWER), patience=patience)
+    policy = RetryPolicy(max_elapsed_s=100, initial_backoff_s=1, max_backoff_s=8)
+    ask(Server(clock, *[ServingUnavailable("gone")] * 6, ANSWER), policy=policy)
     for wait, longest in zip(clock.waits, [1, 2, 4, 8, 8, 8], strict=True):
         assert longest / 2 <= wait <= longest
     assert len({round(wait / longest, 6) for wait, longest in zip(clock.waits, [1, 2, 4, 8, 8, 8], strict=True)}) > 1
@@ -103,7 +103,7 @@ def test_the_next_server_is_asked_without_a_wait(clock: Clock) -> None:
 
 def test_the_server_that_answered_last_is_asked_first(clock: Clock) -> None:
     first, second = Server(clock, ServingUnavailable("gone")), Server(clock, ANSWER)
-    both = Endpoints([first, second], Patience())
+    both = Endpoints([first, second], RetryPolicy())
     for _ in range(3):
         both.predict("describe", {}, timeout_s=9)
     assert (first.calls, second.calls) == (1, 3)
@@ -135,35 +135,35 @@ def test_a_server_that_failed_for_good_is_not_asked_again_while_another_is_await
 
 def test_a_server_that_had_the_model_is_waited_for_while_it_loads_it_again(clock: Clock) -> None:
     server = Server(clock, ANSWER, ServingUnavailable("gone"), ModelNotFound("not yet"), ANSWER)
-    one = Endpoints([server], Patience())
+    one = Endpoints([server], RetryPolicy())
     for _ in range(2):
         assert one.predict("describe", {}, timeout_s=9) is ANSWER
     assert server.calls == 4
 
 
-def test_patience_counts_from_the_first_failure_and_the_last_one_is_told(clock: Clock) -> None:
+def test_the_time_counts_from_the_first_failure_and_the_last_one_is_told(clock: Clock) -> None:
     slow = Server(clock, DeadlineExceeded("first"), ServingUnavailable("last"), seconds=300)
     with pytest.raises(ServingUnavailable, match="last"):
-        ask(slow, patience=Patience(total_s=30, first_wait_s=1, longest_wait_s=1))
+        ask(slow, policy=RetryPolicy(max_elapsed_s=30, initial_backoff_s=1, max_backoff_s=1))
     assert slow.calls == 2  # the first call's 300 s do not count, the second's use up all
     gone = Server(clock, ServingUnavailable("gone"))
     begun = clock.now
     with pytest.raises(ServingUnavailable):
-        ask(gone, patience=Patience(total_s=30, first_wait_s=1, longest_wait_s=1))
+        ask(gone, policy=RetryPolicy(max_elapsed_s=30, initial_backoff_s=1, max_backoff_s=1))
     assert 28 < clock.now - begun <= 30
 
 
-def test_without_patience_every_server_is_asked_once(clock: Clock) -> None:
+def test_without_time_every_server_is_asked_once(clock: Clock) -> None:
     servers = [Server(clock, ServingUnavailable(str(index))) for index in range(3)]
     with pytest.raises(ServingUnavailable, match="2"):
-        ask(*servers, patience=Patience(0))
+        ask(*servers, policy=RetryPolicy(0))
     assert [server.calls for server in servers] == [1, 1, 1]
 
 
 def test_an_answer_that_fails_its_check_is_sought_elsewhere(clock: Clock) -> None:
     def check(answer: Any) -> None:
         if answer is not ANSWER:
-            raise InvalidAnswer("garbled")
+            raise InvalidResponse("garbled")
 
     assert ask(Server(clock, {}), Server(clock, ANSWER), check=check) is ANSWER
     assert ask(Server(clock, {}), Server(clock, ANSWER)) is ANSWER
@@ -184,7 +184,7 @@ def test_who_gives_up_during_a_wait_ends_it(clock: Clock) -> None:
         ask(
             Server(clock, ServingUnavailable("gone")),
             cancelled=cancelled,
-            patience=Patience(total_s=1e6, first_wait_s=1e5, longest_wait_s=1e5),
+            policy=RetryPolicy(max_elapsed_s=1e6, initial_backoff_s=1e5, max_backoff_s=1e5),
         )
 
 
@@ -193,10 +193,10 @@ def test_what_it_waits_for_is_logged(clock: Clock, caplog: pytest.LogCaptureFixt
     assert caplog.messages[0].startswith("No server answers at x. Trying again in 0.")
 
 
-@pytest.mark.parametrize("values", [{"total_s": -1}, {"first_wait_s": 0}, {"longest_wait_s": 0.1}])
-def test_patience_is_checked(values: dict[str, float]) -> None:
-    with pytest.raises(InvalidInput, match="`patience` must be at least 0 s"):
-        Patience(**values)
+@pytest.mark.parametrize("values", [{"max_elapsed_s": -1}, {"initial_backoff_s": 0}, {"max_backoff_s": 0.1}])
+def test_a_policy_is_checked(values: dict[str, float]) -> None:
+    with pytest.raises(InvalidInput, match="`max_elapsed_s` must be at least 0"):
+        RetryPolicy(**values)
 
 
 @pytest.mark.parametrize(
@@ -213,5 +213,5 @@ def test_addresses_are_split_at_commas_before_a_scheme(text: str, servers: list[
 
 def test_closing_closes_all(clock: Clock) -> None:
     servers = [Server(clock, ANSWER), Server(clock, ANSWER)]
-    Endpoints(servers, Patience()).close()
+    Endpoints(servers, RetryPolicy()).close()
     assert [server.calls for server in servers] == [-1, -1]

@@ -11,8 +11,9 @@ import pytest
 
 from model.settings import StyleSettings
 from serving.client import StyleTransferClient
-from serving.endpoints import Patience
+from serving.endpoints import RetryPolicy
 from serving.errors import DeadlineExceeded, ServingUnavailable
+from serving.request import Request
 from serving.transports import connect
 from tests import served as servers
 from tests.conftest import encode, smooth_picture
@@ -22,15 +23,16 @@ from tests.served import Served
 
 CONTENT, STYLE = encode(smooth_picture(40, 56, 1)), encode(smooth_picture(50, 40, 2))
 SETTINGS = StyleSettings(size=56, smallest_size=28, steps=60)
+REQUEST = Request(CONTENT, [STYLE], SETTINGS)
 IN_THE_MIDDLE_BYTES = 150_000  # of answers: a state at 28 pixels is 27 kB, one at 56 is 108 kB, and there are four
 SOON_S = 2.0  # for a call that hangs; one that does not takes a tenth, and is only repeated if the machine dawdles
-PATIENCE = Patience(total_s=240, longest_wait_s=0.5)  # a busy machine starts a server slowly
+RETRIES = RetryPolicy(max_elapsed_s=240, max_backoff_s=0.5)  # a busy machine starts a server slowly
 
 
 @pytest.fixture(scope="module")
 def undisturbed(served: Served) -> bytes:
     with StyleTransferClient(served.grpc) as client:
-        *_, last = client.run(CONTENT, [STYLE], SETTINGS)
+        *_, last = client.run(REQUEST)
     return last.image
 
 
@@ -68,8 +70,8 @@ def victim(served: Served) -> Iterator[Victim]:
 
 
 def test_a_killed_server_that_is_started_again_goes_on(victim: Victim, undisturbed: bytes) -> None:
-    with StyleTransferClient(victim.addresses["grpc"], patience=PATIENCE) as client:
-        run = client.run(CONTENT, [STYLE], SETTINGS)
+    with StyleTransferClient(victim.addresses["grpc"], retry_policy=RETRIES) as client:
+        run = client.run(REQUEST)
         records = [next(run), next(run)]
         victim.kill()
         victim.start()
@@ -82,10 +84,10 @@ def test_after_a_kill_a_second_server_goes_on_by_itself_or_from_the_state(
     victim: Victim, served: Served, undisturbed: bytes
 ) -> None:
     with (
-        StyleTransferClient([victim.addresses["http"], served.grpc], patience=PATIENCE) as with_another,
-        StyleTransferClient(victim.addresses["grpc"], patience=Patience(0)) as alone,
+        StyleTransferClient([victim.addresses["http"], served.grpc], retry_policy=RETRIES) as with_another,
+        StyleTransferClient(victim.addresses["grpc"], retry_policy=RetryPolicy(0)) as alone,
     ):
-        moves, fails = (client.run(CONTENT, [STYLE], SETTINGS) for client in (with_another, alone))
+        moves, fails = (client.run(REQUEST) for client in (with_another, alone))
         records, last = [next(moves), next(moves)], next(fails)
         victim.kill()
         records += moves
@@ -94,7 +96,7 @@ def test_after_a_kill_a_second_server_goes_on_by_itself_or_from_the_state(
     assert records[1].step < SETTINGS.steps
     assert records[-1].image == undisturbed
     with StyleTransferClient(served.http) as client:
-        *_, last = client.run(CONTENT, [STYLE], SETTINGS, state=last.state)
+        *_, last = client.run(REQUEST, state=last.state)
     assert last.image == undisturbed
 
 
@@ -104,8 +106,8 @@ def test_a_connection_that_breaks_in_an_answer_is_left_for_another_server(
     served: Served, undisturbed: bytes, way: str, fault: str
 ) -> None:
     with faulty(getattr(served, way), fault, IN_THE_MIDDLE_BYTES) as proxy:
-        with StyleTransferClient([proxy.address, served.grpc], timeout_s=SOON_S, patience=PATIENCE) as client:
-            *_, last = client.run(CONTENT, [STYLE], SETTINGS)
+        with StyleTransferClient([proxy.address, served.grpc], timeout_s=SOON_S, retry_policy=RETRIES) as client:
+            *_, last = client.run(REQUEST)
         assert proxy.failed.is_set()
     assert last.image == undisturbed
 
@@ -114,10 +116,10 @@ def test_a_connection_that_breaks_in_an_answer_is_left_for_another_server(
 def test_a_server_that_hangs_ends_in_a_sentence(served: Served, way: str) -> None:
     with (
         faulty(getattr(served, way), "hang", 10_000) as proxy,
-        StyleTransferClient(proxy.address, timeout_s=1, patience=Patience(0)) as client,
+        StyleTransferClient(proxy.address, timeout_s=1, retry_policy=RetryPolicy(0)) as client,
         pytest.raises(DeadlineExceeded, match=f"^No answer from {proxy.address} within 1 s.$"),
     ):
-        list(client.run(CONTENT, [STYLE], SETTINGS))
+        list(client.run(REQUEST))
 
 
 def test_a_run_past_its_deadline_leaves_the_server_to_others(served: Served) -> None:

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from serving.errors import InvalidInput
-from serving.files import read_whole, write_whole
+from serving.files import atomic_write, read_file
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
-    write_whole(tmp_path / "a", b"one")
-    write_whole(tmp_path / "a", b"two")
-    assert read_whole(tmp_path / "a", "`a`") == b"two"
+    atomic_write(tmp_path / "a", b"one")
+    atomic_write(tmp_path / "a", b"two")
+    assert read_file(tmp_path / "a", "`a`") == b"two"
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
@@ -25,14 +25,14 @@ def test_a_write_that_fails_leaves_the_file_as_it_was(
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    write_whole(tmp_path / "a", b"one")
+    atomic_write(tmp_path / "a", b"one")
     monkeypatch.setattr(*{"fsync": (os, "fsync"), "replace": (Path, "replace")}[step], full)
     with pytest.raises(InvalidInput, match=r"a file must be writable. Received: .*a \(No space left on device\)"):
-        write_whole(tmp_path / "a", b"two")
-    assert read_whole(tmp_path / "a", "`a`") == b"one"
+        atomic_write(tmp_path / "a", b"two")
+    assert read_file(tmp_path / "a", "`a`") == b"one"
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match=r"`a` must be a readable file. Received: .*nosuch \(No such file"):
-        read_whole(tmp_path / "nosuch", "`a`")
+        read_file(tmp_path / "nosuch", "`a`")

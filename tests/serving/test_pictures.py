@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from model.settings import StyleSettings
 from serving.errors import InvalidInput
-from serving.pictures import prepare, prepare_all
+from serving.pictures import prepare
 from tests.conftest import decoded, encode, smooth_picture
 from tests.model.test_images import png_header
 
@@ -20,7 +19,7 @@ PICTURE = smooth_picture(30, 41)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
-def test_a_plain_picture_travels_as_it_came(kind: str) -> None:
+def test_a_plain_picture_is_sent_as_it_came(kind: str) -> None:
     data = encode(PICTURE, kind)
     assert prepare(data, "content") is data
 
@@ -185,43 +184,6 @@ def test_what_is_prepared_once_stays_as_it_is(case: str) -> None:
     image = Image.fromarray(PICTURE).convert("RGB" if case == "large" else case)
     once = prepare(encode(image, "TIFF"), "content", longest_px=30)
     assert prepare(once, "content", longest_px=30) is once
-
-
-def test_a_run_has_all_its_pictures_prepared() -> None:
-    settings = StyleSettings(size=24, smallest_size=20, style_scale=2)
-    large = encode(smooth_picture(60, 80), "TIFF")
-    guides = {"content_masks": [large, b""], "style_masks": [b"", large], "initial": large}
-    ready = prepare_all(large, [large, encode(PICTURE)], settings, **guides)
-    longest = {name: [max(decoded(data).shape) if data else 0 for data in pictures] for name, pictures in ready.items()}
-    assert longest == {
-        "content": [24], "styles": [48, 41], "content_masks": [24, 0], "style_masks": [0, 48], "initial": [24],
-    }  # fmt: skip
-    (content,), styles, (initial,) = ready["content"], ready["styles"], ready["initial"]
-    masks = {name: ready[name] for name in ("content_masks", "style_masks")}
-    assert prepare_all(content, styles, settings, **masks, initial=initial) == ready
-
-
-def test_guides_that_say_nothing_do_not_travel() -> None:
-    ready = prepare_all(encode(PICTURE), [encode(PICTURE)], StyleSettings(size=20), content_masks=[b""], initial=b"")
-    assert set(ready) == {"content", "styles"}
-
-
-def test_a_start_that_is_transparent_shows_the_background() -> None:
-    clear = encode(Image.new("RGBA", (8, 8), (0, 0, 0, 0)))
-    ready = prepare_all(clear, [clear], StyleSettings(size=16), initial=clear, background="#ff0000")
-    assert [(decoded(ready[name][0]) == (255, 0, 0)).all() for name in ("content", "styles", "initial")] == [True] * 3
-
-
-@pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF"])
-def test_what_is_transparent_in_a_mask_is_black_whatever_the_background(kind: str) -> None:
-    layer = np.full((16, 24, 4), 255, np.uint8)
-    layer[:, 8:16, 3], layer[:, 16:, 3] = 51, 0
-    mask, content = encode(layer, kind, **({"lossless": True} if kind == "WEBP" else {})), encode(PICTURE)
-    guides = {"content_masks": [mask], "style_masks": [mask]}
-    ready = prepare_all(content, [content], StyleSettings(size=24), **guides, background="red")
-    for name in guides:
-        (prepared,) = ready[name]
-        assert decoded(prepared)[5, ::8].tolist() == [[255] * 3, [51] * 3, [0] * 3]
 
 
 def test_an_animation_gives_its_first_frame() -> None:

@@ -15,6 +15,8 @@ from PIL import Image, ImageCms
 
 from model.settings import StyleSettings
 from serving.errors import InvalidInput
+from serving.files import sha256
+from serving.request import Request
 from serving.results import (
     PROGRAM,
     SUFFIXES,
@@ -22,10 +24,8 @@ from serving.results import (
     check_suffix,
     encode_result,
     full_text,
-    model_facts,
     origin_of,
     settings_of,
-    sha256,
 )
 from tests.conftest import decoded, encode, smooth_picture
 from tests.served import ROOT
@@ -37,7 +37,8 @@ DESCRIPTION = {
     "digest": "abc-float32", "weights": {"name": "imagenet", "digest": "abc"}, "precision": "float32",
     "tensorflow": "2.19.1",
 }  # fmt: skip
-ORIGIN = Origin(SETTINGS, model_facts(DESCRIPTION), sha256(b"content"), (sha256(b"style"),), step=7, steps=500)
+BROUGHT = {"content": (sha256(b"content"),), "styles": (sha256(b"style"),)}
+ORIGIN = Origin.of(Request(PNG, [PNG], SETTINGS, sha256=BROUGHT), DESCRIPTION, step=7, steps=500)
 
 
 def opened(data: bytes) -> Any:

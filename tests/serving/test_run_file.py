@@ -12,39 +12,31 @@ import pytest
 
 from model.settings import StyleSettings
 from serving.errors import InvalidInput
-from serving.pictures import prepare_all
-from serving.results import sha256
+from serving.request import Request
 from serving.run_file import SavedRun, load_run, pack_run, save_run, unpack_run
-from serving.runs import new_run
 from tests.conftest import encode, smooth_picture
 
 RUN = SavedRun(
-    settings=StyleSettings(size=99, style_weight=0.125, style_layers=(("block1_conv2", 0.5), ("block3_conv1", 1.0))),
+    Request(
+        b"\x00content",
+        (b"one", b"two"),
+        StyleSettings(size=99, style_weight=0.125, style_layers=(("block1_conv2", 0.5), ("block3_conv1", 1.0))),
+        sha256={"content": ("aa",), "styles": ("bb", "cc")},
+    ),
     model_digest="abc-float32",
-    pictures={"content": (b"\x00content",), "styles": (b"one", b"two")},
-    sha256={"content": ("aa",), "styles": ("bb", "cc")},
     state=bytes(range(256)),
     step=7,
     steps=500,
 )
 
 
-def test_a_new_run_holds_all_its_pictures_as_they_travel() -> None:
+def test_a_run_keeps_all_its_pictures_and_the_digests_of_those_that_were_brought() -> None:
     large = encode(smooth_picture(30, 40), "TIFF")
-    brought = {"content_masks": [b"", large], "style_masks": [large, b""], "initial": large}
-    settings = StyleSettings(size=20, smallest_size=20)
-    run = new_run(large, [large, large], settings, **brought, model_digest="abc")
-    assert run.pictures == prepare_all(large, [large, large], settings, **brought)
-    assert run.pictures["initial"][0] != large
-    digest, nothing = sha256(large), sha256(b"")
-    assert run.sha256 == {
-        "content": (digest,),
-        "styles": (digest, digest),
-        "content_masks": (nothing, digest),
-        "style_masks": (digest, nothing),
-        "initial": (digest,),
-    }
-    assert unpack_run(pack_run(run)) == run
+    guides = {"content_masks": [b"", large], "style_masks": [large, b""], "initial": large}
+    run = SavedRun(Request(large, [large, large], StyleSettings(size=20, smallest_size=20), **guides).prepared(), "abc")
+    again = unpack_run(pack_run(run))
+    assert again == run
+    assert again.request.sha256 == run.request.sha256
 
 
 def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
@@ -53,7 +45,7 @@ def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["a.run"]
 
 
-def test_a_later_stretch_takes_the_place_of_an_earlier(tmp_path: Path) -> None:
+def test_a_later_chunk_takes_the_place_of_an_earlier(tmp_path: Path) -> None:
     save_run(tmp_path / "a.run", RUN)
     later = replace(RUN, step=8, state=b"later")
     save_run(tmp_path / "a.run", later)
@@ -114,6 +106,7 @@ def rewritten(change: dict[str, object], kind: int = zipfile.ZIP_STORED) -> byte
         (rewritten({"pictures": {"content": ["aa", "dd"]}}), "pictures/content/1"),
         (rewritten({"members": {}}), "undamaged"),
         (rewritten({"pictures": 3}), "undamaged"),
+        (rewritten({"pictures": {}}), "undamaged"),
         (rewritten({}, zipfile.ZIP_DEFLATED), "run.json is compressed"),
     ],
 )
@@ -132,8 +125,9 @@ def test_a_run_of_another_model_is_refused() -> None:
 
 def test_runs_are_the_same_wherever_they_stand() -> None:
     assert RUN.same_run(replace(RUN, state=b"", step=0))
-    assert not RUN.same_run(replace(RUN, settings=StyleSettings()))
-    assert not RUN.same_run(replace(RUN, pictures={"content": (b"other",)}))
+    assert RUN.same_run(replace(RUN, request=replace(RUN.request, sha256={})))
+    assert not RUN.same_run(replace(RUN, request=replace(RUN.request, settings=StyleSettings())))
+    assert not RUN.same_run(replace(RUN, request=replace(RUN.request, content=b"other")))
 
 
 def test_a_file_that_cannot_be_read_or_written_is_said_so(tmp_path: Path) -> None:

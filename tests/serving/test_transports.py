@@ -21,12 +21,11 @@ from hypothesis import strategies as st
 
 from model.contract import SIGNATURES
 from serving import wire
-from serving.answers import check_answer
-from serving.endpoints import TRANSIENT, Endpoints, Patience
+from serving.endpoints import TRANSIENT, Endpoints, RetryPolicy
 from serving.errors import (
     DeadlineExceeded,
-    InvalidAnswer,
     InvalidInput,
+    InvalidResponse,
     ModelNotFound,
     Overloaded,
     ServingFailed,
@@ -34,7 +33,8 @@ from serving.errors import (
     StyleTransferError,
     clean,
 )
-from serving.transports import LocalTransport, RestTransport, Transport, _from_proto, connect
+from serving.responses import check_response
+from serving.transports import LocalTransport, RestTransport, Transport, connect, served_versions
 from tests.conftest import encode, smooth_picture
 from tests.ports import free_port
 from tests.served import Served
@@ -177,7 +177,7 @@ def test_a_request_that_is_too_long_is_not_repeated(answering: Any, body: bytes)
     server, answers = answering
     answers.append((413, body))
     with pytest.raises(ServingFailed, match=f"more than {server} takes in one call"):
-        Endpoints([connect(server)], Patience()).predict("describe", {"settings": [""]}, timeout_s=30)
+        Endpoints([connect(server)], RetryPolicy()).predict("describe", {"settings": [""]}, timeout_s=30)
 
 
 def test_a_message_beyond_what_grpc_carries_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -205,11 +205,11 @@ BODIES = (
 
 
 @pytest.mark.parametrize("body", BODIES, ids=range(len(BODIES)))
-def test_garbage_is_an_invalid_answer(answering: Any, body: bytes) -> None:
+def test_garbage_is_an_invalid_response(answering: Any, body: bytes) -> None:
     server, answers = answering
     answers.append((200, body))
-    with pytest.raises(InvalidAnswer), contextlib.closing(connect(server)) as way:
-        check_answer("stylize", stylize(way))
+    with pytest.raises(InvalidResponse), contextlib.closing(connect(server)) as way:
+        check_response("stylize", stylize(way))
 
 
 @pytest.mark.parametrize("status", [429, 502, 503, 504])
@@ -218,7 +218,7 @@ def test_a_gateway_without_json_means_that_its_server_is_away(answering: Any, st
     answers.append((status, b"<html>"))
     with pytest.raises(TRANSIENT, match=f"answered HTTP {status}") as failure:
         stylize(connect(server))
-    assert not isinstance(failure.value, InvalidAnswer)
+    assert not isinstance(failure.value, InvalidResponse)
 
 
 json_values = st.recursive(
@@ -231,11 +231,11 @@ json_values = st.recursive(
 
 
 @given(json_values)
-def test_any_json_is_an_answer_or_an_error_of_ours(value: Any) -> None:
+def test_any_json_is_a_response_or_an_error_of_ours(value: Any) -> None:
     way = RestTransport("http://127.0.0.1:1", "m")
     body = json.dumps({"outputs": value}).encode()
-    with mock.patch.object(way, "_post", return_value=(200, body)), contextlib.suppress(InvalidAnswer):
-        check_answer("stylize", stylize(way))
+    with mock.patch.object(way, "_post", return_value=(200, body)), contextlib.suppress(InvalidResponse):
+        check_response("stylize", stylize(way))
 
 
 class Answers(grpc.GenericRpcHandler):
@@ -274,7 +274,7 @@ def ask(
     way, answers = answering_grpc
     answers.body, answers.status, answers.details = body, status, details
     answer = stylize(way)
-    check_answer("stylize", answer)
+    check_response("stylize", answer)
     return answer
 
 
@@ -330,12 +330,12 @@ GOOD_IMAGE, GOOD_LOSSES, GOOD_STOPPED = (7, [1], [b"x"]), (1, [1, 1, 4], [0.5]),
         {"image_bytes": GOOD_IMAGE, "losses": (1, [1, 4], [0.5])},
     ],
 )
-def test_a_message_that_breaks_the_contract_is_an_invalid_answer(answering_grpc: Any, outputs: Any) -> None:
-    with pytest.raises(InvalidAnswer):
+def test_a_message_that_breaks_the_contract_is_an_invalid_response(answering_grpc: Any, outputs: Any) -> None:
+    with pytest.raises(InvalidResponse):
         ask(answering_grpc, response(**outputs, stopped=GOOD_STOPPED))
 
 
-def test_a_message_that_keeps_the_contract_is_an_answer(answering_grpc: Any) -> None:
+def test_a_message_that_keeps_the_contract_is_a_response(answering_grpc: Any) -> None:
     answer = ask(answering_grpc, response(image_bytes=GOOD_IMAGE, losses=GOOD_LOSSES, stopped=GOOD_STOPPED))
     assert answer["losses"].tolist() == [[[0.5] * 4]]
 
@@ -344,13 +344,13 @@ GOOD = response(image_bytes=GOOD_IMAGE, losses=GOOD_LOSSES, stopped=GOOD_STOPPED
 
 
 @given(st.binary(max_size=60) | st.tuples(st.integers(0, len(GOOD) - 1), st.integers(1, 255)))
-def test_any_bytes_are_an_answer_or_an_error_of_ours(answering_grpc: Any, damage: Any) -> None:
+def test_any_bytes_are_a_response_or_an_error_of_ours(answering_grpc: Any, damage: Any) -> None:
     if isinstance(damage, tuple):
         index, flip = damage
         body = GOOD[:index] + bytes([GOOD[index] ^ flip]) + GOOD[index + 1 :]
     else:
         body = damage
-    with contextlib.suppress(InvalidAnswer):
+    with contextlib.suppress(InvalidResponse):
         ask(answering_grpc, body)
 
 
@@ -364,7 +364,7 @@ def test_tensors_are_read_however_they_are_packed(values: Any) -> None:
         tf.compat.v1.make_tensor_proto(values.tolist(), tf.float32, values.shape),
     ):
         ours = wire.Tensor.FromString(proto.SerializeToString())
-        np.testing.assert_array_equal(_from_proto(ours, tensor), values)
+        np.testing.assert_array_equal(wire.from_proto(ours, tensor), values)
 
 
 @pytest.mark.parametrize(
@@ -379,3 +379,16 @@ def test_tensors_are_read_however_they_are_packed(values: Any) -> None:
 )
 def test_messages_lose_what_tensorflow_wraps_around_them(message: str, sentence: str) -> None:
     assert clean(message) == sentence
+
+
+@pytest.mark.parametrize("way", ["grpc", "http"])
+def test_a_server_tells_which_versions_are_ready(served: Served, way: str) -> None:
+    assert served_versions(served.address(way)) == [1]
+
+
+@pytest.mark.parametrize("way", ["grpc", "http"])
+def test_what_gives_no_status_is_unavailable(served: Served, way: str) -> None:
+    with pytest.raises(ServingUnavailable, match="gave no status of the model"):
+        served_versions(served.address(way), "another_model")
+    with pytest.raises(ServingUnavailable, match="gave no status of the model"):
+        served_versions(f"{way}://127.0.0.1:{free_port()}", timeout_s=5)

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 from google.protobuf.descriptor import FieldDescriptor
 from tensorflow.core.framework import tensor_pb2
-from tensorflow_serving.apis import predict_pb2
+from tensorflow_serving.apis import get_model_status_pb2, predict_pb2
 
 from serving import wire
 
@@ -33,6 +33,8 @@ def assert_subset(ours: Any, theirs: Any) -> None:
         (wire.Tensor, tensor_pb2.TensorProto),
         (wire.PredictRequest, predict_pb2.PredictRequest),
         (wire.PredictResponse, predict_pb2.PredictResponse),
+        (wire.StatusRequest, get_model_status_pb2.GetModelStatusRequest),
+        (wire.StatusResponse, get_model_status_pb2.GetModelStatusResponse),
     ],
 )
 def test_fields_have_the_official_numbers_and_types(ours: Any, theirs: Any) -> None:

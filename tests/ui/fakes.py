@@ -1,18 +1,19 @@
-"""A client that needs no server: a run of a few stretches with real small pictures."""
+"""A client that needs no server: a run of a few chunks with real small pictures."""
 
 from __future__ import annotations
 
 import io
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from model.settings import StyleSettings
+from serving.client import Progress
 from serving.errors import StyleTransferError
-from serving.progress import Progress
+from serving.request import Request
 
 
 def encoded(
@@ -24,22 +25,22 @@ def encoded(
 
 
 class FakeClient:
-    """Answers as `StyleTransferClient` does, stretch by stretch.
+    """Answers as `StyleTransferClient` does, a record for each chunk of steps.
 
     Attributes:
-      stretches: how many a run has.
-      gate: when given, a run waits for it before each stretch after the first, so that a test decides how far it gets.
+      chunks: how many a run has.
+      gate: when given, a run waits for it before each chunk after the first, so that a test decides how far it gets.
       problem: what `describe` raises, if anything.
-      outage: why no server answers before a stretch, until the gate lets it come.
-      breaks_at: the stretch before which a run raises `run_problem`, or meets with the outage.
-      ends_early: why a run ends with its second stretch, if it does.
+      outage: why no server answers before a chunk, until the gate lets it come.
+      breaks_at: the chunk before which a run raises `run_problem`, or meets with the outage.
+      ends_early: why a run ends with its second chunk, if it does.
       renders: whether a cancelled run ends with the result as PNG.
       reads: settings that the model reads otherwise than they were asked for.
-      calls: what `run` was called with.
+      calls, states: what `run` was called with.
     """
 
-    def __init__(self, stretches: int = 4) -> None:
-        self.stretches = stretches
+    def __init__(self, chunks: int = 4) -> None:
+        self.chunks = chunks
         self.gate: threading.Semaphore | None = None
         self.problem: StyleTransferError | None = None
         self.run_problem: Exception | None = None
@@ -49,7 +50,8 @@ class FakeClient:
         self.renders = False
         self.notice = ""
         self.reads: dict[str, Any] = {}
-        self.calls: list[dict[str, Any]] = []
+        self.calls: list[Request] = []
+        self.states: list[bytes] = []
 
     def describe(self, settings: StyleSettings | None = None) -> dict[str, Any]:
         if self.problem is not None:
@@ -58,15 +60,14 @@ class FakeClient:
         return {"weights": weights, "precision": "bfloat16", "digest": "0123", "settings": self.reads, "device": "CPU"}
 
     def run(
-        self, content: bytes, styles: Sequence[bytes], settings: StyleSettings, *,
-        state: bytes = b"", cancelled: threading.Event | None = None,
-        on_retry: Callable[[StyleTransferError], object], **guides: Any,
+        self, request: Request, *, state: bytes = b"", cancelled: threading.Event | None = None,
+        on_retry: Callable[[StyleTransferError], object],
     ) -> Iterator[Progress]:  # fmt: skip
-        call = {"content": content, "styles": tuple(styles), "settings": settings, "state": state}
-        self.calls.append(call | guides)
-        done = int(state or b"0")
-        stretch = settings.steps // self.stretches
-        for number in range(done // stretch, self.stretches):
+        self.calls.append(request)
+        self.states.append(state)
+        settings, done = request.settings, int(state or b"0")
+        chunk = settings.steps // self.chunks
+        for number in range(done // chunk, self.chunks):
             if self.run_problem is not None and number == self.breaks_at:
                 raise self.run_problem
             if self.outage is not None and number == self.breaks_at:
@@ -76,20 +77,20 @@ class FakeClient:
                 self.gate.acquire(timeout=10)
             if cancelled is not None and cancelled.is_set():
                 if self.renders:
-                    yield self._record(number * stretch, settings.steps, np.empty((0, 4), np.float32), image=True)
+                    yield self._record(number * chunk, settings.steps, np.empty((0, 4), np.float32), image=True)
                 return
-            steps = np.arange(number * stretch + 1, (number + 1) * stretch + 1, dtype=np.float32)
+            steps = np.arange(number * chunk + 1, (number + 1) * chunk + 1, dtype=np.float32)
             losses = np.stack([9 / steps, 1 - 1 / (steps + 1), 8 / steps, 0.1 + 0 * steps], axis=-1)
             if self.ends_early and number:
-                yield self._record((number + 1) * stretch, settings.steps, losses, image=True, stopped=self.ends_early)
+                yield self._record((number + 1) * chunk, settings.steps, losses, image=True, stopped=self.ends_early)
                 return
-            yield self._record((number + 1) * stretch, settings.steps, losses, image=number + 1 == self.stretches)
+            yield self._record((number + 1) * chunk, settings.steps, losses, image=number + 1 == self.chunks)
 
     def _record(self, step: int, steps: int, losses: np.ndarray, *, image: bool, stopped: str = "") -> Progress:
         return Progress(
             step=step,
             steps=steps,
-            share=step / steps,
+            fraction_done=step / steps,
             losses=losses.astype(np.float32),
             preview=encoded(kind="JPEG"),
             image=encoded() if image else b"",

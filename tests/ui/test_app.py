@@ -17,11 +17,13 @@ from model.presets import PRESETS
 from model.settings import GROUPS, StyleSettings
 from serving import results
 from serving.errors import DeadlineExceeded, Overloaded, ServingUnavailable
+from serving.files import sha256
+from serving.request import Request
 from tests.conftest import decoded, encode
 from tests.ui.fakes import FakeClient, encoded
 from tests.ui.test_views import header_of
 from ui import backend, history, visiting
-from ui.jobs import Job, Request
+from ui.jobs import Job
 from ui.onward import LARGER_STEPS, REFINE_STEPS
 from ui.samples import CONTENTS, STYLES
 from ui.visits import Visit
@@ -104,7 +106,7 @@ def test_one_click_gives_a_picture(client, page):
     call = client.calls[0]
     assert call["content"] == CONTENTS[0].path.read_bytes()
     assert call["styles"] == (STYLES[0].path.read_bytes(),)
-    assert call["settings"] == StyleSettings()
+    assert call.settings == StyleSettings()
 
 
 def test_stop_keeps_the_picture_and_go_on_finishes_it(client, page):
@@ -119,7 +121,7 @@ def test_stop_keeps_the_picture_and_go_on_finishes_it(client, page):
     client.gate = None
     page.button(key="go_on").click().run()
     until(page, lambda: f"{STEPS} steps in" in text_of(page))
-    assert client.calls[1]["state"] == str(STEPS // 4).encode()
+    assert client.states[1] == str(STEPS // 4).encode()
 
 
 def test_other_samples_and_knobs_reach_the_server(client, page):
@@ -133,9 +135,9 @@ def test_other_samples_and_knobs_reach_the_server(client, page):
     page.button(key="start").click().run()
     until(page, lambda: client.calls)
     settings = StyleSettings("quick", style_weight=2500, statistics="gram", style_layers=(("block2_conv1", 2.0),))
-    assert str(client.calls[0]["settings"]) == str(settings)
-    assert client.calls[0]["content"] == CONTENTS[1].path.read_bytes()
-    assert client.calls[0]["styles"] == (STYLES[2].path.read_bytes(),)
+    assert str(client.calls[0].settings) == str(settings)
+    assert client.calls[0].content == CONTENTS[1].path.read_bytes()
+    assert client.calls[0].styles == (STYLES[2].path.read_bytes(),)
 
 
 def test_a_reproduction_turns_every_knob_and_is_named_to_the_server(client, page):
@@ -148,7 +150,7 @@ def test_a_reproduction_turns_every_knob_and_is_named_to_the_server(client, page
     assert "Gatys, Ecker and Bethge, 2016, with a change of: Steps" in text_of(page)
     page.button(key="start").click().run()
     until(page, lambda: client.calls)
-    assert str(client.calls[0]["settings"]) == "preset=gatys2016,steps=40"
+    assert str(client.calls[0].settings) == "preset=gatys2016,steps=40"
     page.button_group(key="preset").set_value("balanced").run()
     assert page.number_input(key="knob_steps").value == STEPS
     assert "with a change of" not in text_of(page)
@@ -167,7 +169,7 @@ def test_variations_give_a_grid_whose_settings_can_be_taken(client, page):
     page.button(key="start").click().run()
     until(page, lambda: "download" in keys(page, "download_button"))
     assert "download_sheet" not in keys(page, "download_button")
-    assert client.calls[9]["settings"].style_weight == 5000
+    assert client.calls[9].settings.style_weight == 5000
 
 
 def masks_of(page: AppTest, which: int, mask: bytes) -> None:
@@ -191,11 +193,11 @@ def test_each_style_gets_its_masks_and_the_result_says_so(client, page):
     assert f"Of {STYLES[0].label} only the masked part counts." in text_of(page)
     page.button(key="start").click().run()
     until(page, lambda: "refine" in keys(page, "button"))
-    assert client.calls[0]["content_masks"] == (b"", sky)
-    assert client.calls[0]["style_masks"] == (part, b"")
+    assert client.calls[0].content_masks == (b"", sky)
+    assert client.calls[0].style_masks == (part, b"")
     assert visit_of(page).kept[0].origin.guides_sha256 == {
-        "content_masks": (results.sha256(b""), results.sha256(sky)),
-        "style_masks": (results.sha256(part), results.sha256(b"")),
+        "content_masks": (sha256(b""), sha256(sky)),
+        "style_masks": (sha256(part), sha256(b"")),
     }
     masks_of(page, 1, encoded(colour=(0, 0, 0)))
     assert "black everywhere" in page.error[0].value
@@ -203,7 +205,7 @@ def test_each_style_gets_its_masks_and_the_result_says_so(client, page):
     page.button_group(key="content_sample").set_value(CONTENTS[0].name).run()
     page.button(key="start").click().run()
     until(page, lambda: len(client.calls) == 2)
-    assert client.calls[1]["content_masks"] == ()
+    assert client.calls[1].content_masks == ()
 
 
 def test_what_is_transparent_in_a_mask_is_not_painted(page):
@@ -242,8 +244,8 @@ def test_the_address_reproduces_what_the_page_shows(client, page):
         shown.button(key="start").click().run()
     until(other, lambda: len(client.calls) == 2)
     assert client.calls[0] == client.calls[1]
-    assert client.calls[0]["settings"].style_weight == 2500
-    assert client.calls[0]["settings"].blend_weights == (1, 0.25)
+    assert client.calls[0].settings.style_weight == 2500
+    assert client.calls[0].settings.blend_weights == (1, 0.25)
     assert not other.warning
 
 
@@ -281,11 +283,11 @@ def test_an_upload_is_used_and_a_sample_takes_its_place_again(client, page):
     assert page.button_group(key="content_sample").value in (None, [])
     page.button(key="start").click().run()
     until(page, lambda: client.calls and page.get("download_button"))
-    assert client.calls[0]["content"] == mine
+    assert client.calls[0].content == mine
     page.button_group(key="content_sample").set_value(CONTENTS[1].name).run()
     page.button(key="start").click().run()
     until(page, lambda: len(client.calls) == 2)
-    assert client.calls[1]["content"] == CONTENTS[1].path.read_bytes()
+    assert client.calls[1].content == CONTENTS[1].path.read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -333,7 +335,7 @@ def test_a_result_is_refined_and_enlarged_and_each_joins_the_history(client, pag
     until(page, lambda: f"1024 px, {LARGER_STEPS} of {LARGER_STEPS}" in text_of(page))
     page.run()
     assert [call["initial"] for call in client.calls] == [b"", encoded(), encoded()]
-    assert [str(call["settings"]) for call in client.calls[1:]] == [
+    assert [str(call.settings) for call in client.calls[1:]] == [
         f"size=512,steps={REFINE_STEPS},smallest_size=512",
         f"size=1024,steps={LARGER_STEPS},smallest_size=513",
     ]
@@ -421,8 +423,8 @@ def test_several_styles_are_blended_by_their_sliders(client, page):
     page.slider[1].set_value(0.25).run()
     page.button(key="start").click().run()
     until(page, lambda: client.calls)
-    assert client.calls[0]["styles"] == (STYLES[0].path.read_bytes(), STYLES[2].path.read_bytes(), mine)
-    assert str(client.calls[0]["settings"]) == "blend_weights=1/0.25/1"
+    assert client.calls[0].styles == (STYLES[0].path.read_bytes(), STYLES[2].path.read_bytes(), mine)
+    assert str(client.calls[0].settings) == "blend_weights=1/0.25/1"
     for slider in page.slider:
         slider.set_value(0.0)
     page.run()
@@ -447,7 +449,7 @@ def test_two_files_at_once_are_a_blend_and_one_takes_the_place_of_a_sample(clien
     page.toggle(key="blend").set_value(False).run()
     page.button(key="start").click().run()
     until(page, lambda: client.calls)
-    assert client.calls[0]["styles"] == (files[0][1],)
+    assert client.calls[0].styles == (files[0][1],)
 
 
 def test_more_styles_than_the_model_takes_are_left_out(page):

@@ -10,10 +10,12 @@ import pytest
 from model.limits import MAX_SIZE_PX
 from model.settings import StyleSettings
 from serving.errors import ServingFailed, ServingUnavailable
-from serving.results import Origin, sha256
+from serving.files import sha256
+from serving.request import Request
+from serving.results import Origin
 from tests.ui.fakes import FakeClient, encoded
 from ui import onward
-from ui.jobs import Job, Request, Status
+from ui.jobs import Job, Status
 from ui.line import Line
 
 STEPS = 40
@@ -31,7 +33,7 @@ def until(condition, timeout_s: float = 5.0) -> None:
 
 
 def test_runs_to_the_end_and_keeps_every_loss():
-    client = FakeClient(stretches=4)
+    client = FakeClient(chunks=4)
     job = Job(client, request())
     assert job.snapshot().status is Status.NEW
     job.start()
@@ -40,11 +42,11 @@ def test_runs_to_the_end_and_keeps_every_loss():
     assert now.status is Status.DONE
     assert not now.active
     assert now.step == now.steps == STEPS
-    assert now.share == 1
+    assert now.fraction_done == 1
     np.testing.assert_allclose(now.losses[:, 2], 8 / np.arange(1, STEPS + 1), rtol=1e-6)
     assert now.picture == now.image == encoded()
-    assert client.calls[0]["settings"] == request().settings
-    assert client.calls[0]["state"] == b""
+    assert client.calls[0].settings == request().settings
+    assert client.states[0] == b""
 
 
 def test_a_snapshot_does_not_change_behind_the_page():
@@ -100,7 +102,7 @@ def test_goes_on_from_where_it_was_stopped():
     job.start()
     job.wait(5)
     now = job.snapshot()
-    assert client.calls[1]["state"] == b"10"
+    assert client.states[1] == b"10"
     assert now.status is Status.DONE
     assert len(now.losses) == STEPS
 
@@ -119,7 +121,7 @@ def test_a_result_says_what_the_model_read_and_what_it_was_made_from():
     assert origin.model["digest"] == "0123"
     assert (origin.content_sha256, origin.styles_sha256) == ("c", ("s",))
     assert Origin.from_text(origin.to_text()).guides_sha256 == {"initial": ("i",)}
-    assert client.calls[0]["initial"] == encoded(9, 9)
+    assert client.calls[0].initial == encoded(9, 9)
 
 
 def test_a_model_that_is_not_told_at_first_is_asked_for_again():
@@ -214,7 +216,7 @@ def test_a_run_that_nobody_looks_at_gives_way_to_one_that_waits_and_goes_on_afte
     job.wait(5)
     assert job.snapshot().status is Status.DONE
     assert len(job.snapshot().losses) == STEPS
-    assert [call["state"] for call in left.calls] == [b"", b"30"]
+    assert left.states == [b"", b"30"]
 
 
 def test_a_run_that_somebody_looks_at_keeps_its_place():

@@ -10,9 +10,9 @@ from PIL import Image
 
 from model.settings import SETTINGS, StyleSettings
 from serving.errors import ServingUnavailable
+from serving.request import Request
 from tests.ui.fakes import FakeClient, encoded
 from ui import sweep
-from ui.jobs import Request
 from ui.sweep import Sweep
 
 
@@ -45,8 +45,8 @@ def test_the_runs_come_one_after_another_and_all_are_painted():
     assert [job.snapshot().active for job in work.jobs] == [True] + [False] * 8
     client.gate.release(99)
     work.wait(10)
-    assert [call["settings"] for call in client.calls] == [cell for row in sweep.grid(StyleSettings()) for cell in row]
-    assert work.share == 1
+    assert [call.settings for call in client.calls] == [cell for row in sweep.grid(StyleSettings()) for cell in row]
+    assert work.fraction_done == 1
     assert not work.active
     assert all(job.snapshot().image for job in work.jobs)
 

@@ -56,7 +56,7 @@ def test_progress_line():
     assert wording.progress_line(now) == "Sending the pictures"
     now = dataclasses.replace(now, step=134, steps_per_s=6.3, seconds_left=26)
     assert wording.progress_line(now) == "Step 134 of 300 · 6.3 steps/s · about 25 seconds left"
-    assert wording.progress_line(dataclasses.replace(now, status=Status.STOPPING)) == "Stopping after this stretch"
+    assert wording.progress_line(dataclasses.replace(now, status=Status.STOPPING)) == "Stopping after this chunk"
 
 
 def test_a_server_that_does_not_answer_is_told_with_where_the_run_goes_on():

@@ -4,9 +4,10 @@ import threading
 import time
 
 from model.settings import StyleSettings
+from serving.request import Request
 from tests.ui.fakes import FakeClient, encoded
 from ui import sources
-from ui.jobs import Job, Request, Status
+from ui.jobs import Job, Status
 from ui.visits import Visits, new_key
 
 

@@ -23,7 +23,7 @@ from tests.served import serving
 LIMITS_GB: Mapping[int, float] = {1024: 2.5, 2048: 7.0, 4096: 20.0}
 """By the long side; below 4096 the picture is a square."""
 
-STRETCHES, STEPS = 3, 2  # of a run through a server, and of each call
+CHUNKS, STEPS = 3, 2  # of a run through a server, and of each call
 TIMEOUT_S = 1200.0
 
 
@@ -47,9 +47,9 @@ def peaks(model: Path, size: int) -> Iterator[Record]:
         grpc = free_port()
         with serving(model, grpc, free_port()) as process:
             transport = connect(f"grpc://127.0.0.1:{grpc}")
-            state = carry_on(transport, _inputs(settings, content, style), STRETCHES)
+            state = carry_on(transport, _inputs(settings, content, style), CHUNKS)
             transport.close()
-            name = f"peak memory at {size} pixels, {STRETCHES} calls to a server"
+            name = f"peak memory at {size} pixels, {CHUNKS} calls to a server"
             yield Record(4, name, _peak_gb(process.pid), LIMITS_GB[size], "GB", f"a state of {len(state) / 1e6:.0f} MB")
 
 

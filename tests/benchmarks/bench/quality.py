@@ -19,7 +19,7 @@ from tests.model.inputs import pictures
 LOST = 1.02
 TIME_TO_QUALITY = 0.2
 SLOW_STEPS = 300
-MOST_STEPS, STRETCH_STEPS = 300, 25  # of the run whose time to quality is taken, and between two looks at its loss
+MOST_STEPS, CHUNK_STEPS = 300, 25  # of the run whose time to quality is taken, and between two looks at its loss
 NEAR = 1.005  # bfloat16's rounding alone is worth a quarter of a per cent there
 
 
@@ -79,18 +79,18 @@ def time_to_quality(full: Model, ours: Model, pair: tuple[Path, Path], size: int
 def _until(wanted: float, model: Model, judge: Judge, text: str, pair: tuple[bytes, bytes]) -> tuple[int, float, float]:
     """Carries a run on until its loss is as low as wanted, or MOST_STEPS; returns its steps, seconds and loss."""
 
-    def stretch(take: int, state: bytes) -> tuple[bytes, bytes]:
+    def chunk(take: int, state: bytes) -> tuple[bytes, bytes]:
         answer = model.advance(text, take, state, content_bytes=[pair[0]], style_bytes=[[pair[1]]])
         return answer["state_bytes"].numpy()[0], answer["image_bytes"].numpy()[0]
 
-    stretch(1, b"")
+    chunk(1, b"")
     state, steps, seconds, loss = b"", 0, 0.0, float("inf")
     while loss > wanted and steps < MOST_STEPS:
         begin = time.perf_counter()
-        state, _ = stretch(STRETCH_STEPS, state)
+        state, _ = chunk(CHUNK_STEPS, state)
         seconds += time.perf_counter() - begin
-        steps += STRETCH_STEPS
-        loss = judge.loss(stretch(0, state)[1])
+        steps += CHUNK_STEPS
+        loss = judge.loss(chunk(0, state)[1])
     return steps, seconds, loss
 
 

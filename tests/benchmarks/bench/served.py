@@ -17,8 +17,8 @@ from tests.ports import free_port
 from tests.served import serving
 
 OVERHEADS: Mapping[str, float] = {"grpc": 1.03, "http": 1.08}
-STRETCH_S = 1.0
-STRETCHES = 4
+CHUNK_S = 1.0
+CHUNKS = 4
 ROUNDS = 4
 COLD_START_S = 15.0
 FIRST_REQUEST, FIRST_SIZE = 1.1, 512
@@ -27,11 +27,11 @@ TIMEOUT_S = 600.0
 
 
 def through_a_server(path: Path, sizes: Sequence[int]) -> Iterator[Record]:
-    """Measures a server with an exported model: its start, its first request, and stretches against one call.
+    """Measures a server with an exported model: its start, its first request, and chunks against one call.
 
     Args:
       path: of the model.
-      sizes: long sides in pixels, of the stretches.
+      sizes: long sides in pixels, of the chunks.
     """
     grpc, rest = free_port(), free_port()
     begin = time.perf_counter()
@@ -39,7 +39,7 @@ def through_a_server(path: Path, sizes: Sequence[int]) -> Iterator[Record]:
         start_s = time.perf_counter() - begin
         yield Record(7, "start of the server until it is available", start_s, COLD_START_S, "s", "with warm-up")
         served = {"grpc": connect(f"grpc://127.0.0.1:{grpc}"), "http": connect(f"http://127.0.0.1:{rest}")}
-        first, second = (_stretches(served["grpc"], FIRST_SIZE, 1, 1) for _ in range(2))
+        first, second = (_chunks(served["grpc"], FIRST_SIZE, 1, 1) for _ in range(2))
         detail = f"{first:.2f} s and {second:.2f} s, a step at {FIRST_SIZE} pixels over gRPC"
         yield Record(7, "first request over second", first / second, FIRST_REQUEST, "x", detail)
 
@@ -51,19 +51,19 @@ def through_a_server(path: Path, sizes: Sequence[int]) -> Iterator[Record]:
 
 
 def _overheads(ways: Mapping[str, Transport], size: int) -> Iterator[Record]:
-    """Compares stretches of about STRETCH_S over each way but `local` with one call of as many steps in `local`."""
+    """Compares chunks of about CHUNK_S over each way but `local` with one call of as many steps in `local`."""
     local = ways["local"]
-    _stretches(local, size, 1, 1)  # the first call of a session optimises the graph
-    one, five = (min(_stretches(local, size, 1, take) for _ in range(2)) for take in (1, 5))
-    take = max(round(STRETCH_S / ((five - one) / 4)), 1)
+    _chunks(local, size, 1, 1)  # the first call of a session optimises the graph
+    one, five = (min(_chunks(local, size, 1, take) for _ in range(2)) for take in (1, 5))
+    take = max(round(CHUNK_S / ((five - one) / 4)), 1)
     seconds = {way: float("inf") for way in ways}
     for _ in range(ROUNDS):
         for way, transport in ways.items():
-            calls, steps = (1, take * STRETCHES) if way == "local" else (STRETCHES, take)
-            seconds[way] = min(seconds[way], _stretches(transport, size, calls, steps))
+            calls, steps = (1, take * CHUNKS) if way == "local" else (CHUNKS, take)
+            seconds[way] = min(seconds[way], _chunks(transport, size, calls, steps))
     for way, limit in OVERHEADS.items():
-        detail = f"{STRETCHES} stretches of {take} steps in {seconds[way]:.2f} s, one call in {seconds['local']:.2f} s"
-        name = f"stretches over {way} to one call in the process, {size} pixels"
+        detail = f"{CHUNKS} chunks of {take} steps in {seconds[way]:.2f} s, one call in {seconds['local']:.2f} s"
+        name = f"chunks over {way} to one call in the process, {size} pixels"
         yield Record(3, name, seconds[way] / seconds["local"], limit, "x", detail)
 
 
@@ -74,7 +74,7 @@ def saved_model_size(weights: Weights, folder: Path, precision: str) -> Record:
     return Record(7, "SavedModel", size / 1e6, SAVED_MODEL_MB, "MB", f"to {weights.layers[-1]}, {precision}")
 
 
-def _stretches(transport: Transport, size: int, calls: int, take: int) -> float:
+def _chunks(transport: Transport, size: int, calls: int, take: int) -> float:
     """Returns the seconds of a run's first calls; the first of them starts it."""
     inputs: dict[str, Any] = {
         **sample_pair(),

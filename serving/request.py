@@ -1,0 +1,90 @@
+"""What a run is made from: one value for client, batch, run file and page."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from model.limits import MAX_STYLES
+from model.settings import StyleSettings
+from serving.errors import InvalidInput
+from serving.files import sha256
+from serving.pictures import BACKGROUND, MASK_BACKGROUND, prepare
+
+MASKS = ("content_masks", "style_masks")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a run is made from.
+
+    Attributes:
+      content: an encoded picture.
+      styles: 1 to MAX_STYLES encoded pictures.
+      settings: all that can be set.
+      content_masks: for each style an encoded picture that is white where that style paints; an empty one stands for
+        what the others leave. None at all: the styles blend everywhere.
+      style_masks: for each style an encoded picture that is white where it counts; empty: all of it.
+      initial: an encoded picture to start from; empty: as the settings' `start` says.
+      background: colour that shows where a picture is transparent; a mask is black there.
+      sha256: of the files that were brought, by the attributes that hold them, as hexadecimal digits; empty: the
+        pictures are those files.
+    """
+
+    content: bytes
+    styles: Sequence[bytes]
+    settings: StyleSettings = field(default_factory=StyleSettings)
+    content_masks: Sequence[bytes] = ()
+    style_masks: Sequence[bytes] = ()
+    initial: bytes = b""
+    background: str = BACKGROUND
+    sha256: Mapping[str, tuple[str, ...]] = field(default_factory=dict, compare=False)
+
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.styles) <= MAX_STYLES:
+            raise InvalidInput(f"`styles` must be 1 to {MAX_STYLES} pictures. Received: {len(self.styles)}")
+        for name in MASKS:
+            if (count := len(getattr(self, name))) not in (0, len(self.styles)):
+                expected = f"one for each of the {len(self.styles)} styles, or none"
+                raise InvalidInput(f"`{name}` must be {expected}. Received: {count}")
+
+    @classmethod
+    def from_pictures(
+        cls, pictures: Mapping[str, tuple[bytes, ...]], settings: StyleSettings, digests: Mapping[str, tuple[str, ...]]
+    ) -> Request:
+        """Returns the request with these `pictures` and, as `sha256`, these digests."""
+        content_masks, style_masks = (pictures.get(name, ()) for name in MASKS)
+        (content,), (initial,) = pictures["content"], pictures.get("initial", (b"",))
+        return cls(content, pictures["styles"], settings, content_masks, style_masks, initial, sha256=digests)
+
+    @property
+    def pictures(self) -> dict[str, tuple[bytes, ...]]:
+        """All pictures by attribute, without masks and a start that say nothing."""
+        guides = {"content_masks": self.content_masks, "style_masks": self.style_masks, "initial": (self.initial,)}
+        said = {name: tuple(pictures) for name, pictures in guides.items() if any(pictures)}
+        return {"content": (self.content,), "styles": tuple(self.styles), **said}
+
+    def prepared(self) -> Request:
+        """Returns the same request with its pictures as sent, see `prepare`; what is prepared already stays as it is.
+
+        Raises:
+          InvalidInput: see `prepare`.
+        """
+        ready = {name: tuple(self._prepared(data, name) for data in all_) for name, all_ in self.pictures.items()}
+        digests = self.sha256 or {name: tuple(map(sha256, all_)) for name, all_ in self.pictures.items()}
+        return Request.from_pictures(ready, self.settings, digests)
+
+    def _prepared(self, data: bytes, name: str) -> bytes:
+        if name in MASKS and not data:
+            return data
+        longest_px = self.settings.size
+        if name in ("styles", "style_masks"):
+            # As large as the model may use it.
+            longest_px = math.ceil((self.settings.style_size or longest_px) * max(1.0, self.settings.style_scale))
+        return prepare(
+            data,
+            "style" if name == "styles" else name,
+            longest_px=longest_px,
+            background=MASK_BACKGROUND if name in MASKS else self.background,
+        )
