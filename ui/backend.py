@@ -114,7 +114,7 @@ def sentence(error: StyleTransferError, server: str) -> str:
     if isinstance(error, ModelNotFound):
         return f"The server at {server} answers, but it does not serve the style transfer model."
     if isinstance(error, Overloaded):
-        return "The server has as much work as it can take: try again in a minute."
+        return "The server is busy: try again in a minute."
     if isinstance(error, DeadlineExceeded):
         return "The server took too long to answer: try again, or choose a smaller size."
     if isinstance(error, InvalidInput):

@@ -26,7 +26,7 @@ def show(visit: Visit) -> None:
         st.session_state[DRAWN_FOR] = visit.number
         _choose(visit, visit.content or uploads.sample(CONTENTS[0]))
     with st.container(border=True, gap="small", height="stretch"):
-        title(":material/landscape:", "Content", "The photograph that keeps its shapes")
+        title(":material/landscape:", "Content", "Your photo")
         if st.session_state[PROBLEM]:
             st.error(st.session_state[PROBLEM], icon=":material/broken_image:")
         if visit.content is not None:

@@ -1,4 +1,4 @@
-"""The foot of the page: the results of this visit, to take home, to take the settings of, or to throw away."""
+"""The foot of the page: your results, to take home, to take the settings of, or to delete."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NARROWEST_PX = 150
 
 
 def note(visit: Visit, now: Snapshot) -> None:
-    """Keeps a job's picture once it has ended; a picture that was thrown away does not come back."""
+    """Keeps a job's picture once it has ended; a picture that was deleted does not come back."""
     job = visit.job
     if job is None or now.active or not (now.step and now.picture):
         return
@@ -31,7 +31,7 @@ def show(visit: Visit) -> None:
         return
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="bottom"):
         with st.container(width="content", gap="xsmall"):
-            st.subheader("This visit", anchor=False)
+            st.subheader("Your results", anchor=False)
             st.caption(
                 f"The last {history.MOST} pictures at most. They are kept for {wording.duration(GRACE_S)} after you "
                 "leave the page, and then forgotten."
@@ -48,7 +48,7 @@ def show(visit: Visit) -> None:
 def _one(visit: Visit, one: Kept) -> None:
     words = describe(one)
     with st.container(border=True, gap="xsmall"):
-        st.image(one.thumbnail, width="stretch", alt=f"A result of this visit: {words}")
+        st.image(one.thumbnail, width="stretch", alt=f"One of your results: {words}")
         st.caption(words)
         if st.button("Compare", key=f"look_{one.number}", icon=":material/compare:", width="stretch"):
             _compare(one)
@@ -63,7 +63,7 @@ def _one(visit: Visit, one: Kept) -> None:
                 icon=":material/download:", width="stretch", on_click="ignore",
             )  # fmt: skip
             st.button(
-                "Throw away", key=f"delete_{one.number}", icon=":material/delete:", width="stretch",
+                "Delete", key=f"delete_{one.number}", icon=":material/delete:", width="stretch",
                 on_click=_delete, args=(visit, one.number),
             )  # fmt: skip
 

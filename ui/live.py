@@ -86,7 +86,9 @@ def _ended(job: Job, now: Snapshot, start: Callable[[Request], None]) -> None:
         if now.step:
             _download(job, now)
         if now.status in (Status.STOPPED, Status.FAILED):
-            st.button("Go on", key="go_on", icon=":material/resume:", disabled=not header.ready(), on_click=job.start)
+            st.button(
+                "Continue", key="continue", icon=":material/resume:", disabled=not header.ready(), on_click=job.start
+            )
         if now.status is Status.DONE:
             _onward(job.request, now.image, start)
         if now.step:

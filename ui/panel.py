@@ -96,7 +96,7 @@ def follow(visit: Visit) -> None:
             styles.choose(visit, link.styles)
     if problems := st.session_state[LINK].problems:
         st.warning(
-            f"Not all of this link is understood; the rest of it is used. {' '.join(problems)}",
+            f"Some settings in this link were ignored: {' '.join(problems)}",
             icon=":material/link_off:",
         )
 
@@ -144,7 +144,7 @@ def _say_what_was_turned() -> None:
     labels = [SETTINGS[name].label for name in knobs.turned(_shown(), base)]
     if labels:
         more = f" and {len(labels) - MOST_NAMES} more" if len(labels) > MOST_NAMES else ""
-        st.caption(f"{knobs.preset_label(base)}, with a change of: {', '.join(labels[:MOST_NAMES])}{more}")
+        st.caption(f"{knobs.preset_label(base)} (modified: {', '.join(labels[:MOST_NAMES])}{more})")
 
 
 def _widget(knob: Knob) -> None:

@@ -31,7 +31,7 @@ def show(visit: Visit) -> None:
         use(visit.styles, visit.blend)
     chosen = visit.styles
     with st.container(border=True, gap="small", height="stretch"):
-        cards.title(":material/palette:", "Style", "The painting that lends its look")
+        cards.title(":material/palette:", "Style", "The style to apply")
         if st.session_state[PROBLEM]:
             st.error(st.session_state[PROBLEM], icon=":material/broken_image:")
         if len(chosen) == 1:

@@ -53,7 +53,7 @@ def _cell(job: Job) -> None:
             st.skeleton(height=110)
         st.caption(words)
         used = st.button(
-            "Use", key=f"use_{job.number}", icon=":material/tune:", help=f"Turns the knobs to {words}.",
+            "Use this look", key=f"use_{job.number}", icon=":material/tune:", help=f"Turns the knobs to {words}.",
             on_click=panel.turn, kwargs={name: getattr(settings, name) for name in (sweep.ROWS, sweep.COLUMNS)},
         )  # fmt: skip
         if used:

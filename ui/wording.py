@@ -40,7 +40,7 @@ def speed(steps_per_s: float) -> str:
 def progress_line(now: Snapshot) -> str:
     """Returns what stands beside the progress bar."""
     if now.status is Status.STOPPING:
-        return "Stopping after this chunk"
+        return "Stopping after the current step…"
     if now.waits_for:
         return f"Waiting: {_count(now.waits_for, 'run')} before yours"
     if now.problem is not None:
@@ -78,9 +78,9 @@ def cut_off(now: Snapshot) -> str:
 
 def interrupted(now: Snapshot) -> str:
     """Says that the server does not answer just now, and that the run goes on by itself."""
-    what = "has as much work as it can take" if isinstance(now.problem, Overloaded) else "does not answer just now"
-    where = f"goes on from step {now.step}" if now.step else "begins"
-    return f"The server {what}: asking again. Nothing is lost: your run {where} by itself as soon as it answers."
+    what = "is busy" if isinstance(now.problem, Overloaded) else "does not answer just now"
+    where = f"resume from step {now.step}" if now.step else "start"
+    return f"The server {what}: asking again. Your run will {where} automatically."
 
 
 def megapixels(pixels: int) -> str:

@@ -104,12 +104,12 @@ def test_one_click_gives_a_picture(client, page):
     assert not page.button(key="start").disabled
     assert not page.get("progress")
     call = client.calls[0]
-    assert call["content"] == CONTENTS[0].path.read_bytes()
-    assert call["styles"] == (STYLES[0].path.read_bytes(),)
+    assert call.content == CONTENTS[0].path.read_bytes()
+    assert call.styles == (STYLES[0].path.read_bytes(),)
     assert call.settings == StyleSettings()
 
 
-def test_stop_keeps_the_picture_and_go_on_finishes_it(client, page):
+def test_stop_keeps_the_picture_and_continue_finishes_it(client, page):
     client.gate = threading.Semaphore(0)
     page.button(key="start").click().run()
     until(page, lambda: f"Step {STEPS // 4}" in page.get("progress")[0].proto.text)
@@ -119,7 +119,7 @@ def test_stop_keeps_the_picture_and_go_on_finishes_it(client, page):
     assert f"Stopped at step {STEPS // 4} of {STEPS}" in text_of(page)
     assert not page.exception
     client.gate = None
-    page.button(key="go_on").click().run()
+    page.button(key="continue").click().run()
     until(page, lambda: f"{STEPS} steps in" in text_of(page))
     assert client.states[1] == str(STEPS // 4).encode()
 
@@ -147,13 +147,13 @@ def test_a_reproduction_turns_every_knob_and_is_named_to_the_server(client, page
     assert page.selectbox(key="knob_optimizer").value == "lbfgs"
     page.number_input(key="knob_steps").set_value(40).run()
     assert page.selectbox(key="reproduction").value is None
-    assert "Gatys, Ecker and Bethge, 2016, with a change of: Steps" in text_of(page)
+    assert "Gatys, Ecker and Bethge, 2016 (modified: Steps)" in text_of(page)
     page.button(key="start").click().run()
     until(page, lambda: client.calls)
     assert str(client.calls[0].settings) == "preset=gatys2016,steps=40"
     page.button_group(key="preset").set_value("balanced").run()
     assert page.number_input(key="knob_steps").value == STEPS
-    assert "with a change of" not in text_of(page)
+    assert "modified:" not in text_of(page)
 
 
 def test_variations_give_a_grid_whose_settings_can_be_taken(client, page):
@@ -253,7 +253,7 @@ def test_what_is_wrong_in_a_link_is_left_out_and_told_in_plain_words(client):
     page = linked(size="huge", steps="40", preset="none", content="moon", style="`[x](http://y)", colour="<b>")
     assert not page.exception
     assert [warning.value for warning in page.warning] == [
-        "Not all of this link is understood; the rest of it is used. Preset must be one of "
+        "Some settings in this link were ignored: Preset must be one of "
         + ", ".join(PRESETS)
         + ". Size must be an integer from 16 to 4096. There is no setting `colour`. There is no sample `moon`. "
         "There is no sample `[x](http://y)`."
@@ -334,7 +334,7 @@ def test_a_result_is_refined_and_enlarged_and_each_joins_the_history(client, pag
     page.button(key="larger").click().run()
     until(page, lambda: f"1024 px, {LARGER_STEPS} of {LARGER_STEPS}" in text_of(page))
     page.run()
-    assert [call["initial"] for call in client.calls] == [b"", encoded(), encoded()]
+    assert [call.initial for call in client.calls] == [b"", encoded(), encoded()]
     assert [str(call.settings) for call in client.calls[1:]] == [
         f"size=512,steps={REFINE_STEPS},smallest_size=512",
         f"size=1024,steps={LARGER_STEPS},smallest_size=513",
@@ -393,7 +393,7 @@ def test_a_run_that_goes_on_takes_the_place_of_what_it_was(client, page):
     until(page, lambda: "download_all" in keys(page, "download_button"))
     assert visit_of(page).kept[0].origin.step == STEPS // 4
     client.gate = None
-    page.button(key="go_on").click().run()
+    page.button(key="continue").click().run()
     until(page, lambda: f"{STEPS} of {STEPS} steps" in text_of(page))
     assert [one.origin.step for one in visit_of(page).kept] == [STEPS]
 
@@ -522,10 +522,10 @@ def test_a_server_that_goes_away_in_mid_run_leaves_the_picture(client, page):
         (False, True),
     ]
     assert page.button(key="start").disabled
-    assert page.button(key="go_on").disabled
+    assert page.button(key="continue").disabled
     client.run_problem = client.problem = None
     page.button(key="retry").click().run()
-    page.button(key="go_on").click().run()
+    page.button(key="continue").click().run()
     until(page, lambda: f"{STEPS} steps in" in text_of(page))
     assert not page.error
 
@@ -539,8 +539,7 @@ def test_a_server_that_is_away_for_a_while_in_mid_run_is_told_and_the_run_goes_o
         "The server at grpc://fake:8500 does not answer: start it, or wait until it has loaded the model."
     ]
     assert [warning.value for warning in page.warning] == [
-        "The server does not answer just now: asking again. Nothing is lost: your run goes on from step "
-        f"{STEPS // 2} by itself as soon as it answers."
+        f"The server does not answer just now: asking again. Your run will resume from step {STEPS // 2} automatically."
     ]
     assert "Server not ready" in text_of(page)
     assert not page.button(key="stop").disabled
@@ -566,7 +565,7 @@ def test_a_run_waits_for_its_turn_and_says_how_many_are_before_it(client, page):
     for job in others:
         job.wait(10)
     assert len(client.calls) == 3
-    page.button(key="go_on").click().run()
+    page.button(key="continue").click().run()
     until(page, lambda: f"{STEPS} steps in" in text_of(page))
 
 
@@ -574,9 +573,7 @@ def test_a_busy_server_is_one_sentence(client, page):
     client.run_problem = Overloaded("queue is full")
     page.button(key="start").click().run()
     until(page, lambda: page.error)
-    assert [error.value for error in page.error] == [
-        "The server has as much work as it can take: try again in a minute."
-    ]
+    assert [error.value for error in page.error] == ["The server is busy: try again in a minute."]
     assert not page.button(key="start").disabled
     assert not page.get("download_button")
     assert not page.exception
@@ -595,7 +592,7 @@ def test_a_run_that_ends_early_says_why(client, page, why, kind, words):
     until(page, lambda: page.get("download_button"))
     assert [words in element.value for element in page.get(kind)] == [True]
     assert f"Finished at step {STEPS // 2} of {STEPS}" in text_of(page)
-    assert "go_on" not in keys(page, "button")
+    assert "continue" not in keys(page, "button")
     assert not page.error
 
 

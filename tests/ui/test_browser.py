@@ -236,7 +236,7 @@ def test_a_server_that_is_killed_in_mid_run_is_told_and_the_run_goes_on_when_it_
     button(browser, "Start").click()
     step_of(browser)
     os.kill(child_of(launcher, "serving.server"), signal.SIGKILL)
-    says(browser, "Nothing is lost: your run goes on from step")
+    says(browser, "Your run will resume from step")
     says(browser, "Server not ready")
     reached = step_of(browser)
     assert 0 < reached < 3000
@@ -343,7 +343,7 @@ def test_variations_and_the_history_and_every_control_has_a_name(browser: webdri
     button(browser, "Download the sheet")
     settle(browser)
     keep(browser, "variations")
-    button(browser, "Use").click()
+    button(browser, "Use this look").click()
     settle(browser)
     assert browser.find_element(By.CSS_SELECTOR, "input[aria-label^='Style weight']").get_attribute("value") == "200"
     assert "style_weight=200" in browser.current_url
@@ -363,7 +363,7 @@ def test_a_blend_on_a_phone(browser: webdriver.Chrome, page: str) -> None:
     settle(browser)
     assert len(browser.find_elements(By.CSS_SELECTOR, "[data-testid=stSlider]")) == 2
     run(browser)
-    says(browser, "This visit")
+    says(browser, "Your results")
     keep(browser, "blend_on_a_phone")
     wide = "return document.scrollingElement.scrollWidth - document.scrollingElement.clientWidth"
     assert browser.execute_script(wide) <= 0

@@ -56,17 +56,17 @@ def test_progress_line():
     assert wording.progress_line(now) == "Sending the pictures"
     now = dataclasses.replace(now, step=134, steps_per_s=6.3, seconds_left=26)
     assert wording.progress_line(now) == "Step 134 of 300 · 6.3 steps/s · about 25 seconds left"
-    assert wording.progress_line(dataclasses.replace(now, status=Status.STOPPING)) == "Stopping after this chunk"
+    assert wording.progress_line(dataclasses.replace(now, status=Status.STOPPING)) == "Stopping after the current step…"
 
 
 def test_a_server_that_does_not_answer_is_told_with_where_the_run_goes_on():
     now = Snapshot(Status.RUNNING, steps=300, step=134, problem=ServingUnavailable("gone"))
     assert wording.progress_line(now) == "Step 134 of 300 · waiting for the server"
     assert "does not answer" in wording.interrupted(now)
-    assert "goes on from step 134 by itself" in wording.interrupted(now)
+    assert "will resume from step 134 automatically" in wording.interrupted(now)
     now = dataclasses.replace(now, step=0, problem=Overloaded("full"))
-    assert "as much work as it can take" in wording.interrupted(now)
-    assert "your run begins by itself" in wording.interrupted(now)
+    assert "is busy" in wording.interrupted(now)
+    assert "run will start automatically" in wording.interrupted(now)
 
 
 def test_summary():
