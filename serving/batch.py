@@ -191,7 +191,8 @@ class Batch:
         self._todo: queue.SimpleQueue[Task] = queue.SimpleQueue()
         self._done: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
         self._fractions: dict[Task, float] = {}
-        self._manifest: Manifest | None = None
+        self._directory = self._tasks[0].output.parent
+        self._manifest = Manifest(self._directory)
 
     def start(self) -> None:
         """Begins; does not wait.
@@ -199,14 +200,12 @@ class Batch:
         Raises:
           InvalidInput: the directory of the results cannot be made.
         """
-        directory = self._tasks[0].output.parent
         try:
-            (directory / PARTIAL).mkdir(parents=True, exist_ok=True)
+            (self._directory / PARTIAL).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InvalidInput(
-                f"`output` must be a directory that can be written. Received: {directory} ({error.strerror})"
+                f"`output` must be a directory that can be written. Received: {self._directory} ({error.strerror})"
             ) from error
-        self._manifest = Manifest(directory)
         for task in self._tasks:
             self._todo.put(task)
         for client in self._clients:
@@ -224,7 +223,7 @@ class Batch:
                 continue
             left -= 1
             yield outcome
-        partial = self._tasks[0].output.parent / PARTIAL
+        partial = self._directory / PARTIAL
         if not any(partial.iterdir()):
             partial.rmdir()
 
@@ -257,9 +256,6 @@ class Batch:
             return Outcome(task, Ending.FAILED, str(ServingFailed(f"{type(error).__name__}: {error}")))
 
     def _make(self, client: StyleTransferClient, task: Task) -> Ending:
-        manifest = self._manifest
-        if manifest is None:
-            raise InvalidInput("a batch must be started before it works")
         content, style = read_file(task.content, "`content`"), read_file(task.style, "`style`")
         digest = str(self._model["digest"])
         made_from = {
@@ -270,11 +266,11 @@ class Batch:
             "metadata": str(self._metadata),
             "model": digest,
         }
-        if manifest.has(task.output, made_from):
+        if self._manifest.has(task.output, made_from):
             return Ending.SKIPPED
         self._fractions[task] = 0.0
         request = Request(content, [style], self._settings, background=self._background)
-        partial = task.output.parent / PARTIAL / f"{task.output.name}.run"
+        partial = self._directory / PARTIAL / f"{task.output.name}.run"
         run = _load_checkpoint(SavedRun(request.prepared(), digest), partial)
         last = None
         for last in client.run(run.request, state=run.state, cancelled=self._stop):
@@ -285,7 +281,7 @@ class Batch:
         origin = Origin.of(run.request, self._model, step=last.step, steps=last.steps) if self._metadata else None
         data = encode_result(last.image, task.output.suffix, origin)
         atomic_write(task.output, data)
-        manifest.add(task.output, data, made_from)
+        self._manifest.add(task.output, data, made_from)
         partial.unlink(missing_ok=True)
         return Ending.DONE
 

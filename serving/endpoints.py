@@ -25,7 +25,8 @@ from serving.errors import (
     StyleTransferError,
 )
 from serving.responses import check_response
-from serving.transports import Arrays, Transport
+from serving.transports import Transport
+from serving.wire import Arrays
 
 log = logging.getLogger(__name__)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,20 +10,18 @@ import numpy.typing as npt
 
 from model.contract import SIGNATURES, TensorInfo
 from serving.errors import InvalidResponse
+from serving.wire import Arrays
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8\xff"
 
-Response = Mapping[str, npt.NDArray[Any]]
 
-
-def check_response(signature: str, response: Response, batch: int = 1) -> None:
-    """Checks names, dtypes and shapes against the contract.
+def check_response(signature: str, response: Arrays) -> None:
+    """Checks names, dtypes and shapes against the contract, for a call with one picture.
 
     Args:
       signature: its name.
       response: what a transport returned.
-      batch: pictures in the call.
 
     Raises:
       InvalidResponse: an output is missing, or of another dtype or shape.
@@ -32,16 +29,16 @@ def check_response(signature: str, response: Response, batch: int = 1) -> None:
     for tensor in SIGNATURES[signature].outputs:
         if tensor.name not in response:
             raise _violation(signature, f"{tensor.name} missing")
-        _check_tensor(signature, response[tensor.name], tensor, batch)
+        _check_tensor(signature, response[tensor.name], tensor)
 
 
-def _check_tensor(signature: str, value: npt.NDArray[Any], tensor: TensorInfo, batch: int) -> None:
+def _check_tensor(signature: str, value: npt.NDArray[Any], tensor: TensorInfo) -> None:
     dtype = "object" if tensor.dtype == "string" else tensor.dtype
     if not isinstance(value, np.ndarray) or value.dtype != dtype:
         raise _violation(signature, f"{tensor.name} must be {tensor.dtype}")
     if dtype == "object" and not all(isinstance(item, bytes) for item in value.flat):
         raise _violation(signature, f"{tensor.name} must be strings")
-    expected = (batch, *tensor.shape[1:])
+    expected = (1, *tensor.shape[1:])
     fits = value.ndim == len(expected) and all(
         want in (None, got) for want, got in zip(expected, value.shape, strict=True)
     )
@@ -49,7 +46,7 @@ def _check_tensor(signature: str, value: npt.NDArray[Any], tensor: TensorInfo, b
         raise _violation(signature, f"{tensor.name} has the shape {list(value.shape)}")
 
 
-def check_chunk(signature: str, response: Response, *, before: int | None, take: int) -> None:
+def check_chunk(signature: str, response: Arrays, *, before: int | None, take: int) -> None:
     """Checks a response of `advance` or its guided form for one picture: it must have gone as far as it was asked to.
 
     Further is right too: a size that ends early hands over to the next. And less, where it says why the run is over.
@@ -86,7 +83,7 @@ def check_chunk(signature: str, response: Response, *, before: int | None, take:
         raise _violation(signature, "image_bytes is empty at the end of the run")
 
 
-def read_description(response: Response) -> dict[str, Any]:
+def read_description(response: Arrays) -> dict[str, Any]:
     """Checks a response of `describe`, and returns what the model says of itself.
 
     Raises:

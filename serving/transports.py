@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import grpc
-import numpy.typing as npt
 import requests
 
 from model.contract import SIGNATURES
@@ -31,9 +30,6 @@ from serving.errors import (
     from_code,
     from_http_status,
 )
-
-Arrays = dict[str, npt.NDArray[Any]]
-"""Tensors by name; strings are arrays of `bytes` objects."""
 
 CONNECT_S = 10.0  # longest wait for a connection, so that a machine that is gone does not use up a call's whole time
 CHANNEL_OPTIONS = (
@@ -57,7 +53,7 @@ class Transport(Protocol):
 
     def predict(
         self, signature: str, inputs: Mapping[str, Any], *, outputs: Sequence[str] = (), timeout_s: float
-    ) -> Arrays:
+    ) -> wire.Arrays:
         """Runs a signature.
 
         Args:
@@ -107,7 +103,7 @@ class GrpcTransport:
 
     def predict(
         self, signature: str, inputs: Mapping[str, Any], *, outputs: Sequence[str] = (), timeout_s: float
-    ) -> Arrays:
+    ) -> wire.Arrays:
         request = wire.PredictRequest(output_filter=outputs)
         request.model_spec.name, request.model_spec.signature_name = self._model_name, signature
         for tensor in SIGNATURES[signature].inputs:
@@ -154,7 +150,7 @@ class RestTransport:
 
     def predict(
         self, signature: str, inputs: Mapping[str, Any], *, outputs: Sequence[str] = (), timeout_s: float
-    ) -> Arrays:
+    ) -> wire.Arrays:
         tensors = SIGNATURES[signature].inputs
         request = {
             "signature_name": signature,
@@ -246,7 +242,7 @@ class LocalTransport:
 
     def predict(
         self, signature: str, inputs: Mapping[str, Any], *, outputs: Sequence[str] = (), timeout_s: float
-    ) -> Arrays:
+    ) -> wire.Arrays:
         if signature not in self._servable.signatures:
             text = f"`local` must be a model of this project. Received: {self._path}, without `{signature}`"
             raise InvalidInput(text)
@@ -272,43 +268,26 @@ def served_versions(server: str, model_name: str = MODEL_NAME, *, timeout_s: flo
 
     Raises:
       ServingUnavailable: it does not answer, or knows no such model.
-      InvalidResponse: its response is no status.
     """
     scheme, _, address = server.partition("://")
-    states = (
-        _grpc_states(address, model_name, timeout_s)
-        if scheme == "grpc"
-        else _rest_states(server, model_name, timeout_s)
-    )
-    return sorted((version for version, available in states if available), reverse=True)
-
-
-def _grpc_states(address: str, model_name: str, timeout_s: float) -> list[tuple[int, bool]]:
-    with grpc.insecure_channel(address, options=GRPC_OPTIONS) as channel:
-        call = channel.unary_unary(
-            wire.MODEL_STATUS,
-            request_serializer=wire.StatusRequest.SerializeToString,
-            response_deserializer=wire.StatusResponse.FromString,
-        )
-        try:
-            response = call(wire.StatusRequest(model_spec={"name": model_name}), timeout=timeout_s)
-        except grpc.RpcError as error:
-            raise ServingUnavailable(f"grpc://{address} gave no status of the model: {error.code().name}.") from error
-    return [(status.version, status.state == wire.AVAILABLE) for status in response.model_version_status]
-
-
-def _rest_states(server: str, model_name: str, timeout_s: float) -> list[tuple[int, bool]]:
     try:
-        response = requests.get(f"{server.rstrip('/')}/v1/models/{model_name}", timeout=timeout_s)
-    except requests.RequestException as error:
+        if scheme == "grpc":
+            with grpc.insecure_channel(address, options=GRPC_OPTIONS) as channel:
+                call = channel.unary_unary(
+                    wire.MODEL_STATUS,
+                    request_serializer=wire.StatusRequest.SerializeToString,
+                    response_deserializer=wire.StatusResponse.FromString,
+                )
+                status = call(wire.StatusRequest(model_spec={"name": model_name}), timeout=timeout_s)
+            ready = [one.version for one in status.model_version_status if one.state == wire.AVAILABLE]
+        else:
+            response = requests.get(f"{server.rstrip('/')}/v1/models/{model_name}", timeout=timeout_s)
+            response.raise_for_status()
+            statuses = response.json()["model_version_status"]
+            ready = [int(one["version"]) for one in statuses if one["state"] == "AVAILABLE"]
+    except (grpc.RpcError, requests.RequestException, ValueError, LookupError, TypeError) as error:
         raise ServingUnavailable(f"{server} gave no status of the model.") from error
-    if not response.ok:
-        raise ServingUnavailable(f"{server} gave no status of the model: HTTP {response.status_code}.")
-    try:
-        statuses = response.json()["model_version_status"]
-        return [(int(status["version"]), status["state"] == "AVAILABLE") for status in statuses]
-    except (ValueError, LookupError, TypeError) as error:
-        raise InvalidResponse(f"{server} sent a body that is not a status of a model.") from error
+    return sorted(ready, reverse=True)
 
 
 def _invalid(server: str, signature: str) -> InvalidResponse:

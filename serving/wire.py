@@ -22,6 +22,9 @@ AVAILABLE = 30  # ModelVersionStatus.State
 DATA_TYPES = {"float32": 1, "int32": 3, "string": 7}  # DT_FLOAT, DT_INT32, DT_STRING
 MAX_VALUES = 10_000_000  # numbers in one tensor of a response; the losses of the longest call are 40,000
 
+Arrays = dict[str, npt.NDArray[Any]]
+"""Tensors by name; strings are arrays of `bytes` objects."""
+
 _MESSAGES = build_messages(
     "style_transfer",
     {

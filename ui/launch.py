@@ -20,7 +20,9 @@ import requests
 
 from model.versions import find_versions
 from serving.contract import GRPC_PORT, MODEL_NAME, REST_PORT, SERVER_VARIABLE
+from serving.errors import ServingUnavailable
 from serving.signals import set_event
+from serving.transports import served_versions
 
 HOST = "127.0.0.1"
 UI_PORT = 8080  # Streamlit's own default, 8501, is TensorFlow Serving's REST port
@@ -157,18 +159,17 @@ def _wait_until_both_answer(
 
 
 def _model_is_available(rest: int) -> bool:
-    answer = _answers(f"http://{HOST}:{rest}/v1/models/{MODEL_NAME}")
-    if not answer:
-        return False
-    return any(version["state"] == "AVAILABLE" for version in answer.json()["model_version_status"])
-
-
-def _answers(url: str) -> requests.Response | None:
     try:
-        answer = requests.get(url, timeout=5)
+        return bool(served_versions(f"http://{HOST}:{rest}", timeout_s=5))
+    except ServingUnavailable:
+        return False
+
+
+def _answers(url: str) -> bool:
+    try:
+        return requests.get(url, timeout=5).ok
     except requests.RequestException:
-        return None
-    return answer if answer.ok else None
+        return False
 
 
 def _check_alive(children: dict[str, subprocess.Popen[bytes]]) -> None:
