@@ -13,7 +13,24 @@ from serving.errors import InvalidInput
 BACKGROUND = "white"  # what shows where a picture is transparent
 MASK_BACKGROUND = "black"  # a mask says nothing where it is transparent
 
+HEIF = (
+    "a HEIF picture (.heic), as telephones take them, whose codec is patented and therefore not read here; "
+    "save or export it as JPEG first"
+)
+
 _AS_IS = ("JPEG", "PNG")  # formats that the graph decodes as well as Pillow does
+
+
+class NotAPicture(InvalidInput):
+    """The bytes are no picture of a kind that is read."""
+
+
+class TooManyPixels(InvalidInput):
+    """The picture has more than MAX_INPUT_PX pixels; `size` is its width and height, where they were read."""
+
+    def __init__(self, message: str, size: tuple[int, int] | None = None) -> None:
+        super().__init__(message)
+        self.size = size
 
 
 def prepare(data: bytes, argument: str, *, longest_px: int | None = None, background: str = BACKGROUND) -> bytes:
@@ -32,8 +49,7 @@ def prepare(data: bytes, argument: str, *, longest_px: int | None = None, backgr
       An encoded picture, JPEG or PNG.
 
     Raises:
-      InvalidInput: the bytes are no picture, a damaged one, or one of more than MAX_INPUT_PX pixels; or the
-        background is no colour.
+      InvalidInput: NotAPicture, TooManyPixels, or another: the picture is damaged, or the background is no colour.
     """
     colour = _colour(background)
     try:
@@ -42,17 +58,18 @@ def prepare(data: bytes, argument: str, *, longest_px: int | None = None, backgr
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             image = Image.open(io.BytesIO(data))
         if image.width * image.height > MAX_INPUT_PX:
-            raise InvalidInput(
+            raise TooManyPixels(
                 f"`{argument}` must be a picture of at most {MAX_INPUT_PX} pixels. "
-                f"Received: {image.width}x{image.height}"
+                f"Received: {image.width}x{image.height}",
+                image.size,
             )
         image.load()
         ready = _ready(image, longest_px, colour)
     except UnidentifiedImageError as error:
-        received = _HEIF if _is_heif(data) else f"{len(data)} bytes that are none"
-        raise InvalidInput(f"`{argument}` must be a picture. Received: {received}") from error
+        received = HEIF if is_heif(data) else f"{len(data)} bytes that are none"
+        raise NotAPicture(f"`{argument}` must be a picture. Received: {received}") from error
     except Image.DecompressionBombError as error:
-        raise InvalidInput(f"`{argument}` must be a picture of at most {MAX_INPUT_PX} pixels. {error}") from error
+        raise TooManyPixels(f"`{argument}` must be a picture of at most {MAX_INPUT_PX} pixels. {error}") from error
     except InvalidInput:
         raise
     except Exception as error:  # Pillow's readers raise almost anything on hostile files
@@ -64,14 +81,10 @@ def prepare(data: bytes, argument: str, *, longest_px: int | None = None, backgr
     return output.getvalue()
 
 
-_HEIF = (
-    "a HEIF picture (.heic), as telephones take them, whose codec is patented and therefore not read here; "
-    "save or export it as JPEG first"
-)
 _HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
 
 
-def _is_heif(data: bytes) -> bool:
+def is_heif(data: bytes) -> bool:
     """Whether the file type box at the start names one of HEIF's brands (ISO/IEC 14496-12, 4.3)."""
     return data[4:8] == b"ftyp" and data[8:12] in _HEIF_BRANDS
 

@@ -10,33 +10,28 @@ import contextlib
 import itertools
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from model.settings import LOSS_TERMS, StyleSettings
-from serving.client import Progress
+from model.limits import MAX_SIZE_PX
+from model.settings import LOSS_TERMS
+from serving.client import Progress, StyleTransferClient
 from serving.errors import Cancelled, ServingFailed, StyleTransferError
+from serving.files import sha256
 from serving.request import Request
 from serving.results import Origin
 from ui.line import Line
 
 log = logging.getLogger(__name__)
 
-
-class Client(Protocol):
-    """What a job needs of `serving.client.StyleTransferClient`."""
-
-    def describe(self, settings: StyleSettings | None = None) -> dict[str, Any]: ...
-
-    def run(
-        self, request: Request, *, state: bytes = b"", cancelled: threading.Event | None = None,
-        on_retry: Callable[[StyleTransferError], object] | None = None,
-    ) -> Iterator[Progress]: ...  # fmt: skip
+REFINE_STEPS = 40  # that follow on a result
+LARGER_STEPS = 32  # over two sizes
+GROWTH = 2  # of the long side
 
 
 class Status(Enum):
@@ -52,6 +47,9 @@ class Status(Enum):
 
 def _no_losses() -> npt.NDArray[np.float32]:
     return np.empty((0, len(LOSS_TERMS)), np.float32)
+
+
+_AS_IN_PROGRESS = ("step", "steps", "fraction_done", "image", "steps_per_s", "seconds_left", "stopped", "complete")
 
 
 @dataclass(frozen=True)
@@ -112,7 +110,11 @@ class Job:
     _numbers = itertools.count(1)
 
     def __init__(
-        self, client: Client, request: Request, line: Line | None = None, unattended: Callable[[], bool] | None = None
+        self,
+        client: StyleTransferClient,
+        request: Request,
+        line: Line | None = None,
+        unattended: Callable[[], bool] | None = None,
     ) -> None:
         """Takes what is asked for and of whom.
 
@@ -209,17 +211,10 @@ class Job:
             self._state = progress.state or self._state
             self._now = replace(
                 self._now,
-                step=progress.step,
-                steps=progress.steps,
-                fraction_done=progress.fraction_done,
+                **{name: getattr(progress, name) for name in _AS_IN_PROGRESS},
                 losses=np.concatenate([self._now.losses, progress.losses]),
                 preview=progress.preview or self._now.preview,
-                image=progress.image,
                 seconds=before + progress.seconds,
-                steps_per_s=progress.steps_per_s,
-                seconds_left=progress.seconds_left,
-                stopped=progress.stopped,
-                complete=progress.complete,
                 problem=None,
             )
 
@@ -230,3 +225,25 @@ class Job:
                 model = self._client.describe(self.request.settings)
                 with self._lock:
                     self._now = replace(self._now, model=model)
+
+
+def refined(request: Request, result: bytes) -> Request:
+    """Returns a request for more steps from a result, at its size alone."""
+    return _onward(request, result, size=request.settings.size, steps=REFINE_STEPS)
+
+
+def enlarged(request: Request, result: bytes) -> Request | None:
+    """Returns a request that goes on from a result at a higher resolution, or None where it is as large as can be."""
+    size = min(GROWTH * request.settings.size, MAX_SIZE_PX)
+    return _onward(request, result, size=size, steps=LARGER_STEPS) if size > request.settings.size else None
+
+
+def _onward(request: Request, result: bytes, *, size: int, steps: int) -> Request:
+    # A result holds all that was found up to its own size: the sizes that are left are those above it.
+    smallest = min(request.settings.size + 1, size)
+    return replace(
+        request,
+        settings=request.settings.replace(size=size, steps=steps, smallest_size=smallest),
+        initial=result,
+        sha256={**request.sha256, "initial": (sha256(result),)},
+    )

@@ -10,7 +10,7 @@ import streamlit as st
 from model.contract import NOT_FINITE
 from serving.errors import ServingUnavailable
 from serving.request import Request
-from ui import backend, chart, compare, header, history, onward, wording
+from ui import backend, chart, compare, header, history, jobs, wording
 from ui.jobs import Job, Snapshot, Status
 
 ALT = "The stylised picture"
@@ -147,10 +147,10 @@ def _onward(request: Request, result: bytes, start: Callable[[Request], None]) -
     """Draws what can follow on a result."""
     st.button(
         "Refine", key="refine", icon=":material/auto_fix_high:", disabled=not header.ready(),
-        help=f"Goes on from this picture with {onward.REFINE_STEPS} more steps at its full size.",
-        on_click=start, args=(onward.refined(request, result),),
+        help=f"Goes on from this picture with {jobs.REFINE_STEPS} more steps at its full size.",
+        on_click=start, args=(jobs.refined(request, result),),
     )  # fmt: skip
-    larger = onward.enlarged(request, result)
+    larger = jobs.enlarged(request, result)
     if larger is not None:
         st.button(
             "Larger", key="larger", icon=":material/zoom_out_map:", disabled=not header.ready(),

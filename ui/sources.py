@@ -7,56 +7,12 @@ import binascii
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import streamlit as st
 
+from ui import components
+
 PASTED = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp", "image/gif": "gif", "image/bmp": "bmp"}
-
-HTML = """
-<button type="button"><svg viewBox="0 0 20 20" aria-hidden="true"><path
-  d="M7 4H4.5v13h11V4H13M7 2.5h6v3H7z"/></svg>Paste</button><span role="status"></span>
-"""
-
-CSS = """
-button { font: 400 0.875rem/1.6 var(--st-font, sans-serif); color: var(--st-text-color); background: none; border: 0;
-  padding: 0.25rem 0.5rem; border-radius: var(--st-button-radius, 8px); cursor: pointer; white-space: nowrap; }
-svg { width: 1.15em; margin-right: 0.45rem; vertical-align: -0.2em; fill: none; stroke: currentColor; }
-button:hover { color: var(--st-primary-color); }
-button:focus-visible { outline: 2px solid var(--st-primary-color); }
-span[role] { font: 0.8rem/1.4 var(--st-font, sans-serif); color: var(--st-text-color); }
-"""
-
-JS = """
-export default function({ parentElement, data, setTriggerValue }) {
-  const button = parentElement.querySelector("button");
-  const say = (words) => { parentElement.querySelector("[role=status]").textContent = words; };
-  button.setAttribute("aria-label", data.label);
-  const bring = (blob) => {
-    if (blob.size > data.most) return say(data.tooLarge);
-    const reader = new FileReader();
-    reader.onload = () => setTriggerValue("picture", reader.result);
-    reader.readAsDataURL(blob);
-    say("");
-  };
-  button.onclick = async () => {
-    try {
-      for (const item of await navigator.clipboard.read()) {
-        const type = item.types.find((type) => type.startsWith("image/"));
-        if (type) return bring(await item.getType(type));
-      }
-      say("No picture there.");
-    } catch { say(data.listens ? "Press Ctrl+V." : "Not allowed."); }
-  };
-  if (!data.listens) return;
-  const pasted = (event) => {
-    const file = [...(event.clipboardData?.files ?? [])].find((file) => file.type.startsWith("image/"));
-    if (file) { event.preventDefault(); bring(file); }
-  };
-  document.addEventListener("paste", pasted);
-  return () => document.removeEventListener("paste", pasted);
-}
-"""
 
 
 @dataclass(frozen=True)
@@ -138,7 +94,7 @@ def _camera(what: str, take: Take) -> None:
 def _paste(what: str, take: Take, listens: bool) -> None:
     key = f"{what}_paste"
     most_mb = int(st.get_option("server.maxUploadSize"))
-    button: Any = st.components.v2.component("style_transfer.paste", html=HTML, css=CSS, js=JS)
+    button = components.element("paste")
     button(
         key=key,
         data={

@@ -10,9 +10,10 @@ from collections.abc import Callable, Sequence
 from PIL import Image, ImageDraw, ImageFont
 
 from model.settings import SETTINGS, StyleSettings, format_value
+from serving.client import StyleTransferClient
 from serving.errors import StyleTransferError
 from serving.request import Request
-from ui.jobs import Client, Job, Status
+from ui.jobs import Job, Status
 from ui.line import Line
 
 ROWS, COLUMNS = "style_weight", "style_scale"
@@ -57,7 +58,11 @@ class Sweep:
     """
 
     def __init__(
-        self, client: Client, request: Request, line: Line | None = None, unattended: Callable[[], bool] | None = None
+        self,
+        client: StyleTransferClient,
+        request: Request,
+        line: Line | None = None,
+        unattended: Callable[[], bool] | None = None,
     ) -> None:
         """Takes what a `Job` takes."""
         self.request = request

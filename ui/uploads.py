@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import warnings
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -19,6 +18,7 @@ from ui.wording import megapixels
 
 THUMBNAIL_PX = (480, 320)
 
+HEIF = f"This is {pictures.HEIF}."
 NO_PICTURE = "This file is not a picture that can be read: choose a JPEG, PNG, WebP, GIF, BMP or TIFF file."
 BROKEN = "This picture is damaged or of an unusual kind: open it in an image program, save it as JPEG and try again."
 
@@ -63,9 +63,12 @@ def load(data: bytes, argument: str, alt: str, background: str = pictures.BACKGR
     Raises:
       BadPicture: it is no picture, too large, or damaged.
     """
-    check_header(data)
     try:
         upright = pictures.prepare(data, argument, background=background)
+    except pictures.NotAPicture as error:
+        raise BadPicture(HEIF if pictures.is_heif(data) else NO_PICTURE) from error
+    except pictures.TooManyPixels as error:
+        raise BadPicture(_too_large(error.size)) from error
     except InvalidInput as error:
         raise BadPicture(BROKEN) from error
     with Image.open(io.BytesIO(upright)) as image:
@@ -73,31 +76,14 @@ def load(data: bytes, argument: str, alt: str, background: str = pictures.BACKGR
         return Picture(upright, image.width, image.height, thumbnail(image), alt, digest, settings)
 
 
-def check_header(data: bytes) -> None:
-    """Refuses what is no picture, or too large, before anything is decoded.
-
-    Raises:
-      BadPicture: the file cannot be used.
-    """
-    with warnings.catch_warnings():
-        # Pillow warns of pictures far below our own limit, and refuses above twice its own: both are ours to say.
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        try:
-            with Image.open(io.BytesIO(data)) as image:
-                width, height = image.size
-        except Image.DecompressionBombError as error:
-            raise BadPicture(_too_large("This picture")) from error
-        except Exception as error:  # Pillow's readers raise almost anything on hostile files
-            raise BadPicture(NO_PICTURE) from error
-    if width * height > MAX_INPUT_PX:
-        raise BadPicture(_too_large(f"This picture has {width} x {height} pixels ({megapixels(width * height)})"))
-
-
-def _too_large(what: str) -> str:
-    limit = megapixels(MAX_INPUT_PX)
-    if what.endswith(")"):
-        return f"{what}, and the limit is {limit}: make it smaller and try again."
-    return f"{what} is larger than {limit}: make it smaller and try again."
+def _too_large(size: tuple[int, int] | None) -> str:
+    what = f"is larger than {megapixels(MAX_INPUT_PX)}"
+    if size:
+        width, height = size
+        what = (
+            f"has {width} x {height} pixels ({megapixels(width * height)}), and the limit is {megapixels(MAX_INPUT_PX)}"
+        )
+    return f"This picture {what}: make it smaller and try again."
 
 
 def thumbnail(image: Image.Image) -> bytes:

@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import streamlit as st
 
-from ui import backend
+from ui import backend, components
 from ui.line import Line
 from ui.visits import Visit, Visits, new_key
 
 KEY, OFFERED, TAB = "visit", "visit_offered", "visit_tab"
 HERE_S = 60.0  # how often a page says that it is there, well within GRACE_S
-
-JS = """
-export default function({ data, setStateValue }) {
-  const name = "style_transfer_visit";
-  const kept = sessionStorage.getItem(name);
-  if (kept && kept !== data.key && kept !== data.offered) setStateValue("kept", kept);
-  else sessionStorage.setItem(name, data.key);
-}
-"""
 
 
 @st.cache_resource(show_spinner=False)
@@ -61,7 +50,7 @@ def show() -> Visit:
     visit = current()
     # A page that idles asks for nothing when its connection is back, unless something on it runs by the clock.
     st.fragment(current, run_every=HERE_S)()
-    tab: Any = st.components.v2.component("style_transfer.visit", js=JS)
+    tab = components.element("visit")
     tab(
         key=TAB,
         data={"key": visit.key, "offered": st.session_state.get(OFFERED, "")},

@@ -23,8 +23,7 @@ from tests.conftest import decoded, encode
 from tests.ui.fakes import FakeClient, encoded
 from tests.ui.test_views import header_of
 from ui import backend, history, visiting
-from ui.jobs import Job
-from ui.onward import LARGER_STEPS, REFINE_STEPS
+from ui.jobs import LARGER_STEPS, REFINE_STEPS, Job
 from ui.samples import CONTENTS, STYLES
 from ui.visits import Visit
 

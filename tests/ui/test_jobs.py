@@ -14,7 +14,7 @@ from serving.files import sha256
 from serving.request import Request
 from serving.results import Origin
 from tests.ui.fakes import FakeClient, encoded
-from ui import onward
+from ui import jobs
 from ui.jobs import Job, Status
 from ui.line import Line
 
@@ -143,20 +143,20 @@ RESULT = encoded(40, 30)
 
 def test_refining_takes_more_steps_from_the_result_at_its_size_alone():
     asked = Request(encoded(), (encoded(),), StyleSettings(size=512, seed=4), sha256={"content": ("c",)})
-    more = onward.refined(asked, RESULT)
+    more = jobs.refined(asked, RESULT)
     assert more.initial == RESULT
-    assert more.settings == StyleSettings(size=512, seed=4, steps=onward.REFINE_STEPS, smallest_size=512)
+    assert more.settings == StyleSettings(size=512, seed=4, steps=jobs.REFINE_STEPS, smallest_size=512)
     assert more.sha256 == {"content": ("c",), "initial": (sha256(RESULT),)}
     assert (more.content, more.styles) == (asked.content, asked.styles)
 
 
 def test_a_larger_picture_goes_on_above_the_size_of_the_result_up_to_the_limit():
     asked = Request(encoded(), (encoded(),), StyleSettings(size=300))
-    larger = onward.enlarged(asked, RESULT)
+    larger = jobs.enlarged(asked, RESULT)
     assert (larger.settings.size, larger.settings.smallest_size, larger.initial) == (600, 301, RESULT)
-    largest = onward.enlarged(dataclasses.replace(asked, settings=StyleSettings(size=3000)), RESULT)
+    largest = jobs.enlarged(dataclasses.replace(asked, settings=StyleSettings(size=3000)), RESULT)
     assert largest.settings.size == MAX_SIZE_PX
-    assert onward.enlarged(largest, RESULT) is None
+    assert jobs.enlarged(largest, RESULT) is None
 
 
 def test_a_failure_keeps_the_picture_and_the_way_on():
