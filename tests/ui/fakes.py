@@ -1,9 +1,10 @@
-"""A client that needs no server: a run of a few chunks with real small pictures."""
+"""A client that needs no server: a run of a few chunks with real small pictures; and a wait."""
 
 from __future__ import annotations
 
 import io
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -22,6 +23,14 @@ def encoded(
     out = io.BytesIO()
     Image.new("RGB", (width, height), colour).save(out, kind)
     return out.getvalue()
+
+
+def until(condition: Callable[[], object], timeout_s: float = 5.0) -> None:
+    """Waits until something holds that other threads bring about."""
+    end = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.002)
 
 
 class FakeClient:

@@ -34,6 +34,10 @@ from ui.samples import CONTENTS
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 PATIENCE_S = 60
+CONTROLS = """
+  const all = (root) => [...root.querySelectorAll("*")].flatMap((e) => [e, ...(e.shadowRoot ? all(e.shadowRoot) : [])]);
+  return all(document).filter((e) => e.matches("button, input, img, canvas"));
+"""
 
 pytestmark = [
     pytest.mark.browser,
@@ -334,7 +338,7 @@ def test_a_painted_mask_a_link_and_the_keyboard(browser: webdriver.Chrome, page:
 def test_variations_and_the_history_and_every_control_has_a_name(browser: webdriver.Chrome, page: str) -> None:
     visit(browser, page, "size=64&steps=4&style=eddies,waves")
     run(browser)
-    for element in browser.find_elements(By.CSS_SELECTOR, "button, input, img, canvas"):
+    for element in browser.execute_script(CONTROLS):
         name = element.get_attribute("alt") if element.tag_name == "img" else element.accessible_name
         if element.is_displayed():
             assert name, element.get_attribute("outerHTML")

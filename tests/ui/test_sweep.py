@@ -2,7 +2,6 @@
 
 import io
 import threading
-import time
 
 import numpy as np
 import pytest
@@ -11,7 +10,7 @@ from PIL import Image
 from model.settings import SETTINGS, StyleSettings
 from serving.errors import ServingUnavailable
 from serving.request import Request
-from tests.ui.fakes import FakeClient, encoded
+from tests.ui.fakes import FakeClient, encoded, until
 from ui import sweep
 from ui.sweep import Sweep
 
@@ -40,8 +39,7 @@ def test_the_runs_come_one_after_another_and_all_are_painted():
     client.gate = threading.Semaphore(0)
     work = Sweep(client, request())
     work.start()
-    while not work.jobs[0].snapshot().step:
-        time.sleep(0.002)
+    until(lambda: work.jobs[0].snapshot().step)
     assert [job.snapshot().active for job in work.jobs] == [True] + [False] * 8
     client.gate.release(99)
     work.wait(10)
@@ -56,8 +54,7 @@ def test_a_sweep_that_is_stopped_keeps_what_is_there():
     client.gate = threading.Semaphore(3)
     work = Sweep(client, request())
     work.start()
-    while not work.jobs[1].snapshot().step:
-        time.sleep(0.002)
+    until(lambda: work.jobs[1].snapshot().step)
     work.stop()
     client.gate.release(9)
     work.wait(10)
