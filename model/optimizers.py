@@ -48,7 +48,6 @@ class Step(NamedTuple):
       image: float32 [H, W, 3], the next trial point, 0 to 255.
       state: the optimiser's state after the step.
       result: float32 [H, W, 3], the picture that counts for the result.
-      loss: float32 scalar, of the last accepted image: a trial point that L-BFGS rejects says nothing of it.
       accepted: bool scalar, whether `result` is a new one.
       failed: bool scalar, whether the loss or the gradient was not finite and no step can be taken.
       exhausted: bool scalar, whether no step lowers the loss any more.
@@ -57,7 +56,6 @@ class Step(NamedTuple):
     image: tf.Tensor
     state: OptimizerState
     result: tf.Tensor
-    loss: tf.Tensor
     accepted: tf.Tensor
     failed: tf.Tensor
     exhausted: tf.Tensor
@@ -148,7 +146,7 @@ def take_step(
 
     def simple(update: tf.Tensor, slots: tf.Tensor) -> Step:
         moved = tf.where(finite, tf.clip_by_value(image - update, 0.0, 255.0), image)
-        return Step(moved, state._replace(slots=slots), moved, loss, finite, ~finite, tf.constant(False))
+        return Step(moved, state._replace(slots=slots), moved, finite, ~finite, tf.constant(False))
 
     def adam() -> Step:
         update, first, second = adam_step(
@@ -274,7 +272,6 @@ def lbfgs_step(
         image=tf.cond(nowhere, lambda: image, lambda: target),
         state=OptimizerState(slots, pairs, units, numbers),
         result=image,
-        loss=numbers[0],
         accepted=accepted,
         failed=nowhere | (given_up & ~finite),
         exhausted=given_up & finite,

@@ -17,7 +17,7 @@ from model.checks import checked
 from model.stylizer import STATE_SPECS, RunState
 
 _HASH_BUCKETS = 2**63 - 1
-_FORMAT = "style-transfer-state-8"
+_FORMAT = "style-transfer-state-9"
 _SPECS = tf.nest.flatten(STATE_SPECS)
 _RANKS = [spec.shape.rank for spec in _SPECS]
 _TAIL = [sum(_RANKS) * tf.int32.size, tf.int64.size, 8]  # bytes of shapes, mark, checksum

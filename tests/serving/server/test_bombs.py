@@ -63,11 +63,11 @@ def bmp_bomb() -> bytes:
     return bytes(data)
 
 
-TOO_LARGE, OF_NO_KIND = "`{}` must be a picture of 1 to", "`{}` must be a JPEG, PNG or BMP picture"
+TOO_LARGE, OF_NO_KIND = "`{}` must be a picture of 1 to", "`{}` must be a JPEG or PNG picture"
 BOMBS: dict[Callable[[], bytes], str] = {
     png_bomb: TOO_LARGE,
     jpeg_bomb: TOO_LARGE,
-    bmp_bomb: TOO_LARGE,
+    bmp_bomb: OF_NO_KIND,
     gif_bomb: OF_NO_KIND,
     polyglot_bomb: "PNG",
 }
