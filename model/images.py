@@ -9,9 +9,8 @@ from __future__ import annotations
 import tensorflow as tf
 
 from model import headers
-from model.checks import checked
+from model.graph import checked, noinline
 from model.limits import MAX_INPUT_PX
-from model.noinline import noinline
 
 WHITE, BLACK = 255, 0
 
@@ -20,7 +19,9 @@ _JPEG = b"\xff\xd8\xff"
 _HEADER_BYTES = 24  # enough to hold the size of a PNG
 
 
-def decode(data: tf.Tensor, argument: str, background: int = WHITE) -> tf.Tensor:
+# A graph decodes in eight places: written out in each of them, it would be larger by two fifths.
+@noinline(*[tf.TensorSpec([], dtype) for dtype in (tf.string, tf.string, tf.int32)])
+def decode(data: tf.Tensor, argument: tf.Tensor | str, background: tf.Tensor | int = WHITE) -> tf.Tensor:
     """Decodes a JPEG or PNG.
 
     No GIF: each of its frames declares a size of its own, and TensorFlow's decoder unpacks them all. No BMP: the
@@ -35,10 +36,7 @@ def decode(data: tf.Tensor, argument: str, background: int = WHITE) -> tf.Tensor
     Returns:
       uint8 [H, W, 3], RGB.
     """
-    return _decode_once(data, argument, background)
 
-
-def _decode(data: tf.Tensor, argument: tf.Tensor, background: tf.Tensor) -> tf.Tensor:
     def check(data: tf.Tensor, condition: tf.Tensor, expected: str, *received: str | tf.Tensor) -> tf.Tensor:
         return checked(data, condition, "`", argument, f"` must be {expected}. Received: ", *received)
 
@@ -62,10 +60,6 @@ def _decode(data: tf.Tensor, argument: tf.Tensor, background: tf.Tensor) -> tf.T
         lambda: turned(tf.io.decode_jpeg(data, channels=3), orientation),
     )
     return tf.ensure_shape(image, [None, None, 3])
-
-
-# A graph decodes in eight places: written out in each of them, it would be larger by two fifths.
-_decode_once = noinline(_decode, *[tf.TensorSpec([], dtype) for dtype in (tf.string, tf.string, tf.int32)])
 
 
 def turned(image: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:

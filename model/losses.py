@@ -35,8 +35,7 @@ def moments(features: tf.Tensor, weights: tf.Tensor | None = None) -> tf.Tensor:
     """
     if weights is None:
         count = tf.cast(tf.reduce_prod(tf.shape(features)[:-1]), tf.float32)
-        total = _by_parts(_sum_of_rows, features[0])
-        mean = total / count
+        mean = _by_parts(_sum_of_rows, features[0]) / count
         products = _by_parts(lambda part: _squared(part - mean), features[0])
     else:
         guide = weights[..., tf.newaxis]  # [h, w, 1]
@@ -86,8 +85,8 @@ def blended(parts: tf.Tensor, shares: tf.Tensor) -> tf.Tensor:
       shares: float32 [S], with sum 1.
     """
     mixed = tf.reduce_sum(shares[:, tf.newaxis, tf.newaxis] * parts, 0)
-    apart = parts[:, -1] - mixed[-1]  # [S, C]
-    between = tf.reduce_sum(shares[:, tf.newaxis, tf.newaxis] * _outer(apart), 0)
+    mean_difference = parts[:, -1] - mixed[-1]  # [S, C]
+    between = tf.reduce_sum(shares[:, tf.newaxis, tf.newaxis] * _outer(mean_difference), 0)
     return tf.concat([mixed[:-1] + between, mixed[-1:]], 0)[tf.newaxis]
 
 
@@ -171,19 +170,19 @@ def _wasserstein(own: tf.Tensor, target: tf.Tensor) -> tuple[tf.Tensor, tf.Tenso
     ranks = tf.math.count_nonzero(variances, -1, dtype=tf.float64)  # [R]
     size = tf.reduce_sum(variances, -1)  # [R], tr S* with its ridge
     ridge = RIDGE * size / (channels + RIDGE * ranks)
-    apart = tf.cast(own[:, -1] - target[:, -1], tf.float64)  # [R, C]
+    mean_difference = tf.cast(own[:, -1] - target[:, -1], tf.float64)  # [R, C]
     factor = factor[..., : tf.cast(tf.reduce_max(ranks), tf.int32)]  # [R, C, r]
     identity = tf.eye(tf.shape(own)[-1], dtype=tf.float64)
     widened = covariance + ridge[:, tf.newaxis, tf.newaxis] * identity
     values, vectors = _eigen(tf.matmul(factor, tf.matmul(widened, factor), transpose_a=True))
     roots = tf.sqrt(tf.maximum(values, 0.0))
     traces = tf.linalg.trace(covariance) + ranks * ridge + size
-    distance = tf.reduce_sum(tf.square(apart), -1) + traces - 2.0 * tf.reduce_sum(roots, -1)
+    distance = tf.reduce_sum(tf.square(mean_difference), -1) + traces - 2.0 * tf.reduce_sum(roots, -1)
     half = tf.matmul(factor, vectors)
     # Where the style varies both covariances are at least the ridge; EPSILON is for a style of one colour.
     least = tf.maximum(roots, ridge[:, tf.newaxis] + EPSILON)[:, tf.newaxis]
     transport = tf.matmul(half / least, half, transpose_b=True)  # from own features to the style's
-    slope = tf.concat([identity - transport, 2.0 * apart[:, tf.newaxis]], 1)
+    slope = tf.concat([identity - transport, 2.0 * mean_difference[:, tf.newaxis]], 1)
     distance = tf.where(distance < 0.0, tf.zeros_like(distance), distance)  # by rounding; what is no number stays none
     return tf.cast(distance / channels, tf.float32), tf.cast(slope / channels, tf.float32)
 
@@ -301,14 +300,6 @@ def _squared_mean(image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     return value, (from_right + from_below) * (2.0 / differences)
 
 
-def _squared_sum(image: tf.Tensor) -> tf.Tensor:
-    return tf.reduce_sum(tf.square(_right(image))) + tf.reduce_sum(tf.square(_below(image)))
-
-
-def _absolute_sum(image: tf.Tensor) -> tf.Tensor:
-    return tf.reduce_sum(tf.abs(_right(image))) + tf.reduce_sum(tf.abs(_below(image)))
-
-
 def _power_sum(image: tf.Tensor) -> tf.Tensor:
     squares = tf.square(_right(image)[:-1]) + tf.square(_below(image)[:, :-1])  # [H-1, W-1, 3]
     return tf.reduce_sum(tf.pow(squares, 1.25))
@@ -321,8 +312,8 @@ def _nine_point(image: tf.Tensor) -> tf.Tensor:
 
 
 _BY_TAPE = {
-    "squared_sum": _squared_sum,
-    "absolute_sum": _absolute_sum,
+    "squared_sum": lambda image: tf.reduce_sum(tf.square(_right(image))) + tf.reduce_sum(tf.square(_below(image))),
+    "absolute_sum": lambda image: tf.reduce_sum(tf.abs(_right(image))) + tf.reduce_sum(tf.abs(_below(image))),
     "power_sum": _power_sum,
     "nine_point": _nine_point,
 }

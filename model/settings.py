@@ -88,18 +88,15 @@ class Setting:
         """Returns the value that a text stands for, or raises `InvalidInput`."""
         text = text.strip()
         try:
-            return self.check(self._read(text))
+            if self.kind == "choice":
+                return self.check(text)
+            if self.kind == "layers":
+                return self.check([_read_layer(item) for item in text.split("/")])
+            if self.kind == "weights":
+                return self.check([_read_number(item) for item in text.split("/")] if text else ())
+            return self.check(_read_number(text, INTEGER if self.kind == "integer" else NUMBER))
         except ValueError:
             raise self.error(text) from None
-
-    def _read(self, text: str) -> Any:
-        if self.kind == "choice":
-            return text
-        if self.kind == "layers":
-            return tuple(_read_layer(item) for item in text.split("/"))
-        if self.kind == "weights":
-            return tuple(_read_number(item) for item in text.split("/")) if text else ()
-        return _read_number(text, INTEGER if self.kind == "integer" else NUMBER)
 
     def check(self, value: Any) -> Any:
         """Returns the value as the field's type, or raises `InvalidInput`."""
@@ -142,9 +139,7 @@ class Setting:
 SMALLEST_SIZE_PX = 128
 DEEP_UP_TO_PX = 2 * SMALLEST_SIZE_PX - 1
 """Deep layers make the composition, at a plan's two smallest sizes: below twice `smallest_size` there are always two.
-
-block5_conv1 sees 156 pixels there, most of the picture. At larger sizes it would see what shallower layers have settled
-before, for 3.3 times the price of a step; what comes out is no better by eye (tests/benchmarks/evaluation.md).
+At larger sizes they cost 3.3 times as much a step and make it no better by eye (tests/benchmarks/evaluation.md).
 """
 LEAST_WEIGHT, MAX_WEIGHT = 1e-30, 1e9  # of several, the largest at least: float32 holds no share of less
 # A number is written the same way for Python and for the graph (both patterns are RE2 as well).

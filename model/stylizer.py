@@ -3,8 +3,6 @@
 Coarse to fine: the picture is made at sizes that grow by sqrt(2). At each size the targets are computed once, the
 optimiser takes its share of the steps, and the size's result, enlarged, starts the next. What the optimiser remembers
 is carried along.
-
-Nothing asks for `jit_compile`: it compiles anew for every size of picture and for each level of the pyramid.
 """
 
 from __future__ import annotations
@@ -14,7 +12,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from model import colour, contract, images, masks, optimizers
-from model.objective import Objective, Pictures, content_at, is_masked, style_at
+from model.objective import Objective, Pictures, is_masked
 from model.optimizers import OptimizerState
 from model.parsing import ParsedSettings, is_chosen, switch
 from model.settings import LOSS_TERMS
@@ -34,12 +32,12 @@ class RunState(NamedTuple):
       step: int32 scalar, steps since the start of the run; those of a size that converged early count as taken.
       stopped: int32 scalar, RUNNING, CONVERGED or NOT_FINITE.
       image: float32 [H, W, 3], the last iterate, 0 to 255.
-      kept: float32 [K, H, W, 3], the running sum of the weighed iterates at the present size; K is 0 where `result` is
-        the last one, which the optimiser has anyway.
+      kept: float32 [K, H, W, 3], the weighted sum of the iterates at the present size; K is 0 where `result` is `last`,
+        whose iterate the optimiser has anyway.
       kept_weight: float32 scalar, the sum of the weights in `kept`; 0: it holds none yet.
       optimizer: what the optimiser remembers.
       fingerprint: int64 scalar, of the inputs that `targets` and losses are of; 0: of none yet.
-      targets: float32 [N], `Targets.packed` of the present size, so that a call need not compute them anew.
+      targets: float32 [N], `Targets.packed` of the present size, so that a call need not compute them anew; [0] before.
     """
 
     step: tf.Tensor
@@ -52,15 +50,12 @@ class RunState(NamedTuple):
     targets: tf.Tensor
 
 
-_COUNT, _NUMBER, _IMAGE = [
-    tf.TensorSpec(shape, dtype) for shape, dtype in (([], tf.int32), ([], tf.float32), ([None, None, 3], tf.float32))
-]
 STATE_SPECS = RunState(
-    step=_COUNT,
-    stopped=_COUNT,
-    image=_IMAGE,
+    step=tf.TensorSpec([], tf.int32),
+    stopped=tf.TensorSpec([], tf.int32),
+    image=tf.TensorSpec([None, None, 3]),
     kept=tf.TensorSpec([None, None, None, 3]),
-    kept_weight=_NUMBER,
+    kept_weight=tf.TensorSpec([]),
     optimizer=OptimizerState(
         slots=tf.TensorSpec([None, None, None, 3]),
         pairs=tf.TensorSpec([None, None, None, 3], tf.int8),
@@ -71,6 +66,8 @@ STATE_SPECS = RunState(
     targets=tf.TensorSpec([None]),
 )
 """Types and shapes of a state: what a loop keeps, and what is read back from a client."""
+
+_Loop = tuple[RunState, tf.Tensor, tf.TensorArray]
 
 
 def size_result(state: RunState) -> tf.Tensor:
@@ -88,14 +85,14 @@ def result_image(state: RunState, pictures: Pictures, settings: ParsedSettings) 
     height, width = tf.unstack(tf.shape(image)[:2])
     coloured = tf.cond(
         is_chosen(settings, "colours", "of_content"),
-        lambda: colour.with_colours_of(image, content_at(pictures, height, width)),
+        lambda: colour.with_colours_of(image, images.fitted(pictures.content, height, width)),
         lambda: image,
     )
 
     def covered() -> tf.Tensor:
         regions = masks.regions(pictures.content_masks, height, width)
         cover = tf.minimum(tf.reduce_sum(regions, 0), 1.0)[..., tf.newaxis]  # [H, W, 1]
-        content = content_at(pictures, height, width)
+        content = images.fitted(pictures.content, height, width)
         return content + cover * (coloured - content)
 
     return tf.cond(is_masked(pictures), covered, lambda: coloured)
@@ -114,7 +111,7 @@ class Stylizer(tf.Module):
         height, width = sizes.heights[0], sizes.widths[0]
         noise = tf.random.stateless_uniform([height, width, 3], tf.stack([settings["seed"], 0]))
         starts = {
-            "content": lambda: content_at(pictures, height, width),
+            "content": lambda: images.fitted(pictures.content, height, width),
             "noise": lambda: 255.0 * noise,
             "grey": lambda: tf.fill([height, width, 3], 0.0) + tf.constant(IMAGENET_MEAN_BGR[::-1]),
         }
@@ -124,8 +121,7 @@ class Stylizer(tf.Module):
             lambda: images.fitted(images.decode(pictures.initial, "initial_bytes"), height, width),
         )
         image = tf.clip_by_value(image + DITHER * (2.0 * noise - 1.0), 0.0, 255.0)
-        image = _once_styles_are_decoded(tf.ensure_shape(image, _IMAGE.shape), pictures)
-        return begin_size(tf.constant(0), image, optimizers.initial(image, settings), settings)
+        return begin_size(tf.constant(0), image, optimizers.initial(tf.shape(image)[:2], settings), settings)
 
     def advance(
         self, pictures: Pictures, settings: ParsedSettings, state: RunState, take_steps: tf.Tensor
@@ -144,32 +140,21 @@ class Stylizer(tf.Module):
         sizes = plan_sizes(pictures.content, settings)
         last_size = tf.size(sizes.ends) - 1
         state = resumed(state, settings, pictures.fingerprint)
-        begin = state.step
-        stop = tf.minimum(begin + take_steps, settings["steps"])
-        rows = tf.TensorArray(tf.float32, tf.maximum(stop - begin, 0), element_shape=[len(LOSS_TERMS)])
-        shapes = (tf.nest.map_structure(lambda spec: spec.shape, STATE_SPECS), _COUNT.shape, tf.TensorShape(None))
+        stop = tf.minimum(state.step + take_steps, settings["steps"])
+        rows = tf.TensorArray(tf.float32, tf.maximum(stop - state.step, 0), element_shape=[len(LOSS_TERMS)])
+        shapes = (tf.nest.map_structure(lambda spec: spec.shape, STATE_SPECS), tf.TensorShape([]), tf.TensorShape(None))
 
-        def steps_of_a_size(
-            state: RunState, taken: tf.Tensor, rows: tf.TensorArray
-        ) -> tuple[RunState, tf.Tensor, tf.TensorArray]:
+        def steps_of_a_size(state: RunState, taken: tf.Tensor, rows: tf.TensorArray) -> _Loop:
             level = tf.reduce_sum(tf.cast(sizes.ends <= state.step, tf.int32))
-            state = enlarged_to(state, settings, sizes.heights[level], sizes.widths[level])
-            known = tf.where(state.fingerprint == pictures.fingerprint, tf.size(state.targets), 0)
-            targets = self.objective.targets(
-                pictures, settings, sizes.heights[level], sizes.widths[level], state.targets[:known]
-            )
+            height, width = sizes.heights[level], sizes.widths[level]
+            state = enlarged_to(state, settings, height, width)
+            targets = self.objective.targets(pictures, settings, height, width, state.targets)
             state = state._replace(fingerprint=pictures.fingerprint, targets=targets.packed)
 
-            def one_step(
-                state: RunState, taken: tf.Tensor, rows: tf.TensorArray
-            ) -> tuple[RunState, tf.Tensor, tf.TensorArray]:
+            def one_step(state: RunState, taken: tf.Tensor, rows: tf.TensorArray) -> _Loop:
                 terms, gradient = self.objective.losses_and_gradient(state.image, targets, settings)
-                rows = rows.write(taken, terms)
-                return (
-                    update(state, terms[0], gradient, settings, sizes.ends[level], level == last_size),
-                    taken + 1,
-                    rows,
-                )
+                state = update(state, terms[0], gradient, settings, sizes.ends[level], level == last_size)
+                return state, taken + 1, rows.write(taken, terms)
 
             until = tf.minimum(stop, sizes.ends[level])
             return tf.while_loop(
@@ -190,15 +175,6 @@ class Stylizer(tf.Module):
         return state, rows.stack()[:taken]
 
 
-def _once_styles_are_decoded(image: tf.Tensor, pictures: Pictures) -> tf.Tensor:
-    """Returns the image; fails where a style is no picture, so that a run that cannot go on does not start."""
-    pixels = tf.map_fn(
-        lambda index: tf.size(style_at(pictures, index)), tf.range(tf.size(pictures.styles)), parallel_iterations=1
-    )
-    with tf.control_dependencies([pixels]):
-        return tf.identity(image)
-
-
 def begin_size(step: tf.Tensor, image: tf.Tensor, optimizer: OptimizerState, settings: ParsedSettings) -> RunState:
     """Returns the state before the first step at a size, from a picture float32 [H, W, 3] of that size."""
     return RunState(
@@ -214,21 +190,25 @@ def begin_size(step: tf.Tensor, image: tf.Tensor, optimizer: OptimizerState, set
 
 
 def resumed(state: RunState, settings: ParsedSettings, fingerprint: tf.Tensor) -> RunState:
-    """Returns the state without what was remembered for another optimiser, for another result, or of other losses."""
-    nothing = _nothing_kept(state.image, settings)
-    own = tf.shape(state.kept)[0] == tf.shape(nothing)[0]
-    # By other inputs or settings the same picture has another loss, which none of the old ones can be held against.
-    other = (state.fingerprint != 0) & (state.fingerprint != fingerprint)
-    optimizer = optimizers.state_for(state.optimizer, state.image, settings)
-    return state._replace(
-        stopped=tf.where(other, RUNNING, state.stopped),
-        image=tf.cond(other, lambda: optimizers.last_accepted(state.image, state.optimizer), lambda: state.image),
-        kept=tf.ensure_shape(tf.cond(own, lambda: state.kept, lambda: nothing), STATE_SPECS.kept.shape),
-        kept_weight=tf.where(own, state.kept_weight, 0.0),
-        optimizer=optimizer._replace(
-            numbers=tf.where(other, optimizers.without_loss(optimizer.numbers), optimizer.numbers)
-        ),
-    )
+    """Returns the state as it is if inputs and settings are those that it is of, by their fingerprint.
+
+    With others the same picture has another loss: the run goes on from the last accepted picture, without the memory of
+    another optimiser or another kind of result.
+    """
+
+    def changed() -> RunState:
+        nothing = _nothing_kept(state.image, settings)
+        own = tf.shape(state.kept)[0] == tf.shape(nothing)[0]
+        return state._replace(
+            stopped=tf.constant(RUNNING),
+            image=optimizers.last_accepted(state.image, state.optimizer),
+            kept=tf.cond(own, lambda: state.kept, lambda: nothing),
+            kept_weight=tf.where(own, state.kept_weight, 0.0),
+            optimizer=optimizers.state_for(state.optimizer, settings),
+            targets=tf.zeros([0]),
+        )
+
+    return tf.cond(state.fingerprint == fingerprint, lambda: state, changed)
 
 
 def _nothing_kept(image: tf.Tensor, settings: ParsedSettings) -> tf.Tensor:
@@ -247,14 +227,14 @@ def update(
     """Returns the state after one step, given the loss and gradient of its picture, at a size that ends at `end`."""
     step = optimizers.take_step(state.image, gradient, loss, state.optimizer, settings, state.step + 1)
     decay = settings["averaging"]
-    # Nothing is computed where nothing is kept.
+    # Where nothing is kept, K = 0, nothing is computed.
     kept = tf.where(step.accepted, decay * state.kept + (1.0 - decay) * step.result, state.kept)
     adds = step.accepted & is_chosen(settings, "result", "average")
     return state._replace(
         step=tf.where(step.exhausted & ~is_last_size, end, state.step + 1),
         stopped=tf.where(step.failed, NOT_FINITE, tf.where(step.exhausted & is_last_size, CONVERGED, RUNNING)),
         image=step.image,
-        kept=tf.ensure_shape(kept, STATE_SPECS.kept.shape),
+        kept=kept,
         kept_weight=tf.where(adds, decay * state.kept_weight + (1.0 - decay), state.kept_weight),
         optimizer=step.state,
     )
@@ -262,11 +242,10 @@ def update(
 
 def enlarged_to(state: RunState, settings: ParsedSettings, height: tf.Tensor, width: tf.Tensor) -> RunState:
     """Returns the state at a size: as it is, or enlarged to start the next size from the present one's result."""
-    same = tf.reduce_all(tf.shape(state.image)[:2] == tf.stack([height, width]))
+    shape = tf.stack([height, width])
 
     def larger() -> RunState:
         image = images.fitted(size_result(state), height, width)
-        optimizer = optimizers.enlarged(state.optimizer, settings, height, width)
-        return begin_size(state.step, image, optimizer, settings)
+        return begin_size(state.step, image, optimizers.enlarged(state.optimizer, settings, shape), settings)
 
-    return tf.cond(same, lambda: state, larger)
+    return tf.cond(tf.reduce_all(tf.shape(state.image)[:2] == shape), lambda: state, larger)

@@ -251,9 +251,8 @@ def test_wrong_shapes_are_refused_by_name(call: Call) -> None:
 def test_a_bad_picture_is_refused_by_name(call: Call) -> None:
     pair = {**one_pair(), "style_bytes": [[b"hello"]]}
     assert refusal(call, "stylize", **pair, settings=[TEXT]).startswith("`style_bytes` must be a JPEG or PNG")
-    # Before a step is taken, too: a run that cannot go on does not start.
-    no_step = {"settings": [TEXT], "state_bytes": [b""], "take_steps": [0]}
-    assert refusal(call, "advance", **pair, **no_step).startswith("`style_bytes` must be a JPEG or PNG")
+    first_step = {"settings": [TEXT], "state_bytes": [b""], "take_steps": [1]}
+    assert refusal(call, "advance", **pair, **first_step).startswith("`style_bytes` must be a JPEG or PNG")
 
 
 @pytest.mark.parametrize(

@@ -164,7 +164,7 @@ def test_a_state_goes_on_when_another_result_is_asked_for(stylizer: Stylizer) ->
     before, _ = run(stylizer, "steps=6,result=last", take=3)
     for result in ("average", "last"):
         parsed = settings(f"size=64,smallest_size=64,steps=6,result={result}")
-        after, _ = stylizer.advance(pictures(), parsed, before, tf.constant(3))
+        after, _ = stylizer.advance(OTHER, parsed, before, tf.constant(3))
         assert int(after.step) == 6
         assert np.abs(size_result(after) - after.image).mean() < 20
 
@@ -279,7 +279,7 @@ def test_a_state_of_one_optimiser_can_go_on_with_another(stylizer: Stylizer, opt
     begun, _ = run(stylizer, f"steps=6,optimizer={optimizer}", take=3)
     for other in ("adam", "lbfgs", "sgd"):
         parsed = settings(f"size=64,smallest_size=64,steps=6,optimizer={other}")
-        state, losses = stylizer.advance(pictures(), parsed, begun, tf.constant(3))
+        state, losses = stylizer.advance(OTHER, parsed, begun, tf.constant(3))
         assert len(losses) == 3
         assert np.isfinite(state.image).all()
 
