@@ -44,41 +44,12 @@ def matched(style: tf.Tensor, content: tf.Tensor) -> tf.Tensor:
     return tf.einsum("hwj,ij->hwi", style - style_mean, colouring) + content_mean
 
 
-def noise_of(noise: tf.Tensor, mean: tf.Tensor, covariance: tf.Tensor) -> tf.Tensor:
-    """Gives noise a mean and covariance of colour.
-
-    Args:
-      noise: float32 [H, W, 3], uniform in 0 to 1, channels independent.
-      mean: float32 [3], grey levels.
-      covariance: float32 [3, 3].
-
-    Returns:
-      float32 [H, W, 3], 0 to 255; what is clipped is lost to the covariance.
-    """
-    standard = (noise - 0.5) * 12.0**0.5  # a uniform's variance is 1/12
-    return tf.clip_by_value(tf.einsum("hwj,ij->hwi", standard, _power(covariance, 0.5)) + mean, 0.0, 255.0)
-
-
-def raw_moments(image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns the second raw moments [3, 3] and the mean [3] of a picture's colours, float32 [H, W, 3]."""
-    colours = tf.reshape(image, [-1, 3])
-    count = tf.cast(tf.shape(colours)[0], tf.float32)
-    return tf.matmul(colours, colours, transpose_a=True) / count, _mean(image)
-
-
 def _statistics(image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns the mean [3] and covariance [3, 3] of a picture's colours."""
-    mean = _mean(image)
+    # Row by row: on a CPU all pixels would be added to one number, in which a single one is soon lost.
+    mean = tf.reduce_mean(tf.reduce_mean(image, 1), 0)
     centred = tf.reshape(image - mean, [-1, 3])
     return mean, tf.matmul(centred, centred, transpose_a=True) / tf.cast(tf.shape(centred)[0], tf.float32)
-
-
-def _mean(image: tf.Tensor) -> tf.Tensor:
-    """Returns the mean colour [3] of [H, W, 3].
-
-    Row by row: on a CPU all pixels would be added to one number, in which a single one is soon lost.
-    """
-    return tf.reduce_mean(tf.reduce_mean(image, 1), 0)
 
 
 def _power(covariance: tf.Tensor, exponent: float) -> tf.Tensor:

@@ -32,7 +32,7 @@ class Signature:
 
 _BY_STYLE = (None, None)
 
-CONTENT = TensorInfo("content_bytes", "an encoded picture: JPEG (turned upright by its Exif data), PNG or BMP")
+CONTENT = TensorInfo("content_bytes", "an encoded picture: JPEG (turned upright by its Exif data) or PNG")
 STYLE = TensorInfo("style_bytes", "S encoded pictures whose style is taken", _BY_STYLE)
 CONTENT_MASK = TensorInfo(
     "content_mask_bytes",
@@ -62,9 +62,8 @@ PROGRESS = TensorInfo("progress", "share of the whole run's work that is done, 0
 CONVERGED, NOT_FINITE = "converged", "not_finite"
 STOPPED = TensorInfo(
     "stopped",
-    f"why the run is over before its last step: {CONVERGED} (`least_improvement`, or L-BFGS finds no lower loss), or "
-    f"{NOT_FINITE} (a loss was not; the last finite picture is kept, smaller than `size` if the run had not come to "
-    "its last size); else empty",
+    f"why the run is over before its last step: {CONVERGED} (L-BFGS finds no lower loss), or {NOT_FINITE} (a loss was "
+    "not; the last finite picture is kept, smaller than `size` if the run had not come to its last size); else empty",
 )
 DESCRIPTION = TensorInfo("description", "what the model is and the settings in full, as JSON")
 

@@ -88,14 +88,13 @@ def export(weights: Weights, output: Path, precision: str = "auto") -> Path:
 
 def _placed(draft: Path, number: int) -> Path:
     """Renames a draft to the version of a number, or of the next one that no export beside this one has taken."""
-    while True:
-        version = draft.with_name(str(number))
-        try:
-            return draft.rename(version)
-        except OSError:
-            if not version.exists():
-                raise
-        number += 1
+    version = draft.with_name(str(number))
+    try:
+        return draft.rename(version)
+    except OSError:
+        if not version.exists():
+            raise
+    return _placed(draft, number + 1)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -113,17 +112,13 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
-        weights = load(options.weights, report=_report)
+        weights = load(options.weights, report=lambda line: print(line, file=sys.stderr, flush=True))
         version = export(weights, options.output, options.precision)
     except StyleTransferError as error:
-        print(f"\nerror: {error}", file=sys.stderr)
+        print(f"error: {error}", file=sys.stderr)
         return 1
     print(f"{version}: {weights.name} weights, digest {weights.digest}", flush=True)
     return 0
-
-
-def _report(line: str) -> None:
-    print(f"\r{line}", end="" if line.endswith("MB") else "\n", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -13,8 +13,6 @@ _MAX_SEGMENTS = 64  # that are looked at for it
 _SEGMENT = [0, 4, 6, 8, 2]  # the marker, the three of the name, and the length
 _ENTRY = [0, 2, 4, 6, 8]  # the tag, its kind, the two of how many values there are, and the first of them
 
-_RAW, _BIT_FIELDS = 0, 3  # what a BMP calls compression
-
 
 def head_of(data: tf.Tensor) -> tf.Tensor:
     """Returns the first bytes of a file, a string scalar, as uint8 [N], followed by zeros where it has fewer."""
@@ -25,20 +23,6 @@ def png_size(head: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns height and width, int64 scalars."""
     width, height = tf.unstack(_numbers(head, [16, 20], 4, False))
     return height, width
-
-
-def bmp(head: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Returns height, width and bits of a pixel, int64 scalars, and whether TensorFlow's decoder takes a BMP as it is.
-
-    The decoder itself does not look at how the colours lie.
-    """
-    places = [14, 18, 22, 28, 30, 54, 58, 62]
-    length, width, height, bits, compression, *fields = tf.unstack(_numbers(head, places, 4, True))
-    bits %= 1 << 16
-    usual = (fields[0] == 0xFF0000) & (fields[1] == 0xFF00) & (fields[2] == 0xFF) & (bits == 32)
-    raw = ((bits == 24) | (bits == 32)) & (compression == _RAW)
-    is_plain = (length >= 40) & (raw | usual & (compression == _BIT_FIELDS))
-    return tf.minimum(height, 2**32 - height), width, bits, is_plain  # below zero: the top row comes first
 
 
 def orientation(head: tf.Tensor) -> tf.Tensor:

@@ -9,24 +9,24 @@ from __future__ import annotations
 import tensorflow as tf
 
 from model import headers
-from model.checks import checked
+from model.graph import checked, noinline
 from model.limits import MAX_INPUT_PX
-from model.noinline import noinline
 
 WHITE, BLACK = 255, 0
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8\xff"
-_BMP = b"BM"
-_HEADER_BYTES = 26  # enough to hold the size of a PNG or BMP
+_HEADER_BYTES = 24  # enough to hold the size of a PNG
 
 
-def decode(data: tf.Tensor, argument: str, background: int = WHITE) -> tf.Tensor:
-    """Decodes a JPEG, PNG or BMP.
+# A graph decodes in eight places: written out in each of them, it would be larger by two fifths.
+@noinline(*[tf.TensorSpec([], dtype) for dtype in (tf.string, tf.string, tf.int32)])
+def decode(data: tf.Tensor, argument: tf.Tensor | str, background: tf.Tensor | int = WHITE) -> tf.Tensor:
+    """Decodes a JPEG or PNG.
 
-    No GIF: each of its frames declares a size of its own, and TensorFlow's decoder unpacks them all. Greyscale and
-    CMYK become RGB, 16 bits become 8, a JPEG is turned upright by its Exif data, and what is transparent shows the
-    background.
+    No GIF: each of its frames declares a size of its own, and TensorFlow's decoder unpacks them all. No BMP: the
+    decoder does not look at the order of its colours. Greyscale and CMYK become RGB, 16 bits become 8, a JPEG is turned
+    upright by its Exif data, and what is transparent shows the background.
 
     Args:
       data: string scalar.
@@ -36,48 +36,30 @@ def decode(data: tf.Tensor, argument: str, background: int = WHITE) -> tf.Tensor
     Returns:
       uint8 [H, W, 3], RGB.
     """
-    return _decode_once(data, argument, background)
 
-
-def _decode(data: tf.Tensor, argument: tf.Tensor, background: tf.Tensor) -> tf.Tensor:
     def check(data: tf.Tensor, condition: tf.Tensor, expected: str, *received: str | tf.Tensor) -> tf.Tensor:
         return checked(data, condition, "`", argument, f"` must be {expected}. Received: ", *received)
 
-    is_png, is_bmp, is_jpeg = [tf.strings.substr(data, 0, len(magic)) == magic for magic in (_PNG, _BMP, _JPEG)]
+    is_png, is_jpeg = [tf.strings.substr(data, 0, len(magic)) == magic for magic in (_PNG, _JPEG)]
     length = tf.strings.length(data)
-    is_picture = (is_png | is_bmp | is_jpeg) & (length >= _HEADER_BYTES)
-    data = check(data, is_picture, "a JPEG, PNG or BMP picture", length, " bytes that are none of these")
+    is_picture = (is_png | is_jpeg) & (length >= _HEADER_BYTES)
+    data = check(data, is_picture, "a JPEG or PNG picture", length, " bytes that are neither")
     with tf.device("CPU:0"):  # for each of a header's few bytes a GPU would be asked and waited for
         head = headers.head_of(data)
-        *bmp_size, bits, is_plain = headers.bmp(head)
-        data = check(
-            data,
-            is_plain | ~is_bmp,
-            "a BMP of 24 or 32 bits a pixel, neither compressed nor with its colours in another order, or be saved as "
-            "PNG",
-            "a BMP of ",
-            bits,
-            " bits a pixel",
-        )
-        height, width = tf.case(
-            [(is_png, lambda: headers.png_size(head)), (is_bmp, lambda: tuple(bmp_size))],
-            default=lambda: tuple(tf.unstack(tf.cast(tf.image.extract_jpeg_shape(data)[:2], tf.int64))),
+        height, width = tf.cond(
+            is_png,
+            lambda: headers.png_size(head),
+            lambda: tuple(tf.unstack(tf.cast(tf.image.extract_jpeg_shape(data)[:2], tf.int64))),
         )
         orientation = tf.cond(is_jpeg, lambda: headers.orientation(head), lambda: tf.constant(1, tf.int64))
     fits = (height > 0) & (width > 0) & (height * width <= MAX_INPUT_PX)
     data = check(data, fits, f"a picture of 1 to {MAX_INPUT_PX} pixels", width, "x", height)
-    image = tf.case(
-        [
-            (is_png, lambda: _over(tf.io.decode_png(data, channels=4), background)),
-            (is_jpeg, lambda: turned(tf.io.decode_jpeg(data, channels=3), orientation)),
-        ],
-        default=lambda: tf.io.decode_bmp(data, channels=3),
+    image = tf.cond(
+        is_png,
+        lambda: _over(tf.io.decode_png(data, channels=4), background),
+        lambda: turned(tf.io.decode_jpeg(data, channels=3), orientation),
     )
     return tf.ensure_shape(image, [None, None, 3])
-
-
-# A graph decodes in eight places: written out in each of them, it would be larger by two fifths.
-_decode_once = noinline(_decode, *[tf.TensorSpec([], dtype) for dtype in (tf.string, tf.string, tf.int32)])
 
 
 def turned(image: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:

@@ -14,9 +14,6 @@ import tensorflow as tf
 from model.parsing import choice_index, switch
 from model.vgg19 import gradient_dtype
 
-Loss = Callable[[tf.Tensor], tf.Tensor]
-"""From a picture to a scalar."""
-
 EPSILON = 1e-12  # keeps a division by a vanishing normaliser finite
 RIDGE = 1e-4  # of the style's mean variance, added to all variances: a hundredth of a usual spread, too little to see
 PARTS = 4  # of features, of which one is there in float32 at a time
@@ -38,8 +35,7 @@ def moments(features: tf.Tensor, weights: tf.Tensor | None = None) -> tf.Tensor:
     """
     if weights is None:
         count = tf.cast(tf.reduce_prod(tf.shape(features)[:-1]), tf.float32)
-        total = _by_parts(_sum_of_rows, features[0])
-        mean = total / count
+        mean = _by_parts(_sum_of_rows, features[0]) / count
         products = _by_parts(lambda part: _squared(part - mean), features[0])
     else:
         guide = weights[..., tf.newaxis]  # [h, w, 1]
@@ -89,8 +85,8 @@ def blended(parts: tf.Tensor, shares: tf.Tensor) -> tf.Tensor:
       shares: float32 [S], with sum 1.
     """
     mixed = tf.reduce_sum(shares[:, tf.newaxis, tf.newaxis] * parts, 0)
-    apart = parts[:, -1] - mixed[-1]  # [S, C]
-    between = tf.reduce_sum(shares[:, tf.newaxis, tf.newaxis] * _outer(apart), 0)
+    mean_difference = parts[:, -1] - mixed[-1]  # [S, C]
+    between = tf.reduce_sum(shares[:, tf.newaxis, tf.newaxis] * _outer(mean_difference), 0)
     return tf.concat([mixed[:-1] + between, mixed[-1:]], 0)[tf.newaxis]
 
 
@@ -100,16 +96,15 @@ def style_target(style: tf.Tensor, places: tf.Tensor, statistics: tf.Tensor) -> 
     Args:
       style: float32 [R, C + 1, C], from `moments`, one for each region.
       places: int32 [R], of how many vectors of features the moments are at most.
-      statistics: int32 scalar, as the setting is parsed: `gram`, `mean_covariance` or `wasserstein`.
+      statistics: int32 scalar, as the setting is parsed.
 
     Returns:
-      float32 [R, C + 1, C]: a matrix and a row. For `gram` the Gram matrix and zeros; for `mean_covariance` the
-      covariance and the mean; for `wasserstein` a factor U of the covariance, UU', and the mean. U's columns are the
-      covariance's eigenvectors, the largest first, times the roots of their variances with the ridge; zeros where so
-      few places leave no variance.
+      float32 [R, C + 1, C]: a matrix and a row. For `gram` the Gram matrix and zeros; for `wasserstein` a factor U of
+      the covariance, UU', and the mean. U's columns are the covariance's eigenvectors, the largest first, times the
+      roots of their variances with the ridge; zeros where so few places leave no variance.
     """
 
-    def with_factor() -> tf.Tensor:
+    def factor_and_mean() -> tf.Tensor:
         covariance = tf.cast(style[:, :-1], tf.float64)
         ridge = RIDGE * tf.linalg.trace(covariance) / _channels(covariance) + EPSILON  # [R]
         values, vectors = _eigen(covariance)
@@ -118,15 +113,14 @@ def style_target(style: tf.Tensor, places: tf.Tensor, statistics: tf.Tensor) -> 
         factor = tf.reverse(vectors * roots[:, tf.newaxis], [-1]) * vary[:, tf.newaxis]
         return tf.concat([tf.cast(factor, tf.float32), style[:, -1:]], 1)
 
-    return tf.cond(_is_wasserstein(statistics), with_factor, lambda: _statistics(style, statistics))
+    return tf.cond(_is_wasserstein(statistics), factor_and_mean, lambda: _gram(style))
 
 
 def style_losses_and_gradient(own: tf.Tensor, target: tf.Tensor, statistics: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns the distance of a picture's features from a style's, and its gradient at their moments.
 
-    `gram`: mean((G - G*)^2) over the C x C elements. `mean_covariance`: the same of covariances, and the squared
-    differences of the C means added before dividing by C^2. `wasserstein`: the squared Wasserstein-2 distance of two
-    Gaussians over C, their variances widened by a ridge where the style has any,
+    `gram`: mean((G - G*)^2) over the C x C elements. `wasserstein`: the squared Wasserstein-2 distance of two Gaussians
+    over C, their variances widened by a ridge where the style has any,
 
         (|mu - mu*|^2 + tr(S + S* - 2 (U'S U)^1/2)) / C,   S* = UU',
 
@@ -141,9 +135,7 @@ def style_losses_and_gradient(own: tf.Tensor, target: tf.Tensor, statistics: tf.
     Returns:
       float32 [R], none below zero, and float32 [R, C + 1, C].
     """
-    return tf.cond(
-        _is_wasserstein(statistics), lambda: _wasserstein(own, target), lambda: _squares(own, target, statistics)
-    )
+    return tf.cond(_is_wasserstein(statistics), lambda: _wasserstein(own, target), lambda: _of_grams(own, target))
 
 
 def style_sizes(target: tf.Tensor, statistics: tf.Tensor) -> tf.Tensor:
@@ -153,13 +145,18 @@ def style_sizes(target: tf.Tensor, statistics: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(tf.square(target), [1, 2]) / elements
 
 
-def _squares(own: tf.Tensor, target: tf.Tensor, statistics: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    difference = _statistics(own, statistics) - target
+def _gram(own: tf.Tensor) -> tf.Tensor:
+    """Returns the Gram matrices S + mu mu' of moments, and zeros for the mean, [R, C + 1, C]."""
+    mean = own[:, -1]
+    return tf.concat([own[:, :-1] + _outer(mean), tf.zeros_like(mean)[:, tf.newaxis]], 1)
+
+
+def _of_grams(own: tf.Tensor, target: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    difference = _gram(own) - target
     elements = _channels(own) ** 2
-    slope = 2.0 / elements * difference
-    # A Gram matrix is S + mu mu', and has no mean of its own.
-    of_mean = tf.cond(_is_gram(statistics), lambda: 2.0 * _times(slope[:, :-1], own[:, -1]), lambda: slope[:, -1])
-    slope = tf.concat([slope[:, :-1], of_mean[:, tf.newaxis]], 1)
+    slope = 2.0 / elements * difference[:, :-1]
+    of_mean = 2.0 * _times(slope, own[:, -1])
+    slope = tf.concat([slope, of_mean[:, tf.newaxis]], 1)
     return tf.reduce_sum(tf.square(difference), [1, 2]) / elements, slope
 
 
@@ -173,18 +170,19 @@ def _wasserstein(own: tf.Tensor, target: tf.Tensor) -> tuple[tf.Tensor, tf.Tenso
     ranks = tf.math.count_nonzero(variances, -1, dtype=tf.float64)  # [R]
     size = tf.reduce_sum(variances, -1)  # [R], tr S* with its ridge
     ridge = RIDGE * size / (channels + RIDGE * ranks)
-    apart = tf.cast(own[:, -1] - target[:, -1], tf.float64)  # [R, C]
+    mean_difference = tf.cast(own[:, -1] - target[:, -1], tf.float64)  # [R, C]
     factor = factor[..., : tf.cast(tf.reduce_max(ranks), tf.int32)]  # [R, C, r]
-    widened = covariance + _ridge(ridge, covariance)
+    identity = tf.eye(tf.shape(own)[-1], dtype=tf.float64)
+    widened = covariance + ridge[:, tf.newaxis, tf.newaxis] * identity
     values, vectors = _eigen(tf.matmul(factor, tf.matmul(widened, factor), transpose_a=True))
     roots = tf.sqrt(tf.maximum(values, 0.0))
     traces = tf.linalg.trace(covariance) + ranks * ridge + size
-    distance = tf.reduce_sum(tf.square(apart), -1) + traces - 2.0 * tf.reduce_sum(roots, -1)
+    distance = tf.reduce_sum(tf.square(mean_difference), -1) + traces - 2.0 * tf.reduce_sum(roots, -1)
     half = tf.matmul(factor, vectors)
     # Where the style varies both covariances are at least the ridge; EPSILON is for a style of one colour.
     least = tf.maximum(roots, ridge[:, tf.newaxis] + EPSILON)[:, tf.newaxis]
     transport = tf.matmul(half / least, half, transpose_b=True)  # from own features to the style's
-    slope = tf.concat([tf.eye(tf.shape(own)[-1], dtype=tf.float64) - transport, 2.0 * apart[:, tf.newaxis]], 1)
+    slope = tf.concat([identity - transport, 2.0 * mean_difference[:, tf.newaxis]], 1)
     distance = tf.where(distance < 0.0, tf.zeros_like(distance), distance)  # by rounding; what is no number stays none
     return tf.cast(distance / channels, tf.float32), tf.cast(slope / channels, tf.float32)
 
@@ -200,27 +198,8 @@ def _eigen(matrices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     return tf.where(finite[:, tf.newaxis], values, float("nan")), vectors
 
 
-def _ridge(ridge: tf.Tensor, matrices: tf.Tensor) -> tf.Tensor:
-    """Returns diagonal matrices [R, C, C] of a ridge [R]."""
-    return ridge[:, tf.newaxis, tf.newaxis] * tf.eye(tf.shape(matrices)[-1], dtype=matrices.dtype)
-
-
 def _is_wasserstein(statistics: tf.Tensor) -> tf.Tensor:
     return tf.equal(statistics, choice_index("statistics", "wasserstein"))
-
-
-def _is_gram(statistics: tf.Tensor) -> tf.Tensor:
-    return tf.equal(statistics, choice_index("statistics", "gram"))
-
-
-def _statistics(own: tf.Tensor, statistics: tf.Tensor) -> tf.Tensor:
-    """Returns the Gram matrix and zeros, [R, C + 1, C], for `gram`; else covariance and mean as they are."""
-    mean = own[:, -1]
-    return tf.cond(
-        _is_gram(statistics),
-        lambda: tf.concat([own[:, :-1] + _outer(mean), tf.zeros_like(mean)[:, tf.newaxis]], 1),
-        lambda: own,
-    )
 
 
 # Products of vectors are written as sums of elements: of a matrix product a device may round the factors.
@@ -306,9 +285,8 @@ def total_variation(image: tf.Tensor, kind: tf.Tensor) -> tuple[tf.Tensor, tf.Te
     Returns:
       float32 scalar, and float32 [H, W, 3].
     """
-    kinds = {"squared": _squared_mean, **{name: _with_gradient(loss) for name, loss in _BY_TAPE.items()}}
-    branches = {name: lambda variation=variation: variation(image) for name, variation in kinds.items()}
-    value, gradient = switch("total_variation", kind, branches)
+    branches = {name: lambda loss=loss: _by_tape(loss, image) for name, loss in _BY_TAPE.items()}
+    value, gradient = switch("total_variation", kind, {"squared": lambda: _squared_mean(image), **branches})
     return value, tf.ensure_shape(gradient, image.shape)
 
 
@@ -322,14 +300,6 @@ def _squared_mean(image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     return value, (from_right + from_below) * (2.0 / differences)
 
 
-def _squared_sum(image: tf.Tensor) -> tf.Tensor:
-    return tf.reduce_sum(tf.square(_right(image))) + tf.reduce_sum(tf.square(_below(image)))
-
-
-def _absolute_sum(image: tf.Tensor) -> tf.Tensor:
-    return tf.reduce_sum(tf.abs(_right(image))) + tf.reduce_sum(tf.abs(_below(image)))
-
-
 def _power_sum(image: tf.Tensor) -> tf.Tensor:
     squares = tf.square(_right(image)[:-1]) + tf.square(_below(image)[:, :-1])  # [H-1, W-1, 3]
     return tf.reduce_sum(tf.pow(squares, 1.25))
@@ -341,9 +311,9 @@ def _nine_point(image: tf.Tensor) -> tf.Tensor:
     return 2.0 * (straight / 3.0 + (_mean_square(falling) + _mean_square(rising)) / 12.0)
 
 
-_BY_TAPE: dict[str, Loss] = {
-    "squared_sum": _squared_sum,
-    "absolute_sum": _absolute_sum,
+_BY_TAPE = {
+    "squared_sum": lambda image: tf.reduce_sum(tf.square(_right(image))) + tf.reduce_sum(tf.square(_below(image))),
+    "absolute_sum": lambda image: tf.reduce_sum(tf.abs(_right(image))) + tf.reduce_sum(tf.abs(_below(image))),
     "power_sum": _power_sum,
     "nine_point": _nine_point,
 }
@@ -361,11 +331,8 @@ def _mean_square(x: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(tf.square(x)) / _count(x)
 
 
-def _with_gradient(loss: Loss) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
-    def value_and_gradient(image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(image)
-            value = loss(image)
-        return value, tape.gradient(value, image)
-
-    return value_and_gradient
+def _by_tape(loss: Callable[[tf.Tensor], tf.Tensor], image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(image)
+        value = loss(image)
+    return value, tape.gradient(value, image)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from model import images
-from model.checks import checked
+from model.graph import checked
 from model.layers import BLOCK_STARTS
 
 
@@ -40,8 +40,8 @@ def regions(masks: tf.Tensor, height: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
 
 
 def of_style(mask: tf.Tensor, height: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
-    """Decodes the mask of one style picture, float32 [height, width]; an empty one is white."""
-    decoded = tf.cond(mask == "", lambda: tf.ones([height, width]), lambda: _decoded(mask, height, width, "style"))
+    """Decodes the mask of one style picture, float32 [height, width]."""
+    decoded = _decoded(mask, height, width, "style")
     return checked(
         decoded,
         tf.reduce_any(decoded > 0),

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
 import tensorflow as tf
 
 from model import colour, images, losses, masks
-from model.checks import checked
-from model.layers import block_of
-from model.limits import MAX_SIZE_PX, SHORT_SIDE_PX
-from model.noinline import noinline
+from model.graph import checked, noinline
+from model.layers import BLOCK_STARTS, block_of
+from model.limits import MAX_SIZE_PX
 from model.parsing import ParsedSettings, choice_index, is_chosen
 from model.sizes import Sizes, least_long_side
 from model.vgg19 import VGG19, NetworkOptions, gradient_dtype
 
-_ANY_MASKS = tf.TensorShape([None, None, None])
 LEAST_GAP = (0.5 / 127.5) ** 2  # of a style's size: an 8-bit picture is known to half a grey level in half the range
 
 
@@ -41,38 +39,22 @@ class Pictures(NamedTuple):
     fingerprint: tf.Tensor
 
 
-class Uses(NamedTuple):
-    """What the loss of a run is made of, all bool.
-
-    Attributes:
-      style: [L], which layers the style term weighs.
-      content: [L], which the content term weighs.
-      masked: scalar, whether there are masks.
-    """
-
-    style: tf.Tensor
-    content: tf.Tensor
-    masked: tf.Tensor
-
-
 class Targets(NamedTuple):
-    """What a size is optimised towards. Lists run over the L layers; what a layer is not weighed for is empty.
+    """What a size is optimised towards. Lists have an element for each of the L layers, empty where it is not in use.
 
     There is one region for each style where masks say who paints where, else one for their blend.
 
     Attributes:
-      uses: what the loss is made of.
-      masks: float32 [R, H, W]; of no meaning without masks.
+      masks: float32 [R, h, w], each region's mask at the layer's resolution; [0, 1, 1] without masks.
       shares: float32 [R], weight of each region, with sum 1.
-      style: float32 [R, C + 1, C], what `losses.style_losses` compares with.
+      style: float32 [R, C + 1, C], from `losses.style_target`.
       style_scale: float32 [R], factor on each region's style loss.
       content: features of the content picture [1, h, w, C].
       content_scale: float32 scalars, factor on the content loss.
-      packed: float32 [N], `style`, `style_scale` and `content_scale`: small, and most of the work.
+      packed: float32 [N], `style`, `style_scale` and `content_scale`: small, and most of the work to compute.
     """
 
-    uses: Uses
-    masks: tf.Tensor
+    masks: list[tf.Tensor]
     shares: tf.Tensor
     style: list[tf.Tensor]
     style_scale: list[tf.Tensor]
@@ -88,19 +70,18 @@ class Objective(tf.Module):
         super().__init__(name="objective")
         self.network = network
         features = tf.TensorSpec([1, None, None, None], network.dtype)
-        pixels, stack, vector = [tf.TensorSpec([None] * rank) for rank in (3, 3, 1)]
-        index, number, flag = [tf.TensorSpec([], dtype) for dtype in (tf.int32, tf.float32, tf.bool)]
-        self._features = noinline(
-            lambda image, last, *options: network.features(image, last, NetworkOptions(*options)),
-            pixels, index, flag, flag,
-        )  # fmt: skip
-        self._moments = noinline(_moments, features, stack, flag)
-        places = tf.TensorSpec([None], tf.int32)
-        self._style_target = noinline(_style_target, features, stack, flag, stack, places, vector, index, index)
-        self._content_scale = noinline(_content_scale, features, index, index)
-        self._style_term = noinline(_style_term, features, stack, flag, stack, vector, index)
-        self._style_gradient = noinline(_style_gradient, features, stack, flag, stack, stack)
-        self._content_term = noinline(losses.content_loss_and_gradient, features, features, number)
+        stack, vector, number = [tf.TensorSpec([None] * rank) for rank in (3, 1, 0)]
+        places, index = [tf.TensorSpec(shape, tf.int32) for shape in ([None], [])]
+        flag = tf.TensorSpec([], tf.bool)
+        self._features = noinline(stack, index, flag, flag)(
+            lambda image, last, *options: network.features(image, last, NetworkOptions(*options))
+        )
+        self._moments = noinline(features, stack)(_moments)
+        self._style_target = noinline(features, stack, stack, places, vector, index, index)(_style_target)
+        self._content_scale = noinline(features, index, index)(_content_scale)
+        self._style_term = noinline(features, stack, stack, vector, index)(_style_term)
+        self._style_gradient = noinline(features, stack, stack, stack)(_style_gradient)
+        self._content_term = noinline(features, features, number)(losses.content_loss_and_gradient)
 
     def targets(
         self, pictures: Pictures, settings: ParsedSettings, height: tf.Tensor, width: tf.Tensor, packed: tf.Tensor
@@ -114,79 +95,58 @@ class Objective(tf.Module):
           width: int32 scalar, pixels.
           packed: what earlier targets for the same inputs, settings and size had as `packed`; empty: there are none.
         """
-        style, content, last = layer_weights(settings, tf.maximum(height, width))
-        content_image, masked = content_at(pictures, height, width), is_masked(pictures)
-        uses = Uses(style=style > 0, content=content > 0, masked=masked)
-        regions, shares = _regions(pictures, settings, height, width)
-        count = tf.cond(masked, lambda: tf.size(shares), lambda: tf.constant(1))
-        lengths = _packed_lengths(tf.unstack(uses.style), self.network.channels, count)
-        known = tf.size(packed) == tf.add_n(lengths)
-        raw, places = tf.cond(
-            known,
-            lambda: (
-                [tf.zeros([0, c + 1, c]) for c in self.network.channels],
-                tf.zeros([0, len(self.network.layers)], tf.int32),
-            ),
-            lambda: self._style_moments(pictures, settings, content_image, uses.style),
-        )
-        # Where the style is known, only the content's own layers are of use.
-        deepest = tf.where(known, _deepest(uses.content), last)
-        # One after the other: each pass through the network takes much memory.
-        with tf.control_dependencies(raw):
-            features = self._features(tf.identity(content_image), deepest, *network_options(settings))
-        packed = tf.cond(
-            known, lambda: packed, lambda: self._measured(features, raw, places, regions, shares, uses, settings)
-        )
+        channels, masked = self.network.channels, is_masked(pictures)
+        style_weights, content_weights, last = layer_weights(settings, tf.maximum(height, width))
+        in_style, in_content = style_weights > 0, content_weights > 0
+        image = images.fitted(pictures.content, height, width)
+        masks_at = self._at_layers(masked, lambda: masks.regions(pictures.content_masks, height, width))
+        shares = _shares(pictures, settings, masks_at[0])
+        regions = tf.where(masked, tf.size(shares), 1)
+        lengths = []  # in `packed`, of each layer's style target, its scales and its content scale
+        for used, c in zip(tf.unstack(tf.where(in_style, regions, 0)), channels, strict=True):
+            lengths += [used * (c + 1) * c, used, 1]
+        options = network_options(settings)
+
+        def known() -> tuple[tf.Tensor, list[tf.Tensor]]:
+            return packed, self._features(image, _deepest(in_content), *options)
+
+        def measured() -> tuple[tf.Tensor, list[tf.Tensor]]:
+            styles, places = self._style_moments(pictures, settings, image, in_style)
+            # One after the other: each pass through the network takes much memory.
+            with tf.control_dependencies(styles):
+                features = self._features(tf.identity(image), last, *options)
+            parts = []
+            for index, content in enumerate(features):
+                target, scale = tf.cond(
+                    in_style[index],
+                    lambda index=index, content=content: self._style_target(
+                        content, masks_at[index], styles[index], places[:, index], shares,
+                        settings["statistics"], settings["normalisation"],
+                    ),
+                    lambda: (tf.zeros([0, 0, 0]), tf.zeros([0])),
+                )  # fmt: skip
+                content_scale = tf.cond(
+                    in_content[index],
+                    lambda f=content: self._content_scale(f, settings["normalisation"], settings["content_loss"]),
+                    lambda: tf.constant(0.0),
+                )
+                parts += [tf.reshape(target, [-1]), scale, content_scale[tf.newaxis]]
+            return tf.concat(parts, 0), features
+
+        packed, features = tf.cond(tf.size(packed) == tf.add_n(lengths), known, measured)
         parts = tf.split(packed, tf.stack(lengths), num=len(lengths))
         return Targets(
-            uses=uses,
-            masks=regions,
+            masks=masks_at,
             shares=tf.cond(masked, lambda: shares, lambda: tf.ones([1])),
-            style=[tf.reshape(part, [-1, c + 1, c]) for part, c in zip(parts[::3], self.network.channels, strict=True)],
+            style=[tf.reshape(part, [-1, c + 1, c]) for part, c in zip(parts[::3], channels, strict=True)],
             style_scale=parts[1::3],
             content=[
                 tf.cond(used, lambda f=f: f, lambda f=f: f[:, :0, :0])
-                for used, f in zip(tf.unstack(uses.content), features, strict=True)
+                for used, f in zip(tf.unstack(in_content), features, strict=True)
             ],
             content_scale=[tf.reshape(part, []) for part in parts[2::3]],
             packed=packed,
         )
-
-    def _measured(
-        self,
-        features: list[tf.Tensor],
-        raw: list[tf.Tensor],
-        places: tf.Tensor,
-        regions: tf.Tensor,
-        shares: tf.Tensor,
-        uses: Uses,
-        settings: ParsedSettings,
-    ) -> tf.Tensor:
-        """Returns `Targets.packed` from the content's features and what `_style_moments` found of the styles."""
-        masks_at = self._at_layers(regions)
-        parts = []
-        for index, one in enumerate(features):
-            target, scale = tf.cond(
-                uses.style[index],
-                lambda index=index, one=one: self._style_target(
-                    one,
-                    masks_at[index],
-                    uses.masked,
-                    raw[index],
-                    places[:, index],
-                    shares,
-                    settings["statistics"],
-                    settings["normalisation"],
-                ),
-                lambda: (tf.zeros([0, 0, 0]), tf.zeros([0])),
-            )
-            content_scale = tf.cond(
-                uses.content[index],
-                lambda one=one: self._content_scale(one, settings["normalisation"], settings["content_loss"]),
-                lambda: tf.constant(0.0),
-            )
-            parts += [tf.reshape(target, [-1]), scale, content_scale[tf.newaxis]]
-        return tf.concat(parts, 0)
 
     def losses_and_gradient(
         self, image: tf.Tensor, targets: Targets, settings: ParsedSettings
@@ -195,62 +155,61 @@ class Objective(tf.Module):
 
         Args:
           image: float32 [H, W, 3], 0 to 255.
-          targets: for this size.
+          targets: for this size and these settings.
           settings: weights, layers and statistics.
 
         Returns:
           The losses, and the gradient with respect to the image, float32 [H, W, 3].
         """
-        style_weights, content_weights, _ = layer_weights(settings, tf.reduce_max(tf.shape(image)[:2]))
-        uses, options = targets.uses, network_options(settings)
-        last = _deepest(uses.style | uses.content)
-        masks_at = self._at_layers(targets.masks)
-        in_style, in_content = tf.unstack(uses.style), tf.unstack(uses.content)
+        style_weights, content_weights, last = layer_weights(settings, tf.reduce_max(tf.shape(image)[:2]))
+        in_style, in_content = tf.unstack(style_weights > 0), tf.unstack(content_weights > 0)
+        options = network_options(settings)
         activations = self._features(image, last, *options)
         # All layers' at once, since a decomposition keeps but one core busy.
         style_terms = [
             tf.cond(
                 in_style[index],
                 lambda index=index, features=features: self._style_term(
-                    features, masks_at[index], uses.masked, targets.style[index],
+                    features, targets.masks[index], targets.style[index],
                     style_weights[index] * targets.shares * targets.style_scale[index], settings["statistics"],
                 ),
                 lambda c=c: (tf.constant(0.0), tf.zeros([0, c + 1, c]), tf.zeros([0, c + 1, c])),
             )
             for index, (features, c) in enumerate(zip(activations, self.network.channels, strict=True))
         ]  # fmt: skip
-        terms = {"style": tf.add_n([value for value, _, _ in style_terms]), "content": tf.constant(0.0)}
+        content_terms = []
 
-        def with_style(index: int, features: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:
+        def add_style(index: int, features: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:
             _, own, slope = style_terms[index]
             slope = _in_turn(settings["style_weight"] * slope, gradient)
-            return gradient + self._style_gradient(features, masks_at[index], uses.masked, own, slope)
+            return gradient + self._style_gradient(features, targets.masks[index], own, slope)
 
-        def with_content(index: int, features: tf.Tensor, gradient: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        def add_content(index: int, features: tf.Tensor, gradient: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             scale = content_weights[index] * targets.content_scale[index]
             weight = _in_turn(settings["content_weight"] * scale, gradient)
             value, own = self._content_term(features, targets.content[index], weight)
             return scale * value, gradient + own
 
         def add_loss(index: int, features: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:
-            gradient = _if(in_style[index], lambda: with_style(index, features, gradient), gradient)
+            gradient = tf.cond(in_style[index], lambda: add_style(index, features, gradient), lambda: gradient)
             value, gradient = tf.cond(
                 in_content[index],
-                lambda: with_content(index, features, gradient),
+                lambda: add_content(index, features, gradient),
                 lambda: (tf.constant(0.0), gradient),
             )
-            terms["content"] += value
+            content_terms.append(value)
             return gradient
 
         gradient = self.network.image_gradient(image, activations, last, add_loss, options)
+        style, content = tf.add_n([value for value, _, _ in style_terms]), sum(content_terms)
         variation, variation_gradient = losses.total_variation(image, settings["total_variation"])
         gradient += settings["total_variation_weight"] * variation_gradient
         total = (
-            settings["content_weight"] * terms["content"]
-            + settings["style_weight"] * terms["style"]
+            settings["content_weight"] * content
+            + settings["style_weight"] * style
             + settings["total_variation_weight"] * variation
         )
-        return tf.stack([total, terms["content"], terms["style"], variation]), gradient
+        return tf.stack([total, content, style, variation]), gradient
 
     def step_cost(self, settings: ParsedSettings, sizes: Sizes) -> tf.Tensor:
         """Returns what a step costs at each of K sizes, in products of one forward pass, float32 [K]."""
@@ -265,19 +224,21 @@ class Objective(tf.Module):
         The moments are float32 [S, C + 1, C] for each layer, zeros for layers not in use; the places int32 [S, L].
         """
         height, width = tf.unstack(tf.shape(content_image)[:2])
-        last = _deepest(in_style)
 
         def of_style(index: tf.Tensor) -> tuple[list[tf.Tensor], tf.Tensor]:
-            image = _fit(style_at(pictures, index), height, width, settings)
-            matched = is_chosen(settings, "colours", "matched")
-            image = _if(matched, lambda: colour.matched(image, content_image), image)
+            image = images.decode(pictures.styles[index], "style_bytes")
+            image = _resized_style(image, tf.maximum(height, width), settings)
+            matches = is_chosen(settings, "colours", "matched")
+            image = tf.cond(matches, lambda: colour.matched(image, content_image), lambda: image)
             mask = pictures.style_masks[index]
-            masks_at = self._at_layers(masks.of_style(mask, *tf.unstack(tf.shape(image)[:2]))[tf.newaxis])
-            features = self._features(image, last, *network_options(settings))
+            masks_at = self._at_layers(
+                mask != "", lambda: masks.of_style(mask, *tf.unstack(tf.shape(image)[:2]))[tf.newaxis]
+            )
+            features = self._features(image, _deepest(in_style), *network_options(settings))
             moments = [
                 tf.cond(
                     in_style[layer],
-                    lambda f=f, mask_at=mask_at: self._moments(f, mask_at, mask != "")[0],
+                    lambda f=f, mask_at=mask_at: self._moments(f, mask_at)[0],
                     lambda c=self.network.channels[layer]: tf.zeros([c + 1, c]),
                 )
                 for layer, (mask_at, f) in enumerate(zip(masks_at, features, strict=True))
@@ -294,50 +255,47 @@ class Objective(tf.Module):
             parallel_iterations=1,
         )
 
-    def _at_layers(self, regions: tf.Tensor) -> list[tf.Tensor]:
-        """Returns masks [R, H, W] at the size of each layer's features."""
-        pyramid = masks.pyramid(regions)
+    def _at_layers(self, masked: tf.Tensor, regions: Callable[[], tf.Tensor]) -> list[tf.Tensor]:
+        """Returns the masks [R, H, W] of regions at each layer's resolution; [0, 1, 1] if not `masked`."""
+        nothing = [tf.zeros([0, 1, 1])] * len(BLOCK_STARTS)
+        pyramid = tf.cond(masked, lambda: masks.pyramid(regions()), lambda: nothing)
         return [pyramid[block_of(name)] for name in self.network.layers]
 
 
-def _packed_lengths(in_style: list[tf.Tensor], channels: Sequence[int], regions: tf.Tensor) -> list[tf.Tensor]:
-    """Returns how much of `Targets.packed` is each layer's style target, its scales, and its content scale, in turn."""
-    lengths: list[tf.Tensor] = []
-    for weighed, width in zip(in_style, channels, strict=True):
-        used = tf.where(weighed, regions, 0)
-        lengths += [used * (width + 1) * width, used, 1]
-    return lengths
-
-
-def _regions(
-    pictures: Pictures, settings: ParsedSettings, height: tf.Tensor, width: tf.Tensor
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns the masks, float32 [S, H, W] (without any one of no meaning), and each style's share [S], with sum 1."""
-    masked, blend = is_masked(pictures), blend_weights(pictures, settings)
-    regions = tf.cond(
-        masked,
-        lambda: masks.regions(pictures.content_masks, height, width),
-        lambda: tf.zeros([1, SHORT_SIDE_PX, SHORT_SIDE_PX]),
+def _shares(pictures: Pictures, settings: ParsedSettings, regions: tf.Tensor) -> tf.Tensor:
+    """Returns each style's share, float32 [S], sum 1: its blend weight times its area in masks [S, H, W], if any."""
+    given, styles = settings["blend_weights"], tf.size(pictures.styles)
+    given = checked(
+        given,
+        (tf.size(given) == 0) | (tf.size(given) == styles),
+        "`blend_weights` must be one number for each of the ",
+        styles,
+        " styles, or nothing. Received: ",
+        tf.size(given),
     )
-    regions = tf.ensure_shape(regions, _ANY_MASKS)
-    areas = tf.cond(masked, lambda: tf.reduce_mean(regions, [1, 2]), lambda: tf.ones_like(blend))
-    shares = blend * areas
+    blend = tf.cond(tf.size(given) == 0, lambda: tf.ones([styles]), lambda: given)
+    areas = tf.cond(_are_masks(regions), lambda: tf.reduce_mean(regions, [1, 2]), lambda: tf.ones_like(blend))
+    shares = blend / tf.reduce_sum(blend) * areas
     shares = checked(
         shares,
         tf.reduce_sum(shares) > 0,
         "`blend_weights` must be above 0 for a style whose mask is not black. Received: none that is",
     )
-    return regions, shares / tf.reduce_sum(shares)
+    return shares / tf.reduce_sum(shares)
 
 
-def _moments(features: tf.Tensor, regions: tf.Tensor, masked: tf.Tensor) -> tf.Tensor:
-    """Returns float32 [R, C + 1, C], the moments of features [1, h, w, C] in each region; in one, if not `masked`.
+def _are_masks(regions: tf.Tensor) -> tf.Tensor:
+    return tf.shape(regions)[0] > 0
+
+
+def _moments(features: tf.Tensor, regions: tf.Tensor) -> tf.Tensor:
+    """Returns the moments of features [1, h, w, C] in each region, float32 [R, C + 1, C]; without masks there is one.
 
     Gatys et al., "Controlling Perceptual Factors in Neural Style Transfer", CVPR 2017, section 4: features times a
     guidance channel whose squares sum to one; a mask here is that channel's square.
     """
     return tf.cond(
-        masked,
+        _are_masks(regions),
         # One region after another, so that memory does not grow with their number.
         lambda: tf.map_fn(lambda mask: losses.moments(features, mask), regions, parallel_iterations=1),
         lambda: losses.moments(features)[tf.newaxis],
@@ -345,18 +303,18 @@ def _moments(features: tf.Tensor, regions: tf.Tensor, masked: tf.Tensor) -> tf.T
 
 
 def _style_target(
-    content: tf.Tensor, regions: tf.Tensor, masked: tf.Tensor, raw: tf.Tensor, places: tf.Tensor, shares: tf.Tensor,
+    content: tf.Tensor, regions: tf.Tensor, styles: tf.Tensor, places: tf.Tensor, shares: tf.Tensor,
     statistics: tf.Tensor, normalisation: tf.Tensor,
 ) -> tuple[tf.Tensor, tf.Tensor]:  # fmt: skip
     """Returns what a layer's features are compared with, [R, C + 1, C], and the factor on each region's loss, [R]."""
-    raw, places = tf.cond(
-        masked,
-        lambda: (raw, places),
-        lambda: (losses.blended(raw, shares), tf.reduce_sum(places, keepdims=True)),
+    styles, places = tf.cond(
+        _are_masks(regions),
+        lambda: (styles, places),
+        lambda: (losses.blended(styles, shares), tf.reduce_sum(places, keepdims=True)),
     )
-    target = losses.style_target(raw, places, statistics)
+    target = losses.style_target(styles, places, statistics)
     size = losses.style_sizes(target, statistics)
-    gap, _ = losses.style_losses_and_gradient(_moments(content, regions, masked), target, statistics)
+    gap, _ = losses.style_losses_and_gradient(_moments(content, regions), target, statistics)
     # A style that is the content itself leaves nothing to divide by.
     return target, _one_over(normalisation, tf.maximum(gap, LEAST_GAP * size), size)
 
@@ -370,18 +328,15 @@ def _content_scale(features: tf.Tensor, normalisation: tf.Tensor, content_loss: 
 
 
 def _style_term(
-    features: tf.Tensor, regions: tf.Tensor, masked: tf.Tensor, target: tf.Tensor, scale: tf.Tensor,
-    statistics: tf.Tensor,
-) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:  # fmt: skip
+    features: tf.Tensor, regions: tf.Tensor, target: tf.Tensor, scale: tf.Tensor, statistics: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Returns the sum over the regions of `scale` [R] times the style loss; the moments; the gradient at them."""
-    own = _moments(features, regions, masked)
+    own = _moments(features, regions)
     value, slope = losses.style_losses_and_gradient(own, target, statistics)
     return tf.reduce_sum(scale * value), own, scale[:, tf.newaxis, tf.newaxis] * slope
 
 
-def _style_gradient(
-    features: tf.Tensor, regions: tf.Tensor, masked: tf.Tensor, own: tf.Tensor, slope: tf.Tensor
-) -> tf.Tensor:
+def _style_gradient(features: tf.Tensor, regions: tf.Tensor, own: tf.Tensor, slope: tf.Tensor) -> tf.Tensor:
     """Returns the gradient of a style term at the features [1, h, w, C], given their moments and `slope` at them."""
 
     def add_region(region: tf.Tensor, gradient: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -393,7 +348,7 @@ def _style_gradient(
             lambda region, _: region < tf.shape(regions)[0], add_region, (0, nothing), parallel_iterations=1
         )[1]
 
-    return tf.cond(masked, of_regions, lambda: losses.moments_gradient(features, own[0], slope[0]))
+    return tf.cond(_are_masks(regions), of_regions, lambda: losses.moments_gradient(features, own[0], slope[0]))
 
 
 def _in_turn(value: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:
@@ -409,31 +364,6 @@ def _in_turn(value: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:
 def is_masked(pictures: Pictures) -> tf.Tensor:
     """Returns whether any mask over the content was sent, bool scalar."""
     return tf.reduce_any(tf.not_equal(pictures.content_masks, ""))
-
-
-def content_at(pictures: Pictures, height: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
-    """Returns the content at one size, float32 [height, width, 3], 0 to 255."""
-    return images.fitted(pictures.content, height, width)
-
-
-def style_at(pictures: Pictures, index: tf.Tensor) -> tf.Tensor:
-    """Returns a style picture in its own size, uint8 [h, w, 3]."""
-    return images.decode(pictures.styles[index], "style_bytes")
-
-
-def blend_weights(pictures: Pictures, settings: ParsedSettings) -> tf.Tensor:
-    """Returns how much each style counts, float32 [S] with sum 1."""
-    given, styles = settings["blend_weights"], tf.size(pictures.styles)
-    given = checked(
-        given,
-        (tf.size(given) == 0) | (tf.size(given) == styles),
-        "`blend_weights` must be one number for each of the ",
-        styles,
-        " styles, or nothing. Received: ",
-        tf.size(given),
-    )
-    weights = tf.cond(tf.size(given) == 0, lambda: tf.ones([styles]), lambda: given)
-    return weights / tf.reduce_sum(weights)
 
 
 def network_options(settings: ParsedSettings) -> NetworkOptions:
@@ -473,10 +403,6 @@ def _deepest(used: tf.Tensor) -> tf.Tensor:
     return tf.reduce_max(tf.where(used, tf.range(tf.shape(used)[-1]), 0), -1)
 
 
-def _if(condition: tf.Tensor, changed, unchanged: tf.Tensor) -> tf.Tensor:  # type: ignore[no-untyped-def]
-    return tf.cond(condition, changed, lambda: unchanged)
-
-
 def _one_over(normalisation: tf.Tensor, relative: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
     """Returns the factor that `normalisation` puts on a loss: one over what it is to be measured in."""
     is_relative, is_target = [normalisation == choice_index("normalisation", one) for one in ("relative", "target")]
@@ -484,14 +410,14 @@ def _one_over(normalisation: tf.Tensor, relative: tf.Tensor, size: tf.Tensor) ->
     return 1.0 / (unit + losses.EPSILON)
 
 
-def _fit(image: tf.Tensor, height: tf.Tensor, width: tf.Tensor, settings: ParsedSettings) -> tf.Tensor:
-    """Resizes a style picture, in its own shape, to the long side that the settings give it.
+def _resized_style(image: tf.Tensor, size: tf.Tensor, settings: ParsedSettings) -> tf.Tensor:
+    """Resizes a style picture, in its own shape, to the long side that the settings give it beside a result of a size.
 
     Where the short side would leave the network nothing, the picture is as much larger: stretched, it would have
     another style.
     """
     sides = tf.cast(tf.shape(image)[:2], tf.float32)
-    base = tf.where(settings["style_size"] > 0, settings["style_size"], tf.maximum(height, width))
+    base = tf.where(settings["style_size"] > 0, settings["style_size"], size)
     long_side = tf.minimum(settings["style_scale"] * tf.cast(base, tf.float32), float(MAX_SIZE_PX))
     long_side = tf.maximum(long_side, least_long_side(image, "style_bytes"))
     target = tf.cast(tf.round(sides * (long_side / tf.reduce_max(sides))), tf.int32)

@@ -48,7 +48,6 @@ class Step(NamedTuple):
       image: float32 [H, W, 3], the next trial point, 0 to 255.
       state: the optimiser's state after the step.
       result: float32 [H, W, 3], the picture that counts for the result.
-      loss: float32 scalar, of the last accepted image: a trial point that L-BFGS rejects says nothing of it.
       accepted: bool scalar, whether `result` is a new one.
       failed: bool scalar, whether the loss or the gradient was not finite and no step can be taken.
       exhausted: bool scalar, whether no step lowers the loss any more.
@@ -57,28 +56,30 @@ class Step(NamedTuple):
     image: tf.Tensor
     state: OptimizerState
     result: tf.Tensor
-    loss: tf.Tensor
     accepted: tf.Tensor
     failed: tf.Tensor
     exhausted: tf.Tensor
 
 
-def initial(image: tf.Tensor, settings: ParsedSettings) -> OptimizerState:
-    """Returns the state before the first step, for a picture float32 [H, W, 3]."""
-    shape, pairs = tf.shape(image)[:2], 2 * _history(settings)
+def initial(shape: tf.Tensor, settings: ParsedSettings) -> OptimizerState:
+    """Returns the state before the first step, for a picture's height and width, int32 [2]."""
+    slots, pairs = _counts(settings)
     return OptimizerState(
-        slots=_blank(_slots(settings), shape),
-        pairs=_blank(pairs, shape, tf.int8),
+        slots=tf.zeros([slots, shape[0], shape[1], 3]),
+        pairs=tf.zeros([pairs, shape[0], shape[1], 3], tf.int8),
         units=tf.zeros([pairs]),
-        numbers=tf.constant(_NO_MEMORY),
+        numbers=tf.constant([float("inf"), 0.0, 0.0]),
     )
 
 
-def state_for(state: OptimizerState, image: tf.Tensor, settings: ParsedSettings) -> OptimizerState:
-    """Returns the state, or the initial one if it is of another optimiser than the settings name."""
-    own = (tf.shape(state.slots)[0] == _slots(settings)) & (tf.shape(state.pairs)[0] == 2 * _history(settings))
-    state = tf.cond(own, lambda: state, lambda: initial(image, settings))
-    return state._replace(slots=tf.ensure_shape(state.slots, _SLOTS), pairs=tf.ensure_shape(state.pairs, _SLOTS))
+def state_for(state: OptimizerState, settings: ParsedSettings) -> OptimizerState:
+    """Returns the state without its loss, or the initial one if it is of another optimiser than the settings name."""
+    slots, pairs = _counts(settings)
+    return tf.cond(
+        (tf.shape(state.slots)[0] == slots) & (tf.shape(state.pairs)[0] == pairs),
+        lambda: state._replace(numbers=_without_loss(state.numbers)),
+        lambda: initial(tf.shape(state.slots)[1:3], settings),
+    )
 
 
 def last_accepted(image: tf.Tensor, state: OptimizerState) -> tf.Tensor:
@@ -86,42 +87,33 @@ def last_accepted(image: tf.Tensor, state: OptimizerState) -> tf.Tensor:
     return tf.cond(tf.math.is_finite(state.numbers[0]), lambda: state.slots[0], lambda: image)
 
 
-def enlarged(state: OptimizerState, settings: ParsedSettings, height: tf.Tensor, width: tf.Tensor) -> OptimizerState:
-    """Carries a state to a larger size.
+def enlarged(state: OptimizerState, settings: ParsedSettings, shape: tf.Tensor) -> OptimizerState:
+    """Carries a state to a larger height and width, int32 [2].
 
     The losses are means, so a pixel's share of the gradient shrinks as the pixels grow in number. The last accepted
     picture and its gradient are of the smaller size, so L-BFGS starts from the next one, with its pairs.
     """
-    shape = tf.stack([height, width])
     old, new = [tf.cast(tf.reduce_prod(n), tf.float32) for n in (tf.shape(state.slots)[1:3], shape)]
     ratio = old / new
 
     def resized(pictures: tf.Tensor) -> tf.Tensor:
         # Keys' cubic kernel, as for the picture.
-        larger = tf.image.resize(tf.cast(pictures, tf.float32), shape, method="bicubic", antialias=True)
-        return tf.ensure_shape(larger, [None, None, None, 3])
+        return tf.image.resize(tf.cast(pictures, tf.float32), shape, method="bicubic", antialias=True)
 
-    def adam() -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    def adam() -> OptimizerState:
         slots = resized(state.slots)
         slots = tf.stack([slots[0] * ratio, tf.nn.relu(slots[1]) * tf.square(ratio)])
-        return slots, *_in_bytes(_blank(0, shape))
+        return initial(shape, settings)._replace(slots=slots)
 
-    def lbfgs() -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    def lbfgs() -> OptimizerState:
         factors = tf.repeat(tf.stack([1.0, ratio]), settings["history"])
         pairs, units = _in_bytes(resized(state.pairs))
-        return _blank(_slots(settings), shape), pairs, factors * state.units * units
+        return initial(shape, settings)._replace(
+            pairs=pairs, units=factors * state.units * units, numbers=_without_loss(state.numbers)
+        )
 
-    def sgd() -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        return _blank(0, shape), *_in_bytes(_blank(0, shape))
-
-    slots, pairs, units = switch("optimizer", settings["optimizer"], {"adam": adam, "lbfgs": lbfgs, "sgd": sgd})
-    numbers = without_loss(state.numbers)
-    return OptimizerState(tf.ensure_shape(slots, _SLOTS), tf.ensure_shape(pairs, _SLOTS), units, numbers)
-
-
-def without_loss(numbers: tf.Tensor) -> tf.Tensor:
-    """Returns a state's `numbers` where no loss is known that the next could be held against; pairs stay."""
-    return tf.stack([float("inf"), numbers[1], 0.0])
+    branches = {"adam": adam, "lbfgs": lbfgs, "sgd": lambda: initial(shape, settings)}
+    return switch("optimizer", settings["optimizer"], branches)
 
 
 def take_step(
@@ -148,7 +140,7 @@ def take_step(
 
     def simple(update: tf.Tensor, slots: tf.Tensor) -> Step:
         moved = tf.where(finite, tf.clip_by_value(image - update, 0.0, 255.0), image)
-        return Step(moved, state._replace(slots=slots), moved, loss, finite, ~finite, tf.constant(False))
+        return Step(moved, state._replace(slots=slots), moved, finite, ~finite, tf.constant(False))
 
     def adam() -> Step:
         update, first, second = adam_step(
@@ -157,14 +149,12 @@ def take_step(
         )  # fmt: skip
         return simple(update, tf.stack([first, second]))
 
-    def sgd() -> Step:
-        return simple(rate * gradient, state.slots)
-
-    def lbfgs() -> Step:
-        return lbfgs_step(image, gradient, loss, finite, state, rate)
-
-    taken: Step = switch("optimizer", settings["optimizer"], {"adam": adam, "lbfgs": lbfgs, "sgd": sgd})
-    return taken
+    branches = {
+        "adam": adam,
+        "lbfgs": lambda: lbfgs_step(image, gradient, loss, finite, state, rate),
+        "sgd": lambda: simple(rate * gradient, state.slots),
+    }
+    return switch("optimizer", settings["optimizer"], branches)
 
 
 def adam_step(
@@ -217,13 +207,7 @@ def lbfgs_step(
     than ROUNDING the gradients decide (the idea of Hager and Zhang's approximate Wolfe conditions, "A new conjugate
     gradient method with guaranteed descent and an efficient line search", 2005).
 
-    Args:
-      image: float32 [H, W, 3], where `loss` and `gradient` were taken.
-      gradient: float32 [H, W, 3].
-      loss: float32 scalar.
-      finite: bool scalar, whether loss and gradient are.
-      state: the optimiser's.
-      longest: float32 scalar, grey levels.
+    Takes what `take_step` does; `finite` is a bool scalar, whether loss and gradient are, `longest` a float32 scalar.
     """
     before, slope_before = state.slots[0], state.slots[1]
     loss_before, known_pairs, rejected = tf.unstack(state.numbers)
@@ -234,47 +218,44 @@ def lbfgs_step(
     fell = tf.where(hidden, rise < 0.0, loss < loss_before)
     accepted = finite & (~has_before | fell)
 
-    def advance() -> list[tf.Tensor]:
+    def advance() -> tuple[tf.Tensor, OptimizerState]:
         newest, newest_units = _in_bytes(tf.stack([image - before, gradient - slope_before]))
         products = _products(tf.cast(newest, tf.float32))  # the units do not change an angle
         curved = products[0, 1] > LEAST_CURVATURE * tf.sqrt(products[0, 0] * products[1, 1])
         useful = has_before & curved
-
-        def remembered() -> tuple[tf.Tensor, tf.Tensor]:
-            return _pushed(newest, state.pairs), _pushed(newest_units, state.units)
-
-        pairs, units = tf.cond(useful, remembered, lambda: (state.pairs, state.units))
+        pairs, units = tf.cond(
+            useful,
+            lambda: (_pushed(newest, state.pairs), _pushed(newest_units, state.units)),
+            lambda: (state.pairs, state.units),
+        )
         history = tf.size(units) // 2
         known = tf.minimum(known_pairs + tf.cast(useful, tf.float32), tf.cast(history, tf.float32))
         direction = lbfgs_direction(gradient, pairs, units, tf.cast(known, tf.int32))
         downhill = tf.reduce_sum(direction * gradient) < 0
         direction = tf.cond(downhill, lambda: direction, lambda: -gradient)
-        length = tf.reduce_mean(tf.abs(direction))
         # Without curvature no further than to where this slope would bring the loss to nothing (Polyak's step).
         slope = tf.maximum(tf.reduce_mean(tf.abs(gradient)), _TINY)
         to_nothing = loss / slope / tf.maximum(tf.reduce_sum(tf.square(gradient / slope)), _TINY)
         first = tf.minimum(longest, tf.where(loss > 0, tf.minimum(INITIAL_STEP, to_nothing), INITIAL_STEP))
-        limit = tf.where(downhill & (known > 0), longest, first)
-        # Without curvature the gradient's own length means nothing: it is brought to the limit, not only below it.
-        scale = limit / tf.maximum(length, _TINY)
-        scale = tf.where(downhill & (known > 0), tf.minimum(scale, 1.0), scale)
+        # Without curvature the gradient's own length means nothing: it is brought to `first`, not only below it.
+        informed, length = downhill & (known > 0), tf.maximum(tf.reduce_mean(tf.abs(direction)), _TINY)
+        scale = tf.where(informed, tf.minimum(longest / length, 1.0), first / length)
         target = tf.clip_by_value(image + scale * direction, 0.0, 255.0)
         numbers = tf.stack([loss, tf.where(downhill, known, 0.0), 0.0])
-        return [target, tf.stack([image, gradient]), pairs, units, numbers]
+        return target, OptimizerState(tf.stack([image, gradient]), pairs, units, numbers)
 
-    def backtrack() -> list[tf.Tensor]:
+    def backtrack() -> tuple[tf.Tensor, OptimizerState]:
         # A picture that is not finite has no point between itself and the last one.
         nearer = before + BACKTRACK * (tf.where(tf.math.is_finite(image), image, before) - before)
-        return [nearer, state.slots, state.pairs, state.units, tf.stack([loss_before, known_pairs, rejected + 1.0])]
+        return nearer, state._replace(numbers=tf.stack([loss_before, known_pairs, rejected + 1.0]))
 
-    target, slots, pairs, units, numbers = tf.cond(accepted, advance, backtrack)
-    given_up = numbers[2] >= MAX_REJECTED
+    target, after = tf.cond(accepted, advance, backtrack)
+    given_up = after.numbers[2] >= MAX_REJECTED
     nowhere = ~finite & ~has_before
     return Step(
         image=tf.cond(nowhere, lambda: image, lambda: target),
-        state=OptimizerState(slots, pairs, units, numbers),
+        state=after,
         result=image,
-        loss=numbers[0],
         accepted=accepted,
         failed=nowhere | (given_up & ~finite),
         exhausted=given_up & finite,
@@ -320,18 +301,12 @@ def lbfgs_direction(gradient: tf.Tensor, pairs: tf.Tensor, units: tf.Tensor, kno
 
 _TINY = 1e-30
 _BYTE = 127.0
-_NO_MEMORY = (float("inf"), 0.0, 0.0)
-_SLOTS = [None, None, None, 3]
 
 
-def _slots(settings: ParsedSettings) -> tf.Tensor:
-    """Returns how many pictures the optimiser remembers beside pairs, int32 scalar."""
-    return tf.where(is_chosen(settings, "optimizer", "sgd"), 0, 2)
-
-
-def _history(settings: ParsedSettings) -> tf.Tensor:
-    """Returns how many pairs the optimiser remembers, int32 scalar."""
-    return tf.where(is_chosen(settings, "optimizer", "lbfgs"), settings["history"], 0)
+def _counts(settings: ParsedSettings) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns how many slots and pairs the optimiser has, int32 scalars."""
+    slots = tf.where(is_chosen(settings, "optimizer", "sgd"), 0, 2)
+    return slots, tf.where(is_chosen(settings, "optimizer", "lbfgs"), 2 * settings["history"], 0)
 
 
 def _in_bytes(pictures: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -339,6 +314,11 @@ def _in_bytes(pictures: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     units = tf.reduce_max(tf.abs(pictures), [1, 2, 3]) / _BYTE
     rounded = tf.round(tf.math.divide_no_nan(pictures, units[:, tf.newaxis, tf.newaxis, tf.newaxis]))
     return tf.cast(rounded, tf.int8), units
+
+
+def _without_loss(numbers: tf.Tensor) -> tf.Tensor:
+    """Returns a state's `numbers` where no loss is known that the next could be held against; pairs stay."""
+    return tf.stack([float("inf"), numbers[1], 0.0])
 
 
 def _pushed(newest: tf.Tensor, memory: tf.Tensor) -> tf.Tensor:
@@ -351,8 +331,3 @@ def _products(vectors: tf.Tensor) -> tf.Tensor:
     """Returns the inner products [K, K] of [K, ...]."""
     rows = tf.reshape(vectors, tf.stack([tf.shape(vectors)[0], -1]))
     return tf.matmul(rows, rows, transpose_b=True)
-
-
-def _blank(count: tf.Tensor | int, shape: tf.Tensor, dtype: tf.DType = tf.float32) -> tf.Tensor:
-    """Returns so many black pictures, [count, H, W, 3], of a height and width, int32 [2]."""
-    return tf.zeros(tf.concat([[count], shape, [3]], 0), dtype)

@@ -11,7 +11,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from model.checks import checked
+from model.graph import checked
 from model.layers import Layer
 from model.limits import MAX_SIZE_PX
 from model.presets import PRESETS
@@ -77,9 +77,6 @@ def parse_settings(text: tf.Tensor, layers: Sequence[str]) -> ParsedSettings:
         last = tf.reduce_max(tf.concat([position, tf.fill([1, len(wanted)], -1)], 0), 0)  # [K]
         return tf.where(last >= 0, tf.gather(tf.concat([values, [""]], 0), tf.maximum(last, 0)), otherwise)
 
-    def of(*kinds: str) -> list[Setting]:
-        return [setting for setting in SETTINGS.values() if setting.kind in kinds]
-
     preset = last_of([PRESET.name], tf.constant([PRESET.default]))[0]
     row = _choices([PRESET], {PRESET.name: preset})[PRESET.name]
     # One tensor for all settings: an op for each would be thousands, and a graph's time to load grows with them.
@@ -87,9 +84,9 @@ def parse_settings(text: tf.Tensor, layers: Sequence[str]) -> ParsedSettings:
     all_texts = last_of(list(SETTINGS), tf.constant(by_preset)[row])
     texts = dict(zip(SETTINGS, tf.unstack(all_texts, num=len(SETTINGS)), strict=True))
 
-    parsed = _numbers(of("integer", "number"), texts) | _choices(of("choice"), texts)
-    parsed |= {setting.name: _parse_layers(setting, texts[setting.name], layers) for setting in of("layers")}
-    parsed |= {setting.name: _parse_weights(setting, texts[setting.name]) for setting in of("weights")}
+    parsed = _numbers(_of("integer", "number"), texts) | _choices(_of("choice"), texts)
+    parsed |= {setting.name: _parse_layers(setting, texts[setting.name], layers) for setting in _of("layers")}
+    parsed |= {setting.name: _parse_weights(setting, texts[setting.name]) for setting in _of("weights")}
     terms = [parsed[name] for name in ("style_weight", "content_weight", "total_variation_weight")]
     parsed["style_weight"] = checked(parsed["style_weight"], tf.reduce_any(tf.stack(terms) > 0), ALL_WEIGHTS_ZERO)
     return {name: parsed[name] for name in SETTINGS}
@@ -101,11 +98,14 @@ def recipe(settings: ParsedSettings) -> list[tf.Tensor]:
     They are in few tensors, as each costs ops: the scalars of a type in one, and every vector by itself. The first
     says what the numbers stand for, so that a release with other settings or choices takes none for another.
     """
-    kinds = {name: setting.kind for name, setting in SETTINGS.items() if name != "steps"}
-    meaning = tf.constant(str([(name, SETTINGS[name].choices) for name in kinds]))
-    integers = tf.stack([settings[name] for name, kind in kinds.items() if kind in ("integer", "choice")])
-    numbers = tf.stack([settings[name] for name, kind in kinds.items() if kind == "number"])
-    return [meaning, integers, numbers, *(settings[name] for name, kind in kinds.items() if kind in _VECTORS)]
+    meaning = tf.constant(str([(setting.name, setting.choices) for setting in SETTINGS.values()]))
+    integers = tf.stack([settings[s.name] for s in _of("integer", "choice") if s.name != "steps"])
+    numbers = tf.stack([settings[s.name] for s in _of("number")])
+    return [meaning, integers, numbers, *(settings[s.name] for s in _of("layers", "weights"))]
+
+
+def _of(*kinds: str) -> list[Setting]:
+    return [setting for setting in SETTINGS.values() if setting.kind in kinds]
 
 
 # What Python's `str.strip` takes away, as RE2 writes it; `tf.strings.strip` knows ASCII's blanks alone.
@@ -165,9 +165,6 @@ def _all_good(settings: Sequence[Setting], texts: tf.Tensor, values: tf.Tensor, 
     first = tf.argmin(tf.cast(good, tf.int32))
     words = tf.constant([f"`{setting.name}` must be {setting.expected}. Received: " for setting in settings])
     return checked(values, tf.reduce_all(good), words[first], tf.gather(texts, first))
-
-
-_VECTORS = ("layers", "weights")
 
 
 def _number(text: tf.Tensor, pattern: str) -> tf.Tensor:

@@ -57,13 +57,11 @@ CLASSIC = _plain(
 )
 """Style 1e6, content 1, total variation 1e2, 2000 steps of Adam from the content.
 
-These weights have no meaning until the Gram matrix and the features have a unit. Here G = F'F / (N C), as in the
-tutorial of PyTorch, where the numbers come from: the style term of a layer is mean((G - G*)^2), five layers count a
-fifth each, the content term is mean((F - F*)^2), total variation is the mean of squared differences of pixels of 0 to
-1. And features are measured in their own size, so that mean(F*^2) is 1 at the content layer and mean(G*^2) is 1 / C^2
-at a style layer, about as it is in that tutorial's network: with the Keras weights as they are, whose features go into
-the hundreds, 1e6 would leave nothing of the photograph, and with weights scaled to a mean activation of 1 and pixels of
-0 to 255, 1e2 would leave a blur.
+In the units of PyTorch's tutorial, where these weights come from: G = F'F / (N C), the style term of a layer is
+mean((G - G*)^2), five layers count a fifth each, the content term is mean((F - F*)^2), total variation is the mean of
+squared differences of pixels of 0 to 1. Features are measured in their own size (`normalisation=target`), so that
+mean(F*^2) is 1 at the content layer and mean(G*^2) is 1 / C^2 at a style layer, about as in that tutorial's network:
+those of the Keras weights go into the hundreds, where 1e6 would leave nothing of the photograph.
 """
 
 GATYS2016 = _plain(

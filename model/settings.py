@@ -88,18 +88,15 @@ class Setting:
         """Returns the value that a text stands for, or raises `InvalidInput`."""
         text = text.strip()
         try:
-            return self.check(self._read(text))
+            if self.kind == "choice":
+                return self.check(text)
+            if self.kind == "layers":
+                return self.check([_read_layer(item) for item in text.split("/")])
+            if self.kind == "weights":
+                return self.check([_read_number(item) for item in text.split("/")] if text else ())
+            return self.check(_read_number(text, INTEGER if self.kind == "integer" else NUMBER))
         except ValueError:
             raise self.error(text) from None
-
-    def _read(self, text: str) -> Any:
-        if self.kind == "choice":
-            return text
-        if self.kind == "layers":
-            return tuple(_read_layer(item) for item in text.split("/"))
-        if self.kind == "weights":
-            return tuple(_read_number(item) for item in text.split("/")) if text else ()
-        return _read_number(text, INTEGER if self.kind == "integer" else NUMBER)
 
     def check(self, value: Any) -> Any:
         """Returns the value as the field's type, or raises `InvalidInput`."""
@@ -142,9 +139,7 @@ class Setting:
 SMALLEST_SIZE_PX = 128
 DEEP_UP_TO_PX = 2 * SMALLEST_SIZE_PX - 1
 """Deep layers make the composition, at a plan's two smallest sizes: below twice `smallest_size` there are always two.
-
-block5_conv1 sees 156 pixels there, most of the picture. At larger sizes it would see what shallower layers have settled
-before, for 3.3 times the price of a step; what comes out is no better by eye (tests/benchmarks/evaluation.md).
+At larger sizes they cost 3.3 times as much a step and make it no better by eye (tests/benchmarks/evaluation.md).
 """
 LEAST_WEIGHT, MAX_WEIGHT = 1e-30, 1e9  # of several, the largest at least: float32 holds no share of less
 # A number is written the same way for Python and for the graph (both patterns are RE2 as well).
@@ -224,9 +219,9 @@ class StyleSettings:
     colours: str = _choice("Picture", ("of_style", "of_content", "matched"),
         "Whose colours the result has: the style's, the content's (only light and dark change), or the style's "
         "matched to the content's beforehand.")
-    start: str = _choice("Picture", ("content", "noise", "style_colours", "grey"),
-        "What the first, smallest picture is: the content, noise, noise in the style's colours, or plain grey. A "
-        "picture that is sent along as the start takes its place.")
+    start: str = _choice("Picture", ("content", "noise", "grey"),
+        "What the first, smallest picture is: the content, noise, or plain grey. A picture that is sent along as the "
+        "start takes its place.")
     seed: int = _number("Picture", 0, 0, 999_999_999,
         "Chooses the noise; the same seed gives the same picture.")
     style_scale: float = _number("Style", 1.0, 0.1, 4,
@@ -236,9 +231,9 @@ class StyleSettings:
         "pixels")
     blend_weights: tuple[float, ...] = _setting("Style", (),
         "How much each style picture counts, one number for each; nothing: all the same.")
-    statistics: str = _choice("Style", ("wasserstein", "mean_covariance", "gram"),
+    statistics: str = _choice("Style", ("wasserstein", "gram"),
         "How each style layer's features are compared: by the Wasserstein-2 distance between Gaussians of their mean "
-        "and covariance, by mean and covariance themselves, or by their Gram matrix.", label="Style statistics")
+        "and covariance, or by their Gram matrix.", label="Style statistics")
     style_layers: Layers = _setting("Style",
         (*map(Layer, BLOCK_STARTS[:3]), *(Layer(name, up_to=DEEP_UP_TO_PX) for name in BLOCK_STARTS[3:])),
         "Layers whose statistics make the style, with their weights: early ones colour and grain, later ones strokes "
@@ -274,14 +269,10 @@ class StyleSettings:
         "Added to the root of that mean, after its bias is corrected.")
     history: int = _number("Optimisation", 5, 1, 50,
         "Pairs that L-BFGS remembers; each costs 6 bytes a pixel.", "pairs")
-    result: str = _choice("Optimisation", ("last", "best", "average"),
-        "What a size hands on, and the run in the end: its last step, the step with the lowest loss, or the running "
-        "average of its steps.")
+    result: str = _choice("Optimisation", ("last", "average"),
+        "What a size hands on, and the run in the end: its last step, or the running average of its steps.")
     averaging: float = _number("Optimisation", 0.9, 0, 0.999,
         "Decay of the running average of the steps.")
-    least_improvement: float = _number("Optimisation", 0.0, 0, 0.5,
-        "A size ends early once its loss falls by less than this share over 20 steps; 0: only where L-BFGS finds no "
-        "lower loss at all.")
     # fmt: on
     preset: str = dataclasses.field(default="balanced", compare=False)
     given: tuple[str, ...] = dataclasses.field(init=False, compare=False, repr=False)

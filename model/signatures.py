@@ -9,10 +9,9 @@ from typing import Any
 import tensorflow as tf
 
 from model import images
-from model.checks import checked
 from model.contract import PREVIEW_SIZE_PX, SIGNATURES
+from model.graph import checked, noinline
 from model.limits import MAX_SIZE_PX, MAX_STEPS, MAX_STYLES
-from model.noinline import noinline
 from model.objective import Objective, Pictures
 from model.parsing import ParsedSettings, parse_settings, recipe
 from model.settings import SETTINGS
@@ -56,7 +55,7 @@ class ServedModel(tf.Module):
             "advance_guided": self._advance,
             "describe": self._describe,
         }
-        self.parse = noinline(lambda text: parse_settings(text, network.layers), tf.TensorSpec([], tf.string))
+        self.parse = noinline(tf.TensorSpec([], tf.string))(lambda text: parse_settings(text, network.layers))
         # One trace that all signatures call: tracing takes seconds, and the graph is stored once.
         self._run = tf.function(self._advance_one, input_signature=[_ONE_PICTURE], autograph=False)
         self.functions = {name: _traced(name, body) for name, body in bodies.items()}

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from model.checks import checked
+from model.graph import checked
 from model.limits import MAX_RATIO, SHORT_SIDE_PX
 from model.parsing import ParsedSettings
 

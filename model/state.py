@@ -3,21 +3,19 @@
 The bytes, from the end: a checksum of 8 bytes of all that follow here; the mark of 8, which names format and model;
 the shapes of the tensors, int32; the tensors themselves in the order of their fields. What stands before them frames
 them as a serialised tensor and is not read: no other op makes a string of a tensor's bytes. Whatever is damaged on the
-way fails the checksum, so what passes it is trusted to have the shapes it had when it was written.
-
-A state is most of what a call carries, and of what it holds while it is written and read, so it is copied as few times
-as the ops allow.
+way fails the checksum, so what passes it is trusted to have the shapes it had when it was written. It is most of what a
+call carries, and is copied as few times as the ops allow.
 """
 
 from __future__ import annotations
 
 import tensorflow as tf
 
-from model.checks import checked
+from model.graph import checked
 from model.stylizer import STATE_SPECS, RunState
 
 _HASH_BUCKETS = 2**63 - 1
-_FORMAT = "style-transfer-state-8"
+_FORMAT = "style-transfer-state-9"
 _SPECS = tf.nest.flatten(STATE_SPECS)
 _RANKS = [spec.shape.rank for spec in _SPECS]
 _TAIL = [sum(_RANKS) * tf.int32.size, tf.int64.size, 8]  # bytes of shapes, mark, checksum

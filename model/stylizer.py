@@ -3,8 +3,6 @@
 Coarse to fine: the picture is made at sizes that grow by sqrt(2). At each size the targets are computed once, the
 optimiser takes its share of the steps, and the size's result, enlarged, starts the next. What the optimiser remembers
 is carried along.
-
-Nothing asks for `jit_compile`: it compiles anew for every size of picture and for each level of the pyramid.
 """
 
 from __future__ import annotations
@@ -14,7 +12,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from model import colour, contract, images, masks, optimizers
-from model.objective import Objective, Pictures, blend_weights, content_at, is_masked, style_at
+from model.objective import Objective, Pictures, is_masked
 from model.optimizers import OptimizerState
 from model.parsing import ParsedSettings, is_chosen, switch
 from model.settings import LOSS_TERMS
@@ -22,7 +20,6 @@ from model.sizes import plan_sizes
 from model.vgg19 import IMAGENET_MEAN_BGR
 
 DITHER = 0.5  # grey levels either way on every start, no more than rounding to 8 bits: flat areas alone give no slope
-WINDOW_STEPS = 20  # over which a loss is averaged before `least_improvement` compares it with the one before
 RUNNING, CONVERGED, NOT_FINITE = range(3)
 STOPPED = ("", contract.CONVERGED, contract.NOT_FINITE)
 """What `stopped` says, by RunState.stopped."""
@@ -32,45 +29,33 @@ class RunState(NamedTuple):
     """Where a run stands; all that a later call needs to go on.
 
     Attributes:
-      step: int32 scalar, steps since the start of the run; those of a size that ended early count as taken.
-      size_steps: int32 scalar, steps taken at the present size by the present settings.
+      step: int32 scalar, steps since the start of the run; those of a size that converged early count as taken.
       stopped: int32 scalar, RUNNING, CONVERGED or NOT_FINITE.
       image: float32 [H, W, 3], the last iterate, 0 to 255.
-      kept: float32 [K, H, W, 3], by `result` the running sum of the weighed iterates at the present size, or the best
-        iterate; K is 0 for the last, which the optimiser has anyway.
-      kept_weight: float32 scalar, the sum of the weights in `kept`: 1 for the best; 0: it holds none yet.
-      kept_loss: float32 scalar, the lowest loss at the present size by the present settings.
-      window: float32 [2], sum of the losses in the present window, and the mean of the one before (0: none).
+      kept: float32 [K, H, W, 3], the weighted sum of the iterates at the present size; K is 0 where `result` is `last`,
+        whose iterate the optimiser has anyway.
+      kept_weight: float32 scalar, the sum of the weights in `kept`; 0: it holds none yet.
       optimizer: what the optimiser remembers.
       fingerprint: int64 scalar, of the inputs that `targets` and losses are of; 0: of none yet.
-      targets: float32 [N], `Targets.packed` of the present size, so that a call need not compute them anew.
+      targets: float32 [N], `Targets.packed` of the present size, so that a call need not compute them anew; [0] before.
     """
 
     step: tf.Tensor
-    size_steps: tf.Tensor
     stopped: tf.Tensor
     image: tf.Tensor
     kept: tf.Tensor
     kept_weight: tf.Tensor
-    kept_loss: tf.Tensor
-    window: tf.Tensor
     optimizer: OptimizerState
     fingerprint: tf.Tensor
     targets: tf.Tensor
 
 
-_COUNT, _NUMBER, _IMAGE = [
-    tf.TensorSpec(shape, dtype) for shape, dtype in (([], tf.int32), ([], tf.float32), ([None, None, 3], tf.float32))
-]
 STATE_SPECS = RunState(
-    step=_COUNT,
-    size_steps=_COUNT,
-    stopped=_COUNT,
-    image=_IMAGE,
+    step=tf.TensorSpec([], tf.int32),
+    stopped=tf.TensorSpec([], tf.int32),
+    image=tf.TensorSpec([None, None, 3]),
     kept=tf.TensorSpec([None, None, None, 3]),
-    kept_weight=_NUMBER,
-    kept_loss=_NUMBER,
-    window=tf.TensorSpec([2]),
+    kept_weight=tf.TensorSpec([]),
     optimizer=OptimizerState(
         slots=tf.TensorSpec([None, None, None, 3]),
         pairs=tf.TensorSpec([None, None, None, 3], tf.int8),
@@ -81,10 +66,11 @@ STATE_SPECS = RunState(
     targets=tf.TensorSpec([None]),
 )
 """Types and shapes of a state: what a loop keeps, and what is read back from a client."""
-_INFINITY = float("inf")
+
+_Loop = tuple[RunState, tf.Tensor, tf.TensorArray]
 
 
-def size_result(state: RunState, settings: ParsedSettings) -> tf.Tensor:
+def size_result(state: RunState) -> tf.Tensor:
     """Returns the present size's result, float32 [H, W, 3]: what `result` names, or the start if no step was taken."""
     return tf.cond(
         state.kept_weight > 0,
@@ -95,18 +81,18 @@ def size_result(state: RunState, settings: ParsedSettings) -> tf.Tensor:
 
 def result_image(state: RunState, pictures: Pictures, settings: ParsedSettings) -> tf.Tensor:
     """Returns what a person gets to see, float32 [H, W, 3]: in the colours asked for, the content where no mask is."""
-    image = size_result(state, settings)
+    image = size_result(state)
     height, width = tf.unstack(tf.shape(image)[:2])
     coloured = tf.cond(
         is_chosen(settings, "colours", "of_content"),
-        lambda: colour.with_colours_of(image, content_at(pictures, height, width)),
+        lambda: colour.with_colours_of(image, images.fitted(pictures.content, height, width)),
         lambda: image,
     )
 
     def covered() -> tf.Tensor:
         regions = masks.regions(pictures.content_masks, height, width)
         cover = tf.minimum(tf.reduce_sum(regions, 0), 1.0)[..., tf.newaxis]  # [H, W, 1]
-        content = content_at(pictures, height, width)
+        content = images.fitted(pictures.content, height, width)
         return content + cover * (coloured - content)
 
     return tf.cond(is_masked(pictures), covered, lambda: coloured)
@@ -125,11 +111,8 @@ class Stylizer(tf.Module):
         height, width = sizes.heights[0], sizes.widths[0]
         noise = tf.random.stateless_uniform([height, width, 3], tf.stack([settings["seed"], 0]))
         starts = {
-            "content": lambda: content_at(pictures, height, width),
+            "content": lambda: images.fitted(pictures.content, height, width),
             "noise": lambda: 255.0 * noise,
-            "style_colours": lambda: colour.noise_of(
-                noise, *_style_colours(pictures, blend_weights(pictures, settings))
-            ),
             "grey": lambda: tf.fill([height, width, 3], 0.0) + tf.constant(IMAGENET_MEAN_BGR[::-1]),
         }
         image = tf.cond(
@@ -138,8 +121,7 @@ class Stylizer(tf.Module):
             lambda: images.fitted(images.decode(pictures.initial, "initial_bytes"), height, width),
         )
         image = tf.clip_by_value(image + DITHER * (2.0 * noise - 1.0), 0.0, 255.0)
-        image = _once_styles_are_decoded(tf.ensure_shape(image, _IMAGE.shape), pictures)
-        return begin_size(tf.constant(0), image, optimizers.initial(image, settings), settings)
+        return begin_size(tf.constant(0), image, optimizers.initial(tf.shape(image)[:2], settings), settings)
 
     def advance(
         self, pictures: Pictures, settings: ParsedSettings, state: RunState, take_steps: tf.Tensor
@@ -158,32 +140,21 @@ class Stylizer(tf.Module):
         sizes = plan_sizes(pictures.content, settings)
         last_size = tf.size(sizes.ends) - 1
         state = resumed(state, settings, pictures.fingerprint)
-        begin = state.step
-        stop = tf.minimum(begin + take_steps, settings["steps"])
-        rows = tf.TensorArray(tf.float32, tf.maximum(stop - begin, 0), element_shape=[len(LOSS_TERMS)])
-        shapes = (tf.nest.map_structure(lambda spec: spec.shape, STATE_SPECS), _COUNT.shape, tf.TensorShape(None))
+        stop = tf.minimum(state.step + take_steps, settings["steps"])
+        rows = tf.TensorArray(tf.float32, tf.maximum(stop - state.step, 0), element_shape=[len(LOSS_TERMS)])
+        shapes = (tf.nest.map_structure(lambda spec: spec.shape, STATE_SPECS), tf.TensorShape([]), tf.TensorShape(None))
 
-        def steps_of_a_size(
-            state: RunState, taken: tf.Tensor, rows: tf.TensorArray
-        ) -> tuple[RunState, tf.Tensor, tf.TensorArray]:
+        def steps_of_a_size(state: RunState, taken: tf.Tensor, rows: tf.TensorArray) -> _Loop:
             level = tf.reduce_sum(tf.cast(sizes.ends <= state.step, tf.int32))
-            state = enlarged_to(state, settings, sizes.heights[level], sizes.widths[level])
-            known = tf.where(state.fingerprint == pictures.fingerprint, tf.size(state.targets), 0)
-            targets = self.objective.targets(
-                pictures, settings, sizes.heights[level], sizes.widths[level], state.targets[:known]
-            )
+            height, width = sizes.heights[level], sizes.widths[level]
+            state = enlarged_to(state, settings, height, width)
+            targets = self.objective.targets(pictures, settings, height, width, state.targets)
             state = state._replace(fingerprint=pictures.fingerprint, targets=targets.packed)
 
-            def one_step(
-                state: RunState, taken: tf.Tensor, rows: tf.TensorArray
-            ) -> tuple[RunState, tf.Tensor, tf.TensorArray]:
+            def one_step(state: RunState, taken: tf.Tensor, rows: tf.TensorArray) -> _Loop:
                 terms, gradient = self.objective.losses_and_gradient(state.image, targets, settings)
-                rows = rows.write(taken, terms)
-                return (
-                    update(state, terms[0], gradient, settings, sizes.ends[level], level == last_size),
-                    taken + 1,
-                    rows,
-                )
+                state = update(state, terms[0], gradient, settings, sizes.ends[level], level == last_size)
+                return state, taken + 1, rows.write(taken, terms)
 
             until = tf.minimum(stop, sizes.ends[level])
             return tf.while_loop(
@@ -204,38 +175,14 @@ class Stylizer(tf.Module):
         return state, rows.stack()[:taken]
 
 
-def _once_styles_are_decoded(image: tf.Tensor, pictures: Pictures) -> tf.Tensor:
-    """Returns the image; fails where a style is no picture, so that a run that cannot go on does not start."""
-    pixels = tf.map_fn(
-        lambda index: tf.size(style_at(pictures, index)), tf.range(tf.size(pictures.styles)), parallel_iterations=1
-    )
-    with tf.control_dependencies([pixels]):
-        return tf.identity(image)
-
-
-def _style_colours(pictures: Pictures, weights: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns mean [3] and covariance [3, 3] of the styles' colours, each style counting by its weight."""
-    second, mean = tf.map_fn(
-        lambda index: colour.raw_moments(tf.cast(style_at(pictures, index), tf.float32)),
-        tf.range(tf.size(pictures.styles)),
-        fn_output_signature=(tf.TensorSpec([3, 3], tf.float32), tf.TensorSpec([3], tf.float32)),
-        parallel_iterations=1,
-    )
-    mean = tf.tensordot(weights, mean, 1)
-    return mean, tf.tensordot(weights, second, 1) - tf.tensordot(mean, mean, 0)
-
-
 def begin_size(step: tf.Tensor, image: tf.Tensor, optimizer: OptimizerState, settings: ParsedSettings) -> RunState:
     """Returns the state before the first step at a size, from a picture float32 [H, W, 3] of that size."""
     return RunState(
         step=step,
-        size_steps=tf.constant(0),
         stopped=tf.constant(RUNNING),
         image=image,
         kept=_nothing_kept(image, settings),
         kept_weight=tf.constant(0.0),
-        kept_loss=tf.constant(_INFINITY),
-        window=tf.zeros([2]),
         optimizer=optimizer,
         fingerprint=tf.constant(0, tf.int64),
         targets=tf.zeros([0]),
@@ -243,24 +190,25 @@ def begin_size(step: tf.Tensor, image: tf.Tensor, optimizer: OptimizerState, set
 
 
 def resumed(state: RunState, settings: ParsedSettings, fingerprint: tf.Tensor) -> RunState:
-    """Returns the state without what was remembered for another optimiser, for another result, or of other losses."""
-    nothing = _nothing_kept(state.image, settings)
-    own = tf.shape(state.kept)[0] == tf.shape(nothing)[0]
-    # By other inputs or settings the same picture has another loss, which none of the old ones can be held against.
-    other = (state.fingerprint != 0) & (state.fingerprint != fingerprint)
-    optimizer = optimizers.state_for(state.optimizer, state.image, settings)
-    return state._replace(
-        size_steps=tf.where(other, 0, state.size_steps),
-        stopped=tf.where(other, RUNNING, state.stopped),
-        image=tf.cond(other, lambda: optimizers.last_accepted(state.image, state.optimizer), lambda: state.image),
-        kept=tf.ensure_shape(tf.cond(own, lambda: state.kept, lambda: nothing), STATE_SPECS.kept.shape),
-        kept_weight=tf.where(own, state.kept_weight, 0.0),
-        kept_loss=tf.where(other, _INFINITY, state.kept_loss),
-        window=tf.where(other, 0.0, state.window),
-        optimizer=optimizer._replace(
-            numbers=tf.where(other, optimizers.without_loss(optimizer.numbers), optimizer.numbers)
-        ),
-    )
+    """Returns the state as it is if inputs and settings are those that it is of, by their fingerprint.
+
+    With others the same picture has another loss: the run goes on from the last accepted picture, without the memory of
+    another optimiser or another kind of result.
+    """
+
+    def changed() -> RunState:
+        nothing = _nothing_kept(state.image, settings)
+        own = tf.shape(state.kept)[0] == tf.shape(nothing)[0]
+        return state._replace(
+            stopped=tf.constant(RUNNING),
+            image=optimizers.last_accepted(state.image, state.optimizer),
+            kept=tf.cond(own, lambda: state.kept, lambda: nothing),
+            kept_weight=tf.where(own, state.kept_weight, 0.0),
+            optimizer=optimizers.state_for(state.optimizer, settings),
+            targets=tf.zeros([0]),
+        )
+
+    return tf.cond(state.fingerprint == fingerprint, lambda: state, changed)
 
 
 def _nothing_kept(image: tf.Tensor, settings: ParsedSettings) -> tf.Tensor:
@@ -279,40 +227,25 @@ def update(
     """Returns the state after one step, given the loss and gradient of its picture, at a size that ends at `end`."""
     step = optimizers.take_step(state.image, gradient, loss, state.optimizer, settings, state.step + 1)
     decay = settings["averaging"]
-    best = is_chosen(settings, "result", "best")
-    better = best & (loss < state.kept_loss)
-    keeps = tf.where(best, better, step.accepted)
-    # Of nothing, which is what is kept for the last picture, nothing is computed here.
-    average = decay * state.kept + (1.0 - decay) * step.result
-    kept = tf.where(keeps, tf.where(best, state.image, average), state.kept)
-    weight = tf.where(best, 1.0, decay * state.kept_weight + (1.0 - decay))
-    weight = tf.where(is_chosen(settings, "result", "last"), 0.0, weight)
-    size_steps = state.size_steps + 1
-    total, before = state.window[0] + step.loss, state.window[1]
-    full = size_steps % WINDOW_STEPS == 0
-    mean = total / WINDOW_STEPS
-    slow = full & (before > 0) & (before - mean < settings["least_improvement"] * before)
-    converged = step.exhausted | (slow & (settings["least_improvement"] > 0))
+    # Where nothing is kept, K = 0, nothing is computed.
+    kept = tf.where(step.accepted, decay * state.kept + (1.0 - decay) * step.result, state.kept)
+    adds = step.accepted & is_chosen(settings, "result", "average")
     return state._replace(
-        step=tf.where(converged & ~is_last_size, end, state.step + 1),
-        size_steps=size_steps,
-        stopped=tf.where(step.failed, NOT_FINITE, tf.where(converged & is_last_size, CONVERGED, RUNNING)),
+        step=tf.where(step.exhausted & ~is_last_size, end, state.step + 1),
+        stopped=tf.where(step.failed, NOT_FINITE, tf.where(step.exhausted & is_last_size, CONVERGED, RUNNING)),
         image=step.image,
-        kept=tf.ensure_shape(kept, STATE_SPECS.kept.shape),
-        kept_weight=tf.where(keeps, weight, state.kept_weight),
-        kept_loss=tf.minimum(state.kept_loss, tf.where(tf.math.is_finite(loss), loss, _INFINITY)),
-        window=tf.where(full, tf.stack([0.0, mean]), tf.stack([total, before])),
+        kept=kept,
+        kept_weight=tf.where(adds, decay * state.kept_weight + (1.0 - decay), state.kept_weight),
         optimizer=step.state,
     )
 
 
 def enlarged_to(state: RunState, settings: ParsedSettings, height: tf.Tensor, width: tf.Tensor) -> RunState:
     """Returns the state at a size: as it is, or enlarged to start the next size from the present one's result."""
-    same = tf.reduce_all(tf.shape(state.image)[:2] == tf.stack([height, width]))
+    shape = tf.stack([height, width])
 
     def larger() -> RunState:
-        image = images.fitted(size_result(state, settings), height, width)
-        optimizer = optimizers.enlarged(state.optimizer, settings, height, width)
-        return begin_size(state.step, image, optimizer, settings)
+        image = images.fitted(size_result(state), height, width)
+        return begin_size(state.step, image, optimizers.enlarged(state.optimizer, settings, shape), settings)
 
-    return tf.cond(same, lambda: state, larger)
+    return tf.cond(tf.reduce_all(tf.shape(state.image)[:2] == shape), lambda: state, larger)

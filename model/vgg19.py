@@ -26,12 +26,11 @@ IMAGENET_MEAN_BGR = (103.939, 116.779, 123.68)  # grey levels; Keras's "caffe" p
 AFTER_POOLING = frozenset(BLOCK_STARTS[1:])
 """Layers that take the pooled output of the layer before them."""
 
-
 AVERAGE_GAIN = 2.0  # an average over four is about half their maximum; the value is crowsonkb's
 
 
 class NetworkOptions(NamedTuple):
-    """How the network computes; each a bool or a bool scalar tensor.
+    """How the network computes; each a bool scalar tensor, or a bool outside of graphs.
 
     Attributes:
       average_pooling: pool by AVERAGE_GAIN times the average, not by the maximum.
@@ -95,7 +94,11 @@ class VGG19(tf.Module):
         """
         x, activations = tf.cast(preprocess(image)[tf.newaxis], self.dtype), []  # [1, H, W, 3]
         for index in range(len(self.layers)):
-            x = tf.cond(index <= last, self._forward(index, x, options), self._nothing(index))
+            x = tf.cond(
+                index <= last,
+                lambda index=index, x=x: self._forward(index, x, options),
+                lambda index=index: tf.zeros([1, 0, 0, self.channels[index]], self.dtype),
+            )
             activations.append(x)
         return activations
 
@@ -121,69 +124,49 @@ class VGG19(tf.Module):
         Returns:
           float32 [H, W, 3], the gradient with respect to `image`.
         """
-        gradient = None
+        inputs = [image[tf.newaxis], *activations]
+        gradient = tf.zeros_like(activations[-1], self.gradient_dtype)
         for index in reversed(range(len(self.layers))):
-            y = activations[index]
-            if gradient is None:
-                gradient = tf.zeros_like(y, self.gradient_dtype)
-            else:
-                gradient = tf.cond(
-                    index < last,
-                    self._backward(index + 1, y, activations[index + 1], gradient, options),
-                    lambda y=y: tf.zeros_like(y, self.gradient_dtype),
-                )
+            x, y = inputs[index : index + 2]
             gradient = add_loss(index, y, gradient)
-        gradient = self._backward(0, image[tf.newaxis], activations[0], gradient, options)()
+            gradient = tf.cond(
+                index <= last,
+                lambda index=index, x=x, y=y, at_y=gradient: self._backward(index, x, y, at_y, options),
+                lambda x=x: tf.zeros_like(x, self.gradient_dtype),
+            )
         return tf.reverse(tf.cast(gradient[0], tf.float32), [-1])  # BGR to RGB, the transpose of `preprocess`
 
-    def _convolve(self, index: int, x: tf.Tensor, options: NetworkOptions) -> tf.Tensor:
+    def _forward(self, index: int, x: tf.Tensor, options: NetworkOptions) -> tf.Tensor:
+        """From the features of the layer before, or the picture, to a layer's own."""
+        if self.layers[index] in AFTER_POOLING:
+            x = _pool(x, options)
         x = tf.nn.conv2d(_pad(x, options), self._kernels[index], 1, "VALID")
         return tf.nn.relu(tf.nn.bias_add(x, self._biases[index]))
 
-    def _input(self, index: int, x: tf.Tensor, options: NetworkOptions) -> tf.Tensor:
-        """What a layer convolves, given the features of the layer before it."""
-        if self.layers[index] not in AFTER_POOLING:
-            return x
-        return _choose(
-            options.average_pooling,
-            lambda: AVERAGE_GAIN * tf.nn.avg_pool2d(x, 2, 2, "VALID"),
-            lambda: tf.nn.max_pool2d(x, 2, 2, "VALID"),
-        )
-
-    def _forward(self, index: int, x: tf.Tensor, options: NetworkOptions) -> Callable[[], tf.Tensor]:
-        return lambda: self._convolve(index, self._input(index, x, options), options)
-
-    def _nothing(self, index: int) -> Callable[[], tf.Tensor]:
-        return lambda: tf.zeros([1, 0, 0, self.channels[index]], self.dtype)
-
     def _backward(
         self, index: int, x: tf.Tensor, y: tf.Tensor, gradient: tf.Tensor, options: NetworkOptions
-    ) -> Callable[[], tf.Tensor]:
+    ) -> tf.Tensor:
         """From the gradient at a layer's features `y` to that at the features `x` of the layer before."""
-
-        def backward() -> tf.Tensor:
-            upstream, unit = _in_range(gradient, self.dtype)
-            pooled = self.layers[index] in AFTER_POOLING
-            batch, height, width, channels = tf.unstack(tf.shape(x))
-            if pooled:
-                height, width = height // 2, width // 2
-            at_padded = tf.raw_ops.Conv2DBackpropInput(
-                input_sizes=tf.stack([batch, height + 2, width + 2, channels]),
-                filter=self._kernels[index],
-                out_backprop=tf.raw_ops.ReluGrad(gradients=upstream, features=y),
-                strides=[1, 1, 1, 1],
-                padding="VALID",
-            )
-            at_inputs = _choose(
-                options.zero_padding,
-                lambda: at_padded[:, 1:-1, 1:-1],
-                # A symmetric pad by one is what repeating the edge is.
-                lambda: tf.raw_ops.MirrorPadGrad(input=at_padded, paddings=_BORDER, mode="SYMMETRIC"),
-            )
-            below = self._unpooled(x, at_inputs, options) if pooled else at_inputs
-            return below if unit is None else unit * tf.cast(below, unit.dtype)
-
-        return backward
+        upstream, unit = _in_range(gradient, self.dtype)
+        pooled = self.layers[index] in AFTER_POOLING
+        batch, height, width, channels = tf.unstack(tf.shape(x))
+        if pooled:
+            height, width = height // 2, width // 2
+        at_padded = tf.raw_ops.Conv2DBackpropInput(
+            input_sizes=tf.stack([batch, height + 2, width + 2, channels]),
+            filter=self._kernels[index],
+            out_backprop=tf.raw_ops.ReluGrad(gradients=upstream, features=y),
+            strides=[1, 1, 1, 1],
+            padding="VALID",
+        )
+        at_inputs = tf.cond(
+            options.zero_padding,
+            lambda: at_padded[:, 1:-1, 1:-1],
+            # A symmetric pad by one is what repeating the edge is.
+            lambda: tf.raw_ops.MirrorPadGrad(input=at_padded, paddings=_BORDER, mode="SYMMETRIC"),
+        )
+        below = self._unpooled(x, at_inputs, options) if pooled else at_inputs
+        return below if unit is None else unit * tf.cast(below, unit.dtype)
 
     def _unpooled(self, x: tf.Tensor, gradient: tf.Tensor, options: NetworkOptions) -> tf.Tensor:
         """From the gradient at what pooling makes of features `x` to that at `x`."""
@@ -198,7 +181,7 @@ class VGG19(tf.Module):
             pooled = tf.nn.max_pool2d(x, 2, 2, "VALID")
             return tf.raw_ops.MaxPoolGrad(orig_input=x, orig_output=pooled, grad=gradient, **window)
 
-        return _choose(options.average_pooling, of_average, of_max)
+        return tf.cond(options.average_pooling, of_average, of_max)
 
 
 _BORDER = [[0, 0], [1, 1], [1, 1], [0, 0]]
@@ -222,13 +205,12 @@ def _in_range(gradient: tf.Tensor, dtype: tf.DType) -> tuple[tf.Tensor, tf.Tenso
     return tf.cast(gradient / unit, dtype), unit
 
 
-def _choose(
-    condition: tf.Tensor | bool, if_true: Callable[[], tf.Tensor], if_false: Callable[[], tf.Tensor]
-) -> tf.Tensor:
-    """`tf.cond` that leaves nothing to decide in the graph where Python knows already."""
-    if isinstance(condition, bool):
-        return if_true() if condition else if_false()
-    return tf.cond(condition, if_true, if_false)
+def _pool(x: tf.Tensor, options: NetworkOptions) -> tf.Tensor:
+    return tf.cond(
+        options.average_pooling,
+        lambda: AVERAGE_GAIN * tf.nn.avg_pool2d(x, 2, 2, "VALID"),
+        lambda: tf.nn.max_pool2d(x, 2, 2, "VALID"),
+    )
 
 
 def _pad(x: tf.Tensor, options: NetworkOptions) -> tf.Tensor:

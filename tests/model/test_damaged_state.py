@@ -43,7 +43,8 @@ def advance(local: LocalTransport) -> Advance:
 @pytest.fixture(scope="module")
 def smallest_state_of() -> StateOf:
     """Makes a model's state, by its digest, whose pictures have one pixel, so that there are few bytes to damage."""
-    nothing = OptimizerState(tf.zeros([0, 1, 1, 3]), tf.zeros([0, 1, 1, 3], tf.int8), tf.zeros([0]), tf.zeros([3]))
+    no_loss = tf.constant([float("inf"), 0.0, 0.0])
+    nothing = OptimizerState(tf.zeros([0, 1, 1, 3]), tf.zeros([0, 1, 1, 3], tf.int8), tf.zeros([0]), no_loss)
     state = begin_size(tf.constant(1), tf.ones([1, 1, 3]), nothing, settings(TEXT))
     return lambda digest: bytes(encode_state(state, digest).numpy())
 

@@ -40,13 +40,6 @@ def gram_style(f: Array, g: Array) -> float:
     return float(np.mean((gram(f) - gram(g)) ** 2))
 
 
-def mean_covariance_style(f: Array, g: Array) -> float:
-    a, b = f.reshape(-1, f.shape[-1]), g.reshape(-1, g.shape[-1])
-    covariance = np.cov(a.T, bias=True) - np.cov(b.T, bias=True)
-    mean = a.mean(0) - b.mean(0)
-    return float((np.sum(covariance**2) + np.sum(mean**2)) / f.shape[-1] ** 2)
-
-
 def root(matrix: Array) -> Array:
     values, vectors = np.linalg.eigh(matrix)
     return (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
@@ -65,7 +58,7 @@ def wasserstein_style(f: Array, g: Array) -> float:
     return float(squared / channels)
 
 
-STYLE_LOSSES = {"gram": gram_style, "mean_covariance": mean_covariance_style, "wasserstein": wasserstein_style}
+STYLE_LOSSES = {"gram": gram_style, "wasserstein": wasserstein_style}
 
 
 def content(f: Array, g: Array) -> float:

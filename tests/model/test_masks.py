@@ -58,10 +58,6 @@ def test_what_is_transparent_counts_as_black() -> None:
     np.testing.assert_allclose(style, expected, atol=1e-6)
 
 
-def test_an_empty_style_mask_is_white() -> None:
-    np.testing.assert_array_equal(masks.of_style(tf.constant(b""), tf.constant(3), tf.constant(5)), np.ones((3, 5)))
-
-
 def test_levels_have_the_sides_of_the_features_and_keep_the_share() -> None:
     mask = tf.constant(np.random.default_rng(0).uniform(size=(2, 33, 47)), tf.float32)
     levels = masks.pyramid(mask)

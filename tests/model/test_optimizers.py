@@ -31,7 +31,7 @@ def bowl(x: tf.Tensor) -> tf.Tensor:
 def run(parsed: ParsedSettings, steps: int, loss: Loss = bowl) -> tuple[list[float], list[optimizers.Step]]:
     """Returns the loss before each step, and the steps."""
     image = tf.fill(SHAPE, 128.0)
-    state, values, taken = optimizers.initial(image, parsed), [], []
+    state, values, taken = optimizers.initial(tf.shape(image)[:2], parsed), [], []
     for number in range(1, steps + 1):
         with tf.GradientTape() as tape:
             tape.watch(image)
@@ -128,7 +128,9 @@ def test_the_first_step_from_nearly_the_bottom_does_not_leave_it() -> None:
     image = VALLEY + 1e-3
     loss, gradient = bowl(image), 2.0 * SCALES * (image - VALLEY)
     parsed = settings("optimizer=lbfgs")
-    step = optimizers.take_step(image, gradient, loss, optimizers.initial(image, parsed), parsed, tf.constant(1))
+    step = optimizers.take_step(
+        image, gradient, loss, optimizers.initial(tf.shape(image)[:2], parsed), parsed, tf.constant(1)
+    )
     assert float(bowl(step.image)) < float(loss)
 
 
@@ -217,7 +219,7 @@ def test_enlarging_keeps_what_a_pair_says_of_the_curvature() -> None:
         tf.constant([0.5, 2.0]),
         tf.constant([5.0, 1.0, 2.0]),
     )
-    larger = optimizers.enlarged(state, parsed, tf.constant(48), tf.constant(48))
+    larger = optimizers.enlarged(state, parsed, tf.constant([48, 48]))
     assert larger.pairs.shape == (2, 48, 48, 3)
     np.testing.assert_array_equal(larger.numbers, [np.inf, 1, 0])
 

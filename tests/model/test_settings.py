@@ -43,7 +43,7 @@ GOOD = [
     "blend_weights=1",
     "blend_weights= 1 / .5 /0",
     "blend_weights=",
-    "optimizer=lbfgs,history=5,result=best,least_improvement=1e-3",
+    "optimizer=lbfgs,history=5,result=average,averaging=1e-3",
 ]
 
 BAD = [
@@ -60,7 +60,7 @@ BAD = [
     ("style_weight=1e99", "`style_weight`"),
     ("style_weight=0x10", "`style_weight`"),
     ("style_weight=0,content_weight=0,total_variation_weight=0", "`style_weight`, `content_weight`"),
-    ("statistics=Gram", "`statistics` must be one of wasserstein, mean_covariance, gram. Received: Gram"),
+    ("statistics=Gram", "`statistics` must be one of wasserstein, gram. Received: Gram"),
     ("preset=best", "`preset` must be one of quick, balanced, fine, classic, gatys2016, "),
     ("sise=9", "`settings` must be name=value pairs"),
     ("size", "`settings` must be name=value pairs"),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -17,13 +15,11 @@ from model.stylizer import (
     DITHER,
     NOT_FINITE,
     RUNNING,
-    WINDOW_STEPS,
     RunState,
     Stylizer,
     enlarged_to,
     result_image,
     size_result,
-    update,
 )
 from model.vgg19 import VGG19
 from model.weights import Weights
@@ -100,7 +96,7 @@ def test_the_result_is_the_average_of_the_iterates_without_bias(stylizer: Styliz
         state, _ = stylizer.advance(pictures(), parsed, state, tf.constant(1))
         iterates.append(state.image.numpy())
     expected = (iterates[0] * 0.125 + iterates[1] * 0.25 + iterates[2] * 0.5) / 0.875
-    np.testing.assert_allclose(size_result(state, parsed), expected, atol=1e-3)
+    np.testing.assert_allclose(size_result(state), expected, atol=1e-3)
 
 
 def test_enlarging_carries_the_optimiser_along(stylizer: Stylizer) -> None:
@@ -135,14 +131,6 @@ def start(stylizer: Stylizer, text: str, inputs: Pictures | None = None) -> npt.
     return stylizer.initial_state(inputs or pictures(), settings("size=64,smallest_size=64," + text)).image.numpy()
 
 
-def test_a_run_can_start_from_noise_in_the_styles_colours(stylizer: Stylizer) -> None:
-    style = np.uint8([150, 90, 40]) + smooth_picture(64, 64, 2) // 8
-    image = start(stylizer, "start=style_colours", pictures(CONTENT, style))
-    np.testing.assert_allclose(image.mean((0, 1)), style.mean((0, 1)), atol=2)
-    expected = np.cov(style.reshape(-1, 3).T.astype(float))
-    np.testing.assert_allclose(np.cov(image.reshape(-1, 3).T), expected, atol=0.1 * np.trace(expected))
-
-
 def test_a_run_can_start_from_plain_grey(stylizer: Stylizer) -> None:
     image = start(stylizer, "start=grey")
     np.testing.assert_allclose(image, np.broadcast_to([123.68, 116.779, 103.939], image.shape), atol=DITHER + 1e-3)
@@ -162,50 +150,39 @@ def test_a_run_of_few_steps_is_not_blurred(stylizer: Stylizer, steps: int) -> No
     state = stylizer.initial_state(pictures(fine), parsed)
     state, losses = stylizer.advance(pictures(fine), parsed, state, tf.constant(steps))
     assert len(losses) == steps
-    detail = [np.abs(np.diff(image, axis=1)).mean() for image in (size_result(state, parsed), fine.astype(float))]
+    detail = [np.abs(np.diff(image, axis=1)).mean() for image in (size_result(state), fine.astype(float))]
     assert detail[0] > 0.25 * detail[1]
-
-
-def test_the_best_step_is_kept_although_later_ones_are_worse(stylizer: Stylizer) -> None:
-    text = "steps=12,optimizer=adam,learning_rate=120,result="
-    state, losses = run(stylizer, text + "best")
-    best = int(np.argmin(losses[:, 0]))
-    assert best < 11
-    at_best, _ = run(stylizer, text + "last", take=best)
-    parsed = settings(text + "best")
-    np.testing.assert_array_equal(size_result(state, parsed), at_best.image)
-    assert float(state.kept_loss) == losses[best, 0]
 
 
 def test_the_last_step_can_be_the_result(stylizer: Stylizer) -> None:
     text = "steps=3,result=last,optimizer=adam"
     state, _ = run(stylizer, text)
-    np.testing.assert_array_equal(size_result(state, settings(text)), state.image)
+    np.testing.assert_array_equal(size_result(state), state.image)
 
 
 def test_a_state_goes_on_when_another_result_is_asked_for(stylizer: Stylizer) -> None:
     before, _ = run(stylizer, "steps=6,result=last", take=3)
-    for result in ("average", "best", "last"):
+    for result in ("average", "last"):
         parsed = settings(f"size=64,smallest_size=64,steps=6,result={result}")
-        after, _ = stylizer.advance(pictures(), parsed, before, tf.constant(3))
+        after, _ = stylizer.advance(OTHER, parsed, before, tf.constant(3))
         assert int(after.step) == 6
-        assert np.abs(size_result(after, parsed) - after.image).mean() < 20
+        assert np.abs(size_result(after) - after.image).mean() < 20
 
 
-def test_a_run_ends_once_its_loss_no_longer_falls(stylizer: Stylizer) -> None:
-    text = "steps=2000,optimizer=adam,learning_rate=1,least_improvement=0.05"
-    state, losses = run(stylizer, text)
+SMOOTH = "style_weight=0,content_weight=0,history=20"  # until the picture is of one colour, which is soon
+
+
+def test_a_run_ends_once_lbfgs_finds_no_lower_loss(stylizer: Stylizer) -> None:
+    parsed = settings(f"size=24,smallest_size=24,steps=2000,{SMOOTH}")
+    state = stylizer.initial_state(pictures(), parsed)
+    state, losses = stylizer.advance(pictures(), parsed, state, tf.constant(2000))
     assert int(state.stopped) == CONVERGED
-    assert len(losses) % WINDOW_STEPS == 0
-    assert len(losses) < 2000
-    last, before = [losses[end - WINDOW_STEPS : end, 0].mean() for end in (len(losses), len(losses) - WINDOW_STEPS)]
-    assert last > 0.95 * before
-    earlier = [losses[i : i + WINDOW_STEPS, 0].mean() for i in range(0, len(losses) - WINDOW_STEPS, WINDOW_STEPS)]
-    assert all(b < 0.95 * a for a, b in itertools.pairwise(earlier))
+    assert len(losses) == int(state.step) < 2000
+    assert losses[-1, 0] < 1e-9 * losses[0, 0]
 
 
 def test_a_size_that_ends_early_hands_over_to_the_next(stylizer: Stylizer) -> None:
-    inputs, parsed = pictures(), settings("size=64,smallest_size=32,steps=4000,learning_rate=1,least_improvement=0.3")
+    inputs, parsed = pictures(), settings(f"size=33,smallest_size=22,steps=4000,{SMOOTH}")
     first_end = int(plan_sizes(inputs.content, parsed).ends[0])
     state = stylizer.initial_state(inputs, parsed)
     state, losses = stylizer.advance(inputs, parsed, state, tf.constant(first_end))
@@ -213,7 +190,7 @@ def test_a_size_that_ends_early_hands_over_to_the_next(stylizer: Stylizer) -> No
     assert int(state.step) >= first_end
     state, _ = stylizer.advance(inputs, parsed, state, tf.constant(4000))
     assert int(state.stopped) == CONVERGED
-    assert state.image.shape == (48, 64, 3)
+    assert state.image.shape == (25, 33, 3)
 
 
 def test_by_default_no_size_ends_early(stylizer: Stylizer) -> None:
@@ -236,14 +213,14 @@ def test_a_loss_that_is_not_finite_stops_the_run_with_the_last_finite_picture(ov
     state, losses = run(overflowing, OVERFLOW)
     assert int(state.stopped) == NOT_FINITE
     assert len(losses) == 1
-    np.testing.assert_allclose(size_result(state, settings("")), CONTENT, atol=DITHER + 1e-3)
+    np.testing.assert_allclose(size_result(state), CONTENT, atol=DITHER + 1e-3)
 
 
 def test_a_run_that_stops_at_a_coarse_size_keeps_its_picture_as_the_contract_says(overflowing: Stylizer) -> None:
     parsed = settings(f"size=64,smallest_size=32,{OVERFLOW}")
     state, _ = overflowing.advance(pictures(), parsed, overflowing.initial_state(pictures(), parsed), tf.constant(9))
     assert int(state.stopped) == NOT_FINITE
-    assert size_result(state, parsed).shape == (24, 32, 3)
+    assert size_result(state).shape == (24, 32, 3)
     assert "smaller than `size`" in contract.STOPPED.meaning
 
 
@@ -302,7 +279,7 @@ def test_a_state_of_one_optimiser_can_go_on_with_another(stylizer: Stylizer, opt
     begun, _ = run(stylizer, f"steps=6,optimizer={optimizer}", take=3)
     for other in ("adam", "lbfgs", "sgd"):
         parsed = settings(f"size=64,smallest_size=64,steps=6,optimizer={other}")
-        state, losses = stylizer.advance(pictures(), parsed, begun, tf.constant(3))
+        state, losses = stylizer.advance(OTHER, parsed, begun, tf.constant(3))
         assert len(losses) == 3
         assert np.isfinite(state.image).all()
 
@@ -314,7 +291,7 @@ def test_the_targets_in_a_state_are_taken_for_the_same_inputs_alone(stylizer: St
     assert (goes_on(stylizer, foreign, pictures())[1] != goes_on(stylizer, state, pictures())[1]).any()
 
 
-@pytest.mark.parametrize("result", ["last", "best"])
+@pytest.mark.parametrize("result", ["last", "average"])
 def test_a_change_in_mid_run_is_followed_although_its_losses_are_higher(stylizer: Stylizer, result: str) -> None:
     text = f"steps=99,optimizer=lbfgs,result={result},style_weight="
     before, old = run(stylizer, text + "1000", take=10)
@@ -323,16 +300,15 @@ def test_a_change_in_mid_run_is_followed_although_its_losses_are_higher(stylizer
     assert new[0, 0] > old[-1, 0]
     assert new[-1, 0] < 0.95 * new[0, 0]
     assert int(after.stopped) == RUNNING
-    assert np.abs(size_result(after, parsed) - size_result(before, parsed)).mean() > 0.1
+    assert np.abs(size_result(after) - size_result(before)).mean() > 0.1
 
 
 @pytest.mark.parametrize(
     ("first", "then"),
     [
-        ("result=best", "result=average"),
-        ("result=average", "result=best"),
+        ("result=average", "result=last"),
         ("result=average,averaging=0.5", "result=average,averaging=0.99"),
-        ("result=last", "result=best"),
+        ("result=last", "result=average"),
     ],
 )
 @pytest.mark.parametrize("take", [0, 1])
@@ -342,15 +318,7 @@ def test_what_was_kept_for_one_result_is_shown_in_its_own_brightness_for_another
     before, _ = run(stylizer, f"steps=9,optimizer=adam,{first}", take=2)
     parsed = settings(f"size=64,smallest_size=64,steps=9,optimizer=adam,{then}")
     after, _ = stylizer.advance(OTHER, parsed, before, tf.constant(take))
-    assert np.abs(size_result(after, parsed) - after.image).mean() < 20
-
-
-def test_a_look_that_is_refused_does_not_count_in_the_window(stylizer: Stylizer) -> None:
-    text = "steps=50,optimizer=lbfgs"
-    before, _ = run(stylizer, text, take=5)
-    gradient, last = tf.ones_like(before.image), float(before.optimizer.numbers[0])
-    after = update(before, tf.constant(1e9), gradient, settings(text), tf.constant(50), tf.constant(True))
-    np.testing.assert_allclose(after.window[0] - before.window[0], last, rtol=1e-3)
+    assert np.abs(size_result(after) - after.image).mean() < 20
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "lbfgs", "sgd"])
@@ -363,7 +331,7 @@ def test_a_loss_that_is_not_finite_in_mid_run_leaves_the_last_finite_picture(
     broken = before._replace(targets=before.targets * float("nan"))
     after, _ = stylizer.advance(pictures(), parsed, broken, tf.constant(40))
     assert int(after.stopped) == NOT_FINITE
-    np.testing.assert_array_equal(size_result(after, parsed), size_result(before, parsed))
+    np.testing.assert_array_equal(size_result(after), size_result(before))
 
 
 def goes_on(stylizer: Stylizer, state: RunState, inputs: Pictures) -> tuple[RunState, npt.NDArray[np.float32]]:

@@ -64,7 +64,7 @@ def test_every_setting_is_a_flag_and_reaches_the_settings() -> None:
         smallest_size=33, learning_rate=1.5, averaging=0.25, style_size=77, blend_weights=(1, 0.5),
         normalisation="target", content_loss="sum", total_variation="nine_point", pooling="average", padding="zero",
         optimizer="adam", learning_rate_decay=0.5, beta_1=0.5, beta_2=0.6, epsilon=0.25, history=3,
-        result="best", least_improvement=0.125,
+        result="average",
     )  # fmt: skip
     assert all(value != SETTINGS[name].default for name, value in other.items())
     flags = [part for pair in str(other).split(",") for part in pair.split("=", 1)]

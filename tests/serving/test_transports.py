@@ -85,7 +85,7 @@ def test_every_way_gives_what_the_contract_says(served: Served, way: str) -> Non
     [
         ({"settings": ["size=9"]}, "`size` must be an integer from 16 to 4096. Received: 9"),
         ({"settings": ["größe=9"]}, "größe=9"),
-        ({"content_bytes": [b"text"]}, "`content_bytes` must be a JPEG, PNG or BMP picture. Received: 4 bytes"),
+        ({"content_bytes": [b"text"]}, "`content_bytes` must be a JPEG or PNG picture. Received: 4 bytes"),
         ({"style_bytes": [[STYLE] * 9]}, "`style_bytes` must hold 1 to 8 styles for each content picture. Received: 9"),
         ({"settings": ["style_layers=block5_conv4"]}, "block3_conv1"),
         ({"settings": ["style_layers=block5_conv4"]}, "). Received: block5_conv4"),
