@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import socket
@@ -19,7 +20,7 @@ import pytest
 import requests
 
 from serving.errors import ServingUnavailable
-from serving.server import ports
+from serving.server import app
 from serving.server.__main__ import main
 from tests.ports import free_port
 from tests.serving.server.conftest import wait_until
@@ -60,36 +61,6 @@ def is_available(url: str) -> bool:
         return False
 
 
-def test_help_names_every_flag_and_needs_no_tensorflow() -> None:
-    ended = run("--help")
-    assert ended.returncode == 0
-    for flag in (
-        "--port",
-        "--rest_api_port",
-        "--model_name",
-        "--model_base_path",
-        "--rest_api_timeout_in_ms",
-        "--host",
-    ):
-        assert flag in ended.stdout
-
-
-def test_unknown_flag_is_named() -> None:
-    ended = run("--model_base_path=/m", "--no_such_flag=1")
-    assert ended.returncode != 0
-    assert "--no_such_flag" in ended.stderr
-    assert "Traceback" not in ended.stderr
-
-
-def test_wrong_config_file_is_one_sentence(tmp_path: Path) -> None:
-    (tmp_path / "models.config").write_text("nonsense: 1")
-    ended = run(f"--model_config_file={tmp_path / 'models.config'}")
-    assert ended.returncode == 1
-    assert ended.stderr.startswith("serving.server: error: `--model_config_file` must hold a ModelServerConfig")
-    assert "nonsense" in ended.stderr
-    assert ended.stderr.count("\n") == 1
-
-
 def test_missing_directory_is_one_sentence(tmp_path: Path) -> None:
     ended = run(f"--model_base_path={tmp_path / 'missing'}")
     assert ended.returncode == 1
@@ -111,20 +82,15 @@ def test_taken_port_is_named_with_its_flag(model_dir: Path, flag: str) -> None:
     assert ended.stderr.count("\n") == 1
 
 
-def test_port_of_another_grpc_server_counts_as_taken() -> None:
-    server, number = ports.open_grpc_server("127.0.0.1", 0, "port", 1, 2**20)
-    server.start()
-    with pytest.raises(ServingUnavailable, match=f"Port {number} on 127.0.0.1 cannot be opened"):
-        ports.open_grpc_server("127.0.0.1", number, "port", 1, 2**20)
-    server.stop(0).wait()
-
-
 def test_port_is_held_alone_from_the_moment_it_is_opened() -> None:
-    with ports.open_socket("127.0.0.1", 0, "rest_api_port") as opened:
+    with app.open_socket("127.0.0.1", 0, "rest_api_port") as opened:
         number = opened.getsockname()[1]
         with pytest.raises(ServingUnavailable, match=f"Port {number} .* --rest_api_port"):
-            ports.open_socket("127.0.0.1", number, "rest_api_port")
-    server, number = ports.open_grpc_server("127.0.0.1", 0, "port", 1, 2**20)
+            app.open_socket("127.0.0.1", number, "rest_api_port")
+    server, number = app.open_grpc_server("127.0.0.1", 0, 1)
+    server.start()
+    with pytest.raises(ServingUnavailable, match=f"Port {number} on 127.0.0.1 cannot be opened"):
+        app.open_grpc_server("127.0.0.1", number, 1)
     sharing = grpc.server(ThreadPoolExecutor(1))  # gRPC's default: share the port if the other one agrees
     with pytest.raises(RuntimeError):
         sharing.add_insecure_port(f"127.0.0.1:{number}")
@@ -142,8 +108,7 @@ def _signals_as_they_were() -> Iterator[None]:
 @pytest.mark.usefixtures("_signals_as_they_were")
 def test_broken_model_ends_the_process_after_its_last_attempt(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     (tmp_path / "1").mkdir()
-    flags = "--max_num_load_retries=1", "--load_retry_interval_micros=1000"
-    assert main([f"--model_base_path={tmp_path}", f"--port={free_port()}", *flags]) == 1
+    assert main([f"--model_base_path={tmp_path}", f"--port={free_port()}", "--max_num_load_retries=0"]) == 1
     (sentence,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("serving.server:")]
     assert sentence.startswith(f"serving.server: error: Could not load the SavedModel in {tmp_path / '1'}")
 
@@ -188,5 +153,38 @@ def test_sigterm_in_mid_run_ends_cleanly(model_dir: Path) -> None:
 
 
 def test_answers_do_not_wait_for_an_acknowledgement() -> None:
-    with ports.open_socket("127.0.0.1", 0, "rest_api_port") as opened:
+    with app.open_socket("127.0.0.1", 0, "rest_api_port") as opened:
         assert opened.proto == socket.IPPROTO_TCP  # asyncio's condition for TCP_NODELAY
+
+
+CHUNK, COUNT = 64 << 10, 1600  # too small to be mapped each on its own, 100 MB together
+
+
+def resident() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="the C library is not glibc")
+def test_freed_memory_goes_back_to_the_system() -> None:
+    libc = ctypes.CDLL(None)
+    libc.malloc.restype, libc.malloc.argtypes, libc.free.argtypes = (
+        ctypes.c_void_p,
+        [ctypes.c_size_t],
+        [ctypes.c_void_p],
+    )
+    chunks = [libc.malloc(CHUNK) for _ in range(COUNT)]
+    for chunk in chunks:
+        ctypes.memset(chunk, 1, CHUNK)
+    *freed, kept = chunks  # what is kept lies behind the rest, so that freeing alone gives nothing back
+    for chunk in freed:
+        libc.free(chunk)
+    before = resident()
+    app.trim_heap()
+    assert before - resident() > CHUNK * COUNT // 2
+    libc.free(kept)
+
+
+def test_other_systems_trim_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.setattr(ctypes, "CDLL", None)  # which raises there for the program itself
+    app.trim_heap()

@@ -1,26 +1,19 @@
-"""TensorFlow Serving's contract, case by case: the same table asked over REST and over gRPC.
+"""What a right Predict call is answered: one table, asked over gRPC and over REST by columns and by rows.
 
-The ideas are those of its own tests (json_tensor_test, http_rest_api_handler_test, predict_impl_test,
-tensorflow_model_server_test); models, cases and words are ours. What one adapter alone does is in test_rest, test_grpc,
-test_json_tensor and test_examples.
+The ideas are those of TensorFlow Serving's own tests (json_tensor_test, predict_impl_test); models and cases are ours.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pytest
-import requests
 import tensorflow as tf
-from google.protobuf import json_format
-from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2
 
-from tests.serving.server.conftest import CALL_S, Client, failure, fill_spec
-
-HTTP = {"INVALID_ARGUMENT": 400, "FAILED_PRECONDITION": 400, "NOT_FOUND": 404, "UNIMPLEMENTED": 501}
+from tests.serving.server.conftest import Client, failure
 
 
 @dataclass(frozen=True)
@@ -77,13 +70,12 @@ RIGHT = [
     Right("float", "zoo", "identity_float32", {"x": [0.5, -0.0, 3e8]}, {"x": np.float32}, {"y": [0.5, -0.0, 3e8]}),
     Right("rank 6", "zoo", "identity_int32", {"x": [[[[[[7]]]]]]}, {"x": np.int32}, {"y": [[[[[[7]]]]]]}),
     Right("empty lists within", "zoo", "identity_int32", {"x": [[], []]}, {"x": np.int32}, {"y": [[], []]}),
-    Right("by name of the signature", "scorer", "features", {"inputs": [""]}, {"inputs": object}, {"outputs": [[0.0]]}),
 ]
 
 
 @pytest.fixture
-def clients(half_plus_two: Client, zoo: Client, scorer: Client) -> dict[str, Client]:
-    return {"half_plus_two": half_plus_two, "zoo": zoo, "scorer": scorer}
+def clients(half_plus_two: Client, zoo: Client) -> dict[str, Client]:
+    return {"half_plus_two": half_plus_two, "zoo": zoo}
 
 
 def array_of(value: Any, dtype: Any) -> np.ndarray:
@@ -140,63 +132,44 @@ def test_right_over_rest_by_rows(case: Right, clients: dict[str, Client]) -> Non
         assert (response.status_code, text_of(response.json())) == (200, expected)
 
 
-@dataclass(frozen=True)
-class Wrong:
-    """A request that is refused before its inputs matter, in one code and text for both adapters."""
-
-    name: str
-    code: str
-    text: str
-    spec: dict[str, Any] = field(default_factory=dict)
-
-
-WRONG = [
-    Wrong("no such model", "NOT_FOUND", "Servable not found for request: Latest(m)", {"name": "m"}),
-    Wrong("no such version", "NOT_FOUND", "Servable not found for request: Specific(zoo, 7)", {"version": 7}),
-    Wrong("version 0", "NOT_FOUND", "Servable not found for request: Specific(zoo, 0)", {"version": 0}),
-    Wrong("no such label", "INVALID_ARGUMENT", "Unrecognized servable version label: best", {"label": "best"}),
-    Wrong(
-        "label of no model", "INVALID_ARGUMENT", "Unrecognized servable version label: a", {"name": "m", "label": "a"}
-    ),
-]
+@pytest.mark.parametrize("dtype", [tf.float16, tf.bfloat16, tf.complex64], ids=lambda dtype: dtype.name)
+def test_dtype_that_json_has_not_travels_over_grpc_alone(dtype: tf.DType, zoo: Client) -> None:
+    array = np.array([1, 0], dtype.as_numpy_dtype)
+    answer = zoo.run(f"identity_{dtype.name}", x=array)["y"]
+    assert (answer.dtype, answer.tolist()) == (array.dtype, array.tolist())
+    response = zoo.post({"signature_name": f"identity_{dtype.name}", "inputs": 1})
+    assert (response.status_code, response.json()) == (
+        501,
+        {"error": f"Conversion of JSON Value: 1 to type: {dtype.name}"},
+    )
 
 
-def route(name: str = "zoo", version: int | None = None, label: str | None = None) -> str:
-    tail = f"/versions/{version}" if version is not None else f"/labels/{label}" if label is not None else ""
-    return f"/v1/models/{name}{tail}"
-
-
-@pytest.mark.parametrize("method", ["predict", "classify", "regress"])
-@pytest.mark.parametrize("case", WRONG, ids=lambda case: case.name)
-def test_wrong_over_rest(case: Wrong, method: str, zoo: Client) -> None:
-    url = f"http://127.0.0.1:{zoo.app.rest_port}{route(**case.spec)}:{method}"
-    response = requests.post(url, json={"signature_name": "scalar", "inputs": 1, "examples": [{}]}, timeout=CALL_S)
-    assert (response.status_code, response.json()) == (HTTP[case.code], {"error": case.text})
-
-
-@pytest.mark.parametrize("case", WRONG, ids=lambda case: case.name)
-def test_wrong_over_grpc(case: Wrong, zoo: Client) -> None:
-    request = zoo.request("scalar", x=np.float32(1))
-    request.ClearField("model_spec")
-    fill_spec(request, **{"name": "zoo", **case.spec})
-    assert failure(lambda: zoo.predict(request)) == (case.code, case.text)
-    assert failure(lambda: zoo.metadata("signature_def", **{"name": "zoo", **case.spec})) == (case.code, case.text)
+def test_bytes_that_are_no_text_travel_as_base64(zoo: Client) -> None:
+    picture = b"\0\xff\0"
+    assert zoo.run("identity_bytes", x=np.array([picture], object))["y_bytes"].tolist() == [picture]
+    response = zoo.post({"signature_name": "identity_bytes", "instances": [{"b64": "AP8A"}]})
+    assert response.json() == {"predictions": [{"b64": "AP8A"}]}
 
 
 @pytest.mark.parametrize(
-    ("values", "text"),
+    ("sent", "answered"),
     [
-        ("[1.5]", "JSON Value: 1.5 Type: Number is not of expected type: int32"),
-        ('["1"]', 'JSON Value: "1" Type: String is not of expected type: int32'),
-        ("[null]", "JSON Value: null Type: Null is not of expected type: int32"),
-        ("[2147483648]", "JSON Value: 2147483648 Type: Number is not of expected type: int32"),
-        ("[[1], [2, 3]]", "Encountered list at unexpected size: 2 at level: 1 expected size: 1"),
-        ("[[1], 2]", "JSON Value: 2 found at incorrect level: 2 in the JSON DOM. Expected at level: 2"),
+        ("[16777217, 3, 0.1]", "[16777216.0, 3.0, 0.1]"),  # an integer that float32 cannot hold is rounded
+        ("[1e39, -1e39, 1e999]", "[Infinity, -Infinity, Infinity]"),  # beyond the range is infinite
+        (f"[{10**400}, {2**70}]", "[Infinity, 1.1805916e+21]"),
+        ("[NaN, Infinity, -Infinity]", "[NaN, Infinity, -Infinity]"),
     ],
 )
-def test_value_that_does_not_fit(values: str, text: str, zoo: Client) -> None:
-    response = zoo.post(f'{{"signature_name": "identity_int32", "inputs": {values}}}')
-    assert (response.status_code, response.json()) == (400, {"error": text})
+def test_numbers_are_read_and_written_as_tensorflow_serving_does(sent: str, answered: str, zoo: Client) -> None:
+    response = zoo.post(f'{{"signature_name": "identity_float32", "instances": {sent}}}')
+    assert (response.status_code, response.text) == (200, f'{{"predictions": {answered}}}')
+
+
+def test_declared_default_is_filled_in_over_grpc_alone(zoo: Client) -> None:
+    assert zoo.run("default", x=np.float32([1]))["y"].tolist() == [4]
+    assert zoo.run("default", x=np.float32([1]), n=np.int32(5))["y"].tolist() == [6]
+    response = zoo.post({"signature_name": "default", "inputs": {"x": [1]}})
+    assert (response.status_code, response.json()) == (400, {"error": "Missing named input: n in 'inputs' object."})
 
 
 @pytest.mark.parametrize("depth", [50, 254, 900, 100_000])
@@ -207,7 +180,7 @@ def test_nesting_does_no_harm(depth: int, zoo: Client) -> None:
         assert list(response.json()) in (["outputs"], ["error"])
 
 
-@pytest.mark.parametrize("rank", [32, 33, 43, 64])
+@pytest.mark.parametrize("rank", [32, 33, 64])
 @pytest.mark.parametrize("size", [0, 1])
 def test_strings_of_many_dimensions_do_no_harm(rank: int, size: int, zoo: Client) -> None:
     strings = np.full((1,) * (rank - 1) + (size,), b"x", object)
@@ -220,27 +193,3 @@ def test_strings_of_many_dimensions_do_no_harm(rank: int, size: int, zoo: Client
     assert failure(lambda: zoo.run("identity_string", x=strings)) == ("INVALID_ARGUMENT", f"{refusal}{rank}")
     response = zoo.post(body)
     assert (response.status_code, response.json()) == (400, {"error": f"{refusal}{rank}"})
-
-
-@pytest.mark.parametrize(
-    "number", ["1" + "0" * 400, "-1" + "0" * 5000, "1e999999999", "0." + "0" * 9999 + "1", "1" * 99]
-)
-@pytest.mark.parametrize("signature", ["identity_float32", "identity_float64", "identity_int64", "identity_string"])
-def test_huge_numbers_do_no_harm(number: str, signature: str, zoo: Client) -> None:
-    response = zoo.post(f'{{"signature_name": "{signature}", "inputs": {number}}}')
-    assert response.status_code in {200, 400}
-    assert len(response.text) < 500
-
-
-def test_metadata_is_the_same_over_both(zoo: Client) -> None:
-    over_rest = zoo.get("/metadata").json()["metadata"]["signature_def"]
-    signatures = get_model_metadata_pb2.SignatureDefMap()
-    json_format.ParseDict(over_rest, signatures)
-    over_grpc = get_model_metadata_pb2.SignatureDefMap()
-    zoo.metadata("signature_def").metadata["signature_def"].Unpack(over_grpc)
-    assert signatures == over_grpc
-
-
-def test_status_is_the_same_over_both(zoo: Client) -> None:
-    over_rest = json_format.ParseDict(zoo.get().json(), get_model_status_pb2.GetModelStatusResponse())
-    assert over_rest == zoo.status()
