@@ -50,6 +50,9 @@ class Disk:
     def remove(self, version: int) -> None:
         (self.base / str(version)).rmdir()
 
+    def breaks(self, version: int) -> None:
+        self.broken ^= {version}
+
     def step(self) -> dict[int, str]:
         self.manager.step()
         return self.states
@@ -69,6 +72,7 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
     made = Disk(tmp_path, 1)
     assert made.states == {1: "START"}
     assert made.step() == {1: "AVAILABLE"}
+    made.manager._check_start()
     yield made
     made.manager.close()
     assert all(servable.closed for servable in made.loaded)
@@ -77,7 +81,6 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
 @pytest.mark.parametrize(
     ("names", "newest"),
     [
-        (["1"], 1),
         (["2", "10", "9"], 10),
         (["00000123", "7"], 123),
         (["1", "-5", "2x", ".3", "99999999999999999999", "tmp"], 1),
@@ -97,28 +100,45 @@ def test_nothing_to_serve_is_an_error_that_names_the_flag(tmp_path: Path) -> Non
         Disk(tmp_path / "missing")
 
 
-@pytest.mark.parametrize(
-    ("ref", "text"),
-    [
-        (ModelRef("other"), r"Servable not found for request: Latest\(other\)"),
-        (ModelRef(NAME, 7), r"Servable not found for request: Specific\(m, 7\)"),
-    ],
-)
-def test_what_is_not_served_is_not_found(ref: ModelRef, text: str, disk: Disk) -> None:
-    disk.manager._check_start()
-    with pytest.raises(ModelNotFound, match=text), disk.manager.lease(ref):
-        pass
-    with pytest.raises(ModelNotFound, match="Could not find"):
-        disk.manager.status(ref)
+def test_no_name_is_no_model(disk: Disk) -> None:
     with pytest.raises(InvalidInput, match="no name"), disk.manager.lease(ModelRef("")):
         pass
 
 
-def test_new_version_takes_the_place_of_the_old(disk: Disk) -> None:
-    disk.add(2)
-    assert disk.step() == {2: "AVAILABLE", 1: "END"}
-    assert disk.served() == 2
-    assert [servable.closed for servable in disk.loaded] == [True, False]
+# What happens on the disk, and how the versions stand after the next look, the newest first.
+STORIES = {
+    "a new version takes the place of the old": [("add", 2, {2: "AVAILABLE", 1: "END"})],
+    "a broken version leaves the old one serving, and is not tried at every look": [
+        ("breaks", 2, {1: "AVAILABLE"}),
+        ("add", 2, {2: "END", 1: "AVAILABLE"}),
+        ("breaks", 2, {2: "END", 1: "AVAILABLE"}),
+        ("add", 3, {3: "AVAILABLE", 2: "END", 1: "END"}),
+    ],
+    "a broken version that is replaced is tried anew": [
+        ("breaks", 2, {1: "AVAILABLE"}),
+        ("add", 2, {2: "END", 1: "AVAILABLE"}),
+        ("remove", 2, {2: "END", 1: "AVAILABLE"}),
+        ("breaks", 2, {2: "END", 1: "AVAILABLE"}),
+        ("add", 2, {2: "AVAILABLE", 1: "END"}),
+    ],
+    "where the newest is deleted the one before it serves again": [
+        ("add", 2, {2: "AVAILABLE", 1: "END"}),
+        ("remove", 2, {2: "END", 1: "AVAILABLE"}),
+    ],
+    "where all are deleted none is served": [("remove", 1, {1: "END"})],
+}
+
+
+@pytest.mark.parametrize("story", STORIES)
+def test_disk_decides_what_is_served(story: str, disk: Disk) -> None:
+    for what, version, states in STORIES[story]:
+        getattr(disk, what)(version)
+        assert disk.step() == states
+    available = [version for version, state in states.items() if state == "AVAILABLE"]
+    assert disk.manager.ready == bool(available)
+    assert [servable.version for servable in disk.loaded if not servable.closed] == available
+    for version in available:
+        assert disk.served() == disk.served(version) == version
 
 
 def test_old_version_serves_until_the_new_one_can(disk: Disk) -> None:
@@ -134,31 +154,38 @@ def test_old_version_serves_until_the_new_one_can(disk: Disk) -> None:
     assert seen == [(1, {2: "LOADING", 1: "AVAILABLE"})]
 
 
-def test_old_version_is_drained_before_it_is_unloaded(disk: Disk) -> None:
-    disk.manager._check_start()
+def test_old_version_is_drained_before_it_is_unloaded_and_may_come_back(disk: Disk) -> None:
     disk.add(2)
     with disk.manager.lease(ModelRef(NAME)) as held:
         assert disk.step() == {2: "AVAILABLE", 1: "UNLOADING"}
         assert disk.served() == 2
         with pytest.raises(ModelNotFound, match=r"Servable not found for request: Specific\(m, 1\)"):
             disk.served(1)
+        disk.remove(2)
+        assert disk.step() == {2: "AVAILABLE", 1: "UNLOADING"}
         assert not held.closed  # type: ignore[attr-defined]
-    assert disk.step() == {2: "AVAILABLE", 1: "END"}
+    disk.step()
     assert held.closed  # type: ignore[attr-defined]
+    assert disk.step() == {2: "END", 1: "AVAILABLE"}
 
 
-def test_broken_version_leaves_the_old_one_serving(disk: Disk, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize(
+    ("fault", "code", "text"), [(False, "DATA_LOSS", "version 2 is broken"), (True, "INTERNAL", "Int")]
+)
+def test_failed_load_shows_in_the_status_and_once_in_the_log(
+    fault: bool, code: str, text: str, disk: Disk, caplog: pytest.LogCaptureFixture
+) -> None:
+    if fault:
+        disk.manager._load_version = lambda source: 1 / 0  # type: ignore[assignment, return-value]
     disk.broken = {2}
     disk.add(2)
     with caplog.at_level(logging.ERROR):
         for _ in range(3):
-            assert disk.step() == {2: "END", 1: "AVAILABLE"}
-    assert disk.served() == 1
-    (failed,) = disk.manager.status(ModelRef(NAME, 2))
-    assert (failed.code, failed.message) == ("DATA_LOSS", "version 2 is broken")
-    assert len(caplog.records) == 1  # it is tried once, and not at every look
-    disk.add(3)
-    assert disk.step() == {3: "AVAILABLE", 2: "END", 1: "END"}
+            disk.step()
+    (status,) = disk.manager.status(ModelRef(NAME, 2))
+    assert (status.state, status.code) == ("END", code)
+    assert status.message.startswith(text)
+    assert caplog.text.count("could not be loaded (given up)") == 1
 
 
 def test_load_is_tried_again_so_many_times(tmp_path: Path) -> None:
@@ -179,67 +206,14 @@ def test_retry_waits_for_its_time_and_may_succeed(tmp_path: Path) -> None:
     assert disk.step() == {1: "AVAILABLE"}
 
 
-def test_version_that_is_replaced_after_a_failure_is_tried_anew(disk: Disk) -> None:
-    disk.broken = {2}
-    disk.add(2)
-    disk.step()
-    disk.remove(2)
-    disk.step()
-    disk.broken = set()
-    disk.add(2)
-    assert disk.step() == {2: "AVAILABLE", 1: "END"}
-
-
-def test_deleted_version_is_unloaded_and_the_one_before_serves_again(disk: Disk) -> None:
-    disk.add(2)
-    disk.step()
-    disk.remove(2)
-    assert disk.step() == {2: "END", 1: "AVAILABLE"}
-    disk.remove(1)
-    assert disk.step() == {2: "END", 1: "END"}
-    assert not disk.manager.ready
-
-
-def test_version_that_comes_back_while_it_drains_is_loaded_anew(disk: Disk) -> None:
-    with disk.manager.lease(ModelRef(NAME)):
-        disk.add(2)
-        disk.step()
-        disk.remove(2)
-        assert disk.step() == {2: "AVAILABLE", 1: "UNLOADING"}
-    for _ in range(2):
-        disk.step()
-    assert disk.states == {2: "END", 1: "AVAILABLE"}
-
-
-@pytest.mark.parametrize("why", ["away", "forbidden"])
-def test_base_path_that_cannot_be_read_changes_nothing(
-    why: str, disk: Disk, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def forbidden(base: Path) -> list[VersionPath]:
-        raise PermissionError(13, "Permission denied", str(base))
-
-    away = disk.base.with_name("away")
-    with monkeypatch.context() as patched:
-        if why == "forbidden":
-            patched.setattr("serving.server.manager.find_versions", forbidden)
-        else:
-            disk.base.rename(away)
-        for _ in range(3):
-            assert disk.step() == {1: "AVAILABLE"}
+def test_base_path_that_cannot_be_read_changes_nothing(disk: Disk, caplog: pytest.LogCaptureFixture) -> None:
+    away = disk.base.rename(disk.base.with_name("away"))
+    for _ in range(3):
+        assert disk.step() == {1: "AVAILABLE"}
     assert caplog.text.count("cannot be read") == 1  # said once, and not every second
-    if why == "away":
-        away.rename(disk.base)
+    away.rename(disk.base)
     disk.add(2)
     assert disk.step() == {2: "AVAILABLE", 1: "END"}
-
-
-def test_fault_while_loading_is_shown_and_survived(disk: Disk) -> None:
-    disk.manager._load_version = lambda source: 1 / 0  # type: ignore[assignment, return-value]
-    disk.add(2)
-    disk.step()
-    (status,) = disk.manager.status(ModelRef(NAME, 2))
-    assert (status.state, status.code) == ("END", "INTERNAL")
-    assert status.message.startswith("Internal error while loading: ZeroDivisionError")
 
 
 def test_run_follows_the_directory_until_it_is_stopped(tmp_path: Path) -> None:
@@ -271,11 +245,13 @@ def test_end_of_the_last_call_wakes_who_unloads(disk: Disk) -> None:
     running.join(10)
 
 
-@pytest.mark.parametrize("gone", [False, True])
-def test_run_ends_if_nothing_can_be_loaded_to_begin_with(gone: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("gone", "text"), [(False, "version 1 is broken"), (True, "holds no version to serve any more")]
+)
+def test_run_ends_if_nothing_can_be_loaded_to_begin_with(gone: bool, text: str, tmp_path: Path) -> None:
     disk = Disk(tmp_path, 1)
     disk.broken = {1}
     if gone:
         disk.remove(1)
-    with pytest.raises(ModelNotFound if gone else ServingFailed, match="holds no version" if gone else "is broken"):
+    with pytest.raises((ModelNotFound, ServingFailed), match=text):
         disk.manager.run(0.02)
