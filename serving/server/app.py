@@ -55,21 +55,13 @@ class ServerApp:
       rest_port: the port in use, 0 if there is none.
     """
 
-    def __init__(
-        self,
-        options: Namespace,
-        *,
-        any_free_port: bool = False,
-        poll_s: float = POLL_S,
-        retry_interval_s: float = 60.0,
-    ) -> None:
+    def __init__(self, options: Namespace, *, any_free_port: bool = False, poll_s: float = POLL_S) -> None:
         """Finds the model's versions and opens the ports. That takes milliseconds: TensorFlow is not loaded yet.
 
         Args:
           options: the command line, parsed.
           any_free_port: for tests: whatever `options` says, take any two free ports.
           poll_s: how long from one look for new versions to the next.
-          retry_interval_s: how long to wait before a load is tried again.
 
         Raises:
           StyleTransferError: there is nothing to serve, or a port is taken.
@@ -79,13 +71,8 @@ class ServerApp:
         self._options = options
         self._poll_s = poll_s
         self.admission = Admission(options.max_queued_runs)
-        self.manager = ModelManager(
-            options.model_name,
-            Path(options.model_base_path),
-            self._load,
-            retries=options.max_num_load_retries,
-            retry_interval_s=retry_interval_s,
-        )
+        base_path = Path(options.model_base_path)
+        self.manager = ModelManager(options.model_name, base_path, self._load, retries=options.max_num_load_retries)
         self._grpc: grpc.Server | None = None
         self._socket: socket.socket | None = None
         self._rest_app: RestApp | None = None

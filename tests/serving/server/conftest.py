@@ -14,13 +14,9 @@ import numpy as np
 import pytest
 import requests
 import tensorflow as tf
-from tensorflow_serving.apis import (
-    get_model_metadata_pb2,
-    get_model_status_pb2,
-    model_service_pb2_grpc,
-    predict_pb2,
-    prediction_service_pb2_grpc,
-)
+from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2, predict_pb2
+from tensorflow_serving.apis.model_service_pb2_grpc import ModelServiceStub
+from tensorflow_serving.apis.prediction_service_pb2_grpc import PredictionServiceStub
 
 from serving import contract
 from serving.server import flags
@@ -57,10 +53,8 @@ class Client:
             request.inputs[name].CopyFrom(tf.make_tensor_proto(value))
         return request
 
-    def predict(
-        self, request: predict_pb2.PredictRequest, timeout: float | None = CALL_S
-    ) -> predict_pb2.PredictResponse:
-        return prediction_service_pb2_grpc.PredictionServiceStub(self.channel).Predict(request, timeout=timeout)
+    def predict(self, request: predict_pb2.PredictRequest, timeout: float | None = CALL_S) -> Any:
+        return PredictionServiceStub(self.channel).Predict(request, timeout=timeout)
 
     def run(self, signature: str = "", **inputs: Any) -> dict[str, np.ndarray]:
         response = self.predict(self.request(signature, **inputs))
@@ -69,13 +63,12 @@ class Client:
     def status(self, **spec: Any) -> get_model_status_pb2.GetModelStatusResponse:
         request = get_model_status_pb2.GetModelStatusRequest()
         fill_spec(request, **{"name": self.name, **spec})
-        return model_service_pb2_grpc.ModelServiceStub(self.channel).GetModelStatus(request, timeout=CALL_S)
+        return ModelServiceStub(self.channel).GetModelStatus(request, timeout=CALL_S)
 
     def metadata(self, *fields: str, **spec: Any) -> get_model_metadata_pb2.GetModelMetadataResponse:
         request = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=fields)
         fill_spec(request, **{"name": self.name, **spec})
-        stub = prediction_service_pb2_grpc.PredictionServiceStub(self.channel)
-        return stub.GetModelMetadata(request, timeout=CALL_S)
+        return PredictionServiceStub(self.channel).GetModelMetadata(request, timeout=CALL_S)
 
     def states(self) -> dict[str, str]:
         """State by version, the newest first."""
@@ -87,8 +80,8 @@ class Client:
     def calling(self, signature: str, **inputs: Any) -> grpc.Future:
         """Starts a call; returns when it runs or waits."""
         admitted = self.app.admission.admitted
-        stub = prediction_service_pb2_grpc.PredictionServiceStub(self.channel)
-        call = stub.Predict.future(self.request(signature, **inputs), timeout=CALL_S)
+        request = self.request(signature, **inputs)
+        call = PredictionServiceStub(self.channel).Predict.future(request, timeout=CALL_S)
         wait_until(lambda: self.app.admission.admitted > admitted)
         return call
 
@@ -116,23 +109,16 @@ def wait_until(condition: Callable[[], bool], seconds: float = 20) -> None:
         time.sleep(0.01)
 
 
-def app_of(base: Path, name: str, *more: str, retry_interval_s: float = 60.0) -> ServerApp:
-    """A server on two free ports that looks for versions often.
-
-    Args:
-      base: the model's base path.
-      name: its name.
-      more: further flags.
-      retry_interval_s: how long to wait before a load is tried again.
-    """
+def app_of(base: Path, name: str, *more: str) -> ServerApp:
+    """A server on two free ports that looks for versions often; `more`: further flags."""
     options = flags.parse([f"--model_base_path={base}", f"--model_name={name}", *more])
-    return ServerApp(options, any_free_port=True, poll_s=0.05, retry_interval_s=retry_interval_s)
+    return ServerApp(options, any_free_port=True, poll_s=0.05)
 
 
 @contextmanager
-def served(base: Path, name: str, *more: str, retry_interval_s: float = 60.0) -> Iterator[Client]:
+def served(base: Path, name: str, *more: str) -> Iterator[Client]:
     """Serves a model in this process; the ports are open but the model may still load. Arguments: as `app_of`."""
-    app = app_of(base, name, *more, retry_interval_s=retry_interval_s)
+    app = app_of(base, name, *more)
     with grpc.insecure_channel(f"127.0.0.1:{app.grpc_port}", options=contract.GRPC_OPTIONS) as channel:
         app.start()
         try:

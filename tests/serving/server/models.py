@@ -11,20 +11,8 @@ from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 from model.warmup import WARMUP_FILE
 
 IDENTITY_DTYPES = (
-    tf.float32,
-    tf.float64,
-    tf.int8,
-    tf.uint8,
-    tf.int16,
-    tf.int32,
-    tf.uint32,
-    tf.int64,
-    tf.uint64,
-    tf.bool,
-    tf.string,
-    tf.float16,
-    tf.bfloat16,
-    tf.complex64,
+    *(tf.float32, tf.float64, tf.float16, tf.bfloat16, tf.complex64, tf.bool, tf.string),
+    *(tf.int8, tf.uint8, tf.int16, tf.int32, tf.uint32, tf.int64, tf.uint64),
 )
 
 
@@ -44,8 +32,7 @@ def zoo(base: Path, version: str = "1") -> Path:
     identity_DTYPE: x [...] -> y, for every dtype; identity_bytes: string -> y_bytes.
     two: a float [B], b string [B] -> c = 2 a, d_bytes = b. ragged: x [B] -> y [B], z [1]. scalar: x [] -> y [].
     default: x float [B], n int32 [] = 3 -> y = x + n. slow: seconds float [] -> y, a loop that watches the clock.
-    careful: x [B] -> y, an assertion that x is below 5. repeat: x string [], times int32 [] -> y_bytes [], and the
-    length [] of x. measure: x string [] -> the length [] of x alone, without a copy of x.
+    careful: x [B] -> y, an assertion that x is below 5. measure: x string [] -> length [] of x.
     """
     module = tf.Module()
     signatures = {}
@@ -66,12 +53,6 @@ def zoo(base: Path, version: str = "1") -> Path:
     add("scalar", lambda x: {"y": x + 1}, tf.TensorSpec([], tf.float32, "x"))
     add("slow", _watch_the_clock, tf.TensorSpec([], tf.float32, "seconds"))
     add("careful", _be_careful, tf.TensorSpec([None], tf.float32, "x"))
-    add(
-        "repeat",
-        lambda x, times: {"y_bytes": tf.strings.reduce_join(tf.fill([times], x)), "length": tf.strings.length(x)},
-        tf.TensorSpec([], tf.string, "x"),
-        tf.TensorSpec([], tf.int32, "times"),
-    )
     add("measure", lambda x: {"length": tf.strings.length(x)}, tf.TensorSpec([], tf.string, "x"))
 
     three = tf.constant(3)  # a tensor: a plain 3 would not be exported as the signature's default

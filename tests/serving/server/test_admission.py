@@ -159,9 +159,10 @@ def test_no_deadline_is_no_limit(zoo: Client) -> None:
 
 
 def test_cancelled_grpc_call_frees_its_place(strict: Client) -> None:
-    running = strict.calling("slow", seconds=np.float32(0.5))
+    running = strict.calling("slow", seconds=np.float32(1))
     strict.calling("slow", seconds=np.float32(20)).cancel()
     wait_until(lambda: strict.app.admission.admitted == 1)
+    assert running.running()
     running.result()
 
 

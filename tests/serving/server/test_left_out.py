@@ -3,19 +3,10 @@
 from __future__ import annotations
 
 import gzip
-from typing import Any
 
 import numpy as np
 import pytest
 import requests
-from tensorflow_serving.apis import (
-    classification_pb2,
-    inference_pb2,
-    model_management_pb2,
-    model_service_pb2_grpc,
-    prediction_service_pb2_grpc,
-    regression_pb2,
-)
 
 from tests.serving.server.conftest import CALL_S, Client, failure
 
@@ -26,28 +17,18 @@ SENTENCE = (
 
 
 @pytest.mark.parametrize(
-    ("service", "method", "request_"),
+    "method",
     [
-        ("PredictionService", "Classify", classification_pb2.ClassificationRequest()),
-        ("PredictionService", "Regress", regression_pb2.RegressionRequest()),
-        ("PredictionService", "MultiInference", inference_pb2.MultiInferenceRequest()),
-        ("ModelService", "HandleReloadConfigRequest", model_management_pb2.ReloadConfigRequest()),
+        "tensorflow.serving.PredictionService/Classify",
+        "tensorflow.serving.PredictionService/Regress",
+        "tensorflow.serving.PredictionService/MultiInference",
+        "tensorflow.serving.ModelService/HandleReloadConfigRequest",
+        "grpc.health.v1.Health/Watch",
     ],
 )
-def test_grpc_method_is_unimplemented(service: str, method: str, request_: Any, zoo: Client) -> None:
-    stubs = {
-        "PredictionService": prediction_service_pb2_grpc.PredictionServiceStub,
-        "ModelService": model_service_pb2_grpc.ModelServiceStub,
-    }
-    call = getattr(stubs[service](zoo.channel), method)
-    text = f"tensorflow.serving.{service}/{method}{SENTENCE}"
-    assert failure(lambda: call(request_, timeout=CALL_S)) == ("UNIMPLEMENTED", text)
-
-
-def test_health_is_asked_and_not_watched(zoo: Client) -> None:
-    watch = zoo.channel.unary_stream("/grpc.health.v1.Health/Watch")
-    text = f"grpc.health.v1.Health/Watch{SENTENCE}"
-    assert failure(lambda: list(watch(b"", timeout=CALL_S))) == ("UNIMPLEMENTED", text)
+def test_grpc_method_is_unimplemented(method: str, zoo: Client) -> None:
+    call = zoo.channel.unary_stream(f"/{method}")
+    assert failure(lambda: list(call(b"", timeout=CALL_S))) == ("UNIMPLEMENTED", f"{method}{SENTENCE}")
 
 
 def test_label_is_unimplemented(zoo: Client) -> None:
@@ -80,7 +61,5 @@ def test_gzip_is_unimplemented(zoo: Client) -> None:
 
 
 def test_no_page_of_another_origin_is_let_in(zoo: Client) -> None:
-    asked = {"Origin": "https://example.com", "Access-Control-Request-Method": "POST"}
-    assert requests.options(zoo.url, headers=asked, timeout=CALL_S).status_code == 400
-    answer = requests.get(zoo.url, headers=asked, timeout=CALL_S)
+    answer = requests.get(zoo.url, headers={"Origin": "https://example.com"}, timeout=CALL_S)
     assert not [name for name in answer.headers if name.startswith("Access-Control")]

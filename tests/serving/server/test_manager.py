@@ -221,7 +221,7 @@ def test_run_follows_the_directory_until_it_is_stopped(tmp_path: Path) -> None:
     disk.broken = {1}
     with pytest.raises(ServingUnavailable, match="Model m is being loaded; its status says how that goes"):
         disk.served()
-    running = threading.Thread(target=disk.manager.run, args=(0.02,))
+    running = threading.Thread(target=disk.manager.run, args=(0.02,), daemon=True)
     running.start()
     wait_until(lambda: disk.manager._versions[1].attempts == 1)
     disk.broken = set()
@@ -235,7 +235,7 @@ def test_run_follows_the_directory_until_it_is_stopped(tmp_path: Path) -> None:
 
 
 def test_end_of_the_last_call_wakes_who_unloads(disk: Disk) -> None:
-    running = threading.Thread(target=disk.manager.run, args=(3600.0,))
+    running = threading.Thread(target=disk.manager.run, args=(3600.0,), daemon=True)
     with disk.manager.lease(ModelRef(NAME)):
         disk.add(2)
         running.start()

@@ -19,9 +19,9 @@ from model.contract import SIGNATURES
 from model.signatures import DEVICES
 from model.warmup import RECIPE, WARMED, WARMUP_FILE, request_of
 from serving.contract import MODEL_NAME
+from tests.model.c_session import CSession, Failed
 from tests.served import Served
 from tests.serving.server import models
-from tests.serving.server.c_session import CSession, Failed
 
 
 @pytest.fixture(scope="module")
