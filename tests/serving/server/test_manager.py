@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from model.versions import VersionPath
-from serving.errors import InvalidInput, ModelNotFound, ServingFailed, ServingUnavailable
+from serving.errors import ModelNotFound, ServingFailed, ServingUnavailable
 from serving.server.manager import ModelManager, ModelRef
 from tests.serving.server.conftest import wait_until
 
@@ -98,11 +98,6 @@ def test_nothing_to_serve_is_an_error_that_names_the_flag(tmp_path: Path) -> Non
         Disk(tmp_path)
     with pytest.raises(ModelNotFound, match=r"--model_base_path.*must be a directory"):
         Disk(tmp_path / "missing")
-
-
-def test_no_name_is_no_model(disk: Disk) -> None:
-    with pytest.raises(InvalidInput, match="no name"), disk.manager.lease(ModelRef("")):
-        pass
 
 
 # What happens on the disk, and how the versions stand after the next look, the newest first.
