@@ -14,6 +14,7 @@ from serving.errors import Cancelled, DeadlineExceeded, Overloaded, ServingUnava
 
 TIMED_OUT = "Timed out waiting for notification"  # TensorFlow's own words for a run past its deadline
 STOPPING = "The server is stopping."
+MAX_MESSAGE_BYTES = 2**31 - 1  # what gRPC can carry; tensorflow_model_server sets no smaller limit
 
 
 class Admission:

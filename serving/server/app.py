@@ -20,7 +20,7 @@ import uvicorn
 from model.versions import VersionPath
 from serving import contract
 from serving.errors import ServingUnavailable, StyleTransferError
-from serving.server.admission import Admission
+from serving.server.admission import MAX_MESSAGE_BYTES, Admission
 from serving.server.manager import ModelManager
 
 if TYPE_CHECKING:
@@ -34,7 +34,6 @@ SPARE_GRPC_THREADS = 8  # beyond those that wait for a run: they answer status c
 GRACE_S = 5  # for answers on their way out, once no run is left
 END_OF_LOADING_S = 0.5  # for the thread that loads: it ends at once, unless it is in the middle of a load
 
-MAX_MESSAGE_BYTES = 2**31 - 1  # what gRPC can carry; tensorflow_model_server sets no smaller limit
 GRPC_OPTIONS = (
     # By default several processes may share a gRPC port, and each would get some of the calls.
     ("grpc.so_reuseport", 0),

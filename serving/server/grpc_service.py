@@ -14,7 +14,7 @@ from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2
 from serving import protos
 from serving.errors import InvalidInput, ModelNotFound, ServingFailed, StyleTransferError
 from serving.server import documents, tensors
-from serving.server.admission import Admission
+from serving.server.admission import MAX_MESSAGE_BYTES, Admission
 from serving.server.manager import ModelManager, ModelRef
 from serving.server.servable import DEFAULT_SIGNATURE
 
@@ -122,7 +122,10 @@ def _handler(
         started = time.monotonic()
         code, text = "OK", ""
         try:
-            return method(box, context).SerializeToString()
+            data: bytes = method(box, context).SerializeToString()
+            if len(data) > MAX_MESSAGE_BYTES:
+                raise EncodeError
+            return data
         except EncodeError:
             code, text = "RESOURCE_EXHAUSTED", "The answer is more than the 2 GiB that gRPC can carry."
         except StyleTransferError as error:

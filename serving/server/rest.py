@@ -23,7 +23,7 @@ from starlette.types import Receive, Scope, Send
 
 from serving.errors import HTTP_STATUS, InvalidInput, ModelNotFound, ServingFailed, StyleTransferError
 from serving.server import documents, json_tensor
-from serving.server.admission import Admission
+from serving.server.admission import MAX_MESSAGE_BYTES, Admission
 from serving.server.manager import ModelManager, ModelRef
 from serving.server.servable import DEFAULT_SIGNATURE
 
@@ -34,13 +34,12 @@ _PREDICT = re.compile(rf"{_MODEL}:predict", re.IGNORECASE)
 _DOCUMENT = re.compile(rf"{_MODEL}(?P<metadata>/metadata)?", re.IGNORECASE)
 _LEFT_OUT = re.compile(r"(?!/v1/).*|/v1/models/[^/:]+(/labels/[^/:]+.*|[^:]*:(classify|regress))", re.IGNORECASE)
 
-MAX_REQUEST_BYTES = 2**31 - 1  # what gRPC can carry, too
 SPARE_THREADS = 8  # beyond those that wait for a run: they read requests, and refuse the ones too many
 TOO_LONG = 413  # no gRPC code stands for this HTTP status
 
 
 class BodyTooLong(Exception):
-    """A body is longer than MAX_REQUEST_BYTES."""
+    """A body is longer than MAX_MESSAGE_BYTES."""
 
 
 class RestApp:
@@ -68,7 +67,7 @@ class RestApp:
         except BodyTooLong:
             status = TOO_LONG
             body = json_tensor.error_body(
-                f"The request must be at most {MAX_REQUEST_BYTES} bytes long. Received: more."
+                f"The request must be at most {MAX_MESSAGE_BYTES} bytes long. Received: more."
             )
         except StyleTransferError as error:
             status, body = HTTP_STATUS[error.code], json_tensor.error_body(str(error))
@@ -124,11 +123,11 @@ def _ref(route: re.Match[str]) -> ModelRef:
 async def _read(request: Request) -> bytes:
     """Returns the body; of one whose header admits that it is too long, nothing is read."""
     declared = request.headers.get("content-length", "")
-    if declared.isdecimal() and int(declared) > MAX_REQUEST_BYTES:
+    if declared.isdecimal() and int(declared) > MAX_MESSAGE_BYTES:
         raise BodyTooLong
     body = bytearray()
     async for chunk in request.stream():
-        if len(body) + len(chunk) > MAX_REQUEST_BYTES:
+        if len(body) + len(chunk) > MAX_MESSAGE_BYTES:
             raise BodyTooLong
         body += chunk
     return bytes(body)

@@ -10,7 +10,7 @@ import pytest
 from tensorflow.core.framework import types_pb2
 from tensorflow_serving.apis import get_model_metadata_pb2, predict_pb2
 
-from serving.server.app import MAX_MESSAGE_BYTES
+from serving.server.admission import MAX_MESSAGE_BYTES
 from serving.server.grpc_service import HEALTH_MESSAGES, NOT_SERVING, SERVING
 from serving.server.servable import Servable
 from serving.wire import PREDICT
@@ -35,6 +35,16 @@ def test_large_messages_pass_both_ways(zoo: Client) -> None:
     assert zoo.run("identity_bytes", x=np.array([picture], dtype=object))["y_bytes"][0] == picture
 
 
+def test_answer_that_is_too_long_for_grpc_is_refused(zoo: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    request = zoo.request("identity_bytes", x=np.array(b"x" * 100, object))
+    length = zoo.predict(request).ByteSize()
+    monkeypatch.setattr("serving.server.grpc_service.MAX_MESSAGE_BYTES", length)
+    assert zoo.predict(request).outputs["y_bytes"].string_val[0] == b"x" * 100
+    request.inputs["x"].string_val[0] += b"x"
+    assert failure(lambda: zoo.predict(request)) == ("RESOURCE_EXHAUSTED", TOO_LONG)
+
+
+TOO_LONG = "The answer is more than the 2 GiB that gRPC can carry."
 FREE_GIB = 15  # both ends together hold a message up to six times, and 3 are for whoever else is there
 
 
@@ -54,7 +64,7 @@ def test_longest_messages_there_can_be(zoo: Client) -> None:
     answer = predict_pb2.PredictResponse.FromString(call(message(longest, "measure"), timeout=300))
     assert answer.outputs["length"].int_val[0] == longest
     code, text = failure(lambda: call(message(longest - 8, "identity_bytes"), timeout=300))
-    assert (code, text) == ("RESOURCE_EXHAUSTED", "The answer is more than the 2 GiB that gRPC can carry.")
+    assert (code, text) == ("RESOURCE_EXHAUSTED", TOO_LONG)
     code, text = failure(lambda: call(bytes(MAX_MESSAGE_BYTES + 1), timeout=300))
     assert (code, text[:44]) == ("RESOURCE_EXHAUSTED", "SERVER: Received message larger than max (21")
 

@@ -102,7 +102,7 @@ def test_metadata_lists_the_initialiser_and_the_defaults(zoo: Client) -> None:
 
 @pytest.mark.parametrize("chunked", [False, True])
 def test_body_that_is_too_long_is_refused(zoo: Client, chunked: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("serving.server.rest.MAX_REQUEST_BYTES", 100)
+    monkeypatch.setattr("serving.server.rest.MAX_MESSAGE_BYTES", 100)
     body = b'{"signature_name": "scalar", "inputs": 1}'
     assert zoo.post(body.ljust(100)).status_code == 200
     data = iter([body.ljust(50), b" " * 51]) if chunked else body.ljust(101)
