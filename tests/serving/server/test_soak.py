@@ -66,5 +66,5 @@ def test_64_clients_at_once(served: Served) -> None:
     assert set(counts) == {"answered", "refused"}  # 64 are more than the queue holds
     assert len(pictures) == 1
     assert after[0] < before[0] * GROWTH
-    assert after[1] <= before[1]
+    assert after[1] <= before[1] + 8  # those that a pool had not needed before
     assert after[2] <= before[2] + 8  # connections that are just being made anew
