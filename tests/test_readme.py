@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from model.contract import SIGNATURES, TensorInfo
 from model.presets import OUR_OWN, PRESETS
 from model.settings import GROUPS, PRESET, SETTINGS, format_value
 from serving.__main__ import main as command_line
-from serving.server.flags import table as flags_table
+from serving.server import flags
 from tests.conftest import decoded, encode, smooth_picture
 from tests.served import Served
 
@@ -57,6 +58,16 @@ def signatures_table() -> str:
     letters = dict.fromkeys(("style_bytes", "content_mask_bytes", "style_mask_bytes"), "[B, S]")
     letters["losses"] = "[B, N, 4]"
     rows += [f"| `{t.name}` | {t.dtype} | {letters.get(t.name, '[B]')} | {t.meaning} |" for t in tensors.values()]
+    return "\n".join(rows)
+
+
+def flags_table() -> str:
+    rows = ["| flag | default | meaning |", "|---|---|---|"]
+    for action in flags.build_parser()._actions:
+        if action.dest != "help":
+            default = "" if action.default == argparse.SUPPRESS else str(action.default)
+            default = default.lower() if isinstance(action.default, bool) else default
+            rows.append(f"| `--{action.dest}` | {default} | {action.help} |")
     return "\n".join(rows)
 
 

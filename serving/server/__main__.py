@@ -1,7 +1,6 @@
 """python -m serving.server: flags, signals and exit codes.
 
-Exit codes: 0 after SIGTERM or Ctrl-C; 1 when there is nothing to serve, a file is wrong, or a port is
-taken; 2 for a wrong flag.
+Exit codes: 0 after SIGTERM or Ctrl-C; 1 when there is nothing to serve or a port is taken; 2 for a wrong flag.
 """
 
 from __future__ import annotations
@@ -49,13 +48,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, on_signal)
-    try:
-        app.start()
-    except StyleTransferError as error:
-        return _fail(error)
+    app.start()
     wait_for(app.ended)
     if app.failure is None:
-        log.info("Stopping: running calls end, new ones are refused.")
+        log.info("Stopping: the running call ends, new ones are refused.")
     app.stop()
     code = 0 if app.failure is None else _fail(app.failure)
     if app.loading:  # TensorFlow is in the middle of a load, which nothing can stop: leave it behind

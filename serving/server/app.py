@@ -1,36 +1,45 @@
-"""What runs in one server process: two ports, a thread that loads models, and a clean stop."""
+"""What runs in one server process: two ports, a thread that loads versions, and a clean stop."""
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import socket
+import sys
 import threading
+from argparse import Namespace
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import grpc
 import uvicorn
 
-from serving.errors import ServingFailed, StyleTransferError
-from serving.server import config_files, ports
-from serving.server.config_files import ModelConfig
-from serving.server.flags import ServerOptions
-from serving.server.run_queue import RunQueue
-from serving.server.versions import find_wanted
+from model.versions import VersionPath
+from serving import contract
+from serving.errors import ServingUnavailable, StyleTransferError
+from serving.server.admission import MAX_MESSAGE_BYTES, Admission
+from serving.server.manager import ModelManager
 
 if TYPE_CHECKING:
-    import grpc
-
-    from serving.server.core import ServerCore
-    from serving.server.health import HealthService
     from serving.server.rest import RestApp
+    from serving.server.servable import Servable
 
 log = logging.getLogger(__name__)
 
+POLL_S = 1.0  # from one look for new versions to the next; tensorflow_model_server's default
 SPARE_GRPC_THREADS = 8  # beyond those that wait for a run: they answer status calls, and refuse the runs too many
 GRACE_S = 5  # for answers on their way out, once no run is left
-END_OF_WATCH_S = 0.5  # for the thread that loads: it ends at once, unless it is in the middle of a load
+END_OF_LOADING_S = 0.5  # for the thread that loads: it ends at once, unless it is in the middle of a load
+
+GRPC_OPTIONS = (
+    # By default several processes may share a gRPC port, and each would get some of the calls.
+    ("grpc.so_reuseport", 0),
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", contract.UNLIMITED),
+)
 
 
 class ServerApp:
@@ -38,55 +47,43 @@ class ServerApp:
 
     Attributes:
       ended: set when the server cannot serve: see `failure`. Others may set it to ask for a stop.
-      queue: what admits the runs.
-      failure: why a model could not be loaded at the start, or None.
+      failure: why the model could not be loaded at the start, or None.
+      manager: the model's versions.
+      admission: who may run.
       grpc_port: the port in use, 0 if there is none.
       rest_port: the port in use, 0 if there is none.
     """
 
-    def __init__(self, options: ServerOptions, *, any_free_port: bool = False) -> None:
-        """Reads the configuration and opens the ports. That takes milliseconds: TensorFlow is not loaded yet.
+    def __init__(self, options: Namespace, *, any_free_port: bool = False, poll_s: float = POLL_S) -> None:
+        """Finds the model's versions and opens the ports. That takes milliseconds: TensorFlow is not loaded yet.
 
         Args:
-          options: what to serve and where.
+          options: the command line, parsed.
           any_free_port: for tests: whatever `options` says, take any two free ports.
+          poll_s: how long from one look for new versions to the next.
 
         Raises:
-          StyleTransferError: a file is wrong, there is nothing to serve, or a port is taken.
+          StyleTransferError: there is nothing to serve, or a port is taken.
         """
         self.ended = threading.Event()
         self.failure: StyleTransferError | None = None
         self._options = options
-        self.queue = RunQueue(options.max_concurrent_runs, options.max_queued_runs)
-        self._configs = _configs(options)
-        self._metrics_path = (
-            config_files.read_metrics_path(Path(options.monitoring_config_file))
-            if options.monitoring_config_file
-            else None
-        )
-        self._core: ServerCore | None = None
+        self._poll_s = poll_s
+        self.admission = Admission(options.max_queued_runs)
+        base_path = Path(options.model_base_path)
+        self.manager = ModelManager(options.model_name, base_path, self._load, retries=options.max_num_load_retries)
         self._grpc: grpc.Server | None = None
         self._socket: socket.socket | None = None
-        self._health: HealthService | None = None
         self._rest_app: RestApp | None = None
         self._rest: uvicorn.Server | None = None
         self._threads: dict[str, threading.Thread] = {}
-        self._stopping = threading.Event()
         self.grpc_port = self.rest_port = 0
-        host = options.host
         if options.rest_api_port or any_free_port:
-            port = 0 if any_free_port else options.rest_api_port
-            self._socket = ports.open_socket(host, port, "rest_api_port")
+            self._socket = open_socket(options.host, 0 if any_free_port else options.rest_api_port, "rest_api_port")
             self.rest_port = int(self._socket.getsockname()[1])
         if options.port or any_free_port:
-            port = 0 if any_free_port else options.port
-            threads = self.queue.capacity + SPARE_GRPC_THREADS
-            self._grpc, self.grpc_port = ports.open_grpc_server(host, port, "port", threads, options.max_request_bytes)
-
-    @property
-    def ready(self) -> bool:
-        """Whether all that is configured has been loaded, and the server is not stopping."""
-        return self._core is not None and self._core.ready
+            threads = self.admission.capacity + SPARE_GRPC_THREADS
+            self._grpc, self.grpc_port = open_grpc_server(options.host, 0 if any_free_port else options.port, threads)
 
     @property
     def loading(self) -> bool:
@@ -94,43 +91,17 @@ class ServerApp:
         return "models" in self._threads and self._threads["models"].is_alive()
 
     def start(self) -> None:
-        """Answers on both ports from now on, and loads the models behind them.
-
-        Raises:
-          StyleTransferError: the configuration contradicts itself.
-        """
+        """Answers on both ports from now on, and loads the model behind them."""
         # Here and not above: the protos bring all of TensorFlow with them, which takes seconds.
-        from serving.server import core, grpc_service, health, manager, rest, servable
+        from serving.server.grpc_service import GrpcService
+        from serving.server.rest import RestApp
 
-        options = self._options
-        self._core = core.ServerCore(
-            self._configs,
-            self.queue,
-            warm_up=options.enable_model_warmup,
-            warm_up_iterations=options.num_request_iterations_for_warmup,
-            session=servable.SessionOptions(
-                options.saved_model_tags,
-                options.tensorflow_intra_op_parallelism,
-                options.tensorflow_inter_op_parallelism,
-                options.enable_signature_method_name_check,
-            ),
-            retries=manager.Retries(options.max_num_load_retries, options.load_retry_interval_micros / 1e6),
-            labels_for_unavailable=options.allow_version_labels_for_unavailable_models,
-        )
         if self._grpc is not None:
-            grpc_service.add_services(self._grpc, self._core, options.enable_serialization_as_tensor_content)
-            if options.enable_grpc_healthcheck_service:
-                self._health = health.add_service(self._grpc, self._core)
+            GrpcService(self.manager, self.admission).register(self._grpc)
             self._grpc.start()
-            log.info("gRPC on %s:%d", options.host, self.grpc_port)
+            log.info("gRPC on %s:%d", self._options.host, self.grpc_port)
         if self._socket is not None:
-            self._rest_app = rest.RestApp(
-                self._core,
-                timeout_s=options.rest_api_timeout_in_ms / 1000 or None,
-                max_request_bytes=options.max_request_bytes,
-                cors=options.rest_api_enable_cors_support,
-                metrics_path=self._metrics_path,
-            )
+            self._rest_app = RestApp(self.manager, self.admission, self._options.rest_api_timeout_in_ms / 1000 or None)
             config = uvicorn.Config(
                 self._rest_app,
                 http="h11",
@@ -144,18 +115,13 @@ class ServerApp:
             )
             self._rest = uvicorn.Server(config)
             self._run("rest", partial(self._rest.run, sockets=[self._socket]))
-            log.info("REST on http://%s:%d/v1/models", options.host, self.rest_port)
-        self._run("models", partial(self._serve_models, self._core))
-        if options.model_config_file and options.model_config_file_poll_wait_seconds:
-            self._run("config", partial(self._reread, self._core))
+            log.info("REST on http://%s:%d/v1/models", self._options.host, self.rest_port)
+        self._run("models", self._serve_model)
 
     def stop(self) -> None:
-        """Lets running calls end and closes the ports. Until that is done, new calls get UNAVAILABLE."""
-        self._stopping.set()
-        if self._core is not None:
-            self._core.stop()
-        if self._health is not None:
-            self._health.close()
+        """Lets the running call end and closes the ports. Until that is done, new calls get UNAVAILABLE."""
+        self.manager.stop()
+        self.admission.stop()
         if self._grpc is not None:
             self._grpc.stop(GRACE_S).wait()
         if self._rest is not None:
@@ -166,55 +132,85 @@ class ServerApp:
         elif self._socket is not None:
             self._socket.close()
         if self.loading:
-            self._threads["models"].join(END_OF_WATCH_S)
-        if self._core is not None:
-            self._core.close()
+            self._threads["models"].join(END_OF_LOADING_S)
+        if not self.loading:
+            self.manager.close()
 
-    def _serve_models(self, core: ServerCore) -> None:
-        poll_s = self._options.file_system_poll_wait_seconds
+    def _serve_model(self) -> None:
         try:
-            core.load(poll_s)
+            self.manager.run(self._poll_s)
         except StyleTransferError as error:
             self.failure = error
             self.ended.set()
-        except Exception as error:
-            log.exception("Loading failed")
-            self.failure = ServingFailed(f"Internal error while loading: {type(error).__name__}: {error}")
-            self.ended.set()
-        else:
-            core.watch(poll_s)
 
-    def _reread(self, core: ServerCore) -> None:
-        """Takes on what has changed in the model config file; a file that is wrong changes nothing."""
-        configs, failed = self._configs, ""
-        while not self._stopping.wait(self._options.model_config_file_poll_wait_seconds):
-            try:
-                read = config_files.read_models(Path(self._options.model_config_file))
-                if read != configs or failed:
-                    core.reload(read)
-                configs, failed = read, ""
-            except StyleTransferError as error:
-                if str(error) != failed:
-                    log.error("The model config file was not taken on: %s", error)
-                failed = str(error)
+    def _load(self, version: VersionPath) -> Servable:
+        from serving.server import warmup
+        from serving.server.servable import Servable
 
-    def _run(self, name: str, target: Callable[[], None]) -> None:
-        thread = threading.Thread(target=target, name=name, daemon=True)
-        self._threads[name] = thread
-        thread.start()
+        options = self._options
+        threads = options.tensorflow_intra_op_parallelism, options.tensorflow_inter_op_parallelism
+        servable = Servable.load(version, *threads)
+        try:
+            requests = warmup.replay(servable, version.path) if options.enable_model_warmup else 0
+        except StyleTransferError:
+            servable.close()
+            raise
+        trim_heap()
+        log.info("Version %d: %d warm-up requests replayed.", version.number, requests)
+        return servable
+
+    def _run(self, name: str, target: Callable[[], object]) -> None:
+        self._threads[name] = threading.Thread(target=target, name=name, daemon=True)
+        self._threads[name].start()
 
 
-def _configs(options: ServerOptions) -> tuple[ModelConfig, ...]:
-    """Returns the models to serve, each of which has a version.
+def open_socket(host: str, port: int, flag: str) -> socket.socket:
+    """Returns a TCP socket that holds a port (0: any free one).
+
+    Args:
+      host: address or name to bind.
+      port: the port.
+      flag: the flag that sets the port, for the error's text.
 
     Raises:
-      StyleTransferError: the file is wrong, or a base path holds nothing to serve.
+      ServingUnavailable: the port or the address cannot be had.
     """
-    if not options.model_config_file:
-        config = ModelConfig(options.model_name, Path(options.model_base_path))
-        find_wanted(config.base_path, config.policy, "`--model_base_path`")
-        return (config,)
-    configs = config_files.read_models(Path(options.model_config_file))
-    for config in configs:
-        find_wanted(config.base_path, config.policy, f"`base_path` of model {config.name}")
-    return configs
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # TCP by name: otherwise asyncio does not see that it is TCP, leaves Nagle's delay on, and each answer takes 40 ms.
+    opened = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    # A restart need not wait until the connections of the last run have timed out.
+    opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        opened.bind((host, port))
+        opened.listen(1)  # two sockets may be bound to one port with SO_REUSEADDR; only one may listen
+    except OSError as error:
+        opened.close()
+        raise ServingUnavailable(
+            f"Port {port} on {host} cannot be opened ({error.strerror or error}). Stop the program that holds it, or "
+            f"choose another port with --{flag}."
+        ) from None
+    return opened
+
+
+def open_grpc_server(host: str, port: int, threads: int) -> tuple[grpc.Server, int]:
+    """Returns a gRPC server that holds a port (0: any free one) but is not started, and the port's number.
+
+    Args:
+      host: address or name to bind.
+      port: the port.
+      threads: how many calls are answered at once.
+
+    Raises:
+      ServingUnavailable: the port or the address cannot be had.
+    """
+    # gRPC reports a taken port by a long line of its own log and a text without the reason: try it plainly first.
+    open_socket(host, port, "port").close()
+    server = grpc.server(ThreadPoolExecutor(threads, thread_name_prefix="grpc"), options=GRPC_OPTIONS)
+    return server, server.add_insecure_port(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+
+
+def trim_heap() -> None:
+    """Returns freed memory to the system where the C library can: loading a model leaves 0.1 GB of it behind."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None  # glibc's own
+    if trim is not None:
+        trim(0)

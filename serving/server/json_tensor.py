@@ -1,47 +1,47 @@
-"""Bodies of REST predict calls <-> named arrays: TensorFlow Serving's two formats, with its error texts.
+"""Bodies of REST predict calls <-> named arrays: TensorFlow Serving's two formats, in its words.
 
 A request carries `instances` (row format: one element per member of the batch) or `inputs` (columnar: whole tensors),
-and is answered in kind, with `predictions` or `outputs`. What one value may look like is json_values' business.
+and is answered in kind, with `predictions` or `outputs`. A string tensor takes JSON strings (their UTF-8 bytes) and
+{"b64": ...}; an output whose name ends in `_bytes` is sent as {"b64": ...}. NaN and Infinity are numbers both ways.
 """
 
 from __future__ import annotations
 
+import base64
+import binascii
 import json
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any, TypeAlias
 
+import numpy as np
+import tensorflow as tf
 from tensorflow.core.protobuf import meta_graph_pb2
 
-from serving.errors import InvalidInput
-from serving.server.json_values import ENCODING_ERRORS, is_base64, quote, to_array, to_value
-from serving.server.tensor_proto import Array
+from serving.errors import InvalidInput, ServingFailed
+from serving.server.tensors import Array
 
+BYTES_SUFFIX = "_bytes"
+MAX_QUOTED = 128  # how much of a wrong value an error repeats, in characters
+
+# The bytes of a body that are no UTF-8 survive in strings, as they do in TensorFlow Serving, which does not check.
+ENCODING_ERRORS = "surrogateescape"
+
+# What JSON has for a dtype's kind, as NumPy calls it.
+_TYPES: dict[str, set[type]] = {"f": {int, float}, "i": {int}, "u": {int}, "b": {bool}}
+_TYPE_NAMES = {dict: "Object", list: "Array", str: "String", int: "Number", float: "Number", type(None): "Null"}
+_INTEGER_DIGITS = 20  # an integer of more is beyond 64 bits: a decimal to TensorFlow Serving's parser
 _WHITESPACE = re.compile(r"[ \t\n\r]*")
-_DECODER = json.JSONDecoder()
+_DECODER = json.JSONDecoder(parse_int=lambda text: int(text) if len(text) <= _INTEGER_DIGITS else float(text))
 
 TensorInfos: TypeAlias = Mapping[str, meta_graph_pb2.TensorInfo]
 
 
-@dataclass(frozen=True)
-class Body:
-    """The body of a request, parsed but not yet checked against a signature."""
-
-    signature_name: str
-    document: Mapping[str, Any]
-
-    @property
-    def row_format(self) -> bool:
-        """Whether the answer goes out as `predictions` (else as `outputs`)."""
-        return "instances" in self.document
-
-
-def parse_body(body: bytes) -> Body:
-    """Parses a request body. As in TensorFlow Serving, what follows the first JSON value is ignored.
+def parse(body: bytes) -> dict[str, Any]:
+    """Returns the JSON object of a body. As in TensorFlow Serving, what follows the object is ignored.
 
     Raises:
-      InvalidInput: the body is no JSON object, or `signature_name` is no string.
+      InvalidInput: the body is not a JSON object, or its `signature_name` is not a string.
     """
     text = body.decode("utf-8-sig", ENCODING_ERRORS)
     start = _WHITESPACE.match(text).end()  # type: ignore[union-attr]  # the pattern matches anything
@@ -51,42 +51,71 @@ def parse_body(body: bytes) -> Body:
         document, _ = _DECODER.raw_decode(text, start)
     except json.JSONDecodeError as error:
         raise InvalidInput(f"JSON Parse error: {error.msg} at offset: {error.pos}") from None
-    except (RecursionError, ValueError) as error:  # nested too deeply; an integer of thousands of digits
-        raise InvalidInput(f"JSON Parse error: {str(error).partition(';')[0]}") from None
+    except RecursionError as error:
+        raise InvalidInput(f"JSON Parse error: {error}") from None
     if not isinstance(document, dict):
-        raise InvalidInput(f"JSON Value: {quote(document)} Is not object")
-    name = document.get("signature_name", "")
-    if not isinstance(name, str):
+        raise InvalidInput(f"JSON Value: {_quote(document)} Is not object")
+    if not isinstance(document.get("signature_name", ""), str):
         raise InvalidInput(
-            f"JSON Value: {quote(document)} not formatted correctly. 'signature_name' key must be a string value."
+            f"JSON Value: {_quote(document)} not formatted correctly. 'signature_name' key must be a string value."
         )
-    return Body(name, document)
+    return document
 
 
-def tensors_of(body: Body, infos: TensorInfos) -> dict[str, Array]:
+def to_arrays(document: Mapping[str, Any], infos: TensorInfos) -> dict[str, Array]:
     """Returns the input arrays of a request: alias to array, strings as object arrays of bytes.
 
     Args:
-      body: the parsed body.
+      document: the body.
       infos: alias to TensorInfo, the inputs that the signature declares. REST needs every one of them.
 
     Raises:
       InvalidInput: the values do not fit the declared inputs.
       ServingFailed: UNIMPLEMENTED, an input's dtype cannot be written in JSON.
     """
-    document = body.document
     if not infos:
-        raise InvalidInput(f"Failed to get input map for signature: {body.signature_name or 'DEFAULT'}")
-    if "instances" in document and "inputs" in document:
-        raise InvalidInput(
-            f"JSON Value: {quote(document)} Not formatted correctly expecting only one of 'inputs' or 'instances' "
-            "keys to exist "
-        )
-    if "instances" in document:
-        return _from_rows(document["instances"], infos)
-    if "inputs" in document:
-        return _from_columns(document["inputs"], infos)
-    raise InvalidInput("Missing 'inputs' or 'instances' key")
+        raise InvalidInput(f"Failed to get input map for signature: {document.get('signature_name') or 'DEFAULT'}")
+    if ("instances" in document) == ("inputs" in document):
+        raise InvalidInput(f"JSON Value: {_quote(document)} must have one of the keys 'inputs' and 'instances'.")
+    columns = _columns_of_rows(document["instances"], infos) if "instances" in document else document["inputs"]
+    if not _is_named(columns):
+        if len(infos) > 1:
+            raise InvalidInput(
+                "inputs is a plain value/list, but expecting an object as multiple input tensors required as per "
+                "tensorinfo_map"
+            )
+        columns = dict.fromkeys(infos, columns)
+    for name in sorted(infos):
+        if name not in columns:
+            raise InvalidInput(f"Missing named input: {name} in 'inputs' object.")
+    return {name: to_array(columns[name], tf.as_dtype(info.dtype)) for name, info in infos.items()}
+
+
+def to_array(value: Any, dtype: tf.DType) -> Array:
+    """Returns a scalar or an evenly nested list as an array.
+
+    Args:
+      value: what the JSON parser made.
+      dtype: the tensor's.
+
+    Raises:
+      InvalidInput: uneven nesting, or an element of another type.
+      ServingFailed: UNIMPLEMENTED, the dtype cannot be written in JSON.
+    """
+    leaves = np.array(value, dtype=object)  # where the nesting is uneven, an element is a list
+    target = np.dtype(dtype.as_numpy_dtype)
+    if dtype == tf.string:
+        array = np.empty(leaves.shape, object)
+        array.reshape(-1)[:] = [_to_bytes(leaf) for leaf in leaves.reshape(-1)]
+        return array
+    if target.kind not in _TYPES or target == np.float16:
+        raise ServingFailed(f"Conversion of JSON Value: {_quote(value)} to type: {dtype.name}", "UNIMPLEMENTED")
+    limits = np.iinfo(target) if target.kind in "iu" else None
+    for leaf in leaves.reshape(-1):  # 1.0 is no integer, True no number
+        if type(leaf) not in _TYPES[target.kind] or (limits is not None and not limits.min <= leaf <= limits.max):
+            raise _type_error(leaf, dtype)
+    with np.errstate(over="ignore"):  # beyond its range is infinite
+        return leaves.astype(target)
 
 
 def to_json(outputs: Mapping[str, Array], row_format: bool) -> bytes:
@@ -98,22 +127,23 @@ def to_json(outputs: Mapping[str, Array], row_format: bool) -> bytes:
 
     Raises:
       InvalidInput: the row format cannot hold these outputs.
-      ServingFailed: an output's dtype cannot be written in JSON.
+      ServingFailed: UNIMPLEMENTED, an output's dtype cannot be written in JSON.
     """
-    if not outputs:
-        raise InvalidInput("Cannot convert empty tensor map to JSON")
-    if row_format:
-        _check_batch(outputs)
-    values = {name: to_value(name, array) for name, array in sorted(outputs.items())}
-    alone = next(iter(values.values())) if len(values) == 1 else None
-    document: dict[str, Any]
-    if not row_format:
-        document = {"outputs": values if alone is None else alone}
-    elif alone is not None:
-        document = {"predictions": alone}
-    else:
-        document = {"predictions": [dict(zip(values, row, strict=True)) for row in zip(*values.values(), strict=True)]}
-    return json.dumps(document, ensure_ascii=False).encode("utf-8", ENCODING_ERRORS)
+    batch = None
+    for name, array in sorted(outputs.items()) if row_format else ():
+        if array.ndim == 0:
+            raise InvalidInput(f"Tensor name: {name} has no shape information ")
+        if batch not in (None, len(array)):
+            raise InvalidInput(
+                f"Tensor name: {name} has inconsistent batch size: {len(array)} expecting batch size: {batch}"
+            )
+        batch = len(array)
+    values = {name: _to_value(name, array) for name, array in sorted(outputs.items())}
+    document: Any = next(iter(values.values())) if len(values) == 1 else values
+    if row_format and len(values) > 1:
+        document = [dict(zip(values, row, strict=True)) for row in zip(*values.values(), strict=True)]
+    text = json.dumps({"predictions" if row_format else "outputs": document}, ensure_ascii=False)
+    return text.encode("utf-8", ENCODING_ERRORS)
 
 
 def error_body(message: str) -> bytes:
@@ -121,84 +151,81 @@ def error_body(message: str) -> bytes:
     return json.dumps({"error": message}, ensure_ascii=False).encode("utf-8", "replace")
 
 
-def _from_rows(rows: Any, infos: TensorInfos) -> dict[str, Array]:
+def _columns_of_rows(rows: Any, infos: TensorInfos) -> Any:
+    """Returns `instances` as `inputs` would have them."""
     if not isinstance(rows, list):
-        raise InvalidInput(f"JSON Value: {quote(rows)} Excepting 'instances' to be an list/array")
+        raise InvalidInput(f"JSON Value: {_quote(rows)} Excepting 'instances' to be an list/array")
     if not rows:
         raise InvalidInput("JSON Value: [] No values in 'instances' array")
-    if not isinstance(rows[0], dict) and len(infos) > 1:
-        raise InvalidInput(
-            "instances is a plain list, but expecting list of objects as multiple input tensors required as per "
-            "tensorinfo_map"
-        )
-    named, names = _is_named(rows[0]), set(infos)
+    named = _is_named(rows[0])
     for index, row in enumerate(rows):
         if _is_named(row) != named:
             got = "Expecting object but got list" if named else "Expecting value/list but got object"
             raise InvalidInput(f"{got} at item {index} of input list")
-        if named and row.keys() != names:
+        if named and row.keys() != set(infos):
             raise InvalidInput(
-                f"Failed to process element: {index} of 'instances' list. JSON object: {quote(row)} keys must be "
+                f"Failed to process element: {index} of 'instances' list. JSON object: {_quote(row)} keys must be "
                 f"equal to: {','.join(sorted(infos))}"
             )
-    columns = {name: [row[name] for row in rows] if named else rows for name in infos}
-    return {name: _stack(column, name if named else None, infos[name].dtype) for name, column in columns.items()}
+    return {name: [row[name] for row in rows] for name in infos} if named else rows
 
 
-def _stack(column: Sequence[Any], key: str | None, dtype: int) -> Array:
-    """Returns the values of a batch as one array; an error names the first element that does not fit."""
+def _to_bytes(leaf: Any) -> bytes:
+    """Returns what a JSON string, or a {"b64": ...} object, stands for."""
+    if isinstance(leaf, str):
+        try:
+            return leaf.encode("utf-8", ENCODING_ERRORS)
+        except UnicodeEncodeError:
+            raise InvalidInput("JSON Parse error: The surrogate pair in string is invalid.") from None
+    if not _is_base64(leaf):
+        raise _type_error(leaf, tf.string)
+    text = "".join(leaf["b64"].split())  # line breaks are allowed
     try:
-        return to_array(column, dtype)
-    except InvalidInput as error:
-        reason, culprit = str(error), 0
-        first: tuple[int, ...] | None = None
-        for index, value in enumerate(column):
-            try:
-                shape = to_array(value, dtype).shape
-            except InvalidInput as element_error:
-                reason, culprit = str(element_error), index
-                break
-            first = shape if first is None else first
-            if shape != first:
-                reason, culprit = f"Expecting shape {_shape(first)} but got: {_shape(shape)}", index
-                break
-        where = f"{culprit} key: {key}" if key is not None else str(culprit)
-        raise InvalidInput(
-            f"Failed to process element: {where} of 'instances' list. Error: INVALID_ARGUMENT: {reason}"
-        ) from None
+        return binascii.a2b_base64(text + "=" * (-len(text) % 4), strict_mode=True)  # padding may be left out
+    except ValueError:
+        raise InvalidInput("Unable to base64 decode") from None
 
 
-def _from_columns(value: Any, infos: TensorInfos) -> dict[str, Array]:
-    if _is_named(value):
-        for name in sorted(infos):
-            if name not in value:
-                raise InvalidInput(f"Missing named input: {name} in 'inputs' object.")
-        return {name: to_array(value[name], info.dtype) for name, info in infos.items()}
-    if len(infos) > 1:
-        raise InvalidInput(
-            "inputs is a plain value/list, but expecting an object as multiple input tensors required as per "
-            "tensorinfo_map"
-        )
-    ((name, info),) = infos.items()
-    return {name: to_array(value, info.dtype)}
+def _to_value(name: str, array: Array) -> Any:
+    """Returns an array as what json.dumps takes."""
+    if array.dtype.kind not in ("O", *_TYPES) or array.dtype == np.float16:
+        kind = array.dtype.name
+        raise ServingFailed(f"Failed to write JSON value for tensor: {name} of type: {kind}", "UNIMPLEMENTED")
+    if array.dtype == object and name.endswith(BYTES_SUFFIX):
+        return _map(lambda item: {"b64": base64.b64encode(item).decode("ascii")}, array)
+    if array.dtype == object:
+        return _map(lambda item: item.decode("utf-8", ENCODING_ERRORS), array)
+    if array.dtype == np.float32:
+        return _map(lambda item: float(str(item)), array)  # so that 0.1 does not become 0.10000000149011612
+    return array.tolist()
 
 
-def _check_batch(outputs: Mapping[str, Array]) -> None:
-    batch: int | None = None
-    for name, array in sorted(outputs.items()):
-        if array.ndim == 0:
-            raise InvalidInput(f"Tensor name: {name} has no shape information ")
-        if batch is not None and len(array) != batch:
-            raise InvalidInput(
-                f"Tensor name: {name} has inconsistent batch size: {len(array)} expecting batch size: {batch}"
-            )
-        batch = len(array)
+def _map(function: Any, array: Array) -> Any:
+    mapped = np.empty(array.size, object)
+    mapped[:] = [function(item) for item in array.reshape(-1)]
+    return mapped.reshape(array.shape).tolist()
 
 
 def _is_named(value: Any) -> bool:
     """Whether a JSON value is an object of named tensors."""
-    return isinstance(value, dict) and not is_base64(value)
+    return isinstance(value, dict) and not _is_base64(value)
 
 
-def _shape(shape: Sequence[int]) -> str:
-    return "[" + ",".join(map(str, shape)) + "]"
+def _is_base64(value: Any) -> bool:
+    return isinstance(value, dict) and len(value) == 1 and isinstance(value.get("b64"), str)
+
+
+def _type_error(value: Any, dtype: tf.DType) -> InvalidInput:
+    kind = str(value) if isinstance(value, bool) else _TYPE_NAMES[type(value)]
+    expected = {"float32": "float", "float64": "double"}.get(dtype.name, dtype.name)
+    return InvalidInput(f"JSON Value: {_quote(value)} Type: {kind} is not of expected type: {expected}")
+
+
+def _quote(value: Any) -> str:
+    """Returns a JSON value for an error's text, cut; a large one is not written whole."""
+    text = ""
+    for piece in json.JSONEncoder(ensure_ascii=False).iterencode(value):
+        text += piece[: MAX_QUOTED + 1]
+        if len(text) > MAX_QUOTED:
+            return text[:MAX_QUOTED] + "..."
+    return text

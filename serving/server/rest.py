@@ -1,10 +1,10 @@
-"""REST, as tensorflow_model_server speaks it: a thin adapter from HTTP routes to the core.
+"""REST, as tensorflow_model_server speaks it.
 
-    POST /v1/models/NAME[/versions/N|/labels/L]:predict, :classify, :regress
-    GET  /v1/models/NAME[/versions/N|/labels/L]             status
-    GET  /v1/models/NAME[/versions/N|/labels/L]/metadata
+    POST /v1/models/NAME[/versions/N]:predict
+    GET  /v1/models/NAME[/versions/N]             status
+    GET  /v1/models/NAME[/versions/N]/metadata
 
-Anything else below /v1/ is a malformed request (400); anything outside is 404, but for the metrics where they are on.
+The event loop reads and writes; one thread of the pool does the rest of a call.
 """
 
 from __future__ import annotations
@@ -14,209 +14,120 @@ import json
 import logging
 import re
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from urllib.parse import unquote
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from model.versions import MAX_VERSION
-from serving.errors import HTTP_STATUS, InvalidInput, StyleTransferError
-from serving.server import examples, examples_json, http_body, json_tensor, messages
-from serving.server.core import ServerCore
-from serving.server.servable import Servable
-from serving.server.signature_rules import DEFAULT_SIGNATURE
-from serving.server.states import ModelRef
+from serving.errors import HTTP_STATUS, InvalidInput, ModelNotFound, ServingFailed, StyleTransferError
+from serving.server import documents, json_tensor
+from serving.server.admission import MAX_MESSAGE_BYTES, Admission
+from serving.server.manager import ModelManager, ModelRef
+from serving.server.servable import DEFAULT_SIGNATURE
 
 log = logging.getLogger(__name__)
 
-_WHICH = r"(?:/versions/(?P<version>[0-9]+)|/labels/(?P<label>[^/:]+))?"
-_CALL = re.compile(rf"/v1/models/(?P<name>[^/:]+){_WHICH}:(?P<method>classify|regress|predict)", re.IGNORECASE)
-_DOCUMENT = re.compile(rf"/v1/models(?:/(?P<name>[^/:]+))?{_WHICH}(?P<metadata>/metadata)?", re.IGNORECASE)
+_MODEL = r"/v1/models/(?P<name>[^/:]+)(?:/versions/(?P<version>[0-9]{1,19}))?"
+_PREDICT = re.compile(rf"{_MODEL}:predict", re.IGNORECASE)
+_DOCUMENT = re.compile(rf"{_MODEL}(?P<metadata>/metadata)?", re.IGNORECASE)
+_LEFT_OUT = re.compile(r"(?!/v1/).*|/v1/models/[^/:]+(/labels/[^/:]+.*|[^:]*:(classify|regress))", re.IGNORECASE)
 
 SPARE_THREADS = 8  # beyond those that wait for a run: they read requests, and refuse the ones too many
 TOO_LONG = 413  # no gRPC code stands for this HTTP status
 
-_CORS_HEADERS = {
-    "Access-Control-Allow-Origin": "*",
-    "Access-Control-Allow-Methods": "POST, GET",
-    "Access-Control-Allow-Headers": "Content-Type",
-}
 
-
-@dataclass(frozen=True)
-class Answer:
-    """An HTTP answer."""
-
-    status: int
-    body: bytes
-    media_type: str | None = "application/json"
+class BodyTooLong(Exception):
+    """A body is longer than MAX_MESSAGE_BYTES."""
 
 
 class RestApp:
     """The ASGI application."""
 
-    def __init__(
-        self,
-        core: ServerCore,
-        *,
-        timeout_s: float | None,
-        max_request_bytes: int,
-        cors: bool = False,
-        metrics_path: str | None = None,
-    ) -> None:
-        """Takes the core to serve.
-
-        Args:
-          core: what answers.
-          timeout_s: how long a call may take once its body is here. None: for ever.
-          max_request_bytes: how long a body may be, as it is sent.
-          cors: whether pages of other origins may read the answers.
-          metrics_path: where the metrics are. None: nowhere.
-        """
-        self._core = core
+    def __init__(self, manager: ModelManager, admission: Admission, timeout_s: float | None) -> None:
+        """Takes what answers, and how long a call may take once its body is here (None: for ever)."""
+        self._manager = manager
+        self._admission = admission
         self._timeout_s = timeout_s
-        self._max_request_bytes = max_request_bytes
-        self._headers = _CORS_HEADERS if cors else {}
-        self._metrics_path = metrics_path
-        # Calls wait here, and large bodies are parsed here, so that the event loop can always answer.
-        self._threads = ThreadPoolExecutor(core.queue.capacity + SPARE_THREADS, thread_name_prefix="rest")
+        self._threads = ThreadPoolExecutor(admission.capacity + SPARE_THREADS, thread_name_prefix="rest")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers one request."""
+        """Answers one request; every failure becomes an answer."""
         request = Request(scope, receive)
         # As in TensorFlow Serving the query string is part of what the routes are matched against.
         target = scope["raw_path"].decode("latin-1")
         if scope["query_string"]:
             target += "?" + scope["query_string"].decode("latin-1")
-        started = time.monotonic()
+        started, status = time.monotonic(), HTTP_STATUS["OK"]
         try:
-            answer = await self._answer(request, target)
+            body = await self._answer(request, target)
         except ClientDisconnect:
             return
-        level = logging.DEBUG if request.method == "GET" and answer.status == 200 else logging.INFO
+        except BodyTooLong:
+            status = TOO_LONG
+            body = json_tensor.error_body(
+                f"The request must be at most {MAX_MESSAGE_BYTES} bytes long. Received: more."
+            )
+        except StyleTransferError as error:
+            status, body = HTTP_STATUS[error.code], json_tensor.error_body(str(error))
+        except Exception as error:  # a fault of this program: the log gets the traceback, the client does not
+            log.exception("REST %s %.200s failed", request.method, target)
+            status, body = HTTP_STATUS["INTERNAL"], json_tensor.error_body(f"Internal error: {type(error).__name__}")
+        level = logging.DEBUG if request.method == "GET" and status == HTTP_STATUS["OK"] else logging.INFO
         duration_ms = (time.monotonic() - started) * 1000
-        log.log(level, "REST %s %.200s %d in %.0f ms", request.method, target, answer.status, duration_ms)
-        response = Response(answer.body, answer.status, headers=self._headers, media_type=answer.media_type)
-        await response(scope, receive, send)
+        log.log(level, "REST %s %.200s %d in %.0f ms", request.method, target, status, duration_ms)
+        await Response(body, status, media_type="application/json")(scope, receive, send)
 
     def close(self) -> None:
         """Ends the threads; call it when no request is left."""
         self._threads.shutdown(wait=False)
 
-    def answer(self, method: str, target: str, body: bytes) -> Answer:
-        """Answers a request; every failure becomes an answer.
+    async def _answer(self, request: Request, target: str) -> bytes:
+        if request.method == "POST" and (route := _PREDICT.fullmatch(target)):
+            if request.headers.get("content-encoding", "identity") != "identity":
+                raise ServingFailed(documents.left_out("A compressed body"), "UNIMPLEMENTED")
+            with self._manager.lease(_ref(route)):  # no body is read that would then be refused
+                self._admission.check()
+            body = await _read(request)
+            return await asyncio.get_running_loop().run_in_executor(self._threads, self._predict, _ref(route), body)
+        if request.method == "GET" and (route := _DOCUMENT.fullmatch(target)):
+            return self._document(_ref(route), metadata=bool(route["metadata"]))
+        if _LEFT_OUT.fullmatch(target):
+            raise ModelNotFound(documents.left_out(f"{request.method} {target:.200}"))
+        raise InvalidInput(f"Malformed request: {request.method} {target}")
 
-        Args:
-          method: GET, POST, ...
-          target: path and query, still percent-encoded.
-          body: the request's body.
-        """
-        if method == "GET" and target == self._metrics_path:
-            return Answer(200, self._core.metrics_page().encode(), "text/plain")
-        if not target.lower().startswith("/v1/"):
-            return Answer(404, b"<html><title>404 Not Found</title><h1>Not Found</h1></html>\n", "text/html")
-        call = _CALL.fullmatch(target) if method == "POST" else None
-        document = _DOCUMENT.fullmatch(target) if method == "GET" else None
-        found = call or document
-        if found and int(found["version"] or 0) > MAX_VERSION:
-            return Answer(400, b"")  # tensorflow_model_server answers so too: no body
-        started, code = time.monotonic(), "OK"
-        try:
-            if call:
-                return Answer(200, self._call(call, body))
-            if document:
-                return Answer(200, self._document(document))
-            raise InvalidInput(f"Malformed request: {method} {target}")
-        except StyleTransferError as error:
-            code = error.code
-            return Answer(HTTP_STATUS[error.code], json_tensor.error_body(str(error)))
-        except Exception as error:  # a fault of this program: the log gets the traceback, the client does not
-            log.exception("REST %s %.200s failed", method, target)
-            code = "INTERNAL"
-            message = f"Internal error: {type(error).__name__}"
-            return Answer(HTTP_STATUS[code], json_tensor.error_body(message))
-        finally:
-            if call:
-                self._record(call, code, time.monotonic() - started)
-
-    async def _answer(self, request: Request, target: str) -> Answer:
-        if request.method == "OPTIONS":  # a browser asks whether it may call, before it does
-            named = re.search("https?://", request.headers.get("origin", ""))
-            return Answer(200 if named else 400, b"", None)
-        if request.method != "POST":
-            return self.answer(request.method, target, b"")
-        try:
-            body = await http_body.read(request, self._max_request_bytes)
-        except http_body.BodyTooLong:
-            message = f"The request must be at most {self._max_request_bytes} bytes long. Received: more."
-            return Answer(TOO_LONG, json_tensor.error_body(message))
-        zipped = "gzip" in request.headers.get("content-encoding", "")
-
-        def work() -> Answer:
-            return self.answer("POST", target, http_body.inflate(body) if zipped else body)
-
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
-
-    def _call(self, route: re.Match[str], body: bytes) -> bytes:
+    def _predict(self, ref: ModelRef, body: bytes) -> bytes:
         deadline = None if self._timeout_s is None else time.monotonic() + self._timeout_s
-        with self._core.admit(_ref(route)) as servable:
-            request = json_tensor.parse_body(body)
-            return self._methods[route["method"].lower()](self, servable, request, deadline)
+        with self._manager.lease(ref) as servable:
+            document = json_tensor.parse(body)
+            name = document.get("signature_name") or DEFAULT_SIGNATURE
+            if name not in servable.signatures:  # over REST TensorFlow Serving has its own text and code for that
+                raise InvalidInput(f'Serving signature name: "{name}" not found in signature def')
+            inputs = json_tensor.to_arrays(document, servable.signatures[name].inputs)
+            with self._admission.turn(deadline):
+                outputs = servable.predict(name, inputs, deadline=deadline)
+            return json_tensor.to_json(outputs, row_format="instances" in document)
 
-    def _predict(self, servable: Servable, request: json_tensor.Body, deadline: float | None) -> bytes:
-        inputs = json_tensor.tensors_of(request, _inputs_of(servable, request.signature_name))
-        outputs = self._core.predict(servable, request.signature_name, inputs, deadline=deadline)
-        return json_tensor.to_json(outputs, request.row_format)
-
-    def _classify(self, servable: Servable, request: json_tensor.Body, deadline: float | None) -> bytes:
-        task = examples.Task(examples.Method.Classify, request.signature_name)
-        (result,) = self._core.infer(servable, [task], examples_json.serialized_examples(request), deadline=deadline)
-        return examples_json.classes_to_json(result)
-
-    def _regress(self, servable: Servable, request: json_tensor.Body, deadline: float | None) -> bytes:
-        task = examples.Task(examples.Method.Regress, request.signature_name)
-        (result,) = self._core.infer(servable, [task], examples_json.serialized_examples(request), deadline=deadline)
-        return examples_json.values_to_json(result)
-
-    _methods: dict[str, Callable[[RestApp, Servable, json_tensor.Body, float | None], bytes]] = {  # noqa: RUF012
-        "predict": _predict,
-        "classify": _classify,
-        "regress": _regress,
-    }
-
-    def _document(self, route: re.Match[str]) -> bytes:
-        if not route["name"]:
-            raise InvalidInput("Missing model name in request.")
-        ref = _ref(route)
-        if route["metadata"]:
-            with self._core.find(ref) as servable:
-                document = messages.metadata_document(ref.name, servable)
-        else:
-            document = messages.status_document(self._core.status(ref))
-        return json.dumps(document, indent=1).encode()
-
-    def _record(self, route: re.Match[str], code: str, seconds: float) -> None:
-        name = unquote(route["name"])
-        if self._core.serves(name):
-            self._core.metrics.record_request(name, route["method"].lower(), "REST", code, seconds)
+    def _document(self, ref: ModelRef, metadata: bool) -> bytes:
+        if not metadata:
+            return json.dumps(documents.status_document(self._manager.status(ref)), indent=1).encode()
+        with self._manager.lease(ref) as servable:
+            return json.dumps(documents.metadata_document(ref.name, servable), indent=1).encode()
 
 
 def _ref(route: re.Match[str]) -> ModelRef:
-    return ModelRef(
-        name=unquote(route["name"]),
-        version=int(route["version"]) if route["version"] else None,
-        label=unquote(route["label"]) if route["label"] else None,
-    )
+    return ModelRef(unquote(route["name"]), int(route["version"]) if route["version"] else None)
 
 
-def _inputs_of(servable: Servable, name: str) -> json_tensor.TensorInfos:
-    """Returns the inputs of a signature. Over REST TensorFlow Serving has its own text and code for a wrong name."""
-    name = name or DEFAULT_SIGNATURE
-    if name not in servable.signatures:
-        raise InvalidInput(f'Serving signature name: "{name}" not found in signature def')
-    infos: json_tensor.TensorInfos = servable.signatures[name].inputs
-    return infos
+async def _read(request: Request) -> bytes:
+    """Returns the body; of one whose header admits that it is too long, nothing is read."""
+    declared = request.headers.get("content-length", "")
+    if declared.isdecimal() and int(declared) > MAX_MESSAGE_BYTES:
+        raise BodyTooLong
+    body = bytearray()
+    async for chunk in request.stream():
+        if len(body) + len(chunk) > MAX_MESSAGE_BYTES:
+            raise BodyTooLong
+        body += chunk
+    return bytes(body)

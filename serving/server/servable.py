@@ -8,84 +8,61 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.core.protobuf import config_pb2, error_codes_pb2, rewriter_config_pb2
+from tensorflow.core.protobuf import config_pb2, error_codes_pb2, meta_graph_pb2, rewriter_config_pb2
 from tensorflow.python.client import pywrap_tf_session
 from tensorflow.python.saved_model import loader_impl
 
 from model.versions import VersionPath
 from serving.errors import DeadlineExceeded, InvalidInput, ModelNotFound, ServingFailed, StyleTransferError, from_code
-from serving.server import signature_rules
-from serving.server.run_queue import TIMED_OUT
-from serving.server.tensor_proto import Array
+from serving.server import tensors
+from serving.server.admission import TIMED_OUT
+from serving.server.tensors import Array
 
 # Memory of a step's tensors stays for the next step; malloc gives it back, and the system makes its pages anew. Where
 # TensorFlow computes by oneDNN it does so by itself.
 os.environ.setdefault("TF_CPU_ALLOCATOR_USE_BFC", "1")
 
 SERVE_TAG = "serve"
+DEFAULT_SIGNATURE = "serving_default"
 MAX_STRING_RANK = 32  # TensorFlow's wrapper walks strings by NumPy 1's iterator: beyond this it would end the process
-
-
-@dataclass(frozen=True)
-class SessionOptions:
-    """How sessions are made.
-
-    Attributes:
-      tags: of the meta graph to load, comma separated.
-      intra_op_parallelism: threads that share one operation; 0: as many as there are cores.
-      inter_op_parallelism: operations that may run at once; 0: as many as there are cores.
-      check_method_names: whether only signatures made for serving may be called.
-    """
-
-    tags: str = SERVE_TAG
-    intra_op_parallelism: int = 0
-    inter_op_parallelism: int = 0
-    check_method_names: bool = False
 
 
 class Servable:
     """A version that can be run, by any number of threads at once.
 
     Attributes:
-      name: the model's name.
       version: its number.
       signatures: name to SignatureDef, all that the SavedModel declares.
     """
 
-    def __init__(
-        self,
-        name: str,
-        version: int,
-        session: Any,
-        signatures: Mapping[str, signature_rules.Signature],
-        check_method_names: bool = False,
-    ) -> None:
+    def __init__(self, version: int, session: Any, signatures: Mapping[str, meta_graph_pb2.SignatureDef]) -> None:
         """Takes a session that is ready to run; use `load`."""
-        self.name = name
         self.version = version
         self.signatures = signatures
-        self.check_method_names = check_method_names
         self._session = session
 
     @classmethod
-    def load(cls, name: str, version: VersionPath, options: SessionOptions | None = None) -> Servable:
+    def load(cls, version: VersionPath, intra_op_threads: int = 0, inter_op_threads: int = 0) -> Servable:
         """Loads a version directory and runs its initialisers.
+
+        Args:
+          version: the directory.
+          intra_op_threads: threads that share one operation; 0: as many as there are cores.
+          inter_op_threads: operations that may run at once; 0: as many as there are cores.
 
         Raises:
           ServingFailed: the directory holds no SavedModel that this TensorFlow can load; the text says why.
         """
-        options = options or SessionOptions()
         graph = tf.Graph()
         config = config_pb2.ConfigProto(
             allow_soft_placement=True,
-            intra_op_parallelism_threads=options.intra_op_parallelism,
-            inter_op_parallelism_threads=options.inter_op_parallelism,
+            intra_op_parallelism_threads=intra_op_threads,
+            inter_op_parallelism_threads=inter_op_threads,
         )
         # The real server takes the whole GPU at its start; this one shares a desktop with other programs.
         config.gpu_options.allow_growth = True
@@ -96,16 +73,15 @@ class Servable:
         try:
             with graph.as_default():
                 # What `tf.compat.v1.saved_model.load` does, without its advice to give up sessions.
-                loader = loader_impl.SavedModelLoader(str(version.path))
-                meta_graph = loader.load(session, options.tags.split(","))
+                meta_graph = loader_impl.SavedModelLoader(str(version.path)).load(session, [SERVE_TAG])
         except Exception as error:  # the loader raises OSError, RuntimeError, ValueError, OpError, DecodeError and more
             session.close()
             reason = " ".join(str(error).split()) or type(error).__name__
             raise ServingFailed(
-                f"Could not load the SavedModel in {version.path} (tag `{options.tags}`): {reason}"
+                f"Could not load the SavedModel in {version.path} (tag `{SERVE_TAG}`): {reason}"
             ) from error
         graph.finalize()  # nothing may grow it from here on: `Session::Run` is then safe from many threads
-        return cls(name, version.number, session, dict(meta_graph.signature_def), options.check_method_names)
+        return cls(version.number, session, dict(meta_graph.signature_def))
 
     def predict(
         self,
@@ -114,11 +90,11 @@ class Servable:
         output_filter: Sequence[str] = (),
         deadline: float | None = None,
     ) -> dict[str, Array]:
-        """Runs a signature.
+        """Runs a signature, by `Session::Run` as TensorFlow Serving does.
 
         Args:
           signature_name: empty for `serving_default`.
-          inputs: alias to array; strings as object arrays of bytes.
+          inputs: alias to array; strings as object arrays of bytes. Shapes and dtypes are the graph's to check.
           output_filter: aliases of the outputs to compute; empty for all.
           deadline: when the run must stop, on the clock of `time.monotonic`. None: never.
 
@@ -128,53 +104,25 @@ class Servable:
         Raises:
           StyleTransferError: with TensorFlow's code and text, whatever fails in the graph included.
         """
-        signature = signature_rules.find_signature(self.signatures, signature_name)
-        if self.check_method_names:
-            signature_rules.check_method(signature)
-        feeds = signature_rules.feeds_of(signature, inputs)
-        fetches = signature_rules.fetches_of(signature, output_filter)
-        return dict(zip(fetches, self.run(feeds, list(fetches.values()), deadline), strict=True))
-
-    def close(self) -> None:
-        """Frees the session. No run may be going on, and none may follow. May be called twice."""
-        if self._session is not None:
-            self._session.close()
-            self._session = None
-
-    def run(self, feeds: Mapping[str, Array], fetches: Sequence[str], deadline: float | None = None) -> list[Array]:
-        """Calls `Session::Run` as TensorFlow Serving does, through TensorFlow's own thin wrapper of it.
-
-        Args:
-          feeds: tensor name to array; strings as object arrays of bytes.
-          fetches: tensor names.
-          deadline: as in `predict`.
-
-        Returns:
-          An array for each fetch.
-
-        Raises:
-          StyleTransferError: as `predict`.
-        """
+        signature = self.signatures.get(signature_name or DEFAULT_SIGNATURE)
+        if signature is None:
+            raise ServingFailed(
+                f'Serving signature key "{signature_name or DEFAULT_SIGNATURE}" not found.', "FAILED_PRECONDITION"
+            )
+        fetches = _fetches(signature, output_filter)
+        feeds = {self._handle(name): array for name, array in _feeds(signature, inputs).items()}
+        handles = [self._handle(name) for name in fetches.values()]
         # `Session.run` would check shapes. `_make_callable_from_options` fixes the timeout when the callable is made,
         # and making one costs 10 ms for a tiny graph; this call takes a timeout per run and costs 0.05 ms (on
         # TensorFlow 2.19.1).
         options = config_pb2.RunOptions()
         if deadline is not None:
-            remaining_ms = int((deadline - time.monotonic()) * 1000)
-            if remaining_ms <= 0:  # and 0 would mean: no timeout
+            options.timeout_in_ms = max(0, int((deadline - time.monotonic()) * 1000))
+            if options.timeout_in_ms == 0:  # which would mean: no timeout
                 raise DeadlineExceeded(TIMED_OUT)
-            options.timeout_in_ms = remaining_ms
-        for name, array in feeds.items():
-            if array.dtype == object and array.ndim > MAX_STRING_RANK:
-                raise InvalidInput(
-                    f"Tensor {name} must have at most {MAX_STRING_RANK} dimensions, since it is of strings. "
-                    f"Received: {array.ndim}"
-                )
-        handles = {self._handle(name): array for name, array in feeds.items()}
-        outputs = [self._handle(name) for name in fetches]
         buffer = pywrap_tf_session.TF_NewBufferFromString(options.SerializeToString())
         try:
-            return [_as_array(v) for v in self._session._call_tf_sessionrun(buffer, handles, outputs, [], None)]
+            outputs = self._session._call_tf_sessionrun(buffer, feeds, handles, [], None)
         except tf.errors.OpError as error:
             raise _translate(error) from None
         except UnicodeDecodeError as error:
@@ -182,6 +130,13 @@ class Servable:
             raise InvalidInput(error.object.decode("utf-8", "replace")) from None
         finally:
             pywrap_tf_session.TF_DeleteBuffer(buffer)
+        return dict(zip(fetches, map(_as_array, outputs), strict=True))
+
+    def close(self) -> None:
+        """Frees the session. No run may be going on, and none may follow. May be called twice."""
+        if self._session is not None:
+            self._session.close()
+            self._session = None
 
     def _handle(self, name: str) -> Any:
         try:
@@ -193,6 +148,56 @@ class Servable:
             ) from None
         except KeyError:
             raise ModelNotFound(f"FetchOutputs node {name}: not found") from None
+
+
+def _feeds(signature: meta_graph_pb2.SignatureDef, inputs: Mapping[str, Array]) -> dict[str, Array]:
+    """Returns feed name to array, declared defaults filled in; the rules and words are TensorFlow Serving's."""
+    sent, declared, defaults = set(inputs), set(signature.inputs), set(signature.defaults)
+    if len(sent) > len(declared) or (len(sent) < len(declared) and not defaults):
+        raise InvalidInput(
+            f"input size does not match signature: {len(sent)}!={len(declared)} len({_braces(sent)}) != "
+            f"len({_braces(declared)}). Sent extra: {_braces(sent - declared)}. "
+            f"Missing but required: {_braces(declared - sent)}."
+        )
+    for alias in sorted(declared - sent - defaults):
+        raise InvalidInput(
+            f"Signature input alias: {alias}(feed name: {signature.inputs[alias].name}) not found in request and no "
+            f"default value provided. Inputs expected to be in the request {_braces(sent)}, or default input alias "
+            f"set: {','.join(sorted(defaults))}"
+        )
+    if sent - declared:
+        raise InvalidInput(
+            f"Inputs contains invalid name. Used request inputs: {','.join(sorted(sent & declared))}, "
+            f"request input: {','.join(sorted(sent))}"
+        )
+    filled_in = {alias: tensors.to_array(signature.defaults[alias], alias) for alias in defaults - sent}
+    feeds = {signature.inputs[alias].name: array for alias, array in {**inputs, **filled_in}.items()}
+    for name, array in feeds.items():
+        if array.dtype == object and array.ndim > MAX_STRING_RANK:
+            raise InvalidInput(
+                f"Tensor {name} must have at most {MAX_STRING_RANK} dimensions, since it is of strings. "
+                f"Received: {array.ndim}"
+            )
+    return feeds
+
+
+def _fetches(signature: meta_graph_pb2.SignatureDef, output_filter: Sequence[str]) -> dict[str, str]:
+    """Returns alias to fetch name; an empty filter means all outputs."""
+    fetches: dict[str, str] = {}
+    for alias in output_filter or sorted(signature.outputs):
+        if alias not in signature.outputs:
+            raise InvalidInput(
+                f"output tensor alias not found in signature: {alias} Outputs expected to be in the set "
+                f"{_braces(signature.outputs)}."
+            )
+        if alias in fetches:
+            raise InvalidInput(f"duplicate output tensor alias: {alias}")
+        fetches[alias] = signature.outputs[alias].name
+    return fetches
+
+
+def _braces(names: Iterable[str]) -> str:
+    return "{" + ",".join(sorted(names)) + "}"
 
 
 def _translate(error: tf.errors.OpError) -> StyleTransferError:

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 
 import pytest
-import requests
 import yaml
 
 from serving.contract import REST_PORT
-from serving.server import config_files, metrics
-from serving.server.metrics import OWN_PREFIX, Metrics
 from tests.docker.files import DOCKER, compose, pod_specs
+from tests.docker.model_server import METRICS, METRICS_PATH
 
 OBSERVABILITY = DOCKER / "observability"
 (DASHBOARD,) = (OBSERVABILITY / "grafana" / "dashboards").glob("*.json")
@@ -26,25 +23,6 @@ EXPRESSIONS = {
         for rule in group["rules"]
     },
 }
-
-
-def known() -> dict[str, set[str]]:
-    """Returns every metric's name and labels, from a page of metrics as the server writes it."""
-    counted = Metrics()
-    counted.record_request("m", "Predict", "GRPC", "OK", 1.0)
-    counted.record_run("m", "Predict", 1.0)
-    page = counted.page({"runs_running": 1, "runs_waiting": 0})
-    found = re.findall(r"^([\w:]+)\{(.*)\} ", page, re.MULTILINE)
-    return {name: set(re.findall(r'(\w+)="', labels)) for name, labels in found}
-
-
-METRICS = known()
-
-
-def test_metrics_are_named_as_in_the_servers_module() -> None:
-    assert metrics.REQUEST_COUNT in METRICS
-    assert f"{metrics.RUNTIME_LATENCY}_bucket" in METRICS
-    assert f"{OWN_PREFIX}runs_running" in METRICS
 
 
 @pytest.mark.parametrize("title", EXPRESSIONS)
@@ -73,13 +51,13 @@ def test_panels_say_what_they_mean_and_do_not_overlap() -> None:
 def test_prometheus_looks_where_the_server_has_its_metrics() -> None:
     config = yaml.safe_load((OBSERVABILITY / "prometheus.yml").read_text())
     (job,) = config["scrape_configs"]
-    assert job["metrics_path"] == config_files.METRICS_PATH
+    assert job["metrics_path"] == METRICS_PATH
     (names,) = job["dns_sd_configs"]
     assert (names["names"], names["port"]) == (["serving"], REST_PORT)
     assert [(OBSERVABILITY / file).exists() for file in config["rule_files"]] == [True]
     assert "inside" in compose(DOCKER / "compose.observability.yaml")["services"]["prometheus"]["networks"]
     annotations = (DOCKER / "kubernetes" / "serving.yaml").read_text()
-    assert f"prometheus.io/path: {config_files.METRICS_PATH}" in annotations
+    assert f"prometheus.io/path: {METRICS_PATH}" in annotations
     assert pod_specs()["serving"]["containers"][0]["ports"][1]["containerPort"] == REST_PORT
 
 
@@ -97,19 +75,3 @@ def test_readme_explains_every_metric() -> None:
     text = (DOCKER / "README.md").read_text()
     for name in METRICS:
         assert f"`{re.sub('_(bucket|sum|count)$', '', name) if 'latency' in name else name}`" in text
-
-
-def test_page_of_a_running_server_is_what_the_queries_expect(served_metrics: str) -> None:
-    assert set(re.findall(r"^# TYPE (\S+)", served_metrics, re.MULTILINE)) <= {
-        re.sub("_(bucket|sum|count)$", "", name) if "latency" in name else name for name in METRICS
-    }
-
-
-@pytest.fixture(scope="module")
-def served_metrics(small_model: Path) -> str:
-    from tests.serving.server.conftest import served  # a server in this process
-
-    config = str(Path(config_files.__file__).parents[1] / "config" / "monitoring.config")
-    with served(small_model, "style_transfer", monitoring_config_file=config) as client:
-        url = f"http://127.0.0.1:{client.app.rest_port}{config_files.METRICS_PATH}"
-        return requests.get(url, timeout=10).text

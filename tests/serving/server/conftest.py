@@ -14,17 +14,13 @@ import numpy as np
 import pytest
 import requests
 import tensorflow as tf
-from tensorflow_serving.apis import (
-    get_model_metadata_pb2,
-    get_model_status_pb2,
-    model_service_pb2_grpc,
-    predict_pb2,
-    prediction_service_pb2_grpc,
-)
+from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2, predict_pb2
+from tensorflow_serving.apis.model_service_pb2_grpc import ModelServiceStub
+from tensorflow_serving.apis.prediction_service_pb2_grpc import PredictionServiceStub
 
 from serving import contract
+from serving.server import flags
 from serving.server.app import ServerApp
-from serving.server.flags import ServerOptions
 from tests.serving.server import models
 
 CALL_S = 30  # no call of a test may hang
@@ -57,10 +53,8 @@ class Client:
             request.inputs[name].CopyFrom(tf.make_tensor_proto(value))
         return request
 
-    def predict(
-        self, request: predict_pb2.PredictRequest, timeout: float | None = CALL_S
-    ) -> predict_pb2.PredictResponse:
-        return prediction_service_pb2_grpc.PredictionServiceStub(self.channel).Predict(request, timeout=timeout)
+    def predict(self, request: predict_pb2.PredictRequest, timeout: float | None = CALL_S) -> Any:
+        return PredictionServiceStub(self.channel).Predict(request, timeout=timeout)
 
     def run(self, signature: str = "", **inputs: Any) -> dict[str, np.ndarray]:
         response = self.predict(self.request(signature, **inputs))
@@ -69,16 +63,27 @@ class Client:
     def status(self, **spec: Any) -> get_model_status_pb2.GetModelStatusResponse:
         request = get_model_status_pb2.GetModelStatusRequest()
         fill_spec(request, **{"name": self.name, **spec})
-        return model_service_pb2_grpc.ModelServiceStub(self.channel).GetModelStatus(request, timeout=CALL_S)
+        return ModelServiceStub(self.channel).GetModelStatus(request, timeout=CALL_S)
 
     def metadata(self, *fields: str, **spec: Any) -> get_model_metadata_pb2.GetModelMetadataResponse:
         request = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=fields)
         fill_spec(request, **{"name": self.name, **spec})
-        stub = prediction_service_pb2_grpc.PredictionServiceStub(self.channel)
-        return stub.GetModelMetadata(request, timeout=CALL_S)
+        return PredictionServiceStub(self.channel).GetModelMetadata(request, timeout=CALL_S)
+
+    def states(self) -> dict[str, str]:
+        """State by version, the newest first."""
+        return {entry["version"]: entry["state"] for entry in self.get().json()["model_version_status"]}
 
     def wait_until_available(self) -> None:
-        wait_until(lambda: self.get().json()["model_version_status"][0]["state"] == "AVAILABLE")
+        wait_until(lambda: self.app.manager.ready)
+
+    def calling(self, signature: str, **inputs: Any) -> grpc.Future:
+        """Starts a call; returns when it runs or waits."""
+        admitted = self.app.admission.admitted
+        request = self.request(signature, **inputs)
+        call = PredictionServiceStub(self.channel).Predict.future(request, timeout=CALL_S)
+        wait_until(lambda: self.app.admission.admitted > admitted)
+        return call
 
 
 def failure(call: Callable[[], Any]) -> tuple[str, str]:
@@ -88,14 +93,12 @@ def failure(call: Callable[[], Any]) -> tuple[str, str]:
     return caught.value.code().name, caught.value.details()
 
 
-def fill_spec(request: Any, *, name: str | None, version: int | None = None, label: str | None = None) -> None:
+def fill_spec(request: Any, *, name: str | None, version: int | None = None) -> None:
     """Fills a request's model_spec; name None leaves it out."""
     if name is not None:
         request.model_spec.name = name
     if version is not None:
         request.model_spec.version.value = version
-    if label is not None:
-        request.model_spec.version_label = label
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 20) -> None:
@@ -106,17 +109,16 @@ def wait_until(condition: Callable[[], bool], seconds: float = 20) -> None:
         time.sleep(0.01)
 
 
-@contextmanager
-def served(base: Path | None, name: str, **options: Any) -> Iterator[Client]:
-    """Serves a model in this process; the ports are open but the model may still load.
+def app_of(base: Path, name: str, *more: str) -> ServerApp:
+    """A server on two free ports that looks for versions often; `more`: further flags."""
+    options = flags.parse([f"--model_base_path={base}", f"--model_name={name}", *more])
+    return ServerApp(options, any_free_port=True, poll_s=0.05)
 
-    Args:
-      base: its base path; None: what `model_config_file` says, and the client asks for `name` of these.
-      name: its name.
-      options: further flags.
-    """
-    path = "" if base is None else str(base)
-    app = ServerApp(ServerOptions(model_base_path=path, model_name=name, **options), any_free_port=True)
+
+@contextmanager
+def served(base: Path, name: str, *more: str) -> Iterator[Client]:
+    """Serves a model in this process; the ports are open but the model may still load. Arguments: as `app_of`."""
+    app = app_of(base, name, *more)
     with grpc.insecure_channel(f"127.0.0.1:{app.grpc_port}", options=contract.GRPC_OPTIONS) as channel:
         app.start()
         try:
@@ -132,16 +134,13 @@ def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     models.half_plus_two(base / "half_plus_two")
     models.half_plus_three(base / "half_plus_three")
     models.zoo(base / "zoo")
-    models.scorer(base / "scorer")
     return base
 
 
 @pytest.fixture(scope="session")
 def _servers(model_dir: Path) -> Iterator[dict[str, Client]]:
     with ExitStack() as stack:
-        clients = {
-            name: stack.enter_context(served(model_dir / name, name)) for name in ("half_plus_two", "zoo", "scorer")
-        }
+        clients = {name: stack.enter_context(served(model_dir / name, name)) for name in ("half_plus_two", "zoo")}
         for client in clients.values():
             client.wait_until_available()
         yield clients
@@ -151,12 +150,6 @@ def _servers(model_dir: Path) -> Iterator[dict[str, Client]]:
 def half_plus_two(_servers: dict[str, Client]) -> Client:
     """A server of half_plus_two, version 123."""
     return _servers["half_plus_two"]
-
-
-@pytest.fixture
-def scorer(_servers: dict[str, Client]) -> Client:
-    """A server of the model that classifies and regresses."""
-    return _servers["scorer"]
 
 
 @pytest.fixture

@@ -11,20 +11,8 @@ from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 from model.warmup import WARMUP_FILE
 
 IDENTITY_DTYPES = (
-    tf.float32,
-    tf.float64,
-    tf.int8,
-    tf.uint8,
-    tf.int16,
-    tf.int32,
-    tf.uint32,
-    tf.int64,
-    tf.uint64,
-    tf.bool,
-    tf.string,
-    tf.float16,
-    tf.bfloat16,
-    tf.complex64,
+    *(tf.float32, tf.float64, tf.float16, tf.bfloat16, tf.complex64, tf.bool, tf.string),
+    *(tf.int8, tf.uint8, tf.int16, tf.int32, tf.uint32, tf.int64, tf.uint64),
 )
 
 
@@ -44,8 +32,7 @@ def zoo(base: Path, version: str = "1") -> Path:
     identity_DTYPE: x [...] -> y, for every dtype; identity_bytes: string -> y_bytes.
     two: a float [B], b string [B] -> c = 2 a, d_bytes = b. ragged: x [B] -> y [B], z [1]. scalar: x [] -> y [].
     default: x float [B], n int32 [] = 3 -> y = x + n. slow: seconds float [] -> y, a loop that watches the clock.
-    careful: x [B] -> y, an assertion that x is below 5. repeat: x string [], times int32 [] -> y_bytes [], and the
-    length [] of x. measure: x string [] -> the length [] of x alone, without a copy of x.
+    careful: x [B] -> y, an assertion that x is below 5. measure: x string [] -> length [] of x.
     """
     module = tf.Module()
     signatures = {}
@@ -66,12 +53,6 @@ def zoo(base: Path, version: str = "1") -> Path:
     add("scalar", lambda x: {"y": x + 1}, tf.TensorSpec([], tf.float32, "x"))
     add("slow", _watch_the_clock, tf.TensorSpec([], tf.float32, "seconds"))
     add("careful", _be_careful, tf.TensorSpec([None], tf.float32, "x"))
-    add(
-        "repeat",
-        lambda x, times: {"y_bytes": tf.strings.reduce_join(tf.fill([times], x)), "length": tf.strings.length(x)},
-        tf.TensorSpec([], tf.string, "x"),
-        tf.TensorSpec([], tf.int32, "times"),
-    )
     add("measure", lambda x: {"length": tf.strings.length(x)}, tf.TensorSpec([], tf.string, "x"))
 
     three = tf.constant(3)  # a tensor: a plain 3 would not be exported as the signature's default
@@ -123,58 +104,5 @@ def _tf1_model(base: Path, version: str, offset: float) -> Path:
         builder = v1.saved_model.Builder(str(base / version))
         signature = v1.saved_model.predict_signature_def({"x": x}, {"y": y})
         builder.add_meta_graph_and_variables(session, ["serve"], {"serving_default": signature})
-        builder.save()
-    return base
-
-
-def scorer(base: Path, version: str = "1") -> Path:
-    """A model of tf.Examples with a float feature x (0 if it is left out), and y = x / 2 + 2.
-
-    serving_default: regress to y. classify: labels small and large, scores x and y. scores, classes: only these.
-    wide: a regression of two columns. text: a regression of strings. odd: classes beside scores of another width.
-    other: classifies from another input. features: predict, from serialised examples to x.
-    """
-    v1 = tf.compat.v1
-    with tf.Graph().as_default(), v1.Session() as session:
-        serialized = v1.placeholder(tf.string, [None], "serialized")
-        other = v1.placeholder(tf.string, [None], "other")
-        x = v1.io.parse_example(serialized, {"x": tf.io.FixedLenFeature([1], tf.float32, 0.0)})["x"]
-        y = x * 0.5 + 2.0
-        labels = tf.tile([["small", "large"]], [tf.shape(x)[0], 1])
-        scores = tf.concat([x, y], 1)
-        infos = {
-            name: v1.saved_model.build_tensor_info(tensor)
-            for name, tensor in {
-                "serialized": serialized, "other": other, "x": x, "y": tf.squeeze(y, 1), "labels": labels,
-                "scores": scores, "one": tf.identity(y), "wide": tf.identity(scores),
-                "twice": tf.concat([scores, scores], 1), "repeated": tf.tile(y, [2, 1]),
-            }.items()
-        }  # fmt: skip
-
-        def signature(method: str, source: str = "serialized", alias: str = "inputs", **outputs: str):
-            named = {name: infos[tensor] for name, tensor in outputs.items()}
-            return v1.saved_model.build_signature_def({alias: infos[source]}, named, f"tensorflow/serving/{method}")
-
-        builder = v1.saved_model.Builder(str(base / version))
-        builder.add_meta_graph_and_variables(
-            session,
-            ["serve"],
-            {
-                "serving_default": signature("regress", outputs="y"),
-                "column": signature("regress", outputs="one"),
-                "classify": signature("classify", classes="labels", scores="scores"),
-                "scores": signature("classify", scores="scores"),
-                "classes": signature("classify", classes="labels"),
-                "wide": signature("regress", outputs="wide"),
-                "text": signature("regress", outputs="labels"),
-                "repeated": signature("regress", outputs="repeated"),
-                "odd": signature("classify", classes="labels", scores="twice"),
-                "flat": signature("classify", scores="y"),
-                "other": signature("classify", source="other", scores="scores"),
-                "unnamed": signature("regress", alias="x", outputs="y"),
-                "neither": signature("classify", y="y"),
-                "features": signature("predict", outputs="x"),
-            },
-        )
         builder.save()
     return base

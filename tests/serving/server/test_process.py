@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
 import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
 import grpc
@@ -19,8 +18,9 @@ import pytest
 import requests
 
 from serving.errors import ServingUnavailable
-from serving.server import ports
+from serving.server import app
 from serving.server.__main__ import main
+from tests import processes
 from tests.ports import free_port
 from tests.serving.server.conftest import wait_until
 
@@ -34,60 +34,6 @@ def command(*flags: str) -> list[str]:
 
 def run(*flags: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command(*flags), cwd=ROOT, capture_output=True, text=True, timeout=START_S, check=False)
-
-
-@contextmanager
-def process(base: Path, name: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """A server process that is available, and the URL of its model."""
-    grpc_port, rest_port = free_port(), free_port()
-    flags = (f"--model_base_path={base}", f"--model_name={name}", f"--port={grpc_port}", f"--rest_api_port={rest_port}")
-    started = subprocess.Popen(command(*flags), cwd=ROOT, stderr=subprocess.PIPE, text=True)
-    url = f"http://127.0.0.1:{rest_port}/v1/models/{name}"
-    try:
-        wait_until(lambda: started.poll() is not None or is_available(url), START_S)
-        yield started, url
-    finally:
-        started.kill()
-        started.wait(10)
-        assert started.stderr is not None
-        started.stderr.close()
-
-
-def is_available(url: str) -> bool:
-    try:
-        return requests.get(url, timeout=5).json()["model_version_status"][0]["state"] == "AVAILABLE"
-    except requests.RequestException:  # loading TensorFlow may hold the process for seconds
-        return False
-
-
-def test_help_names_every_flag_and_needs_no_tensorflow() -> None:
-    ended = run("--help")
-    assert ended.returncode == 0
-    for flag in (
-        "--port",
-        "--rest_api_port",
-        "--model_name",
-        "--model_base_path",
-        "--rest_api_timeout_in_ms",
-        "--host",
-    ):
-        assert flag in ended.stdout
-
-
-def test_unknown_flag_is_named() -> None:
-    ended = run("--model_base_path=/m", "--no_such_flag=1")
-    assert ended.returncode != 0
-    assert "--no_such_flag" in ended.stderr
-    assert "Traceback" not in ended.stderr
-
-
-def test_wrong_config_file_is_one_sentence(tmp_path: Path) -> None:
-    (tmp_path / "models.config").write_text("nonsense: 1")
-    ended = run(f"--model_config_file={tmp_path / 'models.config'}")
-    assert ended.returncode == 1
-    assert ended.stderr.startswith("serving.server: error: `--model_config_file` must hold a ModelServerConfig")
-    assert "nonsense" in ended.stderr
-    assert ended.stderr.count("\n") == 1
 
 
 def test_missing_directory_is_one_sentence(tmp_path: Path) -> None:
@@ -111,40 +57,28 @@ def test_taken_port_is_named_with_its_flag(model_dir: Path, flag: str) -> None:
     assert ended.stderr.count("\n") == 1
 
 
-def test_port_of_another_grpc_server_counts_as_taken() -> None:
-    server, number = ports.open_grpc_server("127.0.0.1", 0, "port", 1, 2**20)
-    server.start()
-    with pytest.raises(ServingUnavailable, match=f"Port {number} on 127.0.0.1 cannot be opened"):
-        ports.open_grpc_server("127.0.0.1", number, "port", 1, 2**20)
-    server.stop(0).wait()
-
-
 def test_port_is_held_alone_from_the_moment_it_is_opened() -> None:
-    with ports.open_socket("127.0.0.1", 0, "rest_api_port") as opened:
+    with app.open_socket("127.0.0.1", 0, "rest_api_port") as opened:
         number = opened.getsockname()[1]
         with pytest.raises(ServingUnavailable, match=f"Port {number} .* --rest_api_port"):
-            ports.open_socket("127.0.0.1", number, "rest_api_port")
-    server, number = ports.open_grpc_server("127.0.0.1", 0, "port", 1, 2**20)
+            app.open_socket("127.0.0.1", number, "rest_api_port")
+    server, number = app.open_grpc_server("127.0.0.1", 0, 1)
+    server.start()
+    with pytest.raises(ServingUnavailable, match=f"Port {number} on 127.0.0.1 cannot be opened"):
+        app.open_grpc_server("127.0.0.1", number, 1)
     sharing = grpc.server(ThreadPoolExecutor(1))  # gRPC's default: share the port if the other one agrees
     with pytest.raises(RuntimeError):
         sharing.add_insecure_port(f"127.0.0.1:{number}")
     server.stop(0).wait()
 
 
-@pytest.fixture
-def _signals_as_they_were() -> Iterator[None]:
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
-
-
-@pytest.mark.usefixtures("_signals_as_they_were")
-def test_broken_model_ends_the_process_after_its_last_attempt(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_broken_model_ends_the_process_after_its_last_attempt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "1").mkdir()
-    flags = "--max_num_load_retries=1", "--load_retry_interval_micros=1000"
-    assert main([f"--model_base_path={tmp_path}", f"--port={free_port()}", *flags]) == 1
-    (sentence,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("serving.server:")]
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    assert main([f"--model_base_path={tmp_path}", f"--port={free_port()}", "--max_num_load_retries=0"]) == 1
+    sentence = capsys.readouterr().err.splitlines()[-1]
     assert sentence.startswith(f"serving.server: error: Could not load the SavedModel in {tmp_path / '1'}")
 
 
@@ -164,29 +98,67 @@ def test_ctrl_c_between_attempts_ends_cleanly(tmp_path: Path) -> None:
 
 
 def test_sigterm_in_mid_run_ends_cleanly(model_dir: Path) -> None:
-    with process(model_dir / "zoo", "zoo") as (server, url):
-        answers: list[requests.Response] = []
+    grpc_port, rest_port = free_port(), free_port()
+    url = f"http://127.0.0.1:{rest_port}/v1/models/zoo"
+    flags = f"--model_base_path={model_dir / 'zoo'}", "--model_name=zoo"
+    flags += f"--port={grpc_port}", f"--rest_api_port={rest_port}"
 
-        def call() -> None:
-            body = {"signature_name": "slow", "inputs": 1.5}
-            answers.append(requests.post(f"{url}:predict", json=body, timeout=30))
+    def available() -> bool:
+        with contextlib.suppress(requests.RequestException):  # loading TensorFlow may hold the process for seconds
+            return "AVAILABLE" in requests.get(url, timeout=5).text
+        return server.poll() is not None
 
-        running = threading.Thread(target=call)
-        running.start()
-        time.sleep(0.7)  # until the run has surely begun
-        os.kill(server.pid, signal.SIGTERM)
-        time.sleep(0.2)
-        new = requests.post(f"{url}:predict", json={"signature_name": "scalar", "inputs": 1}, timeout=30)
-        assert (new.status_code, new.json()) == (503, {"error": "The server is stopping."})
-        running.join(30)
-        assert [(answer.status_code, answer.json()) for answer in answers] == [(200, {"outputs": True})]
-        assert server.wait(20) == 0
-        assert server.stderr is not None
-        log = server.stderr.read()
-        assert "Traceback" not in log
-        assert "REST POST /v1/models/zoo:predict 200" in log
+    def predict(signature: str, seconds: float) -> tuple[int, object]:
+        response = requests.post(f"{url}:predict", json={"signature_name": signature, "inputs": seconds}, timeout=30)
+        return response.status_code, response.json()
+
+    with (
+        subprocess.Popen(command(*flags), cwd=ROOT, stderr=subprocess.PIPE, text=True) as server,
+        ThreadPoolExecutor() as pool,
+    ):
+        try:
+            wait_until(available, START_S)
+            running = pool.submit(predict, "slow", 1.5)
+            time.sleep(0.7)  # until the run has surely begun
+            os.kill(server.pid, signal.SIGTERM)
+            time.sleep(0.2)
+            assert predict("scalar", 1) == (503, {"error": "The server is stopping."})
+            assert running.result(30) == (200, {"outputs": True})
+            assert server.wait(20) == 0
+            assert server.stderr is not None
+            log = server.stderr.read()
+            assert "Traceback" not in log
+            assert "REST POST /v1/models/zoo:predict 200" in log
+        finally:
+            server.kill()
 
 
 def test_answers_do_not_wait_for_an_acknowledgement() -> None:
-    with ports.open_socket("127.0.0.1", 0, "rest_api_port") as opened:
+    with app.open_socket("127.0.0.1", 0, "rest_api_port") as opened:
         assert opened.proto == socket.IPPROTO_TCP  # asyncio's condition for TCP_NODELAY
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="the C library is not glibc")
+def test_freed_memory_goes_back_to_the_system() -> None:
+    libc, chunk, count = ctypes.CDLL(None), 64 << 10, 1600  # too small to be mapped each on its own, 100 MB together
+    libc.malloc.restype, libc.malloc.argtypes, libc.free.argtypes = (
+        ctypes.c_void_p,
+        [ctypes.c_size_t],
+        [ctypes.c_void_p],
+    )
+    places = [libc.malloc(chunk) for _ in range(count)]
+    for place in places:
+        ctypes.memset(place, 1, chunk)
+    *freed, kept = places  # what is kept lies behind the rest, so that freeing alone gives nothing back
+    for place in freed:
+        libc.free(place)
+    before = processes.memory_mb(os.getpid())
+    app.trim_heap()
+    assert before - processes.memory_mb(os.getpid()) > chunk * count / 2e6
+    libc.free(kept)
+
+
+def test_other_systems_trim_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.setattr(ctypes, "CDLL", None)  # which raises there for the program itself
+    app.trim_heap()

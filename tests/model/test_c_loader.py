@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 from collections.abc import Iterator
@@ -18,15 +19,15 @@ from model.contract import SIGNATURES
 from model.signatures import DEVICES
 from model.warmup import RECIPE, WARMED, WARMUP_FILE, request_of
 from serving.contract import MODEL_NAME
+from tests.model.c_session import CSession, Failed
 from tests.served import Served
 from tests.serving.server import models
-from tests.serving.server.c_session import CSession, Failed
 
 
 @pytest.fixture(scope="module")
 def session(small_model: Path) -> Iterator[CSession]:
     """The small network, loaded by C++."""
-    with CSession(small_model / "1") as loaded:
+    with contextlib.closing(CSession(small_model / "1")) as loaded:
         yield loaded
 
 
@@ -85,7 +86,7 @@ def test_mistake_is_the_graphs_own_sentence(session: CSession) -> None:
 
 def test_shapes_are_not_checked_against_the_signature(tmp_path: Path) -> None:
     models.half_plus_two(tmp_path)
-    with CSession(tmp_path / "123") as session:
+    with contextlib.closing(CSession(tmp_path / "123")) as session:
         assert session.predict("serving_default", {"x": np.float32(1)})["y"] == 2.5
 
 

@@ -1,4 +1,4 @@
-"""The status and metadata documents: built once as the official protos, sent as they are or as JSON."""
+"""Status and metadata: built once as the official protos, sent as they are or as JSON; and what is left out."""
 
 from __future__ import annotations
 
@@ -8,17 +8,20 @@ from typing import Any
 from google.protobuf import json_format
 from google.protobuf.message import Message
 from tensorflow.core.protobuf import error_codes_pb2
-from tensorflow_serving.apis import (
-    classification_pb2,
-    get_model_metadata_pb2,
-    get_model_status_pb2,
-    regression_pb2,
-)
+from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2
 
+from serving.server.manager import VersionStatus
 from serving.server.servable import Servable
-from serving.server.states import VersionStatus
 
 SIGNATURE_DEF = "signature_def"  # the one metadata field that TensorFlow Serving knows
+
+
+def left_out(what: str) -> str:
+    """Returns the sentence for a request of what TensorFlow Serving has and this server has not."""
+    return (
+        f"{what} is not part of this server, which has Predict, metadata and status of one model. "
+        "tensorflow_model_server, which serves the same SavedModel, has the rest of TensorFlow Serving."
+    )
 
 
 def status_response(versions: Iterable[VersionStatus]) -> get_model_status_pb2.GetModelStatusResponse:
@@ -37,23 +40,8 @@ def metadata_response(name: str, servable: Servable) -> get_model_metadata_pb2.G
     response = get_model_metadata_pb2.GetModelMetadataResponse()
     response.model_spec.name = name
     response.model_spec.version.value = servable.version
-    signatures = get_model_metadata_pb2.SignatureDefMap(signature_def=servable.signatures)
-    response.metadata[SIGNATURE_DEF].Pack(signatures)
+    response.metadata[SIGNATURE_DEF].Pack(_signatures(servable))
     return response
-
-
-def fill_classes(result: classification_pb2.ClassificationResult, classes: Any) -> None:
-    """Writes the classes of each example."""
-    for pairs in classes:
-        entry = result.classifications.add()
-        for label, score in pairs:
-            entry.classes.add(label=label, score=score)
-
-
-def fill_values(result: regression_pb2.RegressionResult, values: Any) -> None:
-    """Writes the value of each example."""
-    for value in values:
-        result.regressions.add(value=value)
 
 
 def status_document(versions: Iterable[VersionStatus]) -> dict[str, Any]:
@@ -64,11 +52,14 @@ def status_document(versions: Iterable[VersionStatus]) -> dict[str, Any]:
 def metadata_document(name: str, servable: Servable) -> dict[str, Any]:
     """Returns the JSON of GET /v1/models/NAME/metadata."""
     # Not the Any of the gRPC answer: TensorFlow Serving prints the map itself, without a type URL.
-    signatures = get_model_metadata_pb2.SignatureDefMap(signature_def=servable.signatures)
     return {
         "model_spec": {"name": name, "signature_name": "", "version": str(servable.version)},
-        "metadata": {SIGNATURE_DEF: _as_dict(signatures)},
+        "metadata": {SIGNATURE_DEF: _as_dict(_signatures(servable))},
     }
+
+
+def _signatures(servable: Servable) -> Message:
+    return get_model_metadata_pb2.SignatureDefMap(signature_def=servable.signatures)
 
 
 def _as_dict(message: Message) -> dict[str, Any]:
