@@ -56,6 +56,31 @@ def refusal(call: Call, name: str, **inputs: Any) -> str:
     return clean(failure.value.message)
 
 
+@pytest.mark.parametrize(
+    ("bfloat16_s", "expected"),
+    [(0.003, "bfloat16"), (0.0099, "float32"), (0.4, "float32")],
+    ids=["fast", "same", "slow"],
+)
+def test_precision_is_what_the_machine_convolves_fastest_in(
+    bfloat16_s: float, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sides = []
+
+    def seconds(dtype: tf.DType, side: int) -> float:
+        sides.append(side)
+        exact = 0.01 * (side / 64) ** 2  # too short to measure at 32 pixels
+        return {"float32": exact, "bfloat16": bfloat16_s, "float16": 1.0}[dtype.name]
+
+    monkeypatch.setattr(model.export, "_convolution_s", seconds)
+    assert model.export.choose_precision() == expected
+    assert sides[:2] == [32, 64]
+    assert set(sides[2:]) == {64}
+
+
+def test_this_machine_has_a_precision() -> None:
+    assert model.export.choose_precision() in model.export.PRECISIONS[1:]
+
+
 def test_signatures_are_those_of_the_contract(call: Call) -> None:
     signatures = call.signatures  # type: ignore[attr-defined]
     for name, expected in SIGNATURES.items():
