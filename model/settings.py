@@ -212,7 +212,7 @@ class StyleSettings:
         "Optimisation steps over all sizes; more steps, more detail.", "steps")
     style_weight: float = _number("Picture", 1000.0, 0, MAX_WEIGHT,
         "How strongly the result takes on the painting.")
-    content_weight: float = _number("Picture", 30.0, 0, MAX_WEIGHT,
+    content_weight: float = _number("Picture", 24.0, 0, MAX_WEIGHT,
         "How firmly the result holds to the photograph.")
     total_variation_weight: float = _number("Picture", 8e-4, 0, MAX_WEIGHT,
         "How smooth the result is: higher removes fine grain.")

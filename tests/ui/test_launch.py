@@ -51,6 +51,7 @@ def test_the_end_of_its_terminal_stops_it_as_ctrl_c_does(monkeypatch: pytest.Mon
     monkeypatch.setattr(ui.launch, "run", run)
     before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:
+        signal.signal(number, signal.SIG_DFL)  # whatever the tests themselves were started with
         assert ui.launch.main() == 0
         assert stopped == [True]
         if number is signal.SIGHUP:  # but not where nohup wants it to live on

@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before anything imports TensorFlow
+os.environ.setdefault("TF_CPU_ALLOCATOR_USE_BFC", "1")  # as a server has it
 
 import tensorflow as tf
 
@@ -46,18 +47,22 @@ def measure(weights_name: str, pairs: list[tuple[Path, Path]], full: bool, outpu
         for size in memory.LIMITS_GB if full else (1024,):
             yield from memory.peaks(base, size)
     # One model of each kind, since the first call of one takes a quarter of a minute.
-    models = {each: Model.of(weights, each) for each in {tf.float32, tf.bfloat16, dtype}}
-    deep_models = {each: Model.of(deep, each) for each in models}
-    yield from speed.over_floor(deep_models[tf.bfloat16], (256, 512, 1024) if full else (256, 512))
-    yield from speed.over_floor(deep_models[tf.float32], (256, 512, 1024) if full else (256,))
+    full_model = Model.of(weights, tf.float32)
+    ours = full_model if dtype == tf.float32 else Model.of(weights, dtype)
+    deep_models = {each: Model.of(deep, each) for each in {tf.float32, dtype}}
+    for each, model in deep_models.items():
+        largest = (512,) if each == dtype else ()
+        yield from speed.over_floor(model, (256, 512, 1024) if full else (256, *largest))
     yield speed.shallow(deep_models[dtype], 256)
-    record, seconds = speed.per_pixel(models[dtype], (256, 512, 1024, 2048) if full else (256, 512, 1024))
+    record, seconds = speed.per_pixel(ours, (256, 512, 1024, 2048) if full else (256, 512, 1024))
     plot.cost(seconds, output / "cost.png")
     yield record
-    yield from peer.beside_torch(models[tf.float32], (256, 512))
-    size, steps = (512, 300) if full else (256, 100)
-    yield from quality.half_against_full(models[tf.float32], models[tf.bfloat16], pairs, size, steps)
-    yield quality.time_to_quality(models[tf.float32], models[dtype], pairs[0], size)
+    yield from peer.beside_torch(full_model, (256, 512))
+    yield from peer.whole_picture(full_model)
+    if dtype != tf.float32:
+        size, steps = (512, 300) if full else (256, 100)
+        yield from quality.half_against_full(full_model, ours, pairs, size, steps)
+        yield quality.time_to_quality(full_model, ours, pairs[0], size)
 
 
 def main(arguments: list[str] | None = None) -> int:

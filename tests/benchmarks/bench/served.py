@@ -1,4 +1,4 @@
-"""Targets 3 and 7: what serving costs, and how soon a server is there."""
+"""Targets 3, 7 and 10: what serving costs, how soon a server is there, and how soon a picture is."""
 
 from __future__ import annotations
 
@@ -9,14 +9,19 @@ from pathlib import Path
 from typing import Any
 
 from model.export import export
+from model.settings import StyleSettings
 from model.weights import Weights
+from serving.client import StyleTransferClient
+from serving.request import Request
 from serving.transports import Transport, connect
 from tests.benchmarks.bench.loops import ONE_SIZE, sample_pair
 from tests.benchmarks.bench.records import Record
 from tests.ports import free_port
 from tests.served import serving
 
-OVERHEADS: Mapping[str, float] = {"grpc": 1.03, "http": 1.08}
+OVERHEADS: Mapping[str, float] = {"grpc": 1.05, "http": 1.10}
+PICTURE_S: Mapping[str, float] = {"quick": 30.0, "balanced": 90.0}  # on two cores with AVX2 alone
+PREVIEW_S = 2.0
 CHUNK_S = 1.0
 CHUNKS = 4
 ROUNDS = 4
@@ -27,7 +32,7 @@ TIMEOUT_S = 600.0
 
 
 def through_a_server(path: Path, sizes: Sequence[int]) -> Iterator[Record]:
-    """Measures a server with an exported model: its start, its first request, and chunks against one call.
+    """Measures a server with an exported model: its start, its first request, whole pictures, and chunks.
 
     Args:
       path: of the model.
@@ -43,11 +48,26 @@ def through_a_server(path: Path, sizes: Sequence[int]) -> Iterator[Record]:
         detail = f"{first:.2f} s and {second:.2f} s, a step at {FIRST_SIZE} pixels over gRPC"
         yield Record(7, "first request over second", first / second, FIRST_REQUEST, "x", detail)
 
+        yield from _pictures(f"grpc://127.0.0.1:{grpc}")
+
         ways = {"local": connect(str(path)), **served}
         for size in sizes:
             yield from _overheads(ways, size)
         for transport in ways.values():
             transport.close()
+
+
+def _pictures(server: str) -> Iterator[Record]:
+    """Makes a picture by each preset as a user does, and takes the time until its first preview and its end."""
+    pair = sample_pair()
+    with StyleTransferClient(server, timeout_s=TIMEOUT_S) as client:
+        for preset, limit in PICTURE_S.items():
+            request = Request(pair["content_bytes"][0], pair["style_bytes"][0], StyleSettings(preset))
+            first, *_, last = client.run(request)
+            detail = f"{last.steps} steps, first preview after {first.seconds:.2f} s"
+            yield Record(10, f"picture by {preset}", last.seconds, limit, "s", detail)
+            if preset == "quick":
+                yield Record(10, "first preview", first.seconds, PREVIEW_S, "s", preset)
 
 
 def _overheads(ways: Mapping[str, Transport], size: int) -> Iterator[Record]:
