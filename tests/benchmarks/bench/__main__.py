@@ -50,11 +50,10 @@ def measure(weights_name: str, pairs: list[tuple[Path, Path]], full: bool, outpu
     full_model = Model.of(weights, tf.float32)
     ours = full_model if dtype == tf.float32 else Model.of(weights, dtype)
     deep_models = {each: Model.of(deep, each) for each in {tf.float32, dtype}}
-    for each, model in deep_models.items():
-        largest = (512,) if each == dtype else ()
-        yield from speed.over_floor(model, (256, 512, 1024) if full else (256, *largest))
+    for model in deep_models.values():
+        yield from speed.over_floor(model, (256, 512, 1024) if full else (256,))
     yield speed.shallow(deep_models[dtype], 256)
-    record, seconds = speed.per_pixel(ours, (256, 512, 1024, 2048) if full else (256, 512, 1024))
+    record, seconds = speed.per_pixel(ours, (256, 512, 1024, 2048) if full else (256, 512))
     plot.cost(seconds, output / "cost.png")
     yield record
     yield from peer.beside_torch(full_model, (256, 512))
