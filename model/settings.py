@@ -1,6 +1,6 @@
 """The settings of a stylisation: defined once here, derived everywhere else.
 
-Command line flags, page widgets, the `settings` input of the SavedModel and the README's table come from the
+Command line flags, page widgets, the `settings` input of the SavedModel and the table in model/README.md come from the
 fields of `StyleSettings`, so they cannot drift. Imports no TensorFlow.
 
 On the wire settings travel as text: `name=value` pairs, comma separated, any subset, in any order, for example

@@ -1,4 +1,4 @@
-"""The README says what is true: its tables come from the code, its commands run.
+"""The READMEs say what is true: their tables come from the code, their commands run, their links lead somewhere.
 
 `python -m tests.test_readme` writes the tables anew.
 """
@@ -13,16 +13,26 @@ from pathlib import Path
 
 import pytest
 
+from model import limits
 from model.contract import SIGNATURES, TensorInfo
 from model.presets import OUR_OWN, PRESETS
 from model.settings import GROUPS, PRESET, SETTINGS, format_value
 from serving.__main__ import main as command_line
+from serving.command_line import single
 from serving.server import flags
 from tests.conftest import decoded, encode, smooth_picture
 from tests.served import Served
 
 ROOT = Path(__file__).parents[1]
-README = ROOT / "README.md"
+PROSE = sorted(
+    [
+        *ROOT.glob("*.md"),
+        *(p for folder in ("docker", "model", "serving", "tests", "ui") for p in ROOT.glob(f"{folder}/**/*.md")),
+    ]
+)
+TEXTS = {str(path.relative_to(ROOT)): path.read_text() for path in PROSE}
+SERVING = TEXTS["serving/README.md"]
+MOST_LINES = {"README.md": 150, "CONTRIBUTING.md": 60}  # two minutes, and one screen
 
 
 def settings_table() -> str:
@@ -43,7 +53,7 @@ def settings_table() -> str:
     others = [f"`{name}`" for name in PRESETS if name not in OUR_OWN]
     return "\n".join(rows) + (
         f"\nPresets: {'; '.join(own)}. {', '.join(others)} reproduce other systems, whose formulas and conversions are "
-        "in [model/presets.py](model/presets.py)."
+        "in [presets.py](presets.py)."
     )
 
 
@@ -61,7 +71,30 @@ def signatures_table() -> str:
     return "\n".join(rows)
 
 
-def flags_table() -> str:
+def limits_table() -> str:
+    rows = [
+        ("long side of a result", f"{limits.MAX_SIZE_PX} pixels"),
+        ("steps of a run", f"{limits.MAX_STEPS:,}"),
+        ("styles for one content picture", limits.MAX_STYLES),
+        ("a picture that is sent", f"{limits.MAX_INPUT_PX:,} pixels"),
+        ("long side over short side", limits.MAX_RATIO),
+    ]
+    return "\n".join(["| what | at most |", "|---|---|", *(f"| {what} | {most} |" for what, most in rows)])
+
+
+def command_line_table() -> str:
+    parser = single.build_parser()
+    formatter = parser._get_formatter()
+    rows = ["| flag | meaning |", "|---|---|"]
+    for action in parser._actions:
+        flag = action.option_strings[-1] if action.option_strings else ""
+        if flag and action.dest not in ("help", PRESET.name, *SETTINGS):
+            value = f" {action.metavar}" if action.metavar else ""
+            rows.append(f"| `{flag}{value}` | {formatter._expand_help(action)} |")
+    return "\n".join(rows)
+
+
+def server_table() -> str:
     rows = ["| flag | default | meaning |", "|---|---|---|"]
     for action in flags.build_parser()._actions:
         if action.dest != "help":
@@ -71,28 +104,93 @@ def flags_table() -> str:
     return "\n".join(rows)
 
 
-TABLES = {"settings": settings_table, "signatures": signatures_table, "flags": flags_table}
+TABLES = {
+    "settings": settings_table,
+    "signatures": signatures_table,
+    "limits": limits_table,
+    "command line": command_line_table,
+    "server": server_table,
+}
+
+
+def begin(name: str) -> str:
+    return f"<!-- {name}: written by `python -m tests.test_readme` -->"
 
 
 def with_tables(text: str) -> str:
     for name, table in TABLES.items():
-        before, begin, rest = text.partition(f"<!-- {name}: written by `python -m tests.test_readme` -->")
-        _, end, after = rest.partition(f"<!-- end of {name} -->")
-        text = f"{before}{begin}\n{table()}\n{end}{after}"
+        before, found, rest = text.partition(begin(name))
+        if found:
+            _, end, after = rest.partition(f"<!-- end of {name} -->")
+            text = f"{before}{found}\n{table()}\n{end}{after}"
     return text
 
 
 def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README.read_text(), re.DOTALL)
+    return [block for text in TEXTS.values() for block in re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)]
 
 
-def test_tables_are_those_of_the_code() -> None:
-    assert README.read_text() == with_tables(README.read_text())
+def anchors(text: str) -> set[str]:
+    """The addresses that GitHub gives to headings."""
+    headings = re.findall(r"^#+ (.+)$", re.sub(r"```.*?```", "", text, flags=re.DOTALL), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-def test_links_lead_somewhere() -> None:
-    for link in re.findall(r"\]\(([^)#]+)\)", README.read_text()):
-        assert link.startswith("https://") or (ROOT / link).exists(), link
+@pytest.mark.parametrize("name", TEXTS)
+def test_tables_are_those_of_the_code(name: str) -> None:
+    assert TEXTS[name] == with_tables(TEXTS[name])
+
+
+def test_each_table_stands_in_one_place() -> None:
+    everything = "".join(TEXTS.values())
+    assert [everything.count(begin(name)) for name in TABLES] == [1] * len(TABLES)
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_links_lead_somewhere(name: str) -> None:
+    for link in re.findall(r"\]\(([^)]+)\)", TEXTS[name]):
+        if not link.startswith("https://"):
+            path, _, anchor = link.partition("#")
+            target = (ROOT / name).parent / path if path else ROOT / name
+            assert target.exists(), link
+            assert not anchor or anchor in anchors(target.read_text()), link
+
+
+@pytest.mark.parametrize("name", MOST_LINES)
+def test_what_newcomers_read_is_short(name: str) -> None:
+    assert len(TEXTS[name].splitlines()) <= MOST_LINES[name]
+
+
+def test_targets_of_make_exist() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    for name, text in TEXTS.items():
+        for words in re.findall(r"(?:^|`|&& )make ([a-z -]+)", text, re.MULTILINE):
+            assert set(words.split()) <= targets, (name, words)
+
+
+def test_the_stops_of_a_picture_and_the_test_that_is_named_exist() -> None:
+    text = TEXTS["CONTRIBUTING.md"]
+    stops = re.findall(r"`([\w/]+\.py)`: `([\w.]+)`", text)
+    assert len(stops) >= 12
+    for path, name in stops:
+        for part in name.split("."):
+            assert re.search(rf"^ *(?:def|class) {part}\b", (ROOT / path).read_text(), re.MULTILINE), (path, name)
+    ((path, word),) = re.findall(r"pytest (\S+) -k (\w+)", text)
+    assert re.search(rf"^def test_\w*{word}", (ROOT / path).read_text(), re.MULTILINE)
+
+
+def test_every_environment_variable_is_explained() -> None:
+    sources = [path.read_text() for folder in ("model", "serving", "ui") for path in (ROOT / folder).rglob("*.py")]
+    read = {name for text in [*sources, (ROOT / "Makefile").read_text()] for name in re.findall(r"\bNST_[A-Z_]+", text)}
+    explained = set(re.findall(r"`(NST_[A-Z_]+)`", TEXTS["ui/README.md"]))
+    assert explained == {name for name in read if name not in ("NST_TEST_SERVER", "NST_SOAK_S")}
+
+
+def test_the_servers_command_is_one() -> None:
+    commands = re.findall(r"python -m serving\.server (--.*)", "".join(blocks("console")))
+    assert commands
+    for command in commands:
+        flags.build_parser().parse_args(command.split())
 
 
 @pytest.fixture
@@ -120,7 +218,7 @@ def here(text: str, served: Served) -> str:
     return text.replace("size=512", "size=64").replace("--size 512", "--size 64").replace("--preset quick", "--size 64")
 
 
-FEATURES = re.findall(r"^\| [^|]+ \| `(photo\.jpg [^`]+)` \|$", README.read_text(), re.MULTILINE)
+FEATURES = re.findall(r"^\| [^|]+ \| `(photo\.jpg [^`]+)` \|$", SERVING, re.MULTILINE)
 
 
 @pytest.mark.parametrize("words", FEATURES)
@@ -136,9 +234,9 @@ def test_every_feature_has_a_command_that_runs(
 
 
 def test_the_features_table_names_every_setting() -> None:
-    flags = {f"--{name.replace('_', '-')}" for name in SETTINGS}
+    wanted = {f"--{name.replace('_', '-')}" for name in SETTINGS}
     shown = {word for words in FEATURES for word in words.split()}
-    assert flags <= shown | {"--size", "--steps", "--seed"}
+    assert wanted <= shown | {"--size", "--steps", "--seed"}
 
 
 COMMANDS = [block for block in blocks("bash") if not block.startswith("make ")]
@@ -152,7 +250,11 @@ def test_commands_run(command: str, desk: Path, served: Served, monkeypatch: pyt
         command = command.replace("--weights imagenet", "--weights random").replace("models/style_transfer", "exported")
     done = subprocess.run(["bash", "-ec", here(command, served)], cwd=desk, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    result = {"out.png": desk / "out.png", "results/": desk / "results" / "photo_painting.png"}
+    result = {
+        "out.png": desk / "out.png",
+        "results/": desk / "results" / "photo_painting.png",
+        "preview.jpg": desk / "preview.jpg",
+    }
     made = [path for name, path in result.items() if name in command]
     if made:
         height, width, _ = decoded(made[0].read_bytes()).shape
@@ -161,12 +263,13 @@ def test_commands_run(command: str, desk: Path, served: Served, monkeypatch: pyt
         assert (desk / "exported" / "1" / "saved_model.pb").exists()
 
 
-def test_python_runs(desk: Path, served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("code", blocks("python"), ids=["short", "in full"])
+def test_python_runs(code: str, desk: Path, served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(desk))
-    (code,) = blocks("python")
     subprocess.run([sys.executable, "-c", here(code, served)], cwd=desk, check=True, capture_output=True)
     assert decoded((desk / "out.png").read_bytes()).shape == (46, 64, 3)
 
 
 if __name__ == "__main__":
-    README.write_text(with_tables(README.read_text()))
+    for name, text in TEXTS.items():
+        (ROOT / name).write_text(with_tables(text))

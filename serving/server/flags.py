@@ -28,7 +28,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Returns the parser; the README's table is made from it."""
+    """Returns the parser; the table in serving/README.md is made from it."""
     parser = argparse.ArgumentParser(
         prog="python -m serving.server",
         description="Serves a SavedModel over gRPC and REST, as tensorflow_model_server does. "

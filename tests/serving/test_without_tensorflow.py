@@ -11,7 +11,7 @@ import pytest
 from tests.conftest import decoded, encode, smooth_picture
 from tests.served import ROOT, Served
 
-NEEDED = ("numpy", "pillow", "requests", "grpcio", "protobuf", "tqdm")  # what the README says a client needs
+NEEDED = ("numpy", "pillow", "requests", "grpcio", "protobuf", "tqdm")  # what serving/README.md says a client needs
 
 # None in sys.modules makes an import fail as if there were no such package.
 BLOCKED = """

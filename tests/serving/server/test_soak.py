@@ -1,6 +1,6 @@
 """64 clients at once for minutes: every accepted call is answered rightly, the others are told why, and nothing leaks.
 
-Run by `make soak`; NST_SOAK_S sets how long. It prints the figures that the README records.
+Run by `make soak`; NST_SOAK_S sets how long. It prints the figures that serving/README.md records.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ def answer(client: Client, tail: str = "") -> tuple[int, Any]:
 
 
 def put(source: Path, version: Path) -> None:
-    """Copies a version in the way that the README asks for: under another name, then renamed."""
+    """Copies a version in the way that serving/README.md asks for: under another name, then renamed."""
     shutil.copytree(source, version.with_name(".draft"))
     version.with_name(".draft").rename(version)
 
