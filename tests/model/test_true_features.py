@@ -26,7 +26,7 @@ def test_style_loss_falls_by_ninety_percent(true_features: Path, images: Path, d
     @tf.function(autograph=False)
     def run() -> tf.Tensor:
         inputs = pictures(content, style)
-        settings = parse_settings(tf.constant("size=96,smallest_size=64,steps=60"), network.layers)
+        settings = parse_settings(tf.constant("size=72,smallest_size=48,steps=40"), network.layers)
         return stylizer.advance(inputs, settings, stylizer.initial_state(inputs, settings), settings["steps"])[1]
 
     losses = run().numpy()

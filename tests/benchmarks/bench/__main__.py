@@ -53,7 +53,7 @@ def measure(weights_name: str, pairs: list[tuple[Path, Path]], full: bool, outpu
     for model in deep_models.values():
         yield from speed.over_floor(model, (256, 512, 1024) if full else (256,))
     yield speed.shallow(deep_models[dtype], 256)
-    record, seconds = speed.per_pixel(ours, (256, 512, 1024, 2048) if full else (256, 512))
+    record, seconds = speed.per_pixel(ours, (256, 512, 1024, 2048) if full else (256, 384, 512))
     plot.cost(seconds, output / "cost.png")
     yield record
     yield from peer.beside_torch(full_model, (256, 512))
