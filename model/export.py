@@ -28,7 +28,8 @@ GAIN = 0.8  # of float32's time: less than a fifth is within a busy machine's no
 def choose_precision() -> str:
     """Returns the type in which this machine convolves fastest; float32 where none gains a fifth of its time.
 
-    It is measured, for a second or two: no name says whether a processor or GPU computes in a type or only converts it.
+    It is measured, in a second or two, or half a minute where a GPU's kernels are compiled first: no name says
+    whether a processor or GPU computes in a type or only converts it.
     float16 is for GPUs alone: TensorFlow's kernels for processors convert it.
     """
     import tensorflow as tf

