@@ -109,3 +109,10 @@ class FakeClient:
             seconds_left=(steps - step) / 10,
             stopped=stopped,
         )
+
+
+def header_of(width: int, height: int) -> bytes:
+    """Returns a BMP's header that claims a size, with nothing behind it."""
+    data = bytearray(encoded(1, 1, "BMP"))
+    data[18:22], data[22:26] = width.to_bytes(4, "little"), height.to_bytes(4, "little")
+    return bytes(data)

@@ -1,89 +1,137 @@
-"""Visits: kept apart, found again, and forgotten."""
+"""Visits: kept apart, found again, and forgotten; and their results."""
 
 import threading
-import time
+
+import pytest
 
 from model.settings import StyleSettings
 from serving.request import Request
-from tests.ui.fakes import FakeClient, encoded, until
-from ui import sources
-from ui.jobs import Job, Status
-from ui.visits import Visits, new_key
+from tests.ui.fakes import FakeClient, encoded
+from ui import visits
+from ui.jobs import Job, RunQueue, Status
+from ui.visits import Visit, Visits
 
 
-def running_job() -> Job:
-    client = FakeClient()
-    client.gate = threading.Semaphore(0)
-    return Job(client, Request(encoded(), (encoded(),), StyleSettings(steps=40)))
+def job(client: FakeClient | None = None) -> Job:
+    """Returns a job that needs nobody, or else one that waits after its first chunk."""
+    if client is None:
+        client = FakeClient()
+        client.gate = threading.Semaphore(0)
+    request = Request(encoded(), (encoded(),), StyleSettings("classic", steps=40))
+    return Job(client, request, RunQueue(1), lambda: False)
 
 
-def test_a_page_that_comes_again_in_time_finds_its_visit_with_the_run_still_going_on():
-    visits = Visits(grace_s=30)
-    visit = visits.enter("a")
-    visit.take(running_job())
-    visits.leave("a")
-    assert visits.enter("a") is visit
-    assert visit.job.snapshot().status is Status.RUNNING
-    assert visits.enter("b") is not visit
+class Timer:
+    """Stands in for `threading.Timer`, and rings when a test says so."""
+
+    set: list["Timer"]
+
+    def __init__(self, seconds, function, arguments):
+        assert seconds == visits.GRACE_S
+        self.ring = lambda: function(*arguments)
+
+    def start(self):
+        Timer.set.append(self)
 
 
-def test_a_page_that_comes_again_gets_the_whole_time_anew():
-    visits = Visits(grace_s=0.5)
-    visits.enter("a")
-    visits.leave("a")
-    visits.enter("a")
-    time.sleep(0.7)
-    assert "a" in visits
+@pytest.fixture
+def timers(monkeypatch) -> list[Timer]:
+    Timer.set = []
+    monkeypatch.setattr(visits.threading, "Timer", Timer)
+    return Timer.set
 
 
-def test_a_visit_without_a_page_is_forgotten_and_its_run_stopped():
-    visits = Visits(grace_s=0.02)
-    visit = visits.enter("a")
-    visit.take(running_job())
-    visits.leave("a")
-    until(lambda: "a" not in visits)
-    until(lambda: visit.job.snapshot().status is not Status.RUNNING)
-    assert visits.enter("a") is not visit
+def test_a_page_that_comes_again_in_time_finds_its_visit_with_the_run_still_going_on(timers):
+    known = Visits()
+    visit = known.enter("a")
+    visit.take(job())
+    known.leave(visit)
+    assert known.enter("a") is visit
+    assert known.enter("b") is not visit
+    timers[0].ring()
+    assert visit.work.snapshot().status is Status.RUNNING
+    assert "a" in known
+    known.leave(visit)
+    timers[0].ring()
+    assert "a" in known  # which has the whole time anew
+    timers[1].ring()
+    assert "a" not in known
 
 
-def test_a_visit_lasts_as_long_as_one_of_its_pages():
-    visits = Visits(grace_s=0.0)
-    visit = visits.enter("a")
-    assert visits.enter("a") is visit
-    visits.leave("a")
-    time.sleep(0.05)
-    assert "a" in visits
-    visits.leave("a")
-    until(lambda: "a" not in visits)
+def test_a_visit_without_a_page_is_forgotten_and_its_run_stopped(timers):
+    known = Visits()
+    visit = known.enter("a")
+    visit.take(job())
+    known.leave(visit)
+    timers[0].ring()
+    assert "a" not in known
+    assert visit.work.snapshot().status is not Status.RUNNING
+    assert known.enter("a") is not visit
+
+
+def test_a_visit_lasts_as_long_as_one_of_its_pages(timers):
+    known = Visits()
+    visit = known.enter("a")
+    assert known.enter("a") is visit
+    known.leave(visit)
+    assert not timers
+    known.leave(visit)
+    timers[0].ring()
+    assert "a" not in known
 
 
 def test_a_visit_is_unattended_once_its_page_has_been_away_for_longer_than_a_reload_takes(monkeypatch):
-    visits = Visits(grace_s=30)
-    visit = visits.enter("a")
-    visits.leave("a")
+    known = Visits()
+    visit = known.enter("a")
+    known.leave(visit)
     assert not visit.unattended()
-    monkeypatch.setattr("ui.visits.RELOAD_S", -1.0)
+    monkeypatch.setattr(visits, "RELOAD_S", -1.0)
     assert visit.unattended()
-    visits.enter("a")
+    known.enter("a")
     assert not visit.unattended()
 
 
 def test_a_new_run_takes_the_place_of_the_one_before_which_is_stopped():
-    visit = Visits().enter("a")
-    first, second = running_job(), running_job()
+    visit, first, second = Visit("a"), job(), job()
     visit.take(first)
     visit.take(second)
-    assert visit.job is second
+    assert visit.work is second
     assert first.snapshot().status in (Status.STOPPING, Status.STOPPED)
 
 
 def test_keys_are_long_and_never_the_same():
-    keys = {new_key() for _ in range(100)}
+    keys = {visits.new_key() for _ in range(100)}
     assert len(keys) == 100
     assert min(map(len, keys)) >= 22  # 128 bits, six to a character
 
 
-def test_a_pasted_picture_is_a_file_named_by_its_type_and_anything_else_is_none():
-    assert sources.of_url("data:image/png;base64,aGFsbG8=", "pasted") == sources.File("pasted.png", b"hallo")
-    for url in ("", "data:text/html;base64,aGFsbG8=", "data:image/png;base64,?", "http://example.com/a.png"):
-        assert sources.of_url(url, "pasted") is None
+def finish(visit: Visit, work: Job) -> None:
+    visit.take(work)
+    work.wait(5)
+    visit.keep_result()
+
+
+def test_a_visit_keeps_its_last_results_and_what_was_deleted_stays_away():
+    visit = Visit("a")
+    made = [job(FakeClient(chunks=1)) for _ in range(visits.MOST_RESULTS + 1)]
+    for work in made:
+        finish(visit, work)
+    visit.keep_result()  # as each drawing of the page does
+    assert [one.number for one in visit.results] == [work.number for work in made[:0:-1]]
+    assert visit.results[0].origin.settings.steps == 40
+    assert visit.results[0].origin.model["digest"] == "0123"
+    visit.delete_result(made[-1].number)
+    visit.keep_result()
+    assert [one.number for one in visit.results] == [work.number for work in made[-2:0:-1]]
+
+
+def test_a_run_that_goes_on_replaces_its_earlier_result():
+    visit, client = Visit("a"), FakeClient()
+    client.run_problem, client.breaks_at = ZeroDivisionError(), 2
+    work = job(client)
+    finish(visit, work)
+    assert [one.origin.step for one in visit.results] == [20]
+    assert visit.results[0].png.startswith(b"\x89PNG")  # of a preview, which is JPEG
+    client.run_problem = None
+    finish(visit, work)
+    assert [one.origin.step for one in visit.results] == [40]

@@ -1,4 +1,4 @@
-"""The sweep: its settings, its runs one after another, and the contact sheet."""
+"""Variations: their settings, their runs one after another, and the contact sheet."""
 
 import io
 import threading
@@ -11,25 +11,25 @@ from model.settings import SETTINGS, StyleSettings
 from serving.errors import ServingUnavailable
 from serving.request import Request
 from tests.ui.fakes import FakeClient, encoded, until
-from ui import sweep
-from ui.sweep import Sweep
+from ui.jobs import RunQueue
+from ui.variations import FACTORS, LINE_PX, MARGIN_PX, SIZE_PX, STEPS, Variations, contact_sheet, grid
 
 
-def request(**values) -> Request:
-    return Request(encoded(), (encoded(),), StyleSettings(**values))
+def of(client: FakeClient) -> Variations:
+    return Variations(client, Request(encoded(), (encoded(),), StyleSettings()), RunQueue(1), lambda: False)
 
 
-def test_a_sweep_varies_weight_by_row_and_scale_by_column_around_the_settings():
-    rows = sweep.grid(StyleSettings(style_weight=500, style_scale=1, seed=3))
+def test_variations_change_weight_by_row_and_scale_by_column_around_the_settings():
+    rows = grid(StyleSettings(style_weight=500, style_scale=1, seed=3))
     assert [[cell.style_weight for cell in row] for row in rows] == [[100] * 3, [500] * 3, [2500] * 3]
     assert [[cell.style_scale for cell in row] for row in rows] == [[0.6, 1, 1.6]] * 3
-    assert {(cell.size, cell.steps, cell.seed) for row in rows for cell in row} == {(sweep.SIZE_PX, sweep.STEPS, 3)}
+    assert {(cell.size, cell.steps, cell.seed) for row in rows for cell in row} == {(SIZE_PX, STEPS, 3)}
 
 
 @pytest.mark.parametrize("end", ["low", "high"])
-def test_a_sweep_stays_within_the_ranges_and_never_costs_more_than_was_asked_for(end):
-    settings = StyleSettings(**{name: getattr(SETTINGS[name], end) for name in sweep.FACTORS}, size=64, steps=3)
-    cells = [cell for row in sweep.grid(settings) for cell in row]
+def test_variations_stay_within_the_ranges_and_never_cost_more_than_was_asked_for(end):
+    settings = StyleSettings(**{name: getattr(SETTINGS[name], end) for name in FACTORS}, size=64, steps=3)
+    cells = [cell for row in grid(settings) for cell in row]
     assert len(cells) == 9
     assert {(cell.size, cell.steps) for cell in cells} == {(64, 3)}
 
@@ -37,22 +37,22 @@ def test_a_sweep_stays_within_the_ranges_and_never_costs_more_than_was_asked_for
 def test_the_runs_come_one_after_another_and_all_are_painted():
     client = FakeClient()
     client.gate = threading.Semaphore(0)
-    work = Sweep(client, request())
+    work = of(client)
     work.start()
     until(lambda: work.jobs[0].snapshot().step)
     assert [job.snapshot().active for job in work.jobs] == [True] + [False] * 8
     client.gate.release(99)
     work.wait(10)
-    assert [call.settings for call in client.calls] == [cell for row in sweep.grid(StyleSettings()) for cell in row]
+    assert [call.settings for call in client.calls] == [cell for row in grid(StyleSettings()) for cell in row]
     assert work.fraction_done == 1
     assert not work.active
     assert all(job.snapshot().image for job in work.jobs)
 
 
-def test_a_sweep_that_is_stopped_keeps_what_is_there():
+def test_variations_that_are_stopped_keep_what_is_there():
     client = FakeClient()
     client.gate = threading.Semaphore(3)
-    work = Sweep(client, request())
+    work = of(client)
     work.start()
     until(lambda: work.jobs[1].snapshot().step)
     work.stop()
@@ -62,10 +62,10 @@ def test_a_sweep_that_is_stopped_keeps_what_is_there():
     assert len(client.calls) == 2
 
 
-def test_a_sweep_ends_with_the_first_failure():
+def test_variations_end_with_the_first_failure():
     client = FakeClient()
     client.run_problem = ServingUnavailable("gone")
-    work = Sweep(client, request())
+    work = of(client)
     work.start()
     work.wait(10)
     assert work.problem is client.run_problem
@@ -76,15 +76,15 @@ def test_the_contact_sheet_has_every_picture_in_its_place():
     colours = [[(40 * row + 20, 60 * column + 20, 99) for column in range(3)] for row in range(3)]
     rows = [
         [(cell, encoded(60, 40, colour=colour)) for cell, colour in zip(*pair, strict=True)]
-        for pair in zip(sweep.grid(StyleSettings()), colours, strict=True)
+        for pair in zip(grid(StyleSettings()), colours, strict=True)
     ]
     rows[2][2] = (rows[2][2][0], b"")
-    with Image.open(io.BytesIO(sweep.contact_sheet(rows))) as image:
+    with Image.open(io.BytesIO(contact_sheet(rows))) as image:
         pixels = np.asarray(image.convert("RGB"))
-    left, tops = pixels.shape[1] - 3 * (60 + sweep.MARGIN_PX), sweep.LINE_PX + sweep.MARGIN_PX
+    left, tops = pixels.shape[1] - 3 * (60 + MARGIN_PX), LINE_PX + MARGIN_PX
     for row in range(3):
         for column in range(3):
-            top, start = tops + row * (40 + sweep.MARGIN_PX), left + column * (60 + sweep.MARGIN_PX)
+            top, start = tops + row * (40 + MARGIN_PX), left + column * (60 + MARGIN_PX)
             cell = pixels[top : top + 40, start : start + 60].reshape(-1, 3)
             expected = colours[row][column] if (row, column) != (2, 2) else (252, 250, 246)
             assert (cell == expected).all()
