@@ -90,9 +90,9 @@ def turned(shown: Mapping[str, Any], preset: str) -> tuple[str, ...]:
     return tuple(name for name, value in values.items() if name != BLEND and shown.get(name, value) != value)
 
 
-def matching_preset(shown: Mapping[str, Any], base: str = PRESET.default) -> str | None:
-    """Returns the preset that the widgets stand at, `base` before others, or None if they stand at none."""
-    return next((preset for preset in (base, *PRESETS) if not turned(shown, preset)), None)
+def matching_preset(shown: Mapping[str, Any]) -> str | None:
+    """Returns the preset that the widgets stand at, or None."""
+    return next((preset for preset in PRESETS if not turned(shown, preset)), None)
 
 
 def to_settings(shown: Mapping[str, Any], base: str = PRESET.default) -> StyleSettings:

@@ -95,7 +95,7 @@ def _use_preset(switch: str) -> None:
 
 def _show_preset() -> None:
     """Lights the preset that the knobs stand at, if any."""
-    preset = knobs.matching_preset(shown(), st.session_state[BASE])
+    preset = knobs.matching_preset(shown())
     st.session_state[BASE] = preset or st.session_state[BASE]
     st.session_state[SWITCH] = preset if preset in OUR_OWN else None
     st.session_state[REPRODUCTION] = preset if preset in knobs.REPRODUCTIONS else None

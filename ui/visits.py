@@ -177,11 +177,6 @@ class Visits:
         visit.close()
 
 
-def new_key() -> str:
-    """Returns a visit's key: 128 random bits."""
-    return secrets.token_urlsafe(16)
-
-
 def runs_at_once() -> int:
     """Returns how many runs of this page's visitors may work at once, from the environment."""
     text = os.environ.get(RUNS_VARIABLE, "").strip()
@@ -200,7 +195,7 @@ def _enter(key: str) -> Visit:
 
 def current() -> Visit:
     """Returns the visit that this page belongs to."""
-    return _enter(st.session_state.setdefault(KEY, new_key()))
+    return _enter(st.session_state.setdefault(KEY, secrets.token_urlsafe()))
 
 
 def start(request: Request, kind: type[Job] | type[Variations] = Job) -> None:

@@ -11,7 +11,6 @@ from model.settings import StyleSettings
 from serving.errors import ServingFailed, ServingUnavailable
 from serving.files import sha256
 from serving.request import Request
-from serving.results import Origin
 from tests.ui.fakes import FakeClient, encoded, until
 from ui import jobs
 from ui.jobs import Job, RunQueue, Snapshot, Status
@@ -33,19 +32,20 @@ def ended(job: Job) -> Snapshot:
     return job.snapshot()
 
 
-@pytest.fixture
-def client() -> FakeClient:
-    return FakeClient()
+def begin(job: Job) -> None:
+    """Starts a job and waits for the end of its first chunk."""
+    job.start()
+    until(lambda: job.snapshot().step == 10)
 
 
 @pytest.fixture
-def gated(client: FakeClient) -> FakeClient:
+def gated() -> FakeClient:
     """A client whose runs wait after their first chunk, of 10 steps."""
-    client.gate = threading.Semaphore(0)
-    return client
+    return FakeClient(gate=threading.Semaphore(0))
 
 
-def test_runs_to_the_end_and_keeps_every_loss(client):
+def test_runs_to_the_end_and_keeps_every_loss():
+    client = FakeClient(reads={"padding": "zero"})
     job = job_of(client)
     assert job.snapshot().status is Status.NEW
     now = ended(job)
@@ -55,24 +55,14 @@ def test_runs_to_the_end_and_keeps_every_loss(client):
     np.testing.assert_allclose(now.losses[:, 2], 8 / np.arange(1, STEPS + 1), rtol=1e-6)
     assert now.picture == now.image == encoded()
     assert client.calls == [REQUEST]
-
-
-def test_a_snapshot_does_not_change_behind_the_page(gated):
-    job = job_of(gated)
-    job.start()
-    until(lambda: job.snapshot().step == 10)
-    then = job.snapshot()
-    gated.gate.release(3)
-    job.wait(5)
-    assert (then.step, len(then.losses), then.active) == (10, 10, True)
+    assert now.origin(REQUEST).settings == REQUEST.settings.replace(padding="zero")  # as the model reads them
 
 
 @pytest.mark.parametrize("renders", [False, True], ids=["the preview", "the full picture, if the client renders it"])
 def test_stop_keeps_the_picture_and_the_run_goes_on_from_there(gated, renders):
     gated.renders = renders
     job = job_of(gated)
-    job.start()
-    until(lambda: job.snapshot().step == 10)
+    begin(job)
     job.stop()
     assert job.snapshot().status is Status.STOPPING
     assert job.active
@@ -87,24 +77,10 @@ def test_stop_keeps_the_picture_and_the_run_goes_on_from_there(gated, renders):
     assert (now.status, len(now.losses)) == (Status.DONE, STEPS)
 
 
-def test_a_result_says_what_the_model_read_and_what_it_was_made_from(client):
-    client.reads = {"style_layers": "block1_conv1:1", "size": 64}
-    asked = StyleSettings("classic", steps=STEPS)
-    sha256 = {"content": ("c",), "styles": ("s",), "initial": ("i",)}
-    request = Request(encoded(), (encoded(),), asked, initial=encoded(9, 9), sha256=sha256)
-    origin = ended(job_of(client, request=request)).origin(request)
-    assert origin.settings == asked.replace(style_layers=(("block1_conv1", 1.0),), size=64)
-    assert origin.settings.preset == "classic"
-    assert origin.model["digest"] == "0123"
-    assert (origin.content_sha256, origin.styles_sha256) == ("c", ("s",))
-    assert Origin.from_text(origin.to_text()).guides_sha256 == {"initial": ("i",)}
-
-
 def test_a_model_that_did_not_describe_itself_at_first_is_asked_again(gated):
     gated.problem = ServingUnavailable("busy")
     job = job_of(gated)
-    job.start()
-    until(lambda: job.snapshot().step == 10)
+    begin(job)
     assert job.snapshot().origin(REQUEST).settings == REQUEST.settings
     gated.problem = None
     gated.gate.release(9)
@@ -136,8 +112,8 @@ def test_a_larger_picture_goes_on_above_the_size_of_the_result_up_to_the_limit()
 @pytest.mark.parametrize(
     ("failure", "kind"), [(ServingUnavailable("gone"), ServingUnavailable), (ZeroDivisionError("a bug"), ServingFailed)]
 )
-def test_a_failure_and_a_bug_keep_the_picture_and_the_way_on(client, caplog, failure, kind):
-    client.run_problem, client.breaks_at = failure, 2
+def test_a_failure_and_a_bug_keep_the_picture_and_the_way_on(caplog, failure, kind):
+    client = FakeClient(run_problem=failure, breaks_at=2)
     job = job_of(client)
     now = ended(job)
     assert (now.status, type(now.problem), now.step) == (Status.FAILED, kind, 20)
@@ -164,13 +140,11 @@ def test_the_reason_why_a_server_does_not_answer_stands_until_it_does(gated):
 
 
 def test_a_run_that_nobody_watches_gives_way_to_one_that_waits_and_goes_on_after_it(gated):
-    other = FakeClient()
-    other.gate = threading.Semaphore(0)
-    queue, seen = RunQueue(1), threading.Event()
-    job = job_of(gated, queue, unattended=lambda: not seen.is_set())
+    other = FakeClient(gate=threading.Semaphore(0))
+    queue = RunQueue(1)
+    job = job_of(gated, queue, unattended=lambda: True)
     next_one = job_of(other, queue)
-    job.start()
-    until(lambda: job.snapshot().step == 10)
+    begin(job)
     gated.gate.release()
     until(lambda: job.snapshot().step == 20)  # nobody waits: it keeps its place
     next_one.start()
@@ -191,8 +165,7 @@ def test_a_run_that_nobody_watches_gives_way_to_one_that_waits_and_goes_on_after
 def test_a_run_that_somebody_watches_keeps_its_place(gated):
     other, queue = FakeClient(), RunQueue(1)
     job, next_one = job_of(gated, queue), job_of(other, queue)
-    job.start()
-    until(lambda: job.snapshot().step == 10)
+    begin(job)
     next_one.start()
     until(lambda: next_one.snapshot().waits_for == 1)
     gated.gate.release(9)
@@ -203,7 +176,7 @@ def test_a_run_that_somebody_watches_keeps_its_place(gated):
 
 def test_starting_twice_runs_once(gated):
     job = job_of(gated)
-    job.start()
+    begin(job)
     job.start()
     gated.gate.release(9)
     job.wait(5)

@@ -1,15 +1,14 @@
 """Variations: their settings, their runs one after another, and the contact sheet."""
 
-import io
 import threading
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from model.settings import SETTINGS, StyleSettings
 from serving.errors import ServingUnavailable
 from serving.request import Request
+from tests.conftest import decoded
 from tests.ui.fakes import FakeClient, encoded, until
 from ui.jobs import RunQueue
 from ui.variations import FACTORS, LINE_PX, MARGIN_PX, SIZE_PX, STEPS, Variations, contact_sheet, grid
@@ -29,18 +28,15 @@ def test_variations_change_weight_by_row_and_scale_by_column_around_the_settings
 @pytest.mark.parametrize("end", ["low", "high"])
 def test_variations_stay_within_the_ranges_and_never_cost_more_than_was_asked_for(end):
     settings = StyleSettings(**{name: getattr(SETTINGS[name], end) for name in FACTORS}, size=64, steps=3)
-    cells = [cell for row in grid(settings) for cell in row]
-    assert len(cells) == 9
-    assert {(cell.size, cell.steps) for cell in cells} == {(64, 3)}
+    assert {(cell.size, cell.steps) for row in grid(settings) for cell in row} == {(64, 3)}
 
 
 def test_the_runs_come_one_after_another_and_all_are_painted():
-    client = FakeClient()
-    client.gate = threading.Semaphore(0)
+    client = FakeClient(gate=threading.Semaphore(0))
     work = of(client)
     work.start()
     until(lambda: work.jobs[0].snapshot().step)
-    assert [job.snapshot().active for job in work.jobs] == [True] + [False] * 8
+    assert [job.active for job in work.jobs] == [True] + [False] * 8
     client.gate.release(99)
     work.wait(10)
     assert [call.settings for call in client.calls] == [cell for row in grid(StyleSettings()) for cell in row]
@@ -50,8 +46,7 @@ def test_the_runs_come_one_after_another_and_all_are_painted():
 
 
 def test_variations_that_are_stopped_keep_what_is_there():
-    client = FakeClient()
-    client.gate = threading.Semaphore(3)
+    client = FakeClient(gate=threading.Semaphore(3))
     work = of(client)
     work.start()
     until(lambda: work.jobs[1].snapshot().step)
@@ -63,8 +58,7 @@ def test_variations_that_are_stopped_keep_what_is_there():
 
 
 def test_variations_end_with_the_first_failure():
-    client = FakeClient()
-    client.run_problem = ServingUnavailable("gone")
+    client = FakeClient(run_problem=ServingUnavailable("gone"))
     work = of(client)
     work.start()
     work.wait(10)
@@ -78,15 +72,11 @@ def test_the_contact_sheet_has_every_picture_in_its_place():
         [(cell, encoded(60, 40, colour=colour)) for cell, colour in zip(*pair, strict=True)]
         for pair in zip(grid(StyleSettings()), colours, strict=True)
     ]
-    rows[2][2] = (rows[2][2][0], b"")
-    with Image.open(io.BytesIO(contact_sheet(rows))) as image:
-        pixels = np.asarray(image.convert("RGB"))
-    left, tops = pixels.shape[1] - 3 * (60 + MARGIN_PX), LINE_PX + MARGIN_PX
-    for row in range(3):
-        for column in range(3):
-            top, start = tops + row * (40 + MARGIN_PX), left + column * (60 + MARGIN_PX)
-            cell = pixels[top : top + 40, start : start + 60].reshape(-1, 3)
-            expected = colours[row][column] if (row, column) != (2, 2) else (252, 250, 246)
-            assert (cell == expected).all()
-    assert (pixels[:tops] != (252, 250, 246)).any()
-    assert (pixels[:, :left] != (252, 250, 246)).any()
+    rows[2][2] = (rows[2][2][0], b"")  # which did not come to its turn
+    paper = colours[2][2] = (252, 250, 246)
+    sheet = decoded(contact_sheet(rows))
+    left, top = sheet.shape[1] - 3 * (60 + MARGIN_PX), LINE_PX + MARGIN_PX
+    cells = sheet[top:, left:].reshape(3, 40 + MARGIN_PX, 3, 60 + MARGIN_PX, 3)[:, :40, :, :60]
+    np.testing.assert_array_equal(cells, np.broadcast_to(np.array(colours)[:, None, :, None], cells.shape))
+    assert (sheet[:top] != paper).any()
+    assert (sheet[:, :left] != paper).any()

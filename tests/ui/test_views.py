@@ -1,7 +1,6 @@
 """What the page says and shows, apart from Streamlit."""
 
 import base64
-import dataclasses
 import io
 import zipfile
 
@@ -21,7 +20,7 @@ from serving.errors import (
     Overloaded,
     ServingFailed,
     ServingUnavailable,
-)
+)  # fmt: skip
 from serving.results import Origin
 from tests.ui.fakes import FakeClient, encoded, header_of
 from ui import chart, components, gallery, knobs, server, uploads, visits, wording
@@ -42,36 +41,29 @@ def test_duration(seconds, words):
     assert wording.duration(seconds) == words
 
 
-def test_speed_is_given_in_the_unit_that_reads_well():
-    assert [wording.speed(s) for s in (0, 0.25, 6.28, 31.4)] == ["", "4.0 s a step", "6.3 steps/s", "31 steps/s"]
+LINE, INTERRUPTED, SUMMARY = wording.progress_line, wording.interrupted, wording.summary
+AWAY, BUSY = ServingUnavailable("gone"), Overloaded("full")
 
 
 @pytest.mark.parametrize(
-    ("state", "line"),
+    ("say", "state", "words"),
     [
-        ({}, "Sending the pictures"),
-        ({"waits_for": 1}, "Waiting: 1 run before yours"),
-        ({"step": 1}, "Step 1 of 300 · estimating the time left"),
-        (
-            {"step": 134, "steps_per_s": 6.3, "seconds_left": 26},
-            "Step 134 of 300 · 6.3 steps/s · about 25 seconds left",
-        ),
-        ({"step": 299, "seconds_left": 1}, "Step 299 of 300 · almost done"),
-        ({"step": 134, "problem": ServingUnavailable("gone")}, "Step 134 of 300 · waiting for the server"),
-        ({"step": 134, "status": Status.STOPPING}, "Stopping after the current step…"),
+        (LINE, {}, "Sending the pictures"),
+        (LINE, {"waits_for": 1}, "Waiting: 1 run before yours"),
+        (LINE, {"step": 1}, "Step 1 of 300 · estimating the time left"),
+        (LINE, {"step": 9, "steps_per_s": 0.25}, "Step 9 of 300 · 4.0 s a step · estimating the time left"),
+        (LINE, {"step": 9, "steps_per_s": 6.28, "seconds_left": 26}, " · 6.3 steps/s · about 25 seconds left"),
+        (LINE, {"step": 299, "steps_per_s": 31.4, "seconds_left": 1}, "Step 299 of 300 · 31 steps/s · almost done"),
+        (LINE, {"step": 9, "problem": AWAY}, "Step 9 of 300 · waiting for the server"),
+        (LINE, {"step": 9, "status": Status.STOPPING}, "Stopping after the current step…"),
+        (INTERRUPTED, {"step": 9, "problem": AWAY}, "Your run will resume from step 9 automatically."),
+        (INTERRUPTED, {"problem": BUSY}, "The server is busy: asking again. Your run will start automatically."),
+        (SUMMARY, {"step": 300, "status": Status.DONE}, "300 steps in 1 minute"),
+        (SUMMARY, {"step": 9, "status": Status.STOPPED}, "Stopped at step 9 of 300, after 1 minute"),
     ],
 )
-def test_progress_line(state, line):
-    assert wording.progress_line(Snapshot(**{"status": Status.RUNNING, "steps": 300, **state})) == line
-
-
-def test_an_interruption_says_what_the_server_does_and_where_the_run_goes_on():
-    now = Snapshot(Status.RUNNING, steps=300, step=134, problem=ServingUnavailable("gone"))
-    assert "does not answer" in wording.interrupted(now)
-    assert "will resume from step 134 automatically" in wording.interrupted(now)
-    now = dataclasses.replace(now, step=0, problem=Overloaded("full"))
-    assert "is busy" in wording.interrupted(now)
-    assert "run will start automatically" in wording.interrupted(now)
+def test_what_is_said_of_a_run(say, state, words):
+    assert say(Snapshot(**{"status": Status.RUNNING, "steps": 300, "seconds": 61, **state})).endswith(words)
 
 
 # Loss curve
@@ -109,7 +101,7 @@ def test_knobs_and_settings_are_one(preset):
 def test_only_what_differs_from_the_preset_is_sent():
     shown = knobs.shown_values(StyleSettings("classic"))
     shown |= {"style_layers": "block1_conv1:2/block4_conv1", "steps": 40, "blend_weights": "1/0.5"}
-    assert knobs.matching_preset(shown, "classic") is None
+    assert knobs.matching_preset(shown) is None
     assert knobs.turned(shown, "classic") == ("steps", "style_layers")
     settings = knobs.to_settings(shown, "classic")
     assert settings.given == ("steps", "blend_weights", "style_layers")
@@ -118,12 +110,6 @@ def test_only_what_differs_from_the_preset_is_sent():
 
 def test_blend_weights_are_sent_only_where_they_differ():
     assert [knobs.blend_text(weights) for weights in ((), (1.0,), (0.5, 0.5), (1.0, 0.25))] == ["", "", "", "1/0.25"]
-
-
-def test_the_preset_one_started_from_goes_before_others_that_are_alike(monkeypatch):
-    monkeypatch.setattr(knobs, "PRESETS", {"balanced": {}, "quick": {}})
-    monkeypatch.setattr(knobs, "turned", lambda *_: ())
-    assert knobs.matching_preset({}, "quick") == "quick"
 
 
 @pytest.mark.parametrize("name", [name for name in SETTINGS if SETTINGS[name].kind in ("integer", "number")])
@@ -239,8 +225,7 @@ def test_a_path_is_no_server():
 
 
 def test_a_server_that_is_busy_with_others_is_ready(monkeypatch):
-    client = FakeClient()
-    client.problem = DeadlineExceeded("No answer within 10 s.")
+    client = FakeClient(problem=DeadlineExceeded("No answer within 10 s."))
     monkeypatch.setattr(server, "served_versions", lambda address: [3, 2])
     assert server.ask(client).facts == {"Model version": "3"}
     assert not server.ask(client).problem

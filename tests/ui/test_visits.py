@@ -1,10 +1,12 @@
 """Visits: kept apart, found again, and forgotten; and their results."""
 
 import threading
+from collections.abc import Callable
 
 import pytest
 
 from model.settings import StyleSettings
+from serving.errors import ServingUnavailable
 from serving.request import Request
 from tests.ui.fakes import FakeClient, encoded
 from ui import visits
@@ -12,75 +14,64 @@ from ui.jobs import Job, RunQueue, Status
 from ui.visits import Visit, Visits
 
 
-def job(client: FakeClient | None = None) -> Job:
-    """Returns a job that needs nobody, or else one that waits after its first chunk."""
-    if client is None:
-        client = FakeClient()
-        client.gate = threading.Semaphore(0)
+def job(client: FakeClient) -> Job:
     request = Request(encoded(), (encoded(),), StyleSettings("classic", steps=40))
     return Job(client, request, RunQueue(1), lambda: False)
 
 
-class Timer:
-    """Stands in for `threading.Timer`, and rings when a test says so."""
-
-    set: list["Timer"]
-
-    def __init__(self, seconds, function, arguments):
-        assert seconds == visits.GRACE_S
-        self.ring = lambda: function(*arguments)
-
-    def start(self):
-        Timer.set.append(self)
+@pytest.fixture
+def running() -> Job:
+    """A job that waits after its first chunk."""
+    return job(FakeClient(gate=threading.Semaphore(0)))
 
 
 @pytest.fixture
-def timers(monkeypatch) -> list[Timer]:
-    Timer.set = []
+def timers(monkeypatch) -> list[Callable[[], object]]:
+    """What is to be called when the time of grace is over, for each timer that was set."""
+    set_so_far: list[Callable[[], object]] = []
+
+    class Timer:
+        def __init__(self, seconds, function, arguments):
+            assert seconds == visits.GRACE_S
+            self.function, self.arguments = function, arguments
+
+        def start(self):
+            set_so_far.append(lambda: self.function(*self.arguments))
+
     monkeypatch.setattr(visits.threading, "Timer", Timer)
-    return Timer.set
+    return set_so_far
 
 
-def test_a_page_that_comes_again_in_time_finds_its_visit_with_the_run_still_going_on(timers):
+def test_a_page_that_comes_again_in_time_finds_its_visit_with_the_run_still_going_on(timers, running):
     known = Visits()
     visit = known.enter("a")
-    visit.take(job())
+    visit.take(running)
     known.leave(visit)
     assert known.enter("a") is visit
     assert known.enter("b") is not visit
-    timers[0].ring()
-    assert visit.work.snapshot().status is Status.RUNNING
+    timers[0]()
+    assert running.snapshot().status is Status.RUNNING
     assert "a" in known
     known.leave(visit)
-    timers[0].ring()
-    assert "a" in known  # which has the whole time anew
-    timers[1].ring()
-    assert "a" not in known
+    timers[0]()
+    assert "a" in known  # it has the whole time anew
 
 
-def test_a_visit_without_a_page_is_forgotten_and_its_run_stopped(timers):
-    known = Visits()
-    visit = known.enter("a")
-    visit.take(job())
-    known.leave(visit)
-    timers[0].ring()
-    assert "a" not in known
-    assert visit.work.snapshot().status is not Status.RUNNING
-    assert known.enter("a") is not visit
-
-
-def test_a_visit_lasts_as_long_as_one_of_its_pages(timers):
+def test_a_visit_whose_last_page_has_gone_is_forgotten_and_its_run_stopped(timers, running):
     known = Visits()
     visit = known.enter("a")
     assert known.enter("a") is visit
+    visit.take(running)
     known.leave(visit)
     assert not timers
     known.leave(visit)
-    timers[0].ring()
+    timers[0]()
     assert "a" not in known
+    assert running.snapshot().status is not Status.RUNNING
+    assert known.enter("a") is not visit
 
 
-def test_a_visit_is_unattended_once_its_page_has_been_away_for_longer_than_a_reload_takes(monkeypatch):
+def test_a_visit_is_unattended_once_its_page_has_been_away_for_longer_than_a_reload_takes(timers, monkeypatch):
     known = Visits()
     visit = known.enter("a")
     known.leave(visit)
@@ -91,24 +82,19 @@ def test_a_visit_is_unattended_once_its_page_has_been_away_for_longer_than_a_rel
     assert not visit.unattended()
 
 
-def test_a_new_run_takes_the_place_of_the_one_before_which_is_stopped():
-    visit, first, second = Visit("a"), job(), job()
-    visit.take(first)
+def test_a_new_run_takes_the_place_of_the_one_before_which_is_stopped(running):
+    visit, second = Visit("a"), job(FakeClient())
+    visit.take(running)
     visit.take(second)
     assert visit.work is second
-    assert first.snapshot().status in (Status.STOPPING, Status.STOPPED)
-
-
-def test_keys_are_long_and_never_the_same():
-    keys = {visits.new_key() for _ in range(100)}
-    assert len(keys) == 100
-    assert min(map(len, keys)) >= 22  # 128 bits, six to a character
+    assert running.snapshot().status in (Status.STOPPING, Status.STOPPED)
 
 
 def finish(visit: Visit, work: Job) -> None:
     visit.take(work)
     work.wait(5)
     visit.keep_result()
+    visit.keep_result()  # as each drawing of the page does
 
 
 def test_a_visit_keeps_its_last_results_and_what_was_deleted_stays_away():
@@ -116,18 +102,17 @@ def test_a_visit_keeps_its_last_results_and_what_was_deleted_stays_away():
     made = [job(FakeClient(chunks=1)) for _ in range(visits.MOST_RESULTS + 1)]
     for work in made:
         finish(visit, work)
-    visit.keep_result()  # as each drawing of the page does
-    assert [one.number for one in visit.results] == [work.number for work in made[:0:-1]]
+    latest_first = [work.number for work in made[:0:-1]]
+    assert [one.number for one in visit.results] == latest_first
     assert visit.results[0].origin.settings.steps == 40
     assert visit.results[0].origin.model["digest"] == "0123"
-    visit.delete_result(made[-1].number)
+    visit.delete_result(latest_first[0])
     visit.keep_result()
-    assert [one.number for one in visit.results] == [work.number for work in made[-2:0:-1]]
+    assert [one.number for one in visit.results] == latest_first[1:]
 
 
 def test_a_run_that_goes_on_replaces_its_earlier_result():
-    visit, client = Visit("a"), FakeClient()
-    client.run_problem, client.breaks_at = ZeroDivisionError(), 2
+    visit, client = Visit("a"), FakeClient(run_problem=ServingUnavailable("gone"), breaks_at=2)
     work = job(client)
     finish(visit, work)
     assert [one.origin.step for one in visit.results] == [20]
