@@ -18,8 +18,8 @@ THUMBNAIL_PX = 66  # width of a painting among several
 LONGEST_NAME = 24  # characters of a file's name
 FULL = f"Up to {MAX_STYLES} styles can be blended: press the name of one to take it away first."
 
-# Keys of session_state: the lit samples, the switch between one style and several, and what is wrong with a file.
-CONTENT, ONE_STYLE, STYLES_LIT, BLEND = "content_sample", "style_sample", "style_samples", "blend"
+# Keys of session_state: the selected samples, the switch between one style and several, what is wrong with a file.
+CONTENT, ONE_STYLE, SEVERAL_STYLES, BLEND = "content_sample", "style_sample", "style_samples", "blend"
 CONTENT_PROBLEM, STYLE_PROBLEM = "content_problem", "style_problem"
 
 _BY_NAME = {sample.name: sample for sample in CONTENTS + STYLES}
@@ -34,7 +34,7 @@ def begin(visit: Visit) -> None:
 
 
 def choose(visit: Visit, content: str = "", styles: Sequence[str] = ()) -> None:
-    """Puts samples onto the cards, by name; nothing named: the card stays as it is."""
+    """Puts samples onto the cards, by name; a card for which none is named stays as it is."""
     if content:
         _set_content(visit, uploads.sample(_BY_NAME[content]))
     if styles:
@@ -42,7 +42,7 @@ def choose(visit: Visit, content: str = "", styles: Sequence[str] = ()) -> None:
 
 
 def reuse(visit: Visit, settings: StyleSettings) -> None:
-    """Turns every knob to where settings have it, and the styles' sliders where there are as many styles."""
+    """Sets every knob as in these settings, and the styles' sliders if there are as many styles."""
     panel.use(settings)
     _set_sliders(visit.styles, settings.blend_weights)
 
@@ -81,8 +81,8 @@ def show_styles(visit: Visit) -> None:
         if st.session_state.get(BLEND):
             labels |= {_pill(style): style.name for style in visit.styles if not style.picture.sample}
             st.pills(
-                "Style samples", list(labels), format_func=labels.__getitem__, selection_mode="multi", key=STYLES_LIT,
-                on_change=_use_lit, args=(visit,), label_visibility="collapsed", wrap=True,
+                "Style samples", list(labels), format_func=labels.__getitem__, selection_mode="multi",
+                key=SEVERAL_STYLES, on_change=_use_selected, args=(visit,), label_visibility="collapsed", wrap=True,
             )  # fmt: skip
         else:
             st.pills(
@@ -121,31 +121,31 @@ def _slider(style: Style) -> str:
 
 
 def _pill(style: Style) -> str:
-    """Returns what tells a style from others among the pills."""
+    """Returns what identifies a style among the pills."""
     return style.picture.sample or f"file {style.number}"
 
 
 def _set_content(visit: Visit, picture: Picture | None, problem: str = "") -> None:
-    """Makes this the photograph, and lights its sample if it is one."""
+    """Makes this the photograph, and selects its sample if it is one."""
     visit.content = picture
     st.session_state[CONTENT_PROBLEM] = problem
     st.session_state[CONTENT] = (picture.sample or None) if picture else None
 
 
 def _set_styles(visit: Visit, chosen: Sequence[Style], problem: str = "") -> None:
-    """Makes these the styles, and lights their samples."""
+    """Makes these the styles, and selects their samples."""
     if len(chosen) > MAX_STYLES:
         chosen, problem = chosen[:MAX_STYLES], FULL
     visit.styles = tuple(chosen)
     st.session_state[STYLE_PROBLEM] = problem
-    st.session_state[STYLES_LIT] = [_pill(style) for style in chosen]
+    st.session_state[SEVERAL_STYLES] = [_pill(style) for style in chosen]
     st.session_state[ONE_STYLE] = (chosen[0].picture.sample or None) if chosen else None
     if len(chosen) > 1:
         st.session_state[BLEND] = True
 
 
 def _set_sliders(styles: Sequence[Style], blend: Sequence[float]) -> None:
-    """Moves the sliders to blend weights; none: all alike. Weights for another number of styles are left out."""
+    """Sets the sliders to blend weights; none: all alike. Weights for another number of styles are ignored."""
     weights = blend or (1.0,) * len(styles)
     if len(weights) == len(styles):
         for style, weight in zip(styles, weights, strict=True):
@@ -162,11 +162,11 @@ def _of_file(file: File) -> Style:
     return Style(next(_numbers), name, picture)
 
 
-def _use_lit(visit: Visit) -> None:
-    """Makes the lit pills the styles; the last one stays."""
-    lit = st.session_state[STYLES_LIT]
-    kept = [style for style in visit.styles if _pill(style) in lit]
-    added = [name for name in lit if name not in map(_pill, kept)]
+def _use_selected(visit: Visit) -> None:
+    """Makes the selected pills the styles; the last style stays."""
+    selected = st.session_state[SEVERAL_STYLES]
+    kept = [style for style in visit.styles if _pill(style) in selected]
+    added = [name for name in selected if name not in map(_pill, kept)]
     _set_styles(visit, [*kept, *map(_of_sample, added)] or visit.styles)
 
 

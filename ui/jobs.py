@@ -98,7 +98,7 @@ class Snapshot:
 
 
 class RunQueue:
-    """Lets so many runs work at once; the others wait in the order in which they came. For any thread."""
+    """Lets a few runs work at once; the others wait in order of arrival. All methods may be called from any thread."""
 
     def __init__(self, places: int) -> None:
         """Takes how many may work at once."""
@@ -116,7 +116,7 @@ class RunQueue:
 
         Args:
           cancelled: once set, ends the wait.
-          report: gets the number of runs that must end before, whenever it is looked at; in the end 0.
+          report: called with the number of runs that must end before, again and again; at last with 0.
 
         Raises:
           Cancelled: `cancelled` was set during the wait.
@@ -209,7 +209,7 @@ class Job:
         problem: StyleTransferError | None = None
         try:
             while self._gives_way(cancelled):
-                pass  # to the end of the queue, and on from there
+                pass  # it waits at the end of the queue, and goes on from its last state
         except Cancelled:
             cancelled.set()
         except StyleTransferError as error:
@@ -228,7 +228,7 @@ class Job:
             self._now = replace(self._now, status=status, problem=problem, seconds_left=None, waits_for=0)
 
     def _gives_way(self, cancelled: threading.Event) -> bool:
-        """Runs when its turn comes; returns whether it left its place early, to somebody who waits for it."""
+        """Runs when its turn comes; returns whether it gave up its place early, to a run that waits."""
         with self._queue.turn(cancelled, self._set_waits_for):
             before = self._now.seconds
             run = self._client.run(self.request, state=self._state, cancelled=cancelled, on_retry=self._set_problem)
@@ -261,7 +261,7 @@ class Job:
             )
 
     def _describe_model(self) -> None:
-        """Asks the server once what makes the picture, as it is known to answer; after a failure, again."""
+        """Gets the model's description once, when the server is known to answer; after a failure, tries again."""
         if not self._now.model:
             with contextlib.suppress(StyleTransferError):
                 model = self._client.describe(self.request.settings)

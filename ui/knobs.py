@@ -1,4 +1,4 @@
-"""What the page shows of each setting, and settings from what people chose. All of it derives from `SETTINGS`."""
+"""What the page shows of each setting, and the settings that people chose. All of it derives from `SETTINGS`."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ CHOICE_LABELS = {
     "lbfgs": "L-BFGS",
     "sgd": "Gradient descent",
 }
-"""What a person reads for choices whose names do not say enough."""
+"""Labels of choices whose names do not say enough."""
 
 
 def label(setting: Setting) -> str:
@@ -70,12 +70,12 @@ def is_text(setting: Setting) -> bool:
 
 
 def choice_label(choice: str) -> str:
-    """Returns what a person reads for one of a setting's choices."""
+    """Returns the label of one of a setting's choices."""
     return CHOICE_LABELS.get(choice, choice.replace("_", " ").capitalize())
 
 
 def preset_label(preset: str) -> str:
-    """Returns what a person reads for a preset."""
+    """Returns the label of a preset."""
     return REPRODUCTION_LABELS.get(preset, preset.capitalize())
 
 
@@ -84,15 +84,15 @@ def shown_values(settings: StyleSettings) -> dict[str, Any]:
     return {name: format_value(value) if is_text(SETTINGS[name]) else value for name, value in settings.items()}
 
 
-def turned(shown: Mapping[str, Any], preset: str) -> tuple[str, ...]:
-    """Returns the names of the knobs that stand elsewhere than a preset has them."""
+def changed(shown: Mapping[str, Any], preset: str) -> tuple[str, ...]:
+    """Returns the names of the knobs whose values differ from a preset's."""
     values = shown_values(StyleSettings(preset))
     return tuple(name for name, value in values.items() if name != BLEND and shown.get(name, value) != value)
 
 
 def matching_preset(shown: Mapping[str, Any]) -> str | None:
-    """Returns the preset that the widgets stand at, or None."""
-    return next((preset for preset in PRESETS if not turned(shown, preset)), None)
+    """Returns the preset whose values the widgets show, or None."""
+    return next((preset for preset in PRESETS if not changed(shown, preset)), None)
 
 
 def to_settings(shown: Mapping[str, Any], base: str = PRESET.default) -> StyleSettings:
@@ -114,7 +114,7 @@ def to_settings(shown: Mapping[str, Any], base: str = PRESET.default) -> StyleSe
 
 
 def blend_text(weights: Sequence[float]) -> str:
-    """Returns `blend_weights` as text for the styles' sliders; all alike is nothing."""
+    """Returns `blend_weights` as text for the styles' sliders; "" if all are alike."""
     return "" if len(set(weights)) < 2 and any(weights) else format_value(tuple(map(float, weights)))
 
 

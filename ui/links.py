@@ -19,7 +19,7 @@ LONGEST_NAME = 32  # characters of a name that somebody else put into a link
 
 
 def follow(visit: Visit) -> list[str]:
-    """Does what the page's address asks for, before cards and knobs are drawn; returns plain sentences on the rest."""
+    """Does what the page's address asks for, before cards and knobs are drawn; returns sentences on what it ignored."""
     query, problems = st.query_params.to_dict(), []
     preset = query.get(PRESET.name, PRESET.default)
     if preset not in PRESETS:
@@ -54,7 +54,7 @@ def write(visit: Visit) -> None:
     """
     base, shown = st.session_state[panel.BASE], panel.shown()
     query = {PRESET.name: base} if base != PRESET.default else {}
-    for name in knobs.turned(shown, base):
+    for name in knobs.changed(shown, base):
         if shown[name] is not None:
             query[name] = format_value(shown[name])
     if text := knobs.blend_text(visit.blend):

@@ -18,7 +18,7 @@ LARGEST_PNG = 4_000_000  # bytes of a result that is shown as it is, some 1300 p
 
 
 def show(job: Job | None, active: bool) -> None:
-    """Draws a job, again and again while it runs; `active`: whether the rest of the page shows it running."""
+    """Draws a job, every second while it runs; `active` is whether the rest of the page was drawn with it running."""
     st.fragment(_draw, run_every=BEAT_S if active else None)(job, active)
 
 
@@ -110,7 +110,7 @@ def _download(job: Job, now: Snapshot) -> None:
 
 
 def _onward(request: Request, result: bytes) -> None:
-    """Draws what can follow on a result."""
+    """Draws the ways to go on from a result."""
     st.button(
         "Refine", key="refine", icon=":material/auto_fix_high:", disabled=not server.is_ready(),
         help=f"Goes on from this picture with {jobs.REFINE_STEPS} more steps at its full size.",

@@ -109,7 +109,7 @@ def _small(data: bytes) -> tuple[str, tuple[int, int]]:
 
 
 def _painted(visit: Visit) -> None:
-    """Takes the mask's key and its data URL, empty when nothing is white, from the painter after each stroke."""
+    """Takes a mask from the painter after each stroke: its key and its data URL, which is empty if nothing is white."""
     key, _, url = str(st.session_state[PAINTER].get("mask") or "").partition(" ")
     file = uploads.from_url(url, "mask")
     if key and (file or not url):
@@ -117,7 +117,7 @@ def _painted(visit: Visit) -> None:
 
 
 def _set(visit: Visit, key: str, mask: bytes) -> None:
-    """Keeps a mask; an empty or black one, or what is not a picture, only removes the one before."""
+    """Keeps a mask; one that is empty, black, or not a picture only removes the one before."""
     visit.masks.pop(key, None)
     st.session_state[PROBLEM] = ""
     if not mask:

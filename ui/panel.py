@@ -15,12 +15,12 @@ from ui import knobs
 NARROWEST_PX = 130  # of a widget; on a phone two stand side by side
 MOST_NAMES = 4  # of changed knobs in one sentence
 
-BASE = "base"  # key of session_state: the preset that the knobs were last turned to
+BASE = "base"  # key of session_state: the preset that the knobs were last set to
 SWITCH, REPRODUCTION = "preset", "reproduction"  # keys of the widgets that choose one
 
 
 def show_presets() -> None:
-    """Draws the preset switch. Comes before `show`, which draws the knobs that it turns."""
+    """Draws the preset switch; must come before `show`, which draws the knobs that it sets."""
     if BASE not in st.session_state:
         use(StyleSettings())
     st.segmented_control(
@@ -52,7 +52,7 @@ def show(blend: Sequence[float] = ()) -> StyleSettings | None:
                 with grid.cell(column_span="all" if knobs.is_text(SETTINGS[name]) else 1):
                     _knob(name)
     base, values = st.session_state[BASE], shown()
-    labels = [SETTINGS[name].label for name in knobs.turned(values, base)]
+    labels = [SETTINGS[name].label for name in knobs.changed(values, base)]
     if labels:
         more = f" and {len(labels) - MOST_NAMES} more" if len(labels) > MOST_NAMES else ""
         st.caption(f"{knobs.preset_label(base)} (modified: {', '.join(labels[:MOST_NAMES])}{more})")
@@ -69,13 +69,13 @@ def shown() -> dict[str, Any]:
 
 
 def use(settings: StyleSettings) -> None:
-    """Turns every knob to where settings have it."""
+    """Sets every knob as in these settings."""
     st.session_state[BASE] = settings.preset
     turn(**knobs.shown_values(settings))
 
 
 def turn(**values: Any) -> None:
-    """Turns some knobs, and leaves the others as they are."""
+    """Sets some knobs, and leaves the others as they are."""
     for name, value in values.items():
         st.session_state[_key(name)] = value
     _show_preset()
@@ -86,7 +86,7 @@ def _key(name: str) -> str:
 
 
 def _use_preset(switch: str) -> None:
-    """Turns every knob to the chosen preset; choosing no other system any more means our own recipe again."""
+    """Sets every knob as in the chosen preset; a cleared choice of another system means our own recipe again."""
     if st.session_state[switch] is not None:
         use(StyleSettings(st.session_state[switch]))
     elif switch == REPRODUCTION:
@@ -94,7 +94,7 @@ def _use_preset(switch: str) -> None:
 
 
 def _show_preset() -> None:
-    """Lights the preset that the knobs stand at, if any."""
+    """Selects the preset whose values the knobs have, if any."""
     preset = knobs.matching_preset(shown())
     st.session_state[BASE] = preset or st.session_state[BASE]
     st.session_state[SWITCH] = preset if preset in OUR_OWN else None

@@ -33,7 +33,7 @@ SCHEMES = ("grpc://", "http://", "https://")
 
 @dataclass(frozen=True)
 class Server:
-    """What is known of the server.
+    """The server's state when it was last asked.
 
     Attributes:
       facts: what it says of itself, by label.
@@ -129,7 +129,7 @@ def is_ready() -> bool:
 
 
 def is_new_outage(problem: StyleTransferError | None) -> bool:
-    """Tells whether a run's problem is an outage that the header does not show yet."""
+    """Tells whether a run's problem is an outage that the header has not shown yet."""
     return isinstance(problem, ServingUnavailable) and problem is not st.session_state.get("outage")
 
 

@@ -139,7 +139,7 @@ def contact_sheet(rows: Sequence[Sequence[tuple[StyleSettings, bytes]]]) -> byte
 
 
 def show(variations: Variations, active: bool) -> None:
-    """Draws variations, again and again while they run; `active`: whether the rest of the page shows them running."""
+    """Draws variations, every second while they run; for `active` see `live.show`."""
     st.fragment(_draw, run_every=BEAT_S if active else None)(variations, active)
 
 

@@ -75,14 +75,14 @@ class Visit:
     """What one person has at hand.
 
     Attributes:
-      key: tells it from others at the same time.
+      key: identifies it among the visits at the moment.
       content: the photograph; None: the file that was brought cannot be used.
       styles: the paintings.
       blend: how much each of them counts; empty: all alike.
       masks: encoded pictures by `ui.masks.Target.key`.
       work: what is running, or has ended last.
       results: the latest first.
-      kept: number and step of the job whose picture was added to the results last.
+      kept: number and step of the job's picture that was added to the results last.
       pages: how many pages show it.
       left: when its last page went, on the clock of `time.monotonic`; None: there is one.
     """
@@ -110,7 +110,7 @@ class Visit:
 
     @property
     def problem(self) -> StyleTransferError | None:
-        """What hinders the work, or ended it."""
+        """Why the work is held up, or has failed."""
         return self.work.problem if self.work is not None else None
 
     def take(self, work: Job | Variations) -> None:
@@ -172,7 +172,7 @@ class Visits:
     def _forget(self, visit: Visit, left: float) -> None:
         with self._lock:
             if visit.left != left:
-                return  # a page came meanwhile
+                return  # a page has come since
             self._visits.pop(visit.key, None)
         visit.close()
 

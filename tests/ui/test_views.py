@@ -102,7 +102,7 @@ def test_only_what_differs_from_the_preset_is_sent():
     shown = knobs.shown_values(StyleSettings("classic"))
     shown |= {"style_layers": "block1_conv1:2/block4_conv1", "steps": 40, "blend_weights": "1/0.5"}
     assert knobs.matching_preset(shown) is None
-    assert knobs.turned(shown, "classic") == ("steps", "style_layers")
+    assert knobs.changed(shown, "classic") == ("steps", "style_layers")
     settings = knobs.to_settings(shown, "classic")
     assert settings.given == ("steps", "blend_weights", "style_layers")
     assert settings.style_layers == (Layer("block1_conv1", 2.0), Layer("block4_conv1"))
