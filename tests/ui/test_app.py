@@ -161,9 +161,12 @@ def test_samples_and_knobs_reach_the_server_and_the_address_reproduces_them(clie
     assert call.content == CONTENTS[1].path.read_bytes()
     assert call.styles == (STYLES[0].path.read_bytes(), STYLES[2].path.read_bytes())
     link = dict(blend.query_params)
-    blend.button_group(key="preset").set_value("balanced").run()
+    blend.button_group(key="preset").set_value("quick").run()
     assert blend.number_input(key="knob_style_weight").value == 1000
     assert "modified:" not in text_of(blend)
+    blend.selectbox(key="reproduction").set_value("classic").run()
+    blend.selectbox(key="reproduction").set_value(None).run()
+    assert blend.button_group(key="preset").value == "balanced"
     st.cache_resource.clear()
     other = opened(**link)
     finish(other)
