@@ -30,7 +30,7 @@ from tests.ui.launched import ROOT, Launched
 from ui.samples import CONTENTS
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-PATIENCE_S = 60
+PATIENCE_S = 120  # a busy machine is slow to start a server again
 RESULT = "img[alt='The stylised picture']"
 CONTROLS = """
   const all = (root) => [...root.querySelectorAll("*")].flatMap((e) => [e, ...(e.shadowRoot ? all(e.shadowRoot) : [])]);
