@@ -13,109 +13,74 @@ if ROOT not in sys.path:
 
 from model.settings import StyleSettings  # noqa: E402 - needs the path above
 from serving.files import sha256  # noqa: E402
-from serving.request import Request  # noqa: E402
-from ui import cards, gallery, header, live, masks, panel, styles, variations, visiting  # noqa: E402
-from ui.jobs import Job, Snapshot  # noqa: E402
-from ui.sweep import Sweep  # noqa: E402
+from serving.request import MASKS, Request  # noqa: E402
+from ui import cards, gallery, links, live, masks, panel, server, variations, visits  # noqa: E402
+from ui.variations import Variations  # noqa: E402
 from ui.visits import Visit  # noqa: E402
 
-
-def start(request: Request) -> None:
-    """Starts a job; the callback of the buttons that do, so that the page is drawn with the job under way."""
-    visit = visiting.current()
-    visit.take(Job(header.client(), request, visiting.line(), visit.unattended))
-
-
-def vary(request: Request) -> None:
-    """Starts a sweep."""
-    visit = visiting.current()
-    visit.vary(Sweep(header.client(), request, visiting.line(), visit.unattended))
+DRAWN, LINK = "drawn_visit", "link_problems"  # keys of session_state
 
 
 def main() -> None:
     """Draws the whole page, from top to bottom."""
     st.set_page_config(page_title="Neural style transfer", page_icon=":material/brush:", layout="wide")
-    visit = visiting.current()
+    visit = visits.current()
     active = visit.active
-    now = visit.job.snapshot() if visit.job is not None else Snapshot()
-    header.note(visit.problem)
-    server = header.show()
-    panel.follow(visit)
+    server.note(visit.problem)
+    server.show()
+    if st.session_state.get(DRAWN) is not visit:
+        st.session_state[DRAWN] = visit
+        st.session_state[LINK] = links.follow(visit)
+        cards.begin(visit)
+    if st.session_state[LINK]:
+        st.warning(
+            f"Some settings in this link were ignored: {' '.join(st.session_state[LINK])}", icon=":material/link_off:"
+        )
     inputs, result = st.columns([6, 7], gap="large")
     with inputs:
         left, right = st.columns(2, gap="small")
         with left:
-            cards.show(visit)
-            if visit.content and visit.content.settings:
-                st.button(
-                    "Use the settings of this picture",
-                    key="reuse",
-                    icon=":material/tune:",
-                    width="stretch",
-                    help="This picture says how it was made: turns every knob to where it was then.",
-                    on_click=panel.reuse,
-                    args=(visit, visit.content.settings),
-                )
+            cards.show_content(visit)
         with right:
-            styles.show(visit)
-        styles.note(visit)
+            cards.show_styles(visit)
     with result, st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         # Beside the cards, so that a first visit finds the button without scrolling, however many samples there are.
-        panel.presets()
+        panel.show_presets()
         go = st.container(width="stretch")
     with inputs:
         request = _request(visit, panel.show(visit.blend))
-        blocked = active or request is None or not server.ready
+        blocked = active or request is None or not server.is_ready()
         go.button(
-            "Start",
-            key="start",
-            type="primary",
-            icon=":material/brush:",
-            width="stretch",
-            shortcut="Ctrl+Enter",
-            disabled=blocked,
-            on_click=start,
-            args=(request,),
-        )
+            "Start", key="start", type="primary", icon=":material/brush:", width="stretch", shortcut="Ctrl+Enter",
+            disabled=blocked, on_click=visits.start, args=(request,),
+        )  # fmt: skip
         masks.show(visit)
         st.button(
-            "Try variations",
-            key="vary",
-            icon=":material/grid_view:",
-            width="stretch",
-            disabled=blocked,
+            "Try variations", key="vary", icon=":material/grid_view:", width="stretch", disabled=blocked,
             help="Paints nine small pictures: three style weights by three sizes of the strokes.",
-            on_click=vary,
-            args=(request,),
-        )
+            on_click=visits.start, args=(request, Variations),
+        )  # fmt: skip
     with result:
-        if visit.sweep is not None:
-            variations.show(visit.sweep, active)
+        if isinstance(visit.work, Variations):
+            variations.show(visit.work, active)
         else:
-            live.show(visit.job, active, start)
-    gallery.note(visit, now)
+            live.show(visit.work, active)
+    visit.keep_result()
     gallery.show(visit)
-    panel.address(visit)
-    visiting.show()
+    links.write(visit)
+    visits.stay_with_tab()
 
 
 def _request(visit: Visit, settings: StyleSettings | None) -> Request | None:
     """Returns what Start asks for, or None as long as something is missing."""
     if not (visit.content and visit.styles and settings):
         return None
-    guides = {f"{kind}_masks": of_kind for kind in ("content", "style") if (of_kind := masks.of(visit, kind))}
-    return Request(
-        visit.content.data,
-        tuple(style.picture.data for style in visit.styles),
-        settings,
-        content_masks=guides.get("content_masks", ()),
-        style_masks=guides.get("style_masks", ()),
-        sha256={
-            "content": (visit.content.digest,),
-            "styles": tuple(style.picture.digest for style in visit.styles),
-            **{name: tuple(map(sha256, pictures)) for name, pictures in guides.items()},
-        },
-    )
+    pictures = {"content": (visit.content.data,), "styles": tuple(style.picture.data for style in visit.styles)}
+    digests = {"content": (visit.content.digest,), "styles": tuple(style.picture.digest for style in visit.styles)}
+    for name in MASKS:
+        if of_kind := masks.of(visit, name.removesuffix("_masks")):
+            pictures[name], digests[name] = of_kind, tuple(map(sha256, of_kind))
+    return Request.from_pictures(pictures, settings, digests)
 
 
 main()

@@ -1,4 +1,4 @@
-"""The loss curve: a table of what to draw, and how it is drawn."""
+"""The loss curve."""
 
 from __future__ import annotations
 
@@ -6,14 +6,26 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import streamlit as st
 
 from model.settings import LOSS_TERMS
 
 LABELS = {"total": "Total", "content": "Content", "style": "Style", "total_variation": "Total variation"}
 COLOURS = {"total": "#8a8494", "content": "#3f88c5", "style": "#d1603d", "total_variation": "#4f9d69"}
-POINTS = 240  # for each line; more cannot be told apart, and would be sent anew with every redraw
+POINTS = 240  # of a line; more cannot be told apart, and all are sent again with every redraw
 HEIGHT_PX = 300
 LEGEND_PX = 340  # below this width the legend takes two lines
+
+
+def show(losses: npt.NDArray[np.float32], steps: int) -> None:
+    """Draws the losses of a run of `steps` steps, as soon as there are two."""
+    if len(losses) > 1:
+        st.vega_lite_chart(
+            loss_table(losses),
+            specification(steps),
+            alt="Loss of each term over the steps, on a logarithmic axis",
+            key="losses",
+        )
 
 
 def loss_table(losses: npt.NDArray[np.float32], points: int = POINTS) -> list[dict[str, Any]]:
@@ -26,8 +38,7 @@ def loss_table(losses: npt.NDArray[np.float32], points: int = POINTS) -> list[di
     Returns:
       A row for each step and term that a logarithmic axis can show: finite and above 0.
     """
-    count = len(losses)
-    steps = np.unique(np.linspace(0, count - 1, min(count, points)).round().astype(int)) if count else np.empty(0, int)
+    steps = np.unique(np.linspace(0, len(losses) - 1, min(len(losses), points)).round().astype(int))
     return [
         {"step": int(step) + 1, "term": LABELS[term], "loss": float(losses[step, column])}
         for column, term in enumerate(LOSS_TERMS)
@@ -36,13 +47,10 @@ def loss_table(losses: npt.NDArray[np.float32], points: int = POINTS) -> list[di
     ]
 
 
-def loss_chart(steps: int) -> dict[str, Any]:
-    """Returns the Vega-Lite specification of the loss curve: each term over the steps, on a logarithmic axis.
+def specification(steps: int) -> dict[str, Any]:
+    """Returns the chart in Vega-Lite: each term over the steps of the whole run, on a logarithmic axis.
 
-    It names no data, so it stays the same all the run: the browser draws new rows into the chart that is there.
-
-    Args:
-      steps: of the whole run; the axis is as long.
+    It holds no data and stays the same for the whole run, so the browser draws new rows into the chart that is there.
     """
     terms = {"domain": [LABELS[term] for term in LOSS_TERMS], "range": [COLOURS[term] for term in LOSS_TERMS]}
     columns = {"expr": f"width < {LEGEND_PX} ? 2 : 4"}
@@ -52,7 +60,7 @@ def loss_chart(steps: int) -> dict[str, Any]:
     return {
         "mark": {"type": "line", "interpolate": "monotone", "strokeWidth": 2},
         "encoding": {
-            "x": {**step, "scale": {"domain": [0, max(steps, 1)]}, "axis": {"tickMinStep": 1}},
+            "x": {**step, "scale": {"domain": [0, steps]}, "axis": {"tickMinStep": 1}},
             "y": {**loss, "scale": {"type": "log"}, "axis": {"format": "~g", "tickCount": 5}},
             "color": {**term, "title": None, "scale": terms, "legend": {"orient": "top", "columns": columns}},
             "tooltip": [{**term, "title": "Term"}, step, {**loss, "format": ".3g"}],

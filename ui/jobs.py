@@ -1,7 +1,7 @@
-"""One stylisation that runs in the background while the page is free to redraw.
+"""Runs in the background, while the page is free to redraw: a job for each, and the queue that they wait in.
 
-A worker thread consumes `StyleTransferClient.run`; the page reads `Job.snapshot()`. The thread calls nothing of
-Streamlit, and the page shares nothing with it but the job.
+A worker thread consumes `StyleTransferClient.run`; the page reads `Job.snapshot()`. The thread never calls Streamlit,
+and shares nothing with the page but the job.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ import contextlib
 import itertools
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any
@@ -25,17 +26,17 @@ from serving.errors import Cancelled, ServingFailed, StyleTransferError
 from serving.files import sha256
 from serving.request import Request
 from serving.results import Origin
-from ui.line import Line
 
 log = logging.getLogger(__name__)
 
-REFINE_STEPS = 40  # that follow on a result
-LARGER_STEPS = 32  # over two sizes
-GROWTH = 2  # of the long side
+REFINE_STEPS = 40  # more, at a result's own size
+LARGER_STEPS = 32  # more, over two sizes
+GROWTH = 2  # of the long side, from a result to its larger version
+POLL_S = 0.2  # how often a waiting run checks whether it has been stopped
 
 
 class Status(Enum):
-    """Where a job stands. It may go on from `STOPPED` and `FAILED` where it left off."""
+    """Where a job stands. A stopped or failed job can go on from where it was."""
 
     NEW = "new"
     RUNNING = "running"
@@ -45,35 +46,32 @@ class Status(Enum):
     FAILED = "failed"
 
 
-def _no_losses() -> npt.NDArray[np.float32]:
-    return np.empty((0, len(LOSS_TERMS)), np.float32)
-
-
-_AS_IN_PROGRESS = ("step", "steps", "fraction_done", "image", "steps_per_s", "seconds_left", "stopped", "complete")
+_AS_IN_PROGRESS = (
+    "step", "steps", "fraction_done", "preview", "image", "steps_per_s", "seconds_left", "stopped", "complete",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What is known of a job at one moment.
+    """A job at one moment.
 
     Attributes:
       status: where it stands.
-      step, steps, fraction_done, seconds, steps_per_s, seconds_left: as in `serving.client.Progress`.
+      step, steps, fraction_done, preview, steps_per_s, seconds_left, stopped, complete: as in
+        `serving.client.Progress`; `preview` is empty before the first chunk.
       losses: float32 [step, 4], all rows so far.
-      preview: the picture as it stands, JPEG, at most 512 pixels long; empty before the first chunk.
       image: the result as PNG; empty until the server has sent it.
-      stopped: why a job that is done ended before its last step: `converged`, `not_finite`, or "".
-      complete: the run has come to its end.
-      model: the model's description, with the settings as it reads them; empty until the server has told.
+      seconds: of work, without pauses.
+      model: the model's description, with the settings as it reads them; empty until the server has sent it.
       waits_for: how many other runs must end before this one has its turn.
-      problem: why the job failed; as long as it is active, why the server does not answer just now.
+      problem: why the job failed; of an active job, why the server does not answer at the moment.
     """
 
     status: Status = Status.NEW
     step: int = 0
     steps: int = 0
     fraction_done: float = 0.0
-    losses: npt.NDArray[np.float32] = field(default_factory=_no_losses)
+    losses: npt.NDArray[np.float32] = field(default_factory=lambda: np.empty((0, len(LOSS_TERMS)), np.float32))
     preview: bytes = b""
     image: bytes = b""
     seconds: float = 0.0
@@ -86,7 +84,7 @@ class Snapshot:
     problem: StyleTransferError | None = None
 
     def origin(self, request: Request) -> Origin:
-        """Returns what the picture says of how it was made: the settings are those that the model reads."""
+        """Returns what made the picture, with the settings as the model reads them."""
         return Origin.of(request, self.model, step=self.step, steps=self.steps)
 
     @property
@@ -95,8 +93,49 @@ class Snapshot:
 
     @property
     def picture(self) -> bytes:
-        """The best picture there is: the result, else the preview, else nothing."""
+        """The result, or else the preview, or else nothing."""
         return self.image or self.preview
+
+
+class RunQueue:
+    """Lets a few runs work at once; the others wait in order of arrival. All methods may be called from any thread."""
+
+    def __init__(self, places: int) -> None:
+        """Takes how many may work at once."""
+        self._places = places
+        self._tickets: list[object] = []  # those at work first
+        self._moved = threading.Condition()
+
+    @property
+    def has_waiting(self) -> bool:
+        return len(self._tickets) > self._places
+
+    @contextmanager
+    def turn(self, cancelled: threading.Event, report: Callable[[int], None]) -> Iterator[None]:
+        """Waits for a place, and holds it.
+
+        Args:
+          cancelled: once set, ends the wait.
+          report: called with the number of runs that must end before, again and again; at last with 0.
+
+        Raises:
+          Cancelled: `cancelled` was set during the wait.
+        """
+        ticket = object()
+        try:
+            with self._moved:
+                self._tickets.append(ticket)
+                while (before := self._tickets.index(ticket) + 1 - self._places) > 0:
+                    if cancelled.is_set():
+                        raise Cancelled("Stopped while it waited for its turn.")
+                    report(before)
+                    self._moved.wait(POLL_S)
+            report(0)
+            yield
+        finally:
+            with self._moved:
+                self._tickets.remove(ticket)
+                self._moved.notify_all()
 
 
 class Job:
@@ -104,31 +143,27 @@ class Job:
 
     Attributes:
       request: what is asked for.
-      number: its own in this process.
+      number: unique in this process.
     """
 
     _numbers = itertools.count(1)
 
     def __init__(
-        self,
-        client: StyleTransferClient,
-        request: Request,
-        line: Line | None = None,
-        unattended: Callable[[], bool] | None = None,
+        self, client: StyleTransferClient, request: Request, queue: RunQueue, unattended: Callable[[], bool]
     ) -> None:
-        """Takes what is asked for and of whom.
+        """Prepares a run.
 
         Args:
           client: of the server.
           request: what is asked for.
-          line: the line to wait in. None: it does not wait.
-          unattended: whether nobody looks on any more: then it gives way to others who wait. None: it never does.
+          queue: where it waits for its turn.
+          unattended: tells whether nobody watches any more: the run then gives way to others that wait.
         """
         self.number = next(self._numbers)
         self.request = request
         self._client = client
-        self._line = line or Line(1)
-        self._unattended = unattended or (lambda: False)
+        self._queue = queue
+        self._unattended = unattended
         self._lock = threading.Lock()
         self._cancelled = threading.Event()
         self._worker: threading.Thread | None = None
@@ -139,8 +174,16 @@ class Job:
         with self._lock:
             return self._now
 
+    @property
+    def active(self) -> bool:
+        return self.snapshot().active
+
+    @property
+    def problem(self) -> StyleTransferError | None:
+        return self.snapshot().problem
+
     def start(self) -> None:
-        """Starts the run, or lets it go on from where it stands; does nothing while it runs or once it is done."""
+        """Starts the run, or continues it from where it is; does nothing while it runs or once it is done."""
         with self._lock:
             if self._now.active or self._now.status is Status.DONE:
                 return
@@ -151,7 +194,7 @@ class Job:
             self._worker.start()
 
     def stop(self) -> None:
-        """Asks the run to end after the chunk under way; the picture stays."""
+        """Ends the run after the chunk under way; the picture stays."""
         with self._lock:
             if self._now.status is Status.RUNNING:
                 self._cancelled.set()
@@ -166,60 +209,59 @@ class Job:
         problem: StyleTransferError | None = None
         try:
             while self._gives_way(cancelled):
-                pass  # to the end of the line, and on from there
+                pass  # it waits at the end of the queue, and goes on from its last state
         except Cancelled:
             cancelled.set()
         except StyleTransferError as error:
             problem = error
-        except Exception as error:  # the boundary of the thread: nothing above it could tell a person
-            log.exception("The stylisation failed in an unforeseen way.")
+        except Exception as error:  # the boundary of the thread: nobody above could tell the visitor
+            log.exception("A run failed unexpectedly.")
             problem = ServingFailed(f"{type(error).__name__}: {error}", "INTERNAL")
         with self._lock:
             if self._now.complete:
                 status, problem = Status.DONE, None
-            elif problem is not None and not cancelled.is_set():
-                status = Status.FAILED
             elif cancelled.is_set():
                 status, problem = Status.STOPPED, None
             else:
-                status, problem = Status.FAILED, ServingFailed("The run ended before its last step.", "INTERNAL")
+                status = Status.FAILED
+                problem = problem or ServingFailed("The run ended before its last step.", "INTERNAL")
             self._now = replace(self._now, status=status, problem=problem, seconds_left=None, waits_for=0)
 
     def _gives_way(self, cancelled: threading.Event) -> bool:
-        """Runs when its turn comes; tells whether it left its place before its end, to somebody who waits for it."""
-        with self._line.place(cancelled, self._wait_for):
+        """Runs when its turn comes; returns whether it gave up its place early, to a run that waits."""
+        with self._queue.turn(cancelled, self._set_waits_for):
             before = self._now.seconds
-            run = self._client.run(self.request, state=self._state, cancelled=cancelled, on_retry=self._note)
+            run = self._client.run(self.request, state=self._state, cancelled=cancelled, on_retry=self._set_problem)
             for progress in run:
-                self._take(progress, before)
-                self._ask_for_the_model()
-                if not self._now.complete and self._unattended() and self._line.is_waited_for:
+                self._add(progress, before)
+                self._describe_model()
+                if not self._now.complete and self._unattended() and self._queue.has_waiting:
                     return True
         return False
 
-    def _note(self, problem: StyleTransferError) -> None:
-        """Notes why the server does not answer: the first reason, until it does."""
-        with self._lock:
-            self._now = replace(self._now, problem=self._now.problem or problem)
-
-    def _wait_for(self, waits_for: int) -> None:
+    def _set_waits_for(self, waits_for: int) -> None:
         with self._lock:
             self._now = replace(self._now, waits_for=waits_for)
 
-    def _take(self, progress: Progress, before: float) -> None:
+    def _set_problem(self, problem: StyleTransferError) -> None:
+        """Keeps the first reason why the server does not answer, until it does."""
         with self._lock:
-            self._state = progress.state or self._state
+            self._now = replace(self._now, problem=self._now.problem or problem)
+
+    def _add(self, progress: Progress, before: float) -> None:
+        """Adds a chunk to what is known; `before` is how many seconds earlier turns took."""
+        with self._lock:
+            self._state = progress.state
             self._now = replace(
                 self._now,
                 **{name: getattr(progress, name) for name in _AS_IN_PROGRESS},
                 losses=np.concatenate([self._now.losses, progress.losses]),
-                preview=progress.preview or self._now.preview,
                 seconds=before + progress.seconds,
                 problem=None,
             )
 
-    def _ask_for_the_model(self) -> None:
-        """Asks once for what makes the picture, when the server is known to answer; after a failure, once more."""
+    def _describe_model(self) -> None:
+        """Gets the model's description once, when the server is known to answer; after a failure, tries again."""
         if not self._now.model:
             with contextlib.suppress(StyleTransferError):
                 model = self._client.describe(self.request.settings)
@@ -228,18 +270,18 @@ class Job:
 
 
 def refined(request: Request, result: bytes) -> Request:
-    """Returns a request for more steps from a result, at its size alone."""
+    """Returns a request for more steps on a result, at its own size only."""
     return _onward(request, result, size=request.settings.size, steps=REFINE_STEPS)
 
 
 def enlarged(request: Request, result: bytes) -> Request | None:
-    """Returns a request that goes on from a result at a higher resolution, or None where it is as large as can be."""
+    """Returns a request that enlarges a result, or None where it is as large as can be."""
     size = min(GROWTH * request.settings.size, MAX_SIZE_PX)
     return _onward(request, result, size=size, steps=LARGER_STEPS) if size > request.settings.size else None
 
 
 def _onward(request: Request, result: bytes, *, size: int, steps: int) -> Request:
-    # A result holds all that was found up to its own size: the sizes that are left are those above it.
+    # The result stands for all sizes up to its own; only those above it remain.
     smallest = min(request.settings.size + 1, size)
     return replace(
         request,

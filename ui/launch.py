@@ -1,6 +1,6 @@
-"""Starts all of it on one machine, as `make run` does: the model's export if there is none, the server, the page.
+"""Starts everything on one machine, for `make run`: exports the model if there is none, then runs server and page.
 
-Waits until both answer, prints the page's address, starts the server again should it die, and stops both on Ctrl-C.
+Waits until both answer, prints the page's address, restarts the server if it dies, and stops both on Ctrl-C.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Port:
     what: str
 
     def number(self) -> int:
-        """Returns the port, once it is sure that nobody listens there.
+        """Returns the port, after checking that it is free.
 
         Raises:
           LaunchError: the variable holds no port, or the port is taken.
@@ -53,7 +53,7 @@ class Port:
         if not text.isdigit() or not 0 < int(text) < 65536:
             raise LaunchError(f"{self.variable} must be a port from 1 to 65535. Received: {text}")
         with socket.socket() as probe:
-            # As servers do: a port that lingers after a stop is free.
+            # As servers do: a port that lingers after its server has stopped is free.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind((HOST, int(text)))
@@ -85,7 +85,7 @@ def main() -> int:
 
 
 def run(model_dir: Path, stop: threading.Event) -> None:
-    """Exports if need be, starts server and page, and waits for `stop`; a server that dies is started again."""
+    """Exports the model if there is none, and runs server and page until `stop`; a server that dies is restarted."""
     grpc, rest, page = GRPC.number(), REST.number(), PAGE.number()
     if not find_versions(model_dir):
         _export(model_dir, stop)
@@ -133,7 +133,7 @@ def _serve(model_dir: Path, grpc: int, rest: int) -> subprocess.Popen[bytes]:
         f"--port={grpc}",
         f"--rest_api_port={rest}",
         f"--rest_api_timeout_in_ms={REST_TIMEOUT_MS}",
-        "--max_num_load_retries=0",  # somebody waits, and is told at once what is wrong
+        "--max_num_load_retries=0",  # somebody is waiting, and should learn at once what is wrong
     )
 
 

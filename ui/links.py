@@ -2,44 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
+
+import streamlit as st
 
 from model.presets import PRESETS
 from model.settings import PRESET, SETTINGS, StyleSettings, format_value
 from serving.errors import InvalidInput
-from ui import knobs
-from ui.samples import CONTENTS, STYLES
+from ui import cards, knobs, panel
+from ui.samples import CONTENTS, STYLES, Sample
+from ui.visits import Visit
 
 CONTENT, STYLE = "content", "style"
 LONGEST_NAME = 32  # characters of a name that somebody else put into a link
 
 
-@dataclass(frozen=True)
-class Link:
-    """What a link asks for.
-
-    Attributes:
-      settings: None: it names none.
-      content: name of the sample photograph, or "".
-      styles: names of the sample paintings.
-      problems: plain sentences on what was left out.
-    """
-
-    settings: StyleSettings | None = None
-    content: str = ""
-    styles: tuple[str, ...] = ()
-    problems: tuple[str, ...] = ()
-
-
-def read(query: Mapping[str, str]) -> Link:
-    """Reads a link's query, values by name; what it does not understand is left out, with a sentence that says so."""
-    problems: list[str] = []
-    base = query.get(PRESET.name, PRESET.default)
-    if base not in PRESETS:
+def follow(visit: Visit) -> list[str]:
+    """Does what the page's address asks for, before cards and knobs are drawn; returns sentences on what it ignored."""
+    query, problems = st.query_params.to_dict(), []
+    preset = query.get(PRESET.name, PRESET.default)
+    if preset not in PRESETS:
         problems.append(f"{PRESET.label} must be {PRESET.expected}.")
-        base = PRESET.default
+        preset = PRESET.default
     values: dict[str, Any] = {}
     for name, text in query.items():
         if name in SETTINGS:
@@ -49,48 +34,47 @@ def read(query: Mapping[str, str]) -> Link:
                 problems.append(knobs.explain(error))
         elif name not in (PRESET.name, CONTENT, STYLE):
             problems.append(f"There is no setting {_quoted(name)}.")
-    content = _samples(query.get(CONTENT, ""), [sample.name for sample in CONTENTS], problems)
-    styles = _samples(query.get(STYLE, ""), [sample.name for sample in STYLES], problems)
-    settings = None
+    content = _samples(query.get(CONTENT, ""), CONTENTS, problems)
+    styles = _samples(query.get(STYLE, ""), STYLES, problems)
+    cards.choose(visit, "".join(content[:1]), styles)
     if values or PRESET.name in query:
         try:
-            settings = StyleSettings(base, **values)
+            settings = StyleSettings(preset, **values)
+            panel.use(settings)
+            visit.blend = settings.blend_weights or visit.blend
         except InvalidInput as error:
             problems.append(knobs.explain(error))
-    return Link(settings, "".join(content[:1]), tuple(styles), tuple(problems))
+    return problems
 
 
-def write(
-    shown: Mapping[str, Any], base: str, blend: Sequence[float], content: str, styles: Sequence[str]
-) -> dict[str, str]:
-    """Returns the query that stands for what the page shows: only what differs from a first visit.
+def write(visit: Visit) -> None:
+    """Puts what the page shows into its address, as far as it differs from a first visit.
 
-    Args:
-      shown: what the knobs hold.
-      base: the preset that they started from.
-      blend: how much each style counts; empty where there is one.
-      content: name of the sample photograph in use, or "": what a person brought is in no link.
-      styles: likewise of the sample paintings.
+    Pictures that a person brought are in no link.
     """
+    base, shown = st.session_state[panel.BASE], panel.shown()
     query = {PRESET.name: base} if base != PRESET.default else {}
-    for name in knobs.turned(shown, base):
+    for name in knobs.changed(shown, base):
         if shown[name] is not None:
             query[name] = format_value(shown[name])
-    if text := knobs.blend_text(blend):
+    if text := knobs.blend_text(visit.blend):
         query[knobs.BLEND] = text
-    if content and content != CONTENTS[0].name:
-        query[CONTENT] = content
-    if styles and list(styles) != [STYLES[0].name]:
+    if visit.content and visit.content.sample not in ("", CONTENTS[0].name):
+        query[CONTENT] = visit.content.sample
+    styles = [style.picture.sample for style in visit.styles]
+    if all(styles) and styles not in ([], [STYLES[0].name]):
         query[STYLE] = ",".join(styles)
-    return query
+    if st.query_params.to_dict() != query:
+        st.query_params.from_dict(query)
 
 
-def _samples(text: str, known: Sequence[str], problems: list[str]) -> list[str]:
+def _samples(text: str, samples: Sequence[Sample], problems: list[str]) -> list[str]:
+    known = {sample.name for sample in samples}
     names = [name for name in text.split(",") if name]
     problems += [f"There is no sample {_quoted(name)}." for name in names if name not in known]
     return [name for name in names if name in known]
 
 
 def _quoted(name: str) -> str:
-    # Shown as code, so that nothing in a stranger's link is formatted, or becomes a link itself.
+    # As code, so that nothing in a stranger's link is formatted, or becomes a link itself.
     return f"`{name[:LONGEST_NAME].replace('`', '')}`"

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import base64
 import io
-from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import streamlit as st
 from PIL import Image
 
 from serving.pictures import MASK_BACKGROUND
-from ui import painter, sources, uploads
-from ui.sources import File
+from ui import components, uploads
 from ui.uploads import BadPicture, Picture
 from ui.visits import Style, Visit
 
-TARGET, PROBLEM, OPEN = "mask_target", "mask_problem", "masks_open"
+TARGET, PROBLEM, OPEN, PAINTER = "mask_target", "mask_problem", "masks_open", "painter"  # keys of session_state
+LONGEST_PX = 640  # of the picture that is painted on; masks are soft enough to be enlarged
+QUALITY = 80  # of its JPEG
 
 
 @dataclass(frozen=True)
@@ -51,33 +53,35 @@ def targets(visit: Visit) -> list[Target]:
 
 
 def of(visit: Visit, kind: str) -> tuple[bytes, ...]:
-    """Returns the masks of a kind, one for each style, empty where there is none; nothing if there is none at all."""
+    """Returns the masks of a kind, one for each style, an empty one where it has none; () if no style has one."""
     masks = tuple(visit.masks.get(target.key, b"") for target in targets(visit) if target.kind == kind)
     return masks if any(masks) else ()
 
 
 def show(visit: Visit) -> None:
     """Draws the masks' place, folded until somebody wants one."""
-    possible = targets(visit)
+    by_key = {target.key: target for target in targets(visit)}
     with st.expander("Masks", icon=":material/format_paint:", key=OPEN, on_change="rerun") as place:
-        if not (place.open and possible):
+        if not (place.open and by_key):
             return
-        by_key = {target.key: target for target in possible}
         if st.session_state.get(TARGET) not in by_key:
-            st.session_state[TARGET] = possible[0].key
-        which = st.selectbox("Mask", list(by_key), format_func=lambda key: by_key[key].label, key=TARGET)
-        target = by_key[which]
-        painter.show(
-            target.over.data, target.over.alt, visit.masks.get(which, b""), which,
-            lambda key, mask: _take(visit, key, mask),
-        )  # fmt: skip
+            st.session_state[TARGET] = next(iter(by_key))
+        key = st.selectbox("Mask", list(by_key), format_func=lambda key: by_key[key].label, key=TARGET)
+        over, mask = by_key[key].over, visit.masks.get(key, b"")
+        url, size = _small(over.data)
+        mask_url = "data:image/png;base64," + base64.b64encode(mask).decode() if mask else ""
+        components.element("painter")(
+            key=PAINTER,
+            data={"picture": url, "alt": over.alt, "size": size, "mask": mask_url, "which": key},
+            on_mask_change=partial(_painted, visit),
+        )
         if st.session_state.get(PROBLEM):
             st.error(st.session_state[PROBLEM], icon=":material/broken_image:")
-        sources.upload("mask", lambda files: _take_file(visit, which, files))
-        st.caption(say(visit))
+        uploads.show_uploader("mask", lambda files: _set(visit, key, files[-1].data))
+        st.caption(explain(visit))
 
 
-def say(visit: Visit) -> str:
+def explain(visit: Visit) -> str:
     """Says in plain words what the masks do."""
     used = [target for target in targets(visit) if target.key in visit.masks]
     if not used:
@@ -96,8 +100,24 @@ def say(visit: Visit) -> str:
     return " ".join(words)
 
 
-def _take(visit: Visit, key: str, mask: bytes) -> None:
-    """Keeps a mask; one that is empty, all black or no picture is none."""
+def _small(data: bytes) -> tuple[str, tuple[int, int]]:
+    """Returns a picture to paint on, as a data URL, and its size."""
+    with Image.open(io.BytesIO(data)) as image:
+        small = image.convert("RGB")
+        small.thumbnail((LONGEST_PX, LONGEST_PX))
+        return components.jpeg_url(small, QUALITY), small.size
+
+
+def _painted(visit: Visit) -> None:
+    """Takes a mask from the painter after each stroke: its key and its data URL, which is empty if nothing is white."""
+    key, _, url = str(st.session_state[PAINTER].get("mask") or "").partition(" ")
+    file = uploads.from_url(url, "mask")
+    if key and (file or not url):
+        _set(visit, key, file.data if file else b"")
+
+
+def _set(visit: Visit, key: str, mask: bytes) -> None:
+    """Keeps a mask; one that is empty, black, or not a picture only removes the one before."""
     visit.masks.pop(key, None)
     st.session_state[PROBLEM] = ""
     if not mask:
@@ -110,7 +130,3 @@ def _take(visit: Visit, key: str, mask: bytes) -> None:
         visit.masks[key] = ready
     except BadPicture as error:
         st.session_state[PROBLEM] = str(error)
-
-
-def _take_file(visit: Visit, key: str, files: Sequence[File]) -> None:
-    _take(visit, key, files[-1].data)

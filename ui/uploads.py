@@ -1,11 +1,16 @@
-"""Pictures that people bring: checked, upright, and a thumbnail that fits its card."""
+"""Pictures that people bring, by a file, the camera or the clipboard: checked, upright, and with a thumbnail."""
 
 from __future__ import annotations
 
+import base64
+import binascii
 import io
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
+from typing import NamedTuple
 
+import streamlit as st
 from PIL import Image, ImageOps
 
 from model.limits import MAX_INPUT_PX
@@ -13,10 +18,13 @@ from model.settings import StyleSettings
 from serving import pictures, results
 from serving.errors import InvalidInput
 from serving.files import sha256
+from ui import components
 from ui.samples import Sample
 from ui.wording import megapixels
 
 THUMBNAIL_PX = (480, 320)
+PASTED = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp", "image/gif": "gif", "image/bmp": "bmp"}
+"""Suffixes by the types that are taken from the clipboard."""
 
 HEIF = f"This is {pictures.HEIF}."
 NO_PICTURE = "This file is not a picture that can be read: choose a JPEG, PNG, WebP, GIF, BMP or TIFF file."
@@ -27,14 +35,23 @@ class BadPicture(Exception):
     """A file cannot be used. The text is one plain sentence for the person who brought it."""
 
 
+class File(NamedTuple):
+    """A file that was brought."""
+
+    name: str
+    data: bytes
+
+
+Take = Callable[[Sequence[File]], None]
+
+
 @dataclass(frozen=True)
 class Picture:
     """A picture that is ready to be sent.
 
     Attributes:
       data: encoded, upright, sRGB.
-      width, height: in pixels.
-      thumbnail: PNG of `THUMBNAIL_PX`, the picture in the middle, transparent around it, so that cards line up.
+      thumbnail: see `thumbnail`.
       alt: what it shows, for those who cannot see it.
       digest: of the file that was brought.
       settings: what made it, if it is a result that says so.
@@ -42,8 +59,6 @@ class Picture:
     """
 
     data: bytes
-    width: int
-    height: int
     thumbnail: bytes
     alt: str
     digest: str
@@ -61,7 +76,7 @@ def load(data: bytes, argument: str, alt: str, background: str = pictures.BACKGR
       background: colour that shows where it is transparent.
 
     Raises:
-      BadPicture: it is no picture, too large, or damaged.
+      BadPicture: it is not a picture, too large, or damaged.
     """
     try:
         upright = pictures.prepare(data, argument, background=background)
@@ -71,45 +86,123 @@ def load(data: bytes, argument: str, alt: str, background: str = pictures.BACKGR
         raise BadPicture(_too_large(error.size)) from error
     except InvalidInput as error:
         raise BadPicture(BROKEN) from error
-    with Image.open(io.BytesIO(upright)) as image:
-        digest, settings = sha256(data), results.settings_of(data)
-        return Picture(upright, image.width, image.height, thumbnail(image), alt, digest, settings)
+    return Picture(upright, thumbnail(upright), alt, sha256(data), results.settings_of(data))
 
 
 def _too_large(size: tuple[int, int] | None) -> str:
-    what = f"is larger than {megapixels(MAX_INPUT_PX)}"
+    limit = megapixels(MAX_INPUT_PX)
+    what = f"is larger than {limit}"
     if size:
         width, height = size
-        what = (
-            f"has {width} x {height} pixels ({megapixels(width * height)}), and the limit is {megapixels(MAX_INPUT_PX)}"
-        )
+        what = f"has {width} x {height} pixels ({megapixels(width * height)}), and the limit is {limit}"
     return f"This picture {what}: make it smaller and try again."
 
 
-def thumbnail(image: Image.Image) -> bytes:
-    """Returns a small PNG of a picture, centred on a transparent ground."""
-    ground = Image.new("RGBA", THUMBNAIL_PX)
-    small = ImageOps.contain(image.convert("RGBA"), THUMBNAIL_PX)
-    ground.paste(small, ((ground.width - small.width) // 2, (ground.height - small.height) // 2))
+def thumbnail(data: bytes) -> bytes:
+    """Returns a PNG of THUMBNAIL_PX with a picture in its middle, transparent around it, so that cards line up."""
+    with Image.open(io.BytesIO(data)) as image:
+        return _as_png(ImageOps.pad(image.convert("RGBA"), THUMBNAIL_PX, color=(0, 0, 0, 0)))
+
+
+def _as_png(image: Image.Image) -> bytes:
     out = io.BytesIO()
-    ground.save(out, "PNG")
+    image.save(out, "PNG")
     return out.getvalue()
+
+
+def to_png(data: bytes) -> bytes:
+    """Returns an encoded picture as PNG; a PNG stays as it is."""
+    if data.startswith(b"\x89PNG"):
+        return data
+    with Image.open(io.BytesIO(data)) as image:
+        return _as_png(image)
 
 
 @lru_cache
 def sample(which: Sample) -> Picture:
-    """Returns a sample as a picture. Kept for all sessions: samples are nobody's."""
+    """Returns a sample as a picture. The cache is for all sessions: samples are nobody's."""
     data = which.path.read_bytes()
-    with Image.open(io.BytesIO(data)) as image:
-        digest = sha256(data)
-        return Picture(data, *image.size, thumbnail(image), which.alt, digest, sample=which.name)
+    return Picture(data, thumbnail(data), which.alt, sha256(data), sample=which.name)
 
 
-def as_png(data: bytes) -> bytes:
-    """Returns a picture as PNG; what is PNG already stays as it is."""
-    if data.startswith(b"\x89PNG"):
-        return data
-    out = io.BytesIO()
-    with Image.open(io.BytesIO(data)) as image:
-        image.save(out, "PNG")
-    return out.getvalue()
+def show(what: str, take: Take, *, several: bool = False, listens: bool = False) -> None:
+    """Draws the ways to bring a picture.
+
+    Args:
+      what: `content` or `style`.
+      take: called with the files that were brought.
+      several: whether more than one file may be brought at a time.
+      listens: whether Ctrl+V anywhere on the page is for this card.
+    """
+    show_uploader(what, take, several=several)
+    with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
+        if st.button("Camera", key=f"{what}_camera", icon=":material/photo_camera:", type="tertiary"):
+            _camera(what, take)
+        _paste(what, take, listens)
+
+
+def show_uploader(what: str, take: Take, *, several: bool = False) -> None:
+    """Draws the place for files alone; see `show`."""
+    # An uploader cannot be emptied, but under a new key it starts empty.
+    key = f"{what}_upload_{st.session_state.setdefault(_generation(what), 0)}"
+    st.file_uploader(
+        f"Your own {what} picture", type="image", label_visibility="collapsed",
+        key=key, on_change=_uploaded, args=(what, key, take), accept_multiple_files=several,
+    )  # fmt: skip
+
+
+def _generation(what: str) -> str:
+    return f"{what}_generation"
+
+
+def _uploaded(what: str, key: str, take: Take) -> None:
+    """Hands the files over and empties the uploader, whose list would otherwise stand beside the picture."""
+    brought = st.session_state[key]
+    files = brought if isinstance(brought, list) else [brought]
+    files = [File(file.name, file.getvalue()) for file in files if file is not None]
+    if files:
+        st.session_state[_generation(what)] += 1
+        take(files)
+
+
+def _camera(what: str, take: Take) -> None:
+    @st.dialog(f"Take a picture for the {what}", icon=":material/photo_camera:")
+    def shoot() -> None:
+        shot = st.camera_input("Camera", key=f"{what}_shot", label_visibility="collapsed", resolution="1080p")
+        if shot is not None:
+            take([File("camera.jpg", shot.getvalue())])
+            st.rerun()
+
+    shoot()
+
+
+def _paste(what: str, take: Take, listens: bool) -> None:
+    key = f"{what}_paste"
+    most_mb = int(st.get_option("server.maxUploadSize"))
+    components.element("paste")(
+        key=key,
+        data={
+            "label": f"Paste a picture for the {what}",
+            "listens": listens,
+            "most": most_mb * 1_000_000,
+            "tooLarge": f"Larger than {most_mb} MB.",
+        },
+        width="content",
+        on_picture_change=partial(_pasted, key, take),
+    )
+
+
+def _pasted(key: str, take: Take) -> None:
+    file = from_url(str(st.session_state[key].get("picture") or ""), "pasted")
+    if file is not None:
+        take([file])
+
+
+def from_url(url: str, name: str) -> File | None:
+    """Returns the picture in a data URL, named by its type, or None if there is none."""
+    head, _, body = url.partition(",")
+    suffix = PASTED.get(head.removeprefix("data:").removesuffix(";base64"))
+    try:
+        return File(f"{name}.{suffix}", base64.b64decode(body, validate=True)) if suffix else None
+    except binascii.Error:
+        return None

@@ -1,4 +1,4 @@
-"""Numbers in the words of people: time, speed, size, progress."""
+"""Time, speed, size and progress in plain words."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from ui.jobs import Snapshot, Status
 
 
 def duration(seconds: float) -> str:
-    """Says how long something takes, no more exactly than a person cares: `8 seconds`, `2 minutes`, `1 h 10 min`."""
+    """Says how long something takes, about as exactly as anybody cares: `8 seconds`, `2 minutes`, `1 h 10 min`."""
     if seconds < 1:
         return "less than a second"
     if seconds < 20:
@@ -22,14 +22,14 @@ def duration(seconds: float) -> str:
 
 
 def time_left(seconds: float | None) -> str:
-    """Says how long a run still takes; None: there is no ground for an estimate yet."""
+    """Says how long a run still takes; None: there is no estimate yet."""
     if seconds is None:
         return "estimating the time left"
     return "almost done" if seconds < 2 else f"about {duration(seconds)} left"
 
 
 def speed(steps_per_s: float) -> str:
-    """Says how fast a run is, in whichever unit gives a number above one."""
+    """Says how fast a run is, in the unit that gives a number above one."""
     if steps_per_s <= 0:
         return ""
     if steps_per_s < 1:
@@ -77,7 +77,7 @@ def cut_off(now: Snapshot) -> str:
 
 
 def interrupted(now: Snapshot) -> str:
-    """Says that the server does not answer just now, and that the run goes on by itself."""
+    """Says that the server does not answer at the moment, and that the run goes on by itself."""
     what = "is busy" if isinstance(now.problem, Overloaded) else "does not answer just now"
     where = f"resume from step {now.step}" if now.step else "start"
     return f"The server {what}: asking again. Your run will {where} automatically."

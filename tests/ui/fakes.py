@@ -6,6 +6,7 @@ import io
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -33,34 +34,22 @@ def until(condition: Callable[[], object], timeout_s: float = 5.0) -> None:
         time.sleep(0.002)
 
 
+@dataclass
 class FakeClient:
-    """Answers as `StyleTransferClient` does, a record for each chunk of steps.
+    """Answers as `StyleTransferClient` does, a record for each chunk of steps."""
 
-    Attributes:
-      chunks: how many a run has.
-      gate: when given, a run waits for it before each chunk after the first, so that a test decides how far it gets.
-      problem: what `describe` raises, if anything.
-      outage: why no server answers before a chunk, until the gate lets it come.
-      breaks_at: the chunk before which a run raises `run_problem`, or meets with the outage.
-      ends_early: why a run ends with its second chunk, if it does.
-      renders: whether a cancelled run ends with the result as PNG.
-      reads: settings that the model reads otherwise than they were asked for.
-      calls, states: what `run` was called with.
-    """
-
-    def __init__(self, chunks: int = 4) -> None:
-        self.chunks = chunks
-        self.gate: threading.Semaphore | None = None
-        self.problem: StyleTransferError | None = None
-        self.run_problem: Exception | None = None
-        self.outage: StyleTransferError | None = None
-        self.breaks_at = 0
-        self.ends_early = ""
-        self.renders = False
-        self.notice = ""
-        self.reads: dict[str, Any] = {}
-        self.calls: list[Request] = []
-        self.states: list[bytes] = []
+    chunks: int = 4  # of a run
+    gate: threading.Semaphore | None = None  # lets a run go on, once for each chunk after the first
+    problem: StyleTransferError | None = None  # raised by `describe`
+    outage: StyleTransferError | None = None  # why no server answers before a chunk, until the gate lets it come
+    run_problem: Exception | None = None  # raised by `run`
+    breaks_at: int = 0  # the chunk before which a run meets with `outage` or `run_problem`
+    ends_early: str = ""  # why a run ends with its second chunk
+    renders: bool = False  # whether a cancelled run ends with the result as PNG
+    notice: str = ""  # about the weights
+    reads: dict[str, Any] = field(default_factory=dict)  # settings that the model reads otherwise than asked for
+    calls: list[Request] = field(default_factory=list)  # what `run` was called with
+    states: list[bytes] = field(default_factory=list)
 
     def describe(self, settings: StyleSettings | None = None) -> dict[str, Any]:
         if self.problem is not None:
@@ -109,3 +98,10 @@ class FakeClient:
             seconds_left=(steps - step) / 10,
             stopped=stopped,
         )
+
+
+def header_of(width: int, height: int) -> bytes:
+    """Returns a BMP's header that claims a size, with nothing behind it."""
+    data = bytearray(encoded(1, 1, "BMP"))
+    data[18:22], data[22:26] = width.to_bytes(4, "little"), height.to_bytes(4, "little")
+    return bytes(data)

@@ -1,26 +1,18 @@
-"""`make run`: both processes up, both down, and what is said when a port is taken."""
+"""`make run`: its ports, its signals, and its end where there is nothing to serve; see test_browser.py for the rest."""
 
 from __future__ import annotations
 
 import os
-import re
 import signal
 import socket
-import subprocess
-import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
-import requests
 
 import ui.launch
-from tests.ports import free_port
+from tests.ui.launched import START_S, Launched
 from ui.launch import GRPC, PAGE, REST, LaunchError, Port
-
-ROOT = Path(__file__).parents[2]
-START_S = 120.0
 
 
 @pytest.mark.parametrize("port", [GRPC, REST, PAGE])
@@ -64,59 +56,10 @@ def test_the_end_of_its_terminal_stops_it_as_ctrl_c_does(monkeypatch: pytest.Mon
             signal.signal(each, handler)
 
 
-def launch(model_dir: Path, log: Path) -> tuple[subprocess.Popen[bytes], dict[str, int]]:
-    ports = {port.variable: free_port() for port in (GRPC, REST, PAGE)}
-    environment = {
-        **os.environ,
-        **{name: str(number) for name, number in ports.items()},
-        "NST_MODEL_DIR": str(model_dir),
-    }
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "ui.launch"], cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT
-        )
-    return process, ports
-
-
-def wait_for(text: str, log: Path, process: subprocess.Popen[bytes]) -> str:
-    deadline = time.monotonic() + START_S
-    while text not in log.read_text() and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.2)
-    return log.read_text()
-
-
-def nobody_listens(number: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", number)) != 0
-
-
-def test_server_and_page_answer_and_ctrl_c_stops_both(small_model: Path, tmp_path: Path) -> None:
-    log = tmp_path / "log"
-    process, ports = launch(small_model, log)
-    try:
-        text = wait_for("The page is at", log, process)
-        assert re.search(rf"The page is at http://localhost:{ports['NST_UI_PORT']}\b", text), text
-        assert requests.get(f"http://127.0.0.1:{ports['NST_UI_PORT']}/_stcore/health", timeout=10).text == "ok"
-        status = requests.get(f"http://127.0.0.1:{ports['NST_REST_PORT']}/v1/models/style_transfer", timeout=10).json()
-        assert status["model_version_status"][0]["state"] == "AVAILABLE"
-        process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 0
-        assert all(nobody_listens(number) for number in ports.values())
-        assert "Traceback" not in log.read_text()
-    finally:
-        process.terminate()  # which also stops what it started
-        process.wait(30)
-
-
 def test_a_model_that_cannot_be_served_ends_both(tmp_path: Path) -> None:
-    log, base = tmp_path / "log", tmp_path / "models"
-    (base / "1").mkdir(parents=True)
-    process, ports = launch(base, log)
-    try:
-        assert process.wait(START_S) == 1
-        assert "error: The server ended with exit status" in log.read_text()
-        assert "Traceback" not in log.read_text()
-        assert all(nobody_listens(number) for number in ports.values())
-    finally:
-        process.terminate()
-        process.wait(30)
+    (tmp_path / "models" / "1").mkdir(parents=True)
+    with Launched(tmp_path / "models", tmp_path / "log") as launched:
+        assert launched.process.wait(START_S) == 1
+        assert "error: The server ended with exit status" in launched.log.read_text()
+        assert "Traceback" not in launched.log.read_text()
+        assert launched.nobody_listens()

@@ -1,89 +1,122 @@
-"""Visits: kept apart, found again, and forgotten."""
+"""Visits: kept apart, found again, and forgotten; and their results."""
 
 import threading
-import time
+from collections.abc import Callable
+
+import pytest
 
 from model.settings import StyleSettings
+from serving.errors import ServingUnavailable
 from serving.request import Request
-from tests.ui.fakes import FakeClient, encoded, until
-from ui import sources
-from ui.jobs import Job, Status
-from ui.visits import Visits, new_key
+from tests.ui.fakes import FakeClient, encoded
+from ui import visits
+from ui.jobs import Job, RunQueue, Status
+from ui.visits import Visit, Visits
 
 
-def running_job() -> Job:
-    client = FakeClient()
-    client.gate = threading.Semaphore(0)
-    return Job(client, Request(encoded(), (encoded(),), StyleSettings(steps=40)))
+def job(client: FakeClient) -> Job:
+    request = Request(encoded(), (encoded(),), StyleSettings("classic", steps=40))
+    return Job(client, request, RunQueue(1), lambda: False)
 
 
-def test_a_page_that_comes_again_in_time_finds_its_visit_with_the_run_still_going_on():
-    visits = Visits(grace_s=30)
-    visit = visits.enter("a")
-    visit.take(running_job())
-    visits.leave("a")
-    assert visits.enter("a") is visit
-    assert visit.job.snapshot().status is Status.RUNNING
-    assert visits.enter("b") is not visit
+@pytest.fixture
+def running() -> Job:
+    """A job that waits after its first chunk."""
+    return job(FakeClient(gate=threading.Semaphore(0)))
 
 
-def test_a_page_that_comes_again_gets_the_whole_time_anew():
-    visits = Visits(grace_s=0.5)
-    visits.enter("a")
-    visits.leave("a")
-    visits.enter("a")
-    time.sleep(0.7)
-    assert "a" in visits
+@pytest.fixture
+def timers(monkeypatch) -> list[Callable[[], object]]:
+    """What is to be called when the time of grace is over, for each timer that was set."""
+    set_so_far: list[Callable[[], object]] = []
+
+    class Timer:
+        def __init__(self, seconds, function, arguments):
+            assert seconds == visits.GRACE_S
+            self.function, self.arguments = function, arguments
+
+        def start(self):
+            set_so_far.append(lambda: self.function(*self.arguments))
+
+    monkeypatch.setattr(visits.threading, "Timer", Timer)
+    return set_so_far
 
 
-def test_a_visit_without_a_page_is_forgotten_and_its_run_stopped():
-    visits = Visits(grace_s=0.02)
-    visit = visits.enter("a")
-    visit.take(running_job())
-    visits.leave("a")
-    until(lambda: "a" not in visits)
-    until(lambda: visit.job.snapshot().status is not Status.RUNNING)
-    assert visits.enter("a") is not visit
+def test_a_page_that_comes_again_in_time_finds_its_visit_with_the_run_still_going_on(timers, running):
+    known = Visits()
+    visit = known.enter("a")
+    visit.take(running)
+    known.leave(visit)
+    assert known.enter("a") is visit
+    assert known.enter("b") is not visit
+    timers[0]()
+    assert running.snapshot().status is Status.RUNNING
+    assert "a" in known
+    known.leave(visit)
+    timers[0]()
+    assert "a" in known  # it has the whole time anew
 
 
-def test_a_visit_lasts_as_long_as_one_of_its_pages():
-    visits = Visits(grace_s=0.0)
-    visit = visits.enter("a")
-    assert visits.enter("a") is visit
-    visits.leave("a")
-    time.sleep(0.05)
-    assert "a" in visits
-    visits.leave("a")
-    until(lambda: "a" not in visits)
+def test_a_visit_whose_last_page_has_gone_is_forgotten_and_its_run_stopped(timers, running):
+    known = Visits()
+    visit = known.enter("a")
+    assert known.enter("a") is visit
+    visit.take(running)
+    known.leave(visit)
+    assert not timers
+    known.leave(visit)
+    timers[0]()
+    assert "a" not in known
+    assert running.snapshot().status is not Status.RUNNING
+    assert known.enter("a") is not visit
 
 
-def test_a_visit_is_unattended_once_its_page_has_been_away_for_longer_than_a_reload_takes(monkeypatch):
-    visits = Visits(grace_s=30)
-    visit = visits.enter("a")
-    visits.leave("a")
+def test_a_visit_is_unattended_once_its_page_has_been_away_for_longer_than_a_reload_takes(timers, monkeypatch):
+    known = Visits()
+    visit = known.enter("a")
+    known.leave(visit)
     assert not visit.unattended()
-    monkeypatch.setattr("ui.visits.RELOAD_S", -1.0)
+    monkeypatch.setattr(visits, "RELOAD_S", -1.0)
     assert visit.unattended()
-    visits.enter("a")
+    known.enter("a")
     assert not visit.unattended()
 
 
-def test_a_new_run_takes_the_place_of_the_one_before_which_is_stopped():
-    visit = Visits().enter("a")
-    first, second = running_job(), running_job()
-    visit.take(first)
+def test_a_new_run_takes_the_place_of_the_one_before_which_is_stopped(running):
+    visit, second = Visit("a"), job(FakeClient())
+    visit.take(running)
     visit.take(second)
-    assert visit.job is second
-    assert first.snapshot().status in (Status.STOPPING, Status.STOPPED)
+    assert visit.work is second
+    assert running.snapshot().status in (Status.STOPPING, Status.STOPPED)
 
 
-def test_keys_are_long_and_never_the_same():
-    keys = {new_key() for _ in range(100)}
-    assert len(keys) == 100
-    assert min(map(len, keys)) >= 22  # 128 bits, six to a character
+def finish(visit: Visit, work: Job) -> None:
+    visit.take(work)
+    work.wait(5)
+    visit.keep_result()
+    visit.keep_result()  # as each drawing of the page does
 
 
-def test_a_pasted_picture_is_a_file_named_by_its_type_and_anything_else_is_none():
-    assert sources.of_url("data:image/png;base64,aGFsbG8=", "pasted") == sources.File("pasted.png", b"hallo")
-    for url in ("", "data:text/html;base64,aGFsbG8=", "data:image/png;base64,?", "http://example.com/a.png"):
-        assert sources.of_url(url, "pasted") is None
+def test_a_visit_keeps_its_last_results_and_what_was_deleted_stays_away():
+    visit = Visit("a")
+    made = [job(FakeClient(chunks=1)) for _ in range(visits.MOST_RESULTS + 1)]
+    for work in made:
+        finish(visit, work)
+    latest_first = [work.number for work in made[:0:-1]]
+    assert [one.number for one in visit.results] == latest_first
+    assert visit.results[0].origin.settings.steps == 40
+    assert visit.results[0].origin.model["digest"] == "0123"
+    visit.delete_result(latest_first[0])
+    visit.keep_result()
+    assert [one.number for one in visit.results] == latest_first[1:]
+
+
+def test_a_run_that_goes_on_replaces_its_earlier_result():
+    visit, client = Visit("a"), FakeClient(run_problem=ServingUnavailable("gone"), breaks_at=2)
+    work = job(client)
+    finish(visit, work)
+    assert [one.origin.step for one in visit.results] == [20]
+    assert visit.results[0].png.startswith(b"\x89PNG")  # of a preview, which is JPEG
+    client.run_problem = None
+    finish(visit, work)
+    assert [one.origin.step for one in visit.results] == [40]

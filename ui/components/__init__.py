@@ -11,6 +11,9 @@ from typing import Any
 import streamlit as st
 from PIL import Image
 
+LONGEST_PX = 1024  # of a picture that is compared; the download has all pixels
+QUALITY = 88  # of its JPEG
+
 
 def element(name: str) -> Any:
     """Returns the component of this name."""
@@ -29,3 +32,20 @@ def jpeg_url(image: Image.Image, quality: int) -> str:
     out = io.BytesIO()
     image.convert("RGB").save(out, "JPEG", quality=quality)
     return "data:image/jpeg;base64," + base64.b64encode(out.getvalue()).decode()
+
+
+def compare(before: bytes, after: bytes, key: str) -> None:
+    """Draws two pictures in one frame, with a line between them that is dragged or moved by the arrow keys."""
+    element("compare")(data=pair(before, after), key=key)
+
+
+@st.cache_data(scope="session", max_entries=2, show_spinner=False)
+def pair(before: bytes, after: bytes) -> dict[str, str]:
+    """Returns the pictures as the frame shows them, equally large."""
+    with Image.open(io.BytesIO(after)) as result, Image.open(io.BytesIO(before)) as photograph:
+        shown = result.convert("RGB")
+        shown.thumbnail((LONGEST_PX, LONGEST_PX))
+        return {
+            "before": jpeg_url(photograph.convert("RGB").resize(shown.size), QUALITY),
+            "after": jpeg_url(shown, QUALITY),
+        }

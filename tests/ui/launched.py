@@ -1,0 +1,66 @@
+"""What `make run` starts, in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from tests.ports import free_port
+from ui.launch import GRPC, PAGE, REST
+
+ROOT = Path(__file__).parents[2]
+START_S = 120.0
+
+
+class Launched:
+    """Starts it with a model's base path on free ports, and stops it at the end of a `with` block.
+
+    Attributes:
+      process: of `ui.launch`, which starts the others.
+      ports: by environment variable.
+      log: all that they print.
+      page: the page's address.
+    """
+
+    def __init__(self, model: Path, log: Path) -> None:
+        self.log = log
+        self.ports = {port.variable: free_port() for port in (GRPC, REST, PAGE)}
+        self.page = f"http://127.0.0.1:{self.ports[PAGE.variable]}"
+        ports = {name: str(number) for name, number in self.ports.items()}
+        with log.open("wb") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "ui.launch"], cwd=ROOT, env={**os.environ, **ports, "NST_MODEL_DIR": str(model)},
+                stdout=output, stderr=subprocess.STDOUT,
+            )  # fmt: skip
+
+    def __enter__(self) -> Launched:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.terminate()  # which also stops what it started
+        self.process.wait(30)
+
+    def wait_for(self, text: str) -> str:
+        """Waits until something is printed, and returns all that is."""
+        deadline = time.monotonic() + START_S
+        while text not in self.log.read_text() and self.process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.2)
+        return self.log.read_text()
+
+    def child(self, words: str) -> int:
+        """Returns the process that it has started, by words of its command line."""
+        pid = self.process.pid
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        return next(int(child) for child in children if words in Path(f"/proc/{child}/cmdline").read_text())
+
+    def nobody_listens(self) -> bool:
+        """Tells whether all its ports are free."""
+        for number in self.ports.values():
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", number)) == 0:
+                    return False
+        return True
