@@ -12,7 +12,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from model import colour, contract, images, masks, optimizers
-from model.objective import Objective, Pictures, is_masked
+from model.objective import Measured, Objective, Pictures, is_masked
 from model.optimizers import OptimizerState
 from model.parsing import ParsedSettings, is_chosen, switch
 from model.settings import LOSS_TERMS
@@ -36,8 +36,8 @@ class RunState(NamedTuple):
         whose iterate the optimiser has anyway.
       kept_weight: float32 scalar, the sum of the weights in `kept`; 0: it holds none yet.
       optimizer: what the optimiser remembers.
-      fingerprint: int64 scalar, of the inputs that `targets` and losses are of; 0: of none yet.
-      targets: float32 [N], `Targets.packed` of the present size, so that a call need not compute them anew; [0] before.
+      fingerprint: int64 scalar, of the inputs that `measured` and losses are of; 0: of none yet.
+      measured: `Targets.measured` of the present size, so that a call need not compute it anew.
     """
 
     step: tf.Tensor
@@ -47,7 +47,7 @@ class RunState(NamedTuple):
     kept_weight: tf.Tensor
     optimizer: OptimizerState
     fingerprint: tf.Tensor
-    targets: tf.Tensor
+    measured: Measured
 
 
 STATE_SPECS = RunState(
@@ -63,7 +63,7 @@ STATE_SPECS = RunState(
         numbers=tf.TensorSpec([3]),
     ),
     fingerprint=tf.TensorSpec([], tf.int64),
-    targets=tf.TensorSpec([None]),
+    measured=Measured(style=tf.TensorSpec([None]), content=tf.TensorSpec([None], tf.bfloat16)),
 )
 """Types and shapes of a state: what a loop keeps, and what is read back from a client."""
 
@@ -148,8 +148,8 @@ class Stylizer(tf.Module):
             level = tf.reduce_sum(tf.cast(sizes.ends <= state.step, tf.int32))
             height, width = sizes.heights[level], sizes.widths[level]
             state = enlarged_to(state, settings, height, width)
-            targets = self.objective.targets(pictures, settings, height, width, state.targets)
-            state = state._replace(fingerprint=pictures.fingerprint, targets=targets.packed)
+            targets = self.objective.targets(pictures, settings, height, width, state.measured)
+            state = state._replace(fingerprint=pictures.fingerprint, measured=targets.measured)
 
             def one_step(state: RunState, taken: tf.Tensor, rows: tf.TensorArray) -> _Loop:
                 terms, gradient = self.objective.losses_and_gradient(state.image, targets, settings)
@@ -185,7 +185,7 @@ def begin_size(step: tf.Tensor, image: tf.Tensor, optimizer: OptimizerState, set
         kept_weight=tf.constant(0.0),
         optimizer=optimizer,
         fingerprint=tf.constant(0, tf.int64),
-        targets=tf.zeros([0]),
+        measured=Measured.nothing(),
     )
 
 
@@ -205,7 +205,7 @@ def resumed(state: RunState, settings: ParsedSettings, fingerprint: tf.Tensor) -
             kept=tf.cond(own, lambda: state.kept, lambda: nothing),
             kept_weight=tf.where(own, state.kept_weight, 0.0),
             optimizer=optimizers.state_for(state.optimizer, settings),
-            targets=tf.zeros([0]),
+            measured=Measured.nothing(),
         )
 
     return tf.cond(state.fingerprint == fingerprint, lambda: state, changed)

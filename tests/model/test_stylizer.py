@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from model import contract
-from model.objective import Objective, Pictures
+from model.objective import Measured, Objective, Pictures
 from model.sizes import plan_sizes
 from model.stylizer import (
     CONVERGED,
@@ -23,7 +23,7 @@ from model.stylizer import (
 )
 from model.vgg19 import VGG19
 from model.weights import Weights
-from tests.conftest import smooth_picture
+from tests.conftest import CHANNELS, smooth_picture
 from tests.model.inputs import CONTENT, STYLE, pictures, settings
 
 OTHER = pictures()._replace(fingerprint=tf.constant(2, tf.int64))  # as of other inputs or settings
@@ -284,9 +284,15 @@ def test_a_state_of_one_optimiser_can_go_on_with_another(stylizer: Stylizer, opt
         assert np.isfinite(state.image).all()
 
 
+def of_another(measured: Measured, factor: float = 2.0) -> Measured:
+    """Returns targets that are another picture's by a factor; how many rows each has stays."""
+    rows, targets = measured.style[: len(CHANNELS)], measured.style[len(CHANNELS) :]
+    return measured._replace(style=tf.concat([rows, factor * targets], 0))
+
+
 def test_the_targets_in_a_state_are_taken_for_the_same_inputs_alone(stylizer: Stylizer) -> None:
     state, _ = run(stylizer, "steps=3,result=last", take=1)
-    foreign = state._replace(targets=2 * state.targets)
+    foreign = state._replace(measured=of_another(state.measured))
     np.testing.assert_array_equal(goes_on(stylizer, foreign, OTHER)[1], goes_on(stylizer, state, OTHER)[1])
     assert (goes_on(stylizer, foreign, pictures())[1] != goes_on(stylizer, state, pictures())[1]).any()
 
@@ -328,7 +334,7 @@ def test_a_loss_that_is_not_finite_in_mid_run_leaves_the_last_finite_picture(
     text = f"steps=40,optimizer={optimizer}"
     before, _ = run(stylizer, text, take=5)
     parsed = settings(f"size=64,smallest_size=64,{text}")
-    broken = before._replace(targets=before.targets * float("nan"))
+    broken = before._replace(measured=of_another(before.measured, float("nan")))
     after, _ = stylizer.advance(pictures(), parsed, broken, tf.constant(40))
     assert int(after.stopped) == NOT_FINITE
     np.testing.assert_array_equal(size_result(after), size_result(before))
@@ -347,5 +353,5 @@ def test_a_larger_size_has_targets_of_its_own(stylizer: Stylizer) -> None:
     found = []
     for _ in range(12):
         state, _ = stylizer.advance(pictures(), parsed, state, tf.constant(1))
-        found.append((state.image.shape, state.targets.numpy().tobytes()))
+        found.append((state.image.shape, state.measured.style.numpy().tobytes()))
     assert len(set(found)) == len(plan_sizes(pictures().content, parsed).ends)
