@@ -26,6 +26,7 @@ from model.weights import Weights
 from tests.conftest import CHANNELS, smooth_picture
 from tests.model.inputs import CONTENT, STYLE, pictures, settings
 
+GRID = 1 / 256  # grey levels; L-BFGS's pictures are multiples of it
 OTHER = pictures()._replace(fingerprint=tf.constant(2, tf.int64))  # as of other inputs or settings
 
 
@@ -109,12 +110,12 @@ def test_enlarging_carries_the_optimiser_along(stylizer: Stylizer) -> None:
     assert after.image.shape == (sizes.heights[1], sizes.widths[1], 3)
     assert float(after.kept_weight) == 0
     np.testing.assert_allclose(
-        tf.reduce_mean(after.optimizer.slots[0]), tf.reduce_mean(before.optimizer.slots[0]) * ratio, rtol=0.05
+        tf.reduce_mean(after.optimizer.slots[1]), tf.reduce_mean(before.optimizer.slots[1]) * ratio, rtol=0.05
     )
     np.testing.assert_allclose(
-        tf.reduce_mean(after.optimizer.slots[1]), tf.reduce_mean(before.optimizer.slots[1]) * ratio**2, rtol=0.05
+        tf.reduce_mean(after.optimizer.slots[2]), tf.reduce_mean(before.optimizer.slots[2]) * ratio**2, rtol=0.05
     )
-    assert float(tf.reduce_min(after.optimizer.slots[1])) >= 0
+    assert float(tf.reduce_min(after.optimizer.slots[2])) >= 0
 
 
 def test_every_start_carries_seeded_noise_that_rounding_to_eight_bits_takes_away(stylizer: Stylizer) -> None:
@@ -122,7 +123,7 @@ def test_every_start_carries_seeded_noise_that_rounding_to_eight_bits_takes_away
     flat = pictures(np.full((48, 64, 3), (90, 140, 200), np.uint8))
     once, again, other = [start(stylizer, f"seed={seed}", flat) for seed in (1, 1, 2)]
     assert once.std((0, 1)).min() > 0.2
-    assert np.abs(once - (90, 140, 200)).max() <= DITHER + 1e-3
+    assert np.abs(once - (90, 140, 200)).max() <= DITHER + GRID
     np.testing.assert_array_equal(once, again)
     assert np.abs(once - other).mean() > 0.2
 
@@ -133,13 +134,13 @@ def start(stylizer: Stylizer, text: str, inputs: Pictures | None = None) -> npt.
 
 def test_a_run_can_start_from_plain_grey(stylizer: Stylizer) -> None:
     image = start(stylizer, "start=grey")
-    np.testing.assert_allclose(image, np.broadcast_to([123.68, 116.779, 103.939], image.shape), atol=DITHER + 1e-3)
+    np.testing.assert_allclose(image, np.broadcast_to([123.68, 116.779, 103.939], image.shape), atol=DITHER + GRID)
 
 
 def test_a_picture_that_is_sent_along_is_the_start(stylizer: Stylizer) -> None:
     picture = smooth_picture(48, 64, 8)
     image = start(stylizer, "start=noise", pictures(initial=picture))
-    np.testing.assert_allclose(image, picture, atol=DITHER + 1e-3)
+    np.testing.assert_allclose(image, picture, atol=DITHER + GRID)
 
 
 @pytest.mark.parametrize("steps", [1, 2])
@@ -178,7 +179,7 @@ def test_a_run_ends_once_lbfgs_finds_no_lower_loss(stylizer: Stylizer) -> None:
     state, losses = stylizer.advance(pictures(), parsed, state, tf.constant(2000))
     assert int(state.stopped) == CONVERGED
     assert len(losses) == int(state.step) < 2000
-    assert losses[-1, 0] < 1e-9 * losses[0, 0]
+    assert losses[-1, 0] < 1e-6 * losses[0, 0]  # neighbours differ by a few hundredths of a grey level
 
 
 def test_a_size_that_ends_early_hands_over_to_the_next(stylizer: Stylizer) -> None:
@@ -213,7 +214,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_with_the_last_finite_picture(ov
     state, losses = run(overflowing, OVERFLOW)
     assert int(state.stopped) == NOT_FINITE
     assert len(losses) == 1
-    np.testing.assert_allclose(size_result(state), CONTENT, atol=DITHER + 1e-3)
+    np.testing.assert_allclose(size_result(state), CONTENT, atol=DITHER + GRID)
 
 
 def test_a_run_that_stops_at_a_coarse_size_keeps_its_picture_as_the_contract_says(overflowing: Stylizer) -> None:
@@ -260,9 +261,10 @@ def test_two_masks_paint_each_part_as_its_style_alone_would(stylizer: Stylizer) 
 @pytest.mark.parametrize("then", ["optimizer=adam", "optimizer=sgd", "history=3"])
 def test_a_change_of_optimiser_goes_on_from_the_last_accepted_picture(stylizer: Stylizer, then: str) -> None:
     before, _ = run(stylizer, "steps=20,optimizer=lbfgs", take=5)
-    far = before._replace(image=255.0 - before.image)  # a trial point that would never be accepted
+    trial, *others = tf.unstack(before.optimizer.points)  # a trial point that would never be accepted:
+    far = before._replace(optimizer=before.optimizer._replace(points=tf.stack([-trial, *others])))
     after, _ = stylizer.advance(OTHER, settings(f"size=64,smallest_size=64,steps=20,{then}"), far, tf.constant(0))
-    np.testing.assert_array_equal(after.image, before.optimizer.slots[0])
+    np.testing.assert_array_equal(after.image, before.optimizer.last_accepted)
 
 
 def test_a_run_that_has_stopped_goes_on_by_other_settings_alone(stylizer: Stylizer) -> None:
