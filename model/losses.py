@@ -99,9 +99,9 @@ def style_target(style: tf.Tensor, places: tf.Tensor, statistics: tf.Tensor) -> 
       statistics: int32 scalar, as the setting is parsed.
 
     Returns:
-      float32 [R, C + 1, C]: a matrix and a row. For `gram` the Gram matrix and zeros; for `wasserstein` a factor U of
-      the covariance, UU', and the mean. U's columns are the covariance's eigenvectors, the largest first, times the
-      roots of their variances with the ridge; zeros where so few places leave no variance.
+      float32 [R, rows, C], the last row for the mean. For `gram` the Gram matrix and zeros; for `wasserstein` a factor
+      U of the covariance, U'U, and the mean. U's rows are the covariance's eigenvectors, the largest first, times the
+      roots of their variances with the ridge: as many as the places leave a variance, zeros in regions with fewer.
     """
 
     def factor_and_mean() -> tf.Tensor:
@@ -109,8 +109,10 @@ def style_target(style: tf.Tensor, places: tf.Tensor, statistics: tf.Tensor) -> 
         ridge = RIDGE * tf.linalg.trace(covariance) / _channels(covariance) + EPSILON  # [R]
         values, vectors = _eigen(covariance)
         roots = tf.sqrt(tf.maximum(values, 0.0) + ridge[:, tf.newaxis])  # [R, C], the smallest first
-        vary = tf.sequence_mask(places - 1, tf.shape(style)[-1], tf.float64)
-        factor = tf.reverse(vectors * roots[:, tf.newaxis], [-1]) * vary[:, tf.newaxis]
+        rank = tf.minimum(tf.reduce_max(places) - 1, tf.shape(style)[-1])
+        vary = tf.sequence_mask(places - 1, rank, tf.float64)
+        rows = tf.reverse(tf.linalg.matrix_transpose(vectors * roots[:, tf.newaxis]), [1])
+        factor = rows[:, :rank] * vary[..., tf.newaxis]
         return tf.concat([tf.cast(factor, tf.float32), style[:, -1:]], 1)
 
     return tf.cond(_is_wasserstein(statistics), factor_and_mean, lambda: _gram(style))
@@ -122,14 +124,14 @@ def style_losses_and_gradient(own: tf.Tensor, target: tf.Tensor, statistics: tf.
     `gram`: mean((G - G*)^2) over the C x C elements. `wasserstein`: the squared Wasserstein-2 distance of two Gaussians
     over C, their variances widened by a ridge where the style has any,
 
-        (|mu - mu*|^2 + tr(S + S* - 2 (U'S U)^1/2)) / C,   S* = UU',
+        (|mu - mu*|^2 + tr(S + S* - 2 (U S U')^1/2)) / C,   S* = U'U,
 
-    where U'SU has the eigenvalues of the usual S*^1/2 S S*^1/2, but is no larger than the style has directions: a few
+    where USU' has the eigenvalues of the usual S*^1/2 S S*^1/2, but is no larger than the style has directions: a few
     dozen of 512 at small sizes.
 
     Args:
       own: float32 [R, C + 1, C], moments of the picture's features, one for each region.
-      target: float32 [R, C + 1, C], from `style_target`.
+      target: float32 [R, rows, C], from `style_target`.
       statistics: int32 scalar, as for the target.
 
     Returns:
@@ -166,19 +168,18 @@ def _wasserstein(own: tf.Tensor, target: tf.Tensor) -> tuple[tf.Tensor, tf.Tenso
     Near the end of a run the distance is a ten-thousandth of the traces that it is the difference of.
     """
     factor, covariance = [tf.cast(one[:, :-1], tf.float64) for one in (target, own)]
-    channels, variances = _channels(covariance), tf.reduce_sum(tf.square(factor), 1)  # [R, C], those of S*
+    channels, variances = _channels(covariance), tf.reduce_sum(tf.square(factor), 2)  # [R, r], those of S*
     ranks = tf.math.count_nonzero(variances, -1, dtype=tf.float64)  # [R]
     size = tf.reduce_sum(variances, -1)  # [R], tr S* with its ridge
     ridge = RIDGE * size / (channels + RIDGE * ranks)
     mean_difference = tf.cast(own[:, -1] - target[:, -1], tf.float64)  # [R, C]
-    factor = factor[..., : tf.cast(tf.reduce_max(ranks), tf.int32)]  # [R, C, r]
     identity = tf.eye(tf.shape(own)[-1], dtype=tf.float64)
     widened = covariance + ridge[:, tf.newaxis, tf.newaxis] * identity
-    values, vectors = _eigen(tf.matmul(factor, tf.matmul(widened, factor), transpose_a=True))
+    values, vectors = _eigen(tf.matmul(factor, tf.matmul(widened, factor, transpose_b=True)))
     roots = tf.sqrt(tf.maximum(values, 0.0))
     traces = tf.linalg.trace(covariance) + ranks * ridge + size
     distance = tf.reduce_sum(tf.square(mean_difference), -1) + traces - 2.0 * tf.reduce_sum(roots, -1)
-    half = tf.matmul(factor, vectors)
+    half = tf.matmul(factor, vectors, transpose_a=True)  # [R, C, r]
     # Where the style varies both covariances are at least the ridge; EPSILON is for a style of one colour.
     least = tf.maximum(roots, ridge[:, tf.newaxis] + EPSILON)[:, tf.newaxis]
     transport = tf.matmul(half / least, half, transpose_b=True)  # from own features to the style's
@@ -235,14 +236,14 @@ def content_loss_and_gradient(features: tf.Tensor, target: tf.Tensor, weight: tf
 
     Args:
       features: any float type, [1, h, w, C].
-      target: of the same shape and type.
+      target: of the same shape, any float type.
       weight: float32 scalar.
 
     Returns:
       float32 scalar; the gradient with respect to the features, of their shape and `gradient_dtype` of their type.
     """
     # Rounded to the features' type: in float32 it and its multiples were the most that a step held at once.
-    difference = features - target
+    difference = features - tf.cast(target, features.dtype)
     value = _by_parts(lambda part: tf.reduce_sum(tf.square(part)), difference[0]) / _count(difference)
     # Once nothing else reads the difference, its multiple takes its place.
     with tf.control_dependencies([value]):

@@ -39,6 +39,25 @@ class Pictures(NamedTuple):
     fingerprint: tf.Tensor
 
 
+class Measured(NamedTuple):
+    """What takes passes through the network to compute; a state carries it to the next call.
+
+    Attributes:
+      style: float32 [N]: the rows of each layer's style target (0: not in use); then, layer by layer, the target, its
+        scales and the content scale.
+      content: bfloat16 [M], the content's features at the layers of its term, one after the other. Rounded, they cost
+        the content loss 1e-5 of the features' mean square, and a state 32 bytes a pixel at block3_conv1.
+    """
+
+    style: tf.Tensor
+    content: tf.Tensor
+
+    @classmethod
+    def nothing(cls) -> Measured:
+        """Returns what stands for no measurements yet."""
+        return cls(tf.zeros([0]), tf.zeros([0], tf.bfloat16))
+
+
 class Targets(NamedTuple):
     """What a size is optimised towards. Lists have an element for each of the L layers, empty where it is not in use.
 
@@ -47,11 +66,11 @@ class Targets(NamedTuple):
     Attributes:
       masks: float32 [R, h, w], each region's mask at the layer's resolution; [0, 1, 1] without masks.
       shares: float32 [R], weight of each region, with sum 1.
-      style: float32 [R, C + 1, C], from `losses.style_target`.
+      style: float32 [R, rows, C], from `losses.style_target`.
       style_scale: float32 [R], factor on each region's style loss.
-      content: features of the content picture [1, h, w, C].
+      content: bfloat16 [1, h, w, C], features of the content picture.
       content_scale: float32 scalars, factor on the content loss.
-      packed: float32 [N], `style`, `style_scale` and `content_scale`: small, and most of the work to compute.
+      measured: what all but masks and shares are made from.
     """
 
     masks: list[tf.Tensor]
@@ -60,7 +79,7 @@ class Targets(NamedTuple):
     style_scale: list[tf.Tensor]
     content: list[tf.Tensor]
     content_scale: list[tf.Tensor]
-    packed: tf.Tensor
+    measured: Measured
 
 
 class Objective(tf.Module):
@@ -81,10 +100,13 @@ class Objective(tf.Module):
         self._content_scale = noinline(features, index, index)(_content_scale)
         self._style_term = noinline(features, stack, stack, vector, index)(_style_term)
         self._style_gradient = noinline(features, stack, stack, stack)(_style_gradient)
-        self._content_term = noinline(features, features, number)(losses.content_loss_and_gradient)
+        of_content = tf.TensorSpec(features.shape, tf.bfloat16)
+        self._content_term = noinline(features, of_content, number)(losses.content_loss_and_gradient)
+        used = tf.TensorSpec([len(network.layers)], tf.bool)
+        self._joined = noinline(*[features] * len(network.layers), used)(_joined)
 
     def targets(
-        self, pictures: Pictures, settings: ParsedSettings, height: tf.Tensor, width: tf.Tensor, packed: tf.Tensor
+        self, pictures: Pictures, settings: ParsedSettings, height: tf.Tensor, width: tf.Tensor, measured: Measured
     ) -> Targets:
         """Computes the targets for one size of the result.
 
@@ -93,7 +115,7 @@ class Objective(tf.Module):
           settings: parsed settings.
           height: int32 scalar, pixels.
           width: int32 scalar, pixels.
-          packed: what earlier targets for the same inputs, settings and size had as `packed`; empty: there are none.
+          measured: that of earlier targets for the same inputs, settings and size; each part may be empty.
         """
         channels, masked = self.network.channels, is_masked(pictures)
         style_weights, content_weights, last = layer_weights(settings, tf.maximum(height, width))
@@ -101,21 +123,27 @@ class Objective(tf.Module):
         image = images.fitted(pictures.content, height, width)
         masks_at = self._at_layers(masked, lambda: masks.regions(pictures.content_masks, height, width))
         shares = _shares(pictures, settings, masks_at[0])
-        regions = tf.where(masked, tf.size(shares), 1)
-        lengths = []  # in `packed`, of each layer's style target, its scales and its content scale
-        for used, c in zip(tf.unstack(tf.where(in_style, regions, 0)), channels, strict=True):
-            lengths += [used * (c + 1) * c, used, 1]
         options = network_options(settings)
+        shapes = [
+            tf.stack([1, height // 2**block, width // 2**block, c])
+            for block, c in zip(map(block_of, self.network.layers), channels, strict=True)
+        ]
+        sizes = [tf.where(u, tf.reduce_prod(s), 0) for u, s in zip(tf.unstack(in_content), shapes, strict=True)]
 
-        def known() -> tuple[tf.Tensor, list[tf.Tensor]]:
-            return packed, self._features(image, _deepest(in_content), *options)
+        def known() -> Measured:
+            content = tf.cond(
+                tf.size(measured.content) == tf.add_n(sizes),
+                lambda: measured.content,
+                lambda: self._joined(*self._features(image, _deepest(in_content), *options), in_content),
+            )
+            return Measured(measured.style, content)
 
-        def measured() -> tuple[tf.Tensor, list[tf.Tensor]]:
+        def unknown() -> Measured:
             styles, places = self._style_moments(pictures, settings, image, in_style)
             # One after the other: each pass through the network takes much memory.
             with tf.control_dependencies(styles):
                 features = self._features(tf.identity(image), last, *options)
-            parts = []
+            rows, parts = [], []
             for index, content in enumerate(features):
                 target, scale = tf.cond(
                     in_style[index],
@@ -130,22 +158,30 @@ class Objective(tf.Module):
                     lambda f=content: self._content_scale(f, settings["normalisation"], settings["content_loss"]),
                     lambda: tf.constant(0.0),
                 )
+                rows.append(tf.shape(target)[1])
                 parts += [tf.reshape(target, [-1]), scale, content_scale[tf.newaxis]]
-            return tf.concat(parts, 0), features
+            style = tf.concat([tf.cast(tf.stack(rows), tf.float32), *parts], 0)
+            return Measured(style, self._joined(*features, in_content))
 
-        packed, features = tf.cond(tf.size(packed) == tf.add_n(lengths), known, measured)
-        parts = tf.split(packed, tf.stack(lengths), num=len(lengths))
+        measured = tf.cond(tf.size(measured.style) > 0, known, unknown)
+        count = len(channels)
+        rows = tf.cast(measured.style[:count], tf.int32)
+        regions = tf.where(rows > 0, tf.where(masked, tf.size(shares), 1), 0)
+        lengths = tf.stack([regions * rows * tf.constant(channels), regions, tf.ones_like(rows)], 1)
+        parts = tf.split(measured.style[count:], tf.reshape(lengths, [-1]), num=3 * count)
         return Targets(
             masks=masks_at,
             shares=tf.cond(masked, lambda: shares, lambda: tf.ones([1])),
-            style=[tf.reshape(part, [-1, c + 1, c]) for part, c in zip(parts[::3], channels, strict=True)],
+            style=[tf.reshape(parts[3 * i], tf.stack([regions[i], rows[i], c])) for i, c in enumerate(channels)],
             style_scale=parts[1::3],
             content=[
-                tf.cond(used, lambda f=f: f, lambda f=f: f[:, :0, :0])
-                for used, f in zip(tf.unstack(in_content), features, strict=True)
+                tf.reshape(part, tf.where(used, shape, 0))
+                for part, used, shape in zip(
+                    tf.split(measured.content, tf.stack(sizes), num=count), tf.unstack(in_content), shapes, strict=True
+                )
             ],
             content_scale=[tf.reshape(part, []) for part in parts[2::3]],
-            packed=packed,
+            measured=measured,
         )
 
     def losses_and_gradient(
@@ -288,6 +324,16 @@ def _are_masks(regions: tf.Tensor) -> tf.Tensor:
     return tf.shape(regions)[0] > 0
 
 
+def _joined(*features_and_used: tf.Tensor) -> tf.Tensor:
+    """Returns the features [1, h, w, C] of the layers in use, bool [L], one after the other as bfloat16 [M]."""
+    *features, used = features_and_used
+    parts = [
+        tf.cond(u, lambda f=f: tf.reshape(tf.cast(f, tf.bfloat16), [-1]), lambda: tf.zeros([0], tf.bfloat16))
+        for u, f in zip(tf.unstack(used), features, strict=True)
+    ]
+    return tf.concat(parts, 0)
+
+
 def _moments(features: tf.Tensor, regions: tf.Tensor) -> tf.Tensor:
     """Returns the moments of features [1, h, w, C] in each region, float32 [R, C + 1, C]; without masks there is one.
 
@@ -306,7 +352,7 @@ def _style_target(
     content: tf.Tensor, regions: tf.Tensor, styles: tf.Tensor, places: tf.Tensor, shares: tf.Tensor,
     statistics: tf.Tensor, normalisation: tf.Tensor,
 ) -> tuple[tf.Tensor, tf.Tensor]:  # fmt: skip
-    """Returns what a layer's features are compared with, [R, C + 1, C], and the factor on each region's loss, [R]."""
+    """Returns what a layer's features are compared with, [R, rows, C], and the factor on each region's loss, [R]."""
     styles, places = tf.cond(
         _are_masks(regions),
         lambda: (styles, places),

@@ -25,27 +25,39 @@ class OptimizerState(NamedTuple):
     """What an optimiser remembers.
 
     Attributes:
-      slots: float32 [K, H, W, 3]. Adam: mean of the gradients, mean of their squares. L-BFGS: the last accepted
-        picture, its gradient.
+      slots: float32 [K, H, W, 3]. Adam: the picture, mean of the gradients, mean of their squares. Gradient descent:
+        the picture. L-BFGS: none.
+      points: int16 [P, H, W, 3]. L-BFGS: the trial point and the last accepted picture, in steps of 1/256 of a grey
+        level about 127.5, and the gradient at the latter. The others: none.
       pairs: int8 [2 m, H, W, 3], -127 to 127. L-BFGS with a history of m: differences of m pictures, then of their
         gradients, newest first. The others: m = 0. They are the most of a state, and rounded pairs are pairs of a
         matrix too.
       units: float32 [2 m], what a 1 in each of `pairs` stands for.
-      numbers: float32 [3]. L-BFGS: loss of the last accepted picture (infinite: there is none), pairs in the history,
-        trial points rejected in a row.
+      numbers: float32 [4]. L-BFGS: loss of the last accepted picture (infinite: there is none), pairs in the history,
+        trial points rejected in a row, what a 1 in the gradient stands for.
     """
 
     slots: tf.Tensor
+    points: tf.Tensor
     pairs: tf.Tensor
     units: tf.Tensor
     numbers: tf.Tensor
+
+    @property
+    def image(self) -> tf.Tensor:
+        """The picture whose loss is to be computed next, float32 [H, W, 3], 0 to 255: L-BFGS's trial point."""
+        return tf.cond(tf.shape(self.points)[0] > 0, lambda: _off_grid(self.points[0]), lambda: self.slots[0])
+
+    @property
+    def last_accepted(self) -> tf.Tensor:
+        """The last accepted picture, float32 [H, W, 3], where `image` may be a trial point of L-BFGS."""
+        return tf.cond(tf.math.is_finite(self.numbers[0]), lambda: _off_grid(self.points[1]), lambda: self.image)
 
 
 class Step(NamedTuple):
     """What an optimiser's step gives.
 
     Attributes:
-      image: float32 [H, W, 3], the next trial point, 0 to 255.
       state: the optimiser's state after the step.
       result: float32 [H, W, 3], the picture that counts for the result.
       accepted: bool scalar, whether `result` is a new one.
@@ -53,7 +65,6 @@ class Step(NamedTuple):
       exhausted: bool scalar, whether no step lowers the loss any more.
     """
 
-    image: tf.Tensor
     state: OptimizerState
     result: tf.Tensor
     accepted: tf.Tensor
@@ -61,39 +72,43 @@ class Step(NamedTuple):
     exhausted: tf.Tensor
 
 
-def initial(shape: tf.Tensor, settings: ParsedSettings) -> OptimizerState:
-    """Returns the state before the first step, for a picture's height and width, int32 [2]."""
-    slots, pairs = _counts(settings)
+def initial(image: tf.Tensor, settings: ParsedSettings) -> OptimizerState:
+    """Returns the state before the first step from a picture, float32 [H, W, 3]."""
+    slots, points, pairs = _counts(settings)
+    start, nothing = image[tf.newaxis], tf.zeros_like(image)
     return OptimizerState(
-        slots=tf.zeros([slots, shape[0], shape[1], 3]),
-        pairs=tf.zeros([pairs, shape[0], shape[1], 3], tf.int8),
+        slots=tf.concat([start, tf.tile(nothing[tf.newaxis], [2, 1, 1, 1])], 0)[:slots],
+        points=tf.stack([_on_grid(image), *[tf.cast(nothing, tf.int16)] * 2])[:points],
+        pairs=tf.zeros(tf.concat([[pairs], tf.shape(image)], 0), tf.int8),
         units=tf.zeros([pairs]),
-        numbers=tf.constant([float("inf"), 0.0, 0.0]),
+        numbers=tf.constant([float("inf"), 0.0, 0.0, 1.0]),
     )
 
 
 def state_for(state: OptimizerState, settings: ParsedSettings) -> OptimizerState:
-    """Returns the state without its loss, or the initial one if it is of another optimiser than the settings name."""
-    slots, pairs = _counts(settings)
-    return tf.cond(
-        (tf.shape(state.slots)[0] == slots) & (tf.shape(state.pairs)[0] == pairs),
-        lambda: state._replace(numbers=_without_loss(state.numbers)),
-        lambda: initial(tf.shape(state.slots)[1:3], settings),
-    )
+    """Returns the state that goes on from the last accepted picture, without its loss.
+
+    What else it remembers stays if it is of the optimiser that the settings name.
+    """
+    start = initial(state.last_accepted, settings)
+    same = [tf.shape(old)[0] == tf.shape(new)[0] for old, new in zip(state, start, strict=True)]
+
+    def kept() -> OptimizerState:
+        return start._replace(
+            slots=state.slots, pairs=state.pairs, units=state.units, numbers=_without_loss(state.numbers)
+        )
+
+    return tf.cond(tf.reduce_all(same), kept, lambda: start)
 
 
-def last_accepted(image: tf.Tensor, state: OptimizerState) -> tf.Tensor:
-    """Returns the last accepted picture, float32 [H, W, 3], where `image` may be a trial point of L-BFGS."""
-    return tf.cond(tf.math.is_finite(state.numbers[0]), lambda: state.slots[0], lambda: image)
-
-
-def enlarged(state: OptimizerState, settings: ParsedSettings, shape: tf.Tensor) -> OptimizerState:
-    """Carries a state to a larger height and width, int32 [2].
+def enlarged(state: OptimizerState, settings: ParsedSettings, image: tf.Tensor) -> OptimizerState:
+    """Carries a state to the next size, at which it goes on from a picture, float32 [H, W, 3].
 
     The losses are means, so a pixel's share of the gradient shrinks as the pixels grow in number. The last accepted
     picture and its gradient are of the smaller size, so L-BFGS starts from the next one, with its pairs.
     """
-    old, new = [tf.cast(tf.reduce_prod(n), tf.float32) for n in (tf.shape(state.slots)[1:3], shape)]
+    start, shape = initial(image, settings), tf.shape(image)[:2]
+    old, new = [tf.cast(tf.reduce_prod(n), tf.float32) for n in (tf.shape(state.pairs)[1:3], shape)]
     ratio = old / new
 
     def resized(pictures: tf.Tensor) -> tf.Tensor:
@@ -101,23 +116,19 @@ def enlarged(state: OptimizerState, settings: ParsedSettings, shape: tf.Tensor) 
         return tf.image.resize(tf.cast(pictures, tf.float32), shape, method="bicubic", antialias=True)
 
     def adam() -> OptimizerState:
-        slots = resized(state.slots)
-        slots = tf.stack([slots[0] * ratio, tf.nn.relu(slots[1]) * tf.square(ratio)])
-        return initial(shape, settings)._replace(slots=slots)
+        means = resized(state.slots[1:])
+        return start._replace(slots=tf.stack([image, means[0] * ratio, tf.nn.relu(means[1]) * tf.square(ratio)]))
 
     def lbfgs() -> OptimizerState:
         factors = tf.repeat(tf.stack([1.0, ratio]), settings["history"])
-        pairs, units = _in_bytes(resized(state.pairs))
-        return initial(shape, settings)._replace(
-            pairs=pairs, units=factors * state.units * units, numbers=_without_loss(state.numbers)
-        )
+        pairs, units = _rounded(resized(state.pairs), tf.int8)
+        return start._replace(pairs=pairs, units=factors * state.units * units, numbers=_without_loss(state.numbers))
 
-    branches = {"adam": adam, "lbfgs": lbfgs, "sgd": lambda: initial(shape, settings)}
+    branches = {"adam": adam, "lbfgs": lbfgs, "sgd": lambda: start}
     return switch("optimizer", settings["optimizer"], branches)
 
 
 def take_step(
-    image: tf.Tensor,
     gradient: tf.Tensor,
     loss: tf.Tensor,
     state: OptimizerState,
@@ -127,9 +138,8 @@ def take_step(
     """Takes one step of the optimiser that the settings name.
 
     Args:
-      image: float32 [H, W, 3], where `loss` and `gradient` were taken.
-      gradient: float32 [H, W, 3].
-      loss: float32 scalar.
+      gradient: float32 [H, W, 3], at the picture of `state`.
+      loss: float32 scalar, its.
       state: the optimiser's.
       settings: `optimizer` and its numbers.
       step: int32 scalar, 1 for the first step of the run.
@@ -138,21 +148,22 @@ def take_step(
     decays = tf.cast((step - 1) // DECAY_STEPS, tf.float32)
     rate = settings["learning_rate"] * tf.pow(settings["learning_rate_decay"], decays)
 
-    def simple(update: tf.Tensor, slots: tf.Tensor) -> Step:
+    def simple(update: tf.Tensor, *means: tf.Tensor) -> Step:
+        image = state.slots[0]
         moved = tf.where(finite, tf.clip_by_value(image - update, 0.0, 255.0), image)
-        return Step(moved, state._replace(slots=slots), moved, finite, ~finite, tf.constant(False))
+        return Step(state._replace(slots=tf.stack([moved, *means])), moved, finite, ~finite, tf.constant(False))
 
     def adam() -> Step:
         update, first, second = adam_step(
-            gradient, state.slots[0], state.slots[1], step,
+            gradient, state.slots[1], state.slots[2], step,
             learning_rate=rate, beta_1=settings["beta_1"], beta_2=settings["beta_2"], epsilon=settings["epsilon"],
         )  # fmt: skip
-        return simple(update, tf.stack([first, second]))
+        return simple(update, first, second)
 
     branches = {
         "adam": adam,
-        "lbfgs": lambda: lbfgs_step(image, gradient, loss, finite, state, rate),
-        "sgd": lambda: simple(rate * gradient, state.slots),
+        "lbfgs": lambda: lbfgs_step(gradient, loss, finite, state, rate),
+        "sgd": lambda: simple(rate * gradient),
     }
     return switch("optimizer", settings["optimizer"], branches)
 
@@ -192,12 +203,7 @@ def adam_step(
 
 
 def lbfgs_step(
-    image: tf.Tensor,
-    gradient: tf.Tensor,
-    loss: tf.Tensor,
-    finite: tf.Tensor,
-    state: OptimizerState,
-    longest: tf.Tensor,
+    gradient: tf.Tensor, loss: tf.Tensor, finite: tf.Tensor, state: OptimizerState, longest: tf.Tensor
 ) -> Step:
     """One step of limited-memory BFGS (Nocedal and Wright, "Numerical Optimization", 2006, section 7.2), backtracking.
 
@@ -209,8 +215,9 @@ def lbfgs_step(
 
     Takes what `take_step` does; `finite` is a bool scalar, whether loss and gradient are, `longest` a float32 scalar.
     """
-    before, slope_before = state.slots[0], state.slots[1]
-    loss_before, known_pairs, rejected = tf.unstack(state.numbers)
+    loss_before, known_pairs, rejected, unit_before = tf.unstack(state.numbers)
+    image, before = _off_grid(state.points[0]), _off_grid(state.points[1])
+    slope_before = unit_before * tf.cast(state.points[2], tf.float32)
     has_before = tf.math.is_finite(loss_before)
     # Where rounding may hide by how much the loss changed, the gradients at both ends tell whether it fell.
     hidden = tf.abs(loss - loss_before) <= ROUNDING * tf.abs(loss_before)
@@ -218,8 +225,8 @@ def lbfgs_step(
     fell = tf.where(hidden, rise < 0.0, loss < loss_before)
     accepted = finite & (~has_before | fell)
 
-    def advance() -> tuple[tf.Tensor, OptimizerState]:
-        newest, newest_units = _in_bytes(tf.stack([image - before, gradient - slope_before]))
+    def advance() -> OptimizerState:
+        newest, newest_units = _rounded(tf.stack([image - before, gradient - slope_before]), tf.int8)
         products = _products(tf.cast(newest, tf.float32))  # the units do not change an angle
         curved = products[0, 1] > LEAST_CURVATURE * tf.sqrt(products[0, 0] * products[1, 1])
         useful = has_before & curved
@@ -241,19 +248,21 @@ def lbfgs_step(
         informed, length = downhill & (known > 0), tf.maximum(tf.reduce_mean(tf.abs(direction)), _TINY)
         scale = tf.where(informed, tf.minimum(longest / length, 1.0), first / length)
         target = tf.clip_by_value(image + scale * direction, 0.0, 255.0)
-        numbers = tf.stack([loss, tf.where(downhill, known, 0.0), 0.0])
-        return target, OptimizerState(tf.stack([image, gradient]), pairs, units, numbers)
+        slope, unit = _rounded(gradient[tf.newaxis], tf.int16)
+        points = tf.stack([_on_grid(target), state.points[0], slope[0]])
+        numbers = tf.stack([loss, tf.where(downhill, known, 0.0), 0.0, unit[0]])
+        return state._replace(points=points, pairs=pairs, units=units, numbers=numbers)
 
-    def backtrack() -> tuple[tf.Tensor, OptimizerState]:
-        # A picture that is not finite has no point between itself and the last one.
-        nearer = before + BACKTRACK * (tf.where(tf.math.is_finite(image), image, before) - before)
-        return nearer, state._replace(numbers=tf.stack([loss_before, known_pairs, rejected + 1.0]))
+    def backtrack() -> OptimizerState:
+        nearer = _on_grid(before + BACKTRACK * (image - before))
+        # A first picture without a loss has none before it to go back to.
+        points = tf.cond(has_before, lambda: tf.concat([nearer[tf.newaxis], state.points[1:]], 0), lambda: state.points)
+        return state._replace(points=points, numbers=tf.stack([loss_before, known_pairs, rejected + 1.0, unit_before]))
 
-    target, after = tf.cond(accepted, advance, backtrack)
+    after = tf.cond(accepted, advance, backtrack)
     given_up = after.numbers[2] >= MAX_REJECTED
     nowhere = ~finite & ~has_before
     return Step(
-        image=tf.cond(nowhere, lambda: image, lambda: target),
         state=after,
         result=image,
         accepted=accepted,
@@ -300,25 +309,34 @@ def lbfgs_direction(gradient: tf.Tensor, pairs: tf.Tensor, units: tf.Tensor, kno
 
 
 _TINY = 1e-30
-_BYTE = 127.0
+_CENTRE, _PER_LEVEL = 127.5, 256.0  # of the grid that L-BFGS's pictures are on, so that 0 to 255 fit into 16 bits
 
 
-def _counts(settings: ParsedSettings) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns how many slots and pairs the optimiser has, int32 scalars."""
-    slots = tf.where(is_chosen(settings, "optimizer", "sgd"), 0, 2)
-    return slots, tf.where(is_chosen(settings, "optimizer", "lbfgs"), 2 * settings["history"], 0)
+def _counts(settings: ParsedSettings) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Returns how many slots, points and pairs the optimiser has, int32 scalars."""
+    is_lbfgs = is_chosen(settings, "optimizer", "lbfgs")
+    slots = tf.where(is_lbfgs, 0, tf.where(is_chosen(settings, "optimizer", "adam"), 3, 1))
+    return slots, tf.where(is_lbfgs, 3, 0), tf.where(is_lbfgs, 2 * settings["history"], 0)
 
 
-def _in_bytes(pictures: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Rounds float32 [K, H, W, 3] to int8, and returns what a 1 stands for in each, float32 [K]."""
-    units = tf.reduce_max(tf.abs(pictures), [1, 2, 3]) / _BYTE
+def _on_grid(image: tf.Tensor) -> tf.Tensor:
+    return tf.cast(tf.round(_PER_LEVEL * (image - _CENTRE)), tf.int16)
+
+
+def _off_grid(image: tf.Tensor) -> tf.Tensor:
+    return tf.cast(image, tf.float32) / _PER_LEVEL + _CENTRE
+
+
+def _rounded(pictures: tf.Tensor, dtype: tf.DType) -> tuple[tf.Tensor, tf.Tensor]:
+    """Rounds float32 [K, H, W, 3] to an integer type, and returns what a 1 stands for in each, float32 [K]."""
+    units = tf.reduce_max(tf.abs(pictures), [1, 2, 3]) / dtype.max
     rounded = tf.round(tf.math.divide_no_nan(pictures, units[:, tf.newaxis, tf.newaxis, tf.newaxis]))
-    return tf.cast(rounded, tf.int8), units
+    return tf.cast(rounded, dtype), units
 
 
 def _without_loss(numbers: tf.Tensor) -> tf.Tensor:
     """Returns a state's `numbers` where no loss is known that the next could be held against; pairs stay."""
-    return tf.stack([float("inf"), numbers[1], 0.0])
+    return tf.stack([float("inf"), numbers[1], 0.0, 1.0])
 
 
 def _pushed(newest: tf.Tensor, memory: tf.Tensor) -> tf.Tensor:

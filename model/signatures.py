@@ -12,7 +12,7 @@ from model import images
 from model.contract import PREVIEW_SIZE_PX, SIGNATURES
 from model.graph import checked, noinline
 from model.limits import MAX_SIZE_PX, MAX_STEPS, MAX_STYLES
-from model.objective import Objective, Pictures
+from model.objective import Measured, Objective, Pictures
 from model.parsing import ParsedSettings, parse_settings, recipe
 from model.settings import SETTINGS
 from model.sizes import plan_sizes, progress
@@ -110,6 +110,7 @@ class ServedModel(tf.Module):
         sizes = plan_sizes(pictures.content, settings)
         done = progress(sizes, self.stylizer.objective.step_cost(settings, sizes), state.step)
         image = images.to_uint8(result_image(state, pictures, settings))
+        state = state._replace(measured=_worth_sending(state.measured))
         over = (state.step >= settings["steps"]) | (state.stopped != RUNNING)
         asked = (picture["take_steps"] == 0) | over
         return {
@@ -149,6 +150,15 @@ class ServedModel(tf.Module):
             return {"description": tf.strings.join([opening, tf.strings.join(members, ", "), "}}"])}
 
         return _map("describe", one, inputs)
+
+
+def _worth_sending(measured: Measured) -> Measured:
+    """Returns what the next call should get: the content's features unless the device computes them sooner.
+
+    At 512 pixels they take two AVX2 cores a third of a step, 0.3 s, and a GPU 2 ms; sent, 6 MB of state.
+    """
+    content = tf.cond(_device() == "CPU", lambda: measured.content, lambda: Measured.nothing().content)
+    return measured._replace(content=content)
 
 
 def _device() -> tf.Tensor:

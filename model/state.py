@@ -15,7 +15,7 @@ from model.graph import checked
 from model.stylizer import STATE_SPECS, RunState
 
 _HASH_BUCKETS = 2**63 - 1
-_FORMAT = "style-transfer-state-9"
+_FORMAT = "style-transfer-state-10"
 _SPECS = tf.nest.flatten(STATE_SPECS)
 _RANKS = [spec.shape.rank for spec in _SPECS]
 _TAIL = [sum(_RANKS) * tf.int32.size, tf.int64.size, 8]  # bytes of shapes, mark, checksum

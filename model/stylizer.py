@@ -12,7 +12,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from model import colour, contract, images, masks, optimizers
-from model.objective import Objective, Pictures, is_masked
+from model.objective import Measured, Objective, Pictures, is_masked
 from model.optimizers import OptimizerState
 from model.parsing import ParsedSettings, is_chosen, switch
 from model.settings import LOSS_TERMS
@@ -31,39 +31,42 @@ class RunState(NamedTuple):
     Attributes:
       step: int32 scalar, steps since the start of the run; those of a size that converged early count as taken.
       stopped: int32 scalar, RUNNING, CONVERGED or NOT_FINITE.
-      image: float32 [H, W, 3], the last iterate, 0 to 255.
       kept: float32 [K, H, W, 3], the weighted sum of the iterates at the present size; K is 0 where `result` is `last`,
         whose iterate the optimiser has anyway.
       kept_weight: float32 scalar, the sum of the weights in `kept`; 0: it holds none yet.
-      optimizer: what the optimiser remembers.
-      fingerprint: int64 scalar, of the inputs that `targets` and losses are of; 0: of none yet.
-      targets: float32 [N], `Targets.packed` of the present size, so that a call need not compute them anew; [0] before.
+      optimizer: the last iterate, and what the optimiser remembers.
+      fingerprint: int64 scalar, of the inputs that `measured` and losses are of; 0: of none yet.
+      measured: `Targets.measured` of the present size, so that a call need not compute it anew.
     """
 
     step: tf.Tensor
     stopped: tf.Tensor
-    image: tf.Tensor
     kept: tf.Tensor
     kept_weight: tf.Tensor
     optimizer: OptimizerState
     fingerprint: tf.Tensor
-    targets: tf.Tensor
+    measured: Measured
+
+    @property
+    def image(self) -> tf.Tensor:
+        """The last iterate, float32 [H, W, 3], 0 to 255."""
+        return self.optimizer.image
 
 
 STATE_SPECS = RunState(
     step=tf.TensorSpec([], tf.int32),
     stopped=tf.TensorSpec([], tf.int32),
-    image=tf.TensorSpec([None, None, 3]),
     kept=tf.TensorSpec([None, None, None, 3]),
     kept_weight=tf.TensorSpec([]),
     optimizer=OptimizerState(
         slots=tf.TensorSpec([None, None, None, 3]),
+        points=tf.TensorSpec([None, None, None, 3], tf.int16),
         pairs=tf.TensorSpec([None, None, None, 3], tf.int8),
         units=tf.TensorSpec([None]),
-        numbers=tf.TensorSpec([3]),
+        numbers=tf.TensorSpec([4]),
     ),
     fingerprint=tf.TensorSpec([], tf.int64),
-    targets=tf.TensorSpec([None]),
+    measured=Measured(style=tf.TensorSpec([None]), content=tf.TensorSpec([None], tf.bfloat16)),
 )
 """Types and shapes of a state: what a loop keeps, and what is read back from a client."""
 
@@ -75,7 +78,7 @@ def size_result(state: RunState) -> tf.Tensor:
     return tf.cond(
         state.kept_weight > 0,
         lambda: state.kept[0] / state.kept_weight,
-        lambda: optimizers.last_accepted(state.image, state.optimizer),
+        lambda: state.optimizer.last_accepted,
     )
 
 
@@ -121,7 +124,7 @@ class Stylizer(tf.Module):
             lambda: images.fitted(images.decode(pictures.initial, "initial_bytes"), height, width),
         )
         image = tf.clip_by_value(image + DITHER * (2.0 * noise - 1.0), 0.0, 255.0)
-        return begin_size(tf.constant(0), image, optimizers.initial(tf.shape(image)[:2], settings), settings)
+        return begin_size(tf.constant(0), optimizers.initial(image, settings), settings)
 
     def advance(
         self, pictures: Pictures, settings: ParsedSettings, state: RunState, take_steps: tf.Tensor
@@ -148,8 +151,8 @@ class Stylizer(tf.Module):
             level = tf.reduce_sum(tf.cast(sizes.ends <= state.step, tf.int32))
             height, width = sizes.heights[level], sizes.widths[level]
             state = enlarged_to(state, settings, height, width)
-            targets = self.objective.targets(pictures, settings, height, width, state.targets)
-            state = state._replace(fingerprint=pictures.fingerprint, targets=targets.packed)
+            targets = self.objective.targets(pictures, settings, height, width, state.measured)
+            state = state._replace(fingerprint=pictures.fingerprint, measured=targets.measured)
 
             def one_step(state: RunState, taken: tf.Tensor, rows: tf.TensorArray) -> _Loop:
                 terms, gradient = self.objective.losses_and_gradient(state.image, targets, settings)
@@ -175,17 +178,16 @@ class Stylizer(tf.Module):
         return state, rows.stack()[:taken]
 
 
-def begin_size(step: tf.Tensor, image: tf.Tensor, optimizer: OptimizerState, settings: ParsedSettings) -> RunState:
-    """Returns the state before the first step at a size, from a picture float32 [H, W, 3] of that size."""
+def begin_size(step: tf.Tensor, optimizer: OptimizerState, settings: ParsedSettings) -> RunState:
+    """Returns the state before the first step at a size, that of the optimiser's picture."""
     return RunState(
         step=step,
         stopped=tf.constant(RUNNING),
-        image=image,
-        kept=_nothing_kept(image, settings),
+        kept=_nothing_kept(optimizer.image, settings),
         kept_weight=tf.constant(0.0),
         optimizer=optimizer,
         fingerprint=tf.constant(0, tf.int64),
-        targets=tf.zeros([0]),
+        measured=Measured.nothing(),
     )
 
 
@@ -201,11 +203,10 @@ def resumed(state: RunState, settings: ParsedSettings, fingerprint: tf.Tensor) -
         own = tf.shape(state.kept)[0] == tf.shape(nothing)[0]
         return state._replace(
             stopped=tf.constant(RUNNING),
-            image=optimizers.last_accepted(state.image, state.optimizer),
             kept=tf.cond(own, lambda: state.kept, lambda: nothing),
             kept_weight=tf.where(own, state.kept_weight, 0.0),
             optimizer=optimizers.state_for(state.optimizer, settings),
-            targets=tf.zeros([0]),
+            measured=Measured.nothing(),
         )
 
     return tf.cond(state.fingerprint == fingerprint, lambda: state, changed)
@@ -225,7 +226,7 @@ def update(
     is_last_size: tf.Tensor,
 ) -> RunState:
     """Returns the state after one step, given the loss and gradient of its picture, at a size that ends at `end`."""
-    step = optimizers.take_step(state.image, gradient, loss, state.optimizer, settings, state.step + 1)
+    step = optimizers.take_step(gradient, loss, state.optimizer, settings, state.step + 1)
     decay = settings["averaging"]
     # Where nothing is kept, K = 0, nothing is computed.
     kept = tf.where(step.accepted, decay * state.kept + (1.0 - decay) * step.result, state.kept)
@@ -233,7 +234,6 @@ def update(
     return state._replace(
         step=tf.where(step.exhausted & ~is_last_size, end, state.step + 1),
         stopped=tf.where(step.failed, NOT_FINITE, tf.where(step.exhausted & is_last_size, CONVERGED, RUNNING)),
-        image=step.image,
         kept=kept,
         kept_weight=tf.where(adds, decay * state.kept_weight + (1.0 - decay), state.kept_weight),
         optimizer=step.state,
@@ -246,6 +246,6 @@ def enlarged_to(state: RunState, settings: ParsedSettings, height: tf.Tensor, wi
 
     def larger() -> RunState:
         image = images.fitted(size_result(state), height, width)
-        return begin_size(state.step, image, optimizers.enlarged(state.optimizer, settings, shape), settings)
+        return begin_size(state.step, optimizers.enlarged(state.optimizer, settings, image), settings)
 
     return tf.cond(tf.reduce_all(tf.shape(state.image)[:2] == shape), lambda: state, larger)

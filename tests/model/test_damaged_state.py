@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import tensorflow as tf
 
+from model import optimizers
 from model.errors import InvalidInput
-from model.optimizers import OptimizerState
 from model.state import encode_state
 from model.stylizer import begin_size
 from model.weights import Weights
@@ -43,9 +43,8 @@ def advance(local: LocalTransport) -> Advance:
 @pytest.fixture(scope="module")
 def smallest_state_of() -> StateOf:
     """Makes a model's state, by its digest, whose pictures have one pixel, so that there are few bytes to damage."""
-    no_loss = tf.constant([float("inf"), 0.0, 0.0])
-    nothing = OptimizerState(tf.zeros([0, 1, 1, 3]), tf.zeros([0, 1, 1, 3], tf.int8), tf.zeros([0]), no_loss)
-    state = begin_size(tf.constant(1), tf.ones([1, 1, 3]), nothing, settings(TEXT))
+    descent = optimizers.initial(tf.ones([1, 1, 3]), settings("optimizer=sgd"))
+    state = begin_size(tf.constant(1), descent, settings(TEXT))
     return lambda digest: bytes(encode_state(state, digest).numpy())
 
 

@@ -101,6 +101,17 @@ def test_style_loss_and_gradient_equal_the_formula(statistics: str, places: tupl
     np.testing.assert_allclose(gradient, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
 
 
+def test_a_wasserstein_target_has_a_row_for_each_direction_of_the_style() -> None:
+    """Of two regions the one with fewer has the rows that are missing as zeros, which change nothing."""
+    own, many, few = [moments_of(features((1, *shape, 6), seed)) for seed, shape in enumerate([(5, 7), (2, 3), (1, 3)])]
+    wasserstein = at("statistics", "wasserstein")
+    both = losses.style_target(tf.stack([many, few]), tf.constant([6, 3]), wasserstein)
+    alone = losses.style_target(few[tf.newaxis], tf.constant([3]), wasserstein)
+    assert [target.shape for target in (both, alone)] == [(2, 5 + 1, 6), (1, 2 + 1, 6)]
+    values = [losses.style_losses_and_gradient(tf.stack([own] * len(t)), t, wasserstein)[0] for t in (both, alone)]
+    np.testing.assert_allclose(values[0][1], values[1][0], rtol=1e-5)
+
+
 @pytest.mark.parametrize("statistics", STYLE_LOSSES)
 def test_style_loss_of_the_style_itself_is_nothing(statistics: str) -> None:
     f = features()

@@ -10,7 +10,7 @@ import tensorflow as tf
 from model import colour
 from model.images import resize, to_uint8
 from model.layers import LAYERS
-from model.objective import Objective, Targets, layer_weights
+from model.objective import Measured, Objective, Targets, layer_weights
 from model.parsing import ParsedSettings
 from model.sizes import plan_sizes
 from model.vgg19 import VGG19
@@ -31,7 +31,7 @@ def objective(small_weights: Weights) -> Objective:
 
 
 def targets(objective: Objective, parsed: ParsedSettings, *args: Picture, **options: list[Picture | None]) -> Targets:
-    return objective.targets(pictures(*args, **options), parsed, tf.constant(48), tf.constant(64), tf.zeros([0]))
+    return objective.targets(pictures(*args, **options), parsed, tf.constant(48), tf.constant(64), Measured.nothing())
 
 
 def features(objective: Objective, picture: tf.Tensor) -> dict[str, formulas.Array]:
@@ -167,7 +167,7 @@ def test_a_style_picture_keeps_its_ratio_where_its_size_leaves_too_little_of_it(
 def test_a_style_picture_that_no_size_fits_is_refused(objective: Objective) -> None:
     @tf.function(autograph=False)
     def shares() -> tf.Tensor:
-        return targets(objective, settings(""), CONTENT, smooth_picture(1, 257)).packed
+        return targets(objective, settings(""), CONTENT, smooth_picture(1, 257)).measured.style
 
     with pytest.raises(tf.errors.InvalidArgumentError) as failure:
         shares()
@@ -274,7 +274,8 @@ def test_a_size_beyond_a_layer_s_has_the_loss_of_the_others(objective: Objective
     of_both = [objective.losses_and_gradient(IMAGE, targets(objective, one), one) for one in (alone, limited)]
     np.testing.assert_array_equal(of_both[0][0], of_both[1][0])
     np.testing.assert_array_equal(of_both[0][1], of_both[1][1])
-    assert targets(objective, alone).packed.shape == targets(objective, limited).packed.shape
+    sizes = [[part.shape for part in targets(objective, one).measured] for one in (alone, limited)]
+    assert sizes[0] == sizes[1]
 
 
 def test_content_is_kept_in_memory_for_the_layers_of_its_term_alone(objective: Objective) -> None:
@@ -282,28 +283,22 @@ def test_content_is_kept_in_memory_for_the_layers_of_its_term_alone(objective: O
     assert [int(tf.size(f)) > 0 for f in targets(objective, parsed).content] == [False, False, True, False, False]
 
 
-def test_targets_that_are_known_are_not_measured_again(objective: Objective) -> None:
+@pytest.mark.parametrize("masks", [None, [LEFT, RIGHT]], ids=["plain", "masked"])
+def test_targets_are_made_from_what_was_measured_once(objective: Objective, masks: list[Picture | None] | None) -> None:
+    """Then no style is decoded, and no picture passes the network."""
     parsed = settings("style_layers=block1_conv1/block2_conv1:2,content_layers=block2_conv2")
-    first = targets(objective, parsed)
-    again = objective.targets(pictures(), parsed, tf.constant(48), tf.constant(64), 2 * first.packed)
-    for name in ("style", "style_scale", "content_scale"):
-        for once, twice in zip(getattr(first, name), getattr(again, name), strict=True):
-            np.testing.assert_array_equal(twice, 2 * once)
-
-
-def test_no_style_is_decoded_for_targets_that_are_known(objective: Objective) -> None:
-    parsed = settings("style_layers=block1_conv1,content_layers=block2_conv2")
-    first = targets(objective, parsed)
-    unreadable = pictures()._replace(styles=tf.constant([b"no picture"]))
-    again = objective.targets(unreadable, parsed, tf.constant(48), tf.constant(64), first.packed)
-    np.testing.assert_array_equal(again.packed, first.packed)
-    np.testing.assert_array_equal(again.content[3], first.content[3])
+    inputs = pictures(CONTENT, STYLE, STYLE, masks=masks)
+    first = objective.targets(inputs, parsed, tf.constant(48), tf.constant(64), Measured.nothing())
+    foreign = inputs._replace(content=tf.zeros([48, 64, 3], tf.uint8), styles=tf.constant([b"no picture"] * 2))
+    again = objective.targets(foreign, parsed, tf.constant(48), tf.constant(64), first.measured)
+    tf.nest.map_structure(np.testing.assert_array_equal, again, first)
     with pytest.raises(tf.errors.InvalidArgumentError, match="`style_bytes` must be a JPEG"):
-        objective.targets(unreadable, parsed, tf.constant(48), tf.constant(64), tf.zeros([0]))
+        objective.targets(foreign, parsed, tf.constant(48), tf.constant(64), Measured.nothing())
 
 
-def test_known_targets_of_another_length_are_measured_anew(objective: Objective) -> None:
-    parsed = settings("style_layers=block1_conv1")
+def test_content_that_a_state_left_out_is_computed_anew(objective: Objective) -> None:
+    parsed = settings("content_layers=block1_conv2/block3_conv1")
     first = targets(objective, parsed)
-    again = objective.targets(pictures(), parsed, tf.constant(48), tf.constant(64), first.packed[1:])
-    np.testing.assert_array_equal(again.packed, first.packed)
+    known = first.measured._replace(content=Measured.nothing().content)
+    again = objective.targets(pictures(), parsed, tf.constant(48), tf.constant(64), known)
+    tf.nest.map_structure(np.testing.assert_array_equal, again, first)

