@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import pytest
 
@@ -25,7 +24,7 @@ CONTENT, STYLE = encode(smooth_picture(40, 56, 1)), encode(smooth_picture(50, 40
 SETTINGS = StyleSettings(size=56, smallest_size=28, steps=60)
 REQUEST = Request(CONTENT, [STYLE], SETTINGS)
 IN_THE_MIDDLE_BYTES = 150_000  # of answers: a state at 28 pixels is 27 kB, one at 56 is 108 kB, and there are four
-SOON_S = 2.0  # for a call that hangs; one that does not takes a tenth, and is only repeated if the machine dawdles
+SOON_S = 1.0  # for a call that hangs; one that does not takes a tenth, and is only repeated if the machine dawdles
 RETRIES = RetryPolicy(max_elapsed_s=240, max_backoff_s=0.5)  # a busy machine starts a server slowly
 
 
@@ -36,41 +35,32 @@ def undisturbed(served: Served) -> bytes:
     return last.image
 
 
-@dataclass
 class Victim:
     """A server of its own that tests may kill, and start again at the same ports."""
 
-    model: str
-    grpc_port: int
-    rest_port: int
-    process: subprocess.Popen[bytes]
-
-    @property
-    def addresses(self) -> dict[str, str]:
-        return {"grpc": f"grpc://127.0.0.1:{self.grpc_port}", "http": f"http://127.0.0.1:{self.rest_port}"}
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.wait(30)
+    def __init__(self, model: str) -> None:
+        self._model, self._ports = model, (free_port(), free_port())
+        self.grpc, self.http = (f"{way}://127.0.0.1:{p}" for way, p in zip(("grpc", "http"), self._ports, strict=True))
+        self.start()
+        servers.wait_until_available(self._process, self._ports[1])
 
     def start(self) -> None:
-        self.process = servers.start(self.model, self.grpc_port, self.rest_port)
+        self._process: subprocess.Popen[bytes] = servers.start(self._model, *self._ports)
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait(30)
 
 
 @pytest.fixture(scope="module")
 def victim(served: Served) -> Iterator[Victim]:
-    model, grpc_port, rest_port = served.address("path"), free_port(), free_port()
-    process = servers.start(model, grpc_port, rest_port)
-    victim = Victim(model, grpc_port, rest_port, process)
-    try:
-        servers.wait_until_available(process, rest_port)
-        yield victim
-    finally:
-        servers.stop(victim.process)
+    victim = Victim(served.address("path"))
+    yield victim
+    victim.kill()
 
 
 def test_a_killed_server_that_is_started_again_goes_on(victim: Victim, undisturbed: bytes) -> None:
-    with StyleTransferClient(victim.addresses["grpc"], retry_policy=RETRIES) as client:
+    with StyleTransferClient(victim.grpc, retry_policy=RETRIES) as client:
         run = client.run(REQUEST)
         records = [next(run), next(run)]
         victim.kill()
@@ -84,8 +74,8 @@ def test_after_a_kill_a_second_server_goes_on_by_itself_or_from_the_state(
     victim: Victim, served: Served, undisturbed: bytes
 ) -> None:
     with (
-        StyleTransferClient([victim.addresses["http"], served.grpc], retry_policy=RETRIES) as with_another,
-        StyleTransferClient(victim.addresses["grpc"], retry_policy=RetryPolicy(0)) as alone,
+        StyleTransferClient([victim.http, served.grpc], retry_policy=RETRIES) as with_another,
+        StyleTransferClient(victim.grpc, retry_policy=RetryPolicy(0)) as alone,
     ):
         moves, fails = (client.run(REQUEST) for client in (with_another, alone))
         records, last = [next(moves), next(moves)], next(fails)
@@ -116,8 +106,8 @@ def test_a_connection_that_breaks_in_an_answer_is_left_for_another_server(
 def test_a_server_that_hangs_ends_in_a_sentence(served: Served, way: str) -> None:
     with (
         faulty(getattr(served, way), "hang", 10_000) as proxy,
-        StyleTransferClient(proxy.address, timeout_s=1, retry_policy=RetryPolicy(0)) as client,
-        pytest.raises(DeadlineExceeded, match=f"^No answer from {proxy.address} within 1 s.$"),
+        StyleTransferClient(proxy.address, timeout_s=0.5, retry_policy=RetryPolicy(0)) as client,
+        pytest.raises(DeadlineExceeded, match=f"^No answer from {proxy.address} within 0.5 s.$"),
     ):
         list(client.run(REQUEST))
 
@@ -129,6 +119,6 @@ def test_a_run_past_its_deadline_leaves_the_server_to_others(served: Served) -> 
     }  # fmt: skip
     with contextlib.closing(connect(served.grpc)) as server:
         with pytest.raises(DeadlineExceeded):
-            server.predict("advance", forever, timeout_s=1)
+            server.predict("advance", forever, timeout_s=0.5)
         # One run at a time: this one is served, so the other is over, which would have taken minutes.
         assert server.predict("describe", {"settings": [""]}, timeout_s=20)["description"].shape == (1,)
