@@ -77,7 +77,7 @@ def prepare(data: bytes, argument: str, *, longest_px: int | None = None, backgr
     if ready is image and image.format in _AS_IS:
         return data
     output = io.BytesIO()
-    ready.save(output, "PNG", compress_level=1)
+    ready.save(output, "PNG", compress_level=1, icc_profile=None)  # the profile that it came with is no longer true
     return output.getvalue()
 
 
