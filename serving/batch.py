@@ -166,12 +166,10 @@ class Batch:
             threading.Thread(target=self._work, args=(client,), name="batch", daemon=True).start()
         left = len(self.tasks)
         while left:
-            try:
+            outcome = None
+            with contextlib.suppress(queue.Empty):
                 outcome = self._done.get(timeout=every_s)
-            except queue.Empty:
-                yield None
-                continue
-            left -= 1
+                left -= 1
             yield outcome
         if not any(self._partial.iterdir()):
             self._partial.rmdir()

@@ -96,8 +96,8 @@ _BY_CODE = {
     error.code: error
     for error in (InvalidInput, ModelNotFound, ServingUnavailable, Overloaded, DeadlineExceeded, Cancelled)
 }
-_BY_HTTP_STATUS = {status: code for code, status in reversed(HTTP_STATUS.items())}
-_BY_HTTP_STATUS[502] = "UNAVAILABLE"  # from a gateway that cannot reach its server
+_BY_HTTP_STATUS = {502: "UNAVAILABLE"}  # from a gateway that cannot reach its server
+_BY_HTTP_STATUS |= {status: code for code, status in reversed(HTTP_STATUS.items())}
 
 
 def from_code(code: str, message: str) -> StyleTransferError:

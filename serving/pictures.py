@@ -51,7 +51,10 @@ def prepare(data: bytes, argument: str, *, longest_px: int | None = None, backgr
     Raises:
       InvalidInput: NotAPicture, TooManyPixels, or another: the picture is damaged, or the background is no colour.
     """
-    colour = _colour(background)
+    try:
+        colour = ImageColor.getrgb(background)[:3]
+    except ValueError as error:
+        raise InvalidInput(f"`background` must be a colour, by name or as #RRGGBB. Received: {background}") from error
     try:
         with warnings.catch_warnings():
             # The size is checked right below, from the header; Pillow's own warning would come twice.
@@ -87,13 +90,6 @@ _HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b
 def is_heif(data: bytes) -> bool:
     """Whether the file type box at the start names one of HEIF's brands (ISO/IEC 14496-12, 4.3)."""
     return data[4:8] == b"ftyp" and data[8:12] in _HEIF_BRANDS
-
-
-def _colour(text: str) -> tuple[int, int, int]:
-    try:
-        return ImageColor.getrgb(text)[:3]
-    except ValueError as error:
-        raise InvalidInput(f"`background` must be a colour, by name or as #RRGGBB. Received: {text}") from error
 
 
 def _ready(image: Image.Image, longest_px: int | None, background: tuple[int, int, int]) -> Image.Image:

@@ -56,18 +56,19 @@ def check_chunk(signature: str, response: Arrays, *, before: int | None, take: i
     state, preview, image = (response[name][0] for name in ("state_bytes", "preview_bytes", "image_bytes"))
     least = max(before or 0, 0 if stopped else min((before or 0) + take, steps))
     moved = before not in (None, step)
-    if step < least or steps < 1 or (moved and (step > steps or take == 0)):
-        raise _violation(signature, f"step {step} of {steps} after {take} more from {before}")
-    if not 0 <= done <= 1:
-        raise _violation(signature, f"progress {done}")
-    if not state:
-        raise _violation(signature, "state_bytes is empty")
-    if not preview.startswith(_JPEG):
-        raise _violation(signature, "preview_bytes is no JPEG")
-    if image and not image.startswith(_PNG):
-        raise _violation(signature, "image_bytes is no PNG")
-    if not image and (take == 0 or step >= steps or stopped):
-        raise _violation(signature, "image_bytes is empty at the end of the run")
+    violations = {
+        f"step {step} of {steps} after {take} more from {before}": (
+            step < least or steps < 1 or (moved and (step > steps or take == 0))
+        ),
+        f"progress {done}": not 0 <= done <= 1,
+        "state_bytes is empty": not state,
+        "preview_bytes is no JPEG": not preview.startswith(_JPEG),
+        "image_bytes is no PNG": image and not image.startswith(_PNG),
+        "image_bytes is empty at the end of the run": not image and (take == 0 or step >= steps or stopped),
+    }
+    for what, found in violations.items():
+        if found:
+            raise _violation(signature, what)
     return response
 
 

@@ -125,7 +125,9 @@ def encode_result(png: bytes, suffix: str, origin: Origin | None = None) -> byte
     if kind == "JPEG":
         options["subsampling"] = "4:4:4"
     if origin is not None:
-        options["exif"] = _exif(origin.to_text())
+        options["exif"] = exif = Image.Exif()
+        exif[_SOFTWARE] = PROGRAM
+        exif.get_ifd(_EXIF_IFD)[_USER_COMMENT] = _ASCII + origin.to_text().encode("ascii")
     output = io.BytesIO()
     with Image.open(io.BytesIO(png)) as image:
         image.convert("RGB").save(output, kind, **options)
@@ -156,13 +158,6 @@ def _embedded(image: Image.Image) -> str:
     comment = image.getexif().get_ifd(_EXIF_IFD)[_USER_COMMENT]
     comment = comment.encode("latin-1") if isinstance(comment, str) else comment
     return str(comment.removeprefix(_ASCII), "ascii")
-
-
-def _exif(text: str) -> Image.Exif:
-    exif = Image.Exif()
-    exif[_SOFTWARE] = PROGRAM
-    exif.get_ifd(_EXIF_IFD)[_USER_COMMENT] = _ASCII + text.encode("ascii")
-    return exif
 
 
 def _with_chunks(png: bytes, origin: Origin | None) -> bytes:

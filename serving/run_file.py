@@ -83,24 +83,18 @@ def load_run(path: Path) -> SavedRun:
     data = read_file(path, "`resume`")
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            return _read(archive, path)
-    except InvalidInput:
-        raise
+            return _read(archive)
     except Exception as error:  # zipfile and json raise almost anything on damaged archives
         raise InvalidInput(
-            "`resume` must be an undamaged file that a run was saved to. "
+            f"`resume` must be an undamaged run file of version {VERSION}. "
             f"Received: {path} ({str(error) or type(error).__name__})"
         ) from error
 
 
-def _read(archive: zipfile.ZipFile, path: Path) -> SavedRun:
+def _read(archive: zipfile.ZipFile) -> SavedRun:
     about = json.loads(_member(archive, _ABOUT))
-    if about["format"] != FORMAT:
-        raise ValueError(about["format"])
-    if about["version"] != VERSION:
-        raise InvalidInput(
-            f"`resume` must be a run file of version {VERSION}. Received: {path}, of version {about['version']}"
-        )
+    if (about["format"], about["version"]) != (FORMAT, VERSION):
+        raise ValueError(f"{about['format']} of version {about['version']}")
     digests = {str(argument): tuple(map(str, texts)) for argument, texts in about["pictures"].items()}
     pictures = {
         argument: tuple(_member(archive, f"{_PICTURES}/{argument}/{index}") for index in range(len(texts)))

@@ -224,8 +224,7 @@ class LocalTransport:
 
     def predict(self, signature: str, inputs: Mapping[str, Any], *, timeout_s: float) -> wire.Arrays:
         if signature not in self._servable.signatures:
-            text = f"`local` must be a model of this project. Received: {self._path}, without `{signature}`"
-            raise InvalidInput(text)
+            raise InvalidInput(f"`local` must be a model of this project. Received: {self._path} without `{signature}`")
         try:
             return self._servable.predict(signature, wire.to_arrays(signature, inputs))
         except StyleTransferError as error:

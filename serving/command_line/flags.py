@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 from collections.abc import Sequence
@@ -61,13 +62,10 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= MAX_SECONDS:
-        raise argparse.ArgumentTypeError(f"must be a number from 0 to {MAX_SECONDS:.0e}. Received: {text}")
-    return value
+    with contextlib.suppress(ValueError):
+        if 0 <= float(text) <= MAX_SECONDS:
+            return float(text)
+    raise argparse.ArgumentTypeError(f"must be a number from 0 to {MAX_SECONDS:.0e}. Received: {text}")
 
 
 def servers_of(options: argparse.Namespace) -> list[str]:

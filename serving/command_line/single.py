@@ -13,7 +13,7 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from model.contract import CONVERGED, NOT_FINITE
-from serving.client import Progress, StyleTransferClient
+from serving.client import StyleTransferClient
 from serving.command_line import flags
 from serving.errors import InvalidInput, StyleTransferError
 from serving.files import atomic_write, read_file
@@ -116,7 +116,7 @@ def _resumed(options: argparse.Namespace) -> SavedRun:
 
 def _stylise(client: StyleTransferClient, run: SavedRun, model: Mapping[str, Any], options: argparse.Namespace) -> int:
     checkpoint = options.checkpoint or options.resume
-    last: Progress | None = None
+    last = None
     bar = tqdm(total=1.0, disable=options.quiet, dynamic_ncols=True, bar_format="{percentage:3.0f}%|{bar}| {desc}")
     try:
         with stopped_by_ctrl_c() as cancelled, bar, logging_redirect_tqdm():
@@ -133,7 +133,7 @@ def _stylise(client: StyleTransferClient, run: SavedRun, model: Mapping[str, Any
             where = f"step {last.step}/{last.steps}"
             print(f"{kept}: the run at {where}; --resume {kept} goes on with it", file=sys.stderr)
         raise
-    if last is None:
+    if last is None:  # a run has at least one record
         return 1
     origin = None if options.no_metadata else Origin.of(run.request, model, step=last.step, steps=last.steps)
     atomic_write(options.output, encode_result(last.image, options.output.suffix, origin))

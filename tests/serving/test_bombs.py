@@ -6,7 +6,6 @@ import contextlib
 import io
 import struct
 from collections.abc import Callable
-from functools import cache
 
 import pytest
 from PIL import PngImagePlugin
@@ -23,7 +22,6 @@ ALLOWED_MB = 150.0  # what a call with a small picture may need
 SMALL = encode(smooth_picture(32, 32))
 
 
-@cache
 def png_bomb() -> bytes:
     """A whole, valid PNG of zeros, one bit each: 112 MB of rows in 110 kB."""
     return png_of(SIDE_PX, SIDE_PX, 1, 0, bytes(SIDE_PX // 8))
@@ -36,28 +34,12 @@ def polyglot_bomb() -> bytes:
     return png_bomb()[:8] + output.getvalue() + png_bomb()[8:]
 
 
-def gif_bomb() -> bytes:
-    """A GIF of a thousand frames, each of which declares a huge one."""
-    frame = b"," + struct.pack("<HHHHB", 0, 0, SIDE_PX, SIDE_PX, 0) + b"\2\2\x4c\1\0"
-    return b"GIF89a" + struct.pack("<HHBBB", SIDE_PX, SIDE_PX, 0x80, 0, 0) + bytes(6) + frame * 1000 + b";"
-
-
 def jpeg_bomb() -> bytes:
     """A small JPEG whose frame header declares a huge one."""
     data = bytearray(encode(smooth_picture(16, 16), "JPEG"))
     place = data.index(b"\xff\xc0") + 5
     data[place : place + 4] = struct.pack(">HH", SIDE_PX, SIDE_PX)
     return bytes(data)
-
-
-def bmp_bomb() -> bytes:
-    """A BMP whose header declares a huge one."""
-    data = bytearray(encode(smooth_picture(16, 16), "BMP"))
-    data[18:26] = struct.pack("<ii", SIDE_PX, SIDE_PX)
-    return bytes(data)
-
-
-TOO_LARGE, OF_NO_KIND = "`{}` must be a picture of 1 to", "`{}` must be a JPEG or PNG picture"
 
 
 def advance(server: str, content: bytes, style: bytes) -> None:
@@ -70,10 +52,8 @@ def advance(server: str, content: bytes, style: bytes) -> None:
 @pytest.mark.parametrize(
     ("bomb", "sentence"),
     [
-        (png_bomb, TOO_LARGE),
-        (jpeg_bomb, TOO_LARGE),
-        (bmp_bomb, OF_NO_KIND),
-        (gif_bomb, OF_NO_KIND),
+        (png_bomb, "`{}` must be a picture of 1 to"),
+        (jpeg_bomb, "`{}` must be a picture of 1 to"),
         (polyglot_bomb, "PNG"),
     ],
 )

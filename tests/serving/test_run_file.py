@@ -73,7 +73,7 @@ def test_every_flipped_byte_and_every_truncation_is_refused_or_does_no_harm(
         except InvalidInput:
             refused += 1
         read[0] = whole[:index]
-        with pytest.raises(InvalidInput, match="undamaged file that a run was saved to"):
+        with pytest.raises(InvalidInput, match="undamaged run file"):
             load_run(path)
     assert refused > len(whole) / 2  # the rest is what zip says twice or nobody reads, such as times
 
@@ -90,8 +90,8 @@ def rewritten(path: Path, change: dict[str, object], kind: int = zipfile.ZIP_STO
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"format": "other"}, "(other)"),
-        ({"version": 2}, "a run file of version 1. Received: {path}, of version 2"),
+        ({"format": "other"}, "(other of version 1)"),
+        ({"version": 2}, "run file of version 1. Received: {path} (style-transfer-run of version 2)"),
         ({"settings": "nosuch=1"}, "nosuch=1"),
         ({"pictures": {"content": ["aa", "dd"]}}, "pictures/content/1"),
         ({"pictures": {}}, "undamaged"),

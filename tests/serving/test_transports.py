@@ -99,7 +99,7 @@ def test_an_address_of_no_known_kind_is_refused(server: str) -> None:
 
 def test_another_model_than_ours_is_refused(tmp_path: Path) -> None:
     tf.saved_model.save(tf.Module(), str(tmp_path))
-    with pytest.raises(InvalidInput, match=r"must be a model of this project. Received: .*, without `advance`"):
+    with pytest.raises(InvalidInput, match=r"must be a model of this project. Received: .* without `advance`"):
         advance(LocalTransport(tmp_path))
 
 
