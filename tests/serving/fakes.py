@@ -46,20 +46,17 @@ def chunk(state: bytes, step: int, steps: int, image: bytes = b"", *, rows: int 
 
 
 class FakeModel:
-    """A transport whose state is the number of steps taken.
+    """A transport to a run of some steps, whose state is the number of steps taken.
 
     Attributes:
-      steps: of a run.
       seconds_a_step: by the clock `now`.
       before: is called with the number of each call, and may raise.
       sent: signature and inputs of each call.
     """
 
-    def __init__(
-        self, steps: int = 8, *, seconds_a_step: float = 0, before: Callable[[int], object] = lambda call: None
-    ) -> None:
-        self.steps, self.seconds_a_step, self.before = steps, seconds_a_step, before
-        self.now = 0.0
+    def __init__(self, steps: int = 8, before: Callable[[int], object] = lambda call: None) -> None:
+        self.steps, self.before = steps, before
+        self.now, self.seconds_a_step = 0.0, 0.1
         self.sent: list[tuple[str, Mapping[str, Any]]] = []
 
     def predict(self, signature: str, inputs: Mapping[str, Any], *, timeout_s: float) -> dict[str, Any]:

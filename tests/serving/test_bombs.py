@@ -19,6 +19,7 @@ from tests.serving.fakes import png_of
 
 SIDE_PX = 30_000  # 2.7 GB as RGB
 ALLOWED_MB = 150.0  # what a call with a small picture may need
+TOO_LARGE = "`{}` must be a picture of 1 to"
 SMALL = encode(smooth_picture(32, 32))
 
 

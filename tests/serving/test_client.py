@@ -21,7 +21,7 @@ from serving.transports import connect
 from serving.wire import to_arrays
 from tests.conftest import decoded, encode, smooth_picture
 from tests.served import Served
-from tests.serving.fakes import IMAGE, FakeModel, strings
+from tests.serving.fakes import IMAGE, FakeModel, chunk, strings
 
 CONTENT, STYLE = encode(smooth_picture(40, 56, 1)), encode(smooth_picture(50, 40, 2))
 SETTINGS = StyleSettings(size=56, smallest_size=28, steps=12)
@@ -30,7 +30,7 @@ REQUEST = Request(CONTENT, [STYLE], SETTINGS)
 
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> FakeModel:
-    model = FakeModel(1000, seconds_a_step=0.1)
+    model = FakeModel(1000)
     monkeypatch.setattr(client_module, "time", SimpleNamespace(monotonic=lambda: model.now))
     return model
 
@@ -78,14 +78,10 @@ def test_stopping_keeps_the_picture_as_it_stands(fake: FakeModel) -> None:
     assert not records[-1].complete
 
 
-def test_a_run_that_ends_early_says_why() -> None:
-    class Converging(FakeModel):
-        def predict(self, *arguments: Any, **options: Any) -> dict[str, Any]:
-            return super().predict(*arguments, **options) | {
-                "stopped": strings(b"converged"), "image_bytes": strings(IMAGE),
-            }  # fmt: skip
-
-    (last,) = StyleTransferClient(Converging()).run(REQUEST)
+def test_a_run_that_ends_early_says_why(fake: FakeModel) -> None:
+    early = chunk(b"1", 1, 8, IMAGE) | {"stopped": strings(b"converged")}
+    fake.predict = lambda *_, **__: early  # type: ignore[method-assign]
+    (last,) = StyleTransferClient(fake).run(REQUEST)
     assert (last.step, last.steps, last.stopped, last.complete) == (1, 8, "converged", True)
 
 
@@ -108,17 +104,13 @@ def test_a_server_must_be_named() -> None:
 
 def test_a_run_survives_failures_and_wrong_responses_in_every_chunk() -> None:
     class Unsteady(FakeModel):
-        """Fails before each good response, and breaks the contract after it."""
-
         def predict(self, *arguments: Any, **options: Any) -> dict[str, Any]:
             response = super().predict(*arguments, **options)
+            if len(self.sent) % 3 == 1:
+                raise ServingUnavailable("gone")
             return response | {"step": np.int32([12345])} if len(self.sent) % 3 == 2 else response
 
-    def fail(call: int) -> None:
-        if call % 3 == 1:
-            raise ServingUnavailable("gone")
-
     at_once = RetryPolicy(initial_backoff_s=1e-4, max_backoff_s=1e-4)
-    records = list(StyleTransferClient(Unsteady(50, before=fail), retry_policy=at_once).run(REQUEST))
+    records = list(StyleTransferClient(Unsteady(50), retry_policy=at_once).run(REQUEST))
     assert records[-1].image == IMAGE
     assert sum(len(record.losses) for record in records) == 50

@@ -38,9 +38,8 @@ class Clock(threading.Event):
         self.waits: list[float] = []
 
     def wait(self, timeout: float | None = None) -> bool:
-        assert timeout is not None
-        self.waits.append(timeout)
-        self.now += timeout
+        self.waits.append(timeout or 0)
+        self.now += timeout or 0
         return self.is_set()
 
 
@@ -71,37 +70,38 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-def ask(clock: Clock, endpoints: Endpoints, **options: Any) -> dict[str, Any]:
+def ask(clock: Clock, *servers: Server, policy: RetryPolicy | None = None, times: int = 1, **options: Any) -> Any:
+    endpoints = Endpoints(servers, policy or RetryPolicy())
     options = {"read": lambda response: response, "cancelled": clock, **options}
-    return endpoints.predict("describe", {}, timeout_s=9, **options)
+    return [endpoints.predict("describe", {}, timeout_s=9, **options) for _ in range(times)][-1]
 
 
 @pytest.mark.parametrize(
-    ("outcomes", "raised", "calls", "waits"),
+    ("outcomes", "times", "raised", "calls", "waits"),
     [
-        *[pytest.param([[k("x"), k("x"), ANSWER]], None, [3], 2, id=f"{k.__name__} is repeated") for k in TRANSIENT],
-        pytest.param([[FULL], [ANSWER]], None, [1, 1], 0, id="the next server is asked without a wait"),
-        pytest.param([[REFUSED], [ANSWER]], REFUSED, [1, 0], 0, id="refused inputs are asked once"),
-        pytest.param([[NO_MODEL], [ANSWER]], None, [1, 1], 0, id="another may have the model"),
-        pytest.param([[NO_MODEL], [BROKEN]], BROKEN, [1, 1], 0, id="waiting does not help"),
-        pytest.param(
-            [[NO_MODEL], [GONE, GONE, GONE, ANSWER]], None, [1, 4], 3, id="failed for good while another is awaited"
-        ),
+        *[pytest.param([[k("x"), k("x"), ANSWER]], 1, None, [3], 2, id=f"{k.__name__} is repeated") for k in TRANSIENT],
+        pytest.param([[FULL], [ANSWER]], 1, None, [1, 1], 0, id="the next server is asked without a wait"),
+        pytest.param([[GONE], [ANSWER]], 3, None, [1, 3], 0, id="the server that answered last is asked first"),
+        pytest.param([[REFUSED], [ANSWER]], 1, REFUSED, [1, 0], 0, id="refused inputs are asked once"),
+        pytest.param([[NO_MODEL], [ANSWER]], 1, None, [1, 1], 0, id="another may have the model"),
+        pytest.param([[NO_MODEL], [BROKEN]], 1, BROKEN, [1, 1], 0, id="waiting does not help"),
+        pytest.param([[NO_MODEL], [GONE, GONE, ANSWER]], 1, None, [1, 3], 2, id="failed for good, another is awaited"),
+        pytest.param([[ANSWER, GONE, NO_MODEL, ANSWER]], 2, None, [4], 2, id="started again, loads the model it had"),
     ],
 )
 def test_what_is_asked_again_and_where(
-    clock: Clock, outcomes: Any, raised: StyleTransferError | None, calls: list[int], waits: int
+    clock: Clock, outcomes: Any, times: int, raised: StyleTransferError | None, calls: list[int], waits: int
 ) -> None:
     servers = [Server(clock, *each) for each in outcomes]
     with pytest.raises(type(raised)) if raised else contextlib.nullcontext():
-        assert ask(clock, Endpoints(servers, RetryPolicy())) is ANSWER
+        assert ask(clock, *servers, times=times) is ANSWER
     assert [server.calls for server in servers] == calls
     assert len(clock.waits) == waits
 
 
 def test_waits_double_up_to_the_longest_and_vary_by_chance(clock: Clock) -> None:
     policy = RetryPolicy(max_elapsed_s=100, initial_backoff_s=1, max_backoff_s=8)
-    ask(clock, Endpoints([Server(clock, *[GONE] * 6, ANSWER)], policy))
+    ask(clock, Server(clock, *[GONE] * 6, ANSWER), policy=policy)
     fractions = [wait / longest for wait, longest in zip(clock.waits, [1, 2, 4, 8, 8, 8], strict=True)]
     assert all(0.5 <= fraction <= 1 for fraction in fractions)
     assert len(set(fractions)) > 1
@@ -109,66 +109,46 @@ def test_waits_double_up_to_the_longest_and_vary_by_chance(clock: Clock) -> None
 
 def test_each_failure_that_is_waited_for_is_told_and_logged(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
     told: list[StyleTransferError] = []
-    ask(clock, Endpoints([Server(clock, GONE, FULL, ANSWER)], RetryPolicy()), on_retry=told.append)
-    ask(clock, Endpoints([Server(clock, GONE), Server(clock, ANSWER)], RetryPolicy()), on_retry=told.append)
+    ask(clock, Server(clock, GONE, FULL, ANSWER), on_retry=told.append)
+    ask(clock, Server(clock, GONE), Server(clock, ANSWER), on_retry=told.append)
     assert told == [GONE, FULL]
     assert caplog.messages[0].startswith("gone Trying again in 0.")
 
 
-def test_the_server_that_answered_last_is_asked_first(clock: Clock) -> None:
-    first, second = Server(clock, GONE), Server(clock, ANSWER)
-    both = Endpoints([first, second], RetryPolicy())
-    for _ in range(3):
-        ask(clock, both)
-    assert (first.calls, second.calls) == (1, 3)
-
-
-def test_a_server_that_had_the_model_is_waited_for_while_it_loads_it_again(clock: Clock) -> None:
-    server = Server(clock, ANSWER, GONE, NO_MODEL, ANSWER)
-    one = Endpoints([server], RetryPolicy())
-    assert ask(clock, one) is ask(clock, one) is ANSWER
-    assert server.calls == 4
-
-
-def test_the_time_counts_from_the_first_failure_and_the_last_one_is_told(clock: Clock) -> None:
-    policy = RetryPolicy(max_elapsed_s=30, initial_backoff_s=1, max_backoff_s=1)
-    slow = Server(clock, DeadlineExceeded("first"), ServingUnavailable("last"), seconds=300)
-    with pytest.raises(ServingUnavailable, match="last"):
-        ask(clock, Endpoints([slow], policy))
-    assert slow.calls == 2  # the first call's 300 s do not count, the second's use up all
-    begun = clock.now
-    with pytest.raises(ServingUnavailable):
-        ask(clock, Endpoints([Server(clock, GONE)], policy))
-    assert 28 < clock.now - begun <= 30
-
-
-def test_without_time_every_server_is_asked_once(clock: Clock) -> None:
-    servers = [Server(clock, GONE) for _ in range(3)]
-    with pytest.raises(ServingUnavailable):
-        ask(clock, Endpoints(servers, RetryPolicy()), retry_policy=RetryPolicy(0))
-    assert [server.calls for server in servers] == [1, 1, 1]
+@pytest.mark.parametrize(
+    ("total_s", "call_s", "calls"),
+    [
+        (30, 300, 2),  # the first call's 300 s do not count, the second's use up all
+        (2.5, 0.0, 3),
+        (0, 0.0, 1),
+    ],
+)
+def test_the_time_counts_from_the_first_failure_and_the_last_one_is_told(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, total_s: float, call_s: float, calls: int
+) -> None:
+    monkeypatch.setattr(RetryPolicy, "backoff_s", lambda *_: 1.0)
+    server = Server(clock, *[DeadlineExceeded("before")] * (calls - 1), GONE, seconds=call_s)
+    with pytest.raises(ServingUnavailable, match="gone"):
+        ask(clock, server, policy=RetryPolicy(total_s))
+    assert server.calls == calls
 
 
 def test_a_response_that_cannot_be_right_is_sought_elsewhere(clock: Clock) -> None:
-    def read(response: Any) -> Any:
+    def read(response: Any) -> str:
         if response is not ANSWER:
             raise InvalidResponse("garbled")
         return "read"
 
-    servers = [Server(clock, {"x": 1}), Server(clock, ANSWER)]
-    assert ask(clock, Endpoints(servers, RetryPolicy()), read=read) == "read"
+    assert ask(clock, Server(clock, {"x": 1}), Server(clock, ANSWER), read=read) == "read"
 
 
-@pytest.mark.parametrize("when", ["before", "during a wait"])
-def test_who_gives_up_is_not_kept_waiting(clock: Clock, when: str) -> None:
+@pytest.mark.parametrize("delay_s", [0, 0.05])
+def test_who_gives_up_is_not_kept_waiting(clock: Clock, delay_s: float) -> None:
     cancelled = threading.Event()
-    if when == "before":
-        cancelled.set()
-    else:
-        threading.Timer(0.05, cancelled.set).start()
+    threading.Timer(delay_s, cancelled.set).start()
     endless = RetryPolicy(max_elapsed_s=1e6, initial_backoff_s=1e5, max_backoff_s=1e5)
     with pytest.raises(Cancelled, match=r"Stopped while no server answered. gone"):
-        ask(clock, Endpoints([Server(clock, GONE)], endless), cancelled=cancelled)
+        ask(clock, Server(clock, GONE), policy=endless, cancelled=cancelled)
 
 
 @pytest.mark.parametrize("values", [{"max_elapsed_s": -1}, {"initial_backoff_s": 0}, {"max_backoff_s": 0.1}])
@@ -177,15 +157,9 @@ def test_a_policy_is_checked(values: dict[str, float]) -> None:
         RetryPolicy(**values)
 
 
-@pytest.mark.parametrize(
-    ("text", "servers"),
-    [
-        ("grpc://a:1, http://b:2,https://c:3", ["grpc://a:1", "http://b:2", "https://c:3"]),
-        ("/models/a,b", ["/models/a,b"]),
-    ],
-)
-def test_addresses_are_split_at_commas_before_a_scheme(text: str, servers: list[str]) -> None:
-    assert split_servers(text) == servers
+def test_addresses_are_split_at_commas_before_a_scheme() -> None:
+    assert split_servers("grpc://a:1, http://b:2,https://c:3") == ["grpc://a:1", "http://b:2", "https://c:3"]
+    assert split_servers("/models/a,b") == ["/models/a,b"]
 
 
 def test_closing_closes_all(clock: Clock) -> None:
