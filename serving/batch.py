@@ -68,7 +68,7 @@ class Outcome:
 
 
 def pictures_in(path: Path, argument: str) -> list[Path]:
-    """Returns the pictures in a directory, by name; or the path itself, if it is a file.
+    """Returns the pictures in a directory, sorted by name; or the path itself, if it is a file.
 
     Raises:
       InvalidInput: there are none.
@@ -113,7 +113,7 @@ def plan(contents: Sequence[Path], styles: Sequence[Path], output: Path, suffix:
 
 @dataclass
 class Batch:
-    """Tasks at work, in a thread for each client.
+    """Runs tasks, in one thread for each client.
 
     ```
     for outcome in Batch(tasks, clients, settings, model).outcomes():

@@ -83,7 +83,7 @@ class StyleTransferClient:
         timeout_s: float = TIMEOUT_S,
         retry_policy: RetryPolicy | None = None,
     ) -> None:
-        """Takes where the model is: one server, or several that serve the same model.
+        """Creates a client of one server, or of several that serve the same model.
 
         Args:
           server: `grpc://HOST:PORT`, `http(s)://HOST:PORT`, the path of a SavedModel, or a transport; or several, in
@@ -116,7 +116,7 @@ class StyleTransferClient:
         self._transport.close()
 
     def describe(self, settings: StyleSettings | None = None, *, timeout_s: float = 10.0) -> dict[str, Any]:
-        """Returns what the model says of itself, and the settings as it reads them.
+        """Returns the model's description, with the settings as it reads them.
 
         It asks every server once and waits for none to come back. A server answers calls in turn, so one that is busy
         with a large picture takes as long as a chunk of it.

@@ -1,4 +1,4 @@
-"""Several servers as one: a call that fails goes to the next, and is repeated as a retry policy says.
+"""Several servers as one: a failed call goes to the next server, and is retried under a retry policy.
 
 Every signature of the model is a pure function of its inputs, so any call may be repeated anywhere.
 """
@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """How long a call that fails is repeated.
+    """How long a failed call is retried.
 
     Attributes:
       max_elapsed_s: from the first failure on; a call under way when it ends is still awaited. 0: every server once.
@@ -60,7 +60,7 @@ def split_servers(text: str) -> list[str]:
 
 
 class Endpoints:
-    """Asks the server that answered last; when it fails, the others in turn."""
+    """Calls the server that answered last; when it fails, the others in turn."""
 
     def __init__(self, transports: Sequence[Transport], retry_policy: RetryPolicy) -> None:
         self._transports = list(transports)
@@ -79,7 +79,7 @@ class Endpoints:
         cancelled: threading.Event | None = None,
         on_retry: Callable[[StyleTransferError], object] | None = None,
     ) -> T:
-        """Runs a signature wherever it can be run.
+        """Runs a signature on the first server that answers.
 
         Args:
           signature: its name.
@@ -87,7 +87,7 @@ class Endpoints:
           timeout_s: longest time for one call to one server.
           read: turns a response into what is returned; raises InvalidResponse when it cannot be right.
           retry_policy: for this call alone, in place of the one for all calls.
-          cancelled: once set, nothing is repeated any more.
+          cancelled: once set, nothing is retried.
           on_retry: is called with the last failure each time before all servers are asked again.
 
         Raises:

@@ -1,4 +1,4 @@
-"""Pictures at the edges: whatever people bring becomes an upright sRGB picture that the graph decodes."""
+"""Input pictures: whatever Pillow reads becomes an upright sRGB picture that the graph decodes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from model.limits import MAX_INPUT_PX, SHORT_SIDE_PX
 from serving.errors import InvalidInput
 
 BACKGROUND = "white"  # what shows where a picture is transparent
-MASK_BACKGROUND = "black"  # a mask says nothing where it is transparent
+MASK_BACKGROUND = "black"  # where a mask is transparent it selects nothing
 
 HEIF = (
     "a HEIF picture (.heic), as telephones take them, whose codec is patented and therefore not read here; "
@@ -22,7 +22,7 @@ _AS_IS = ("JPEG", "PNG")  # formats that the graph decodes as well as Pillow doe
 
 
 class NotAPicture(InvalidInput):
-    """The bytes are no picture of a kind that is read."""
+    """The bytes are not a picture of a format that is read."""
 
 
 class TooManyPixels(InvalidInput):
@@ -69,7 +69,7 @@ def prepare(data: bytes, argument: str, *, longest_px: int | None = None, backgr
         image.load()
         ready = _ready(image, longest_px, colour)
     except UnidentifiedImageError as error:
-        received = HEIF if is_heif(data) else f"{len(data)} bytes that are none"
+        received = HEIF if is_heif(data) else f"{len(data)} bytes that are not one"
         raise NotAPicture(f"`{argument}` must be a picture. Received: {received}") from error
     except Image.DecompressionBombError as error:
         raise TooManyPixels(f"`{argument}` must be a picture of at most {MAX_INPUT_PX} pixels. {error}") from error

@@ -1,4 +1,4 @@
-"""What must hold of a response before anything relies on it, whatever server sent it."""
+"""Checks of a response before anything relies on it, whatever server sent it."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def check_chunk(signature: str, response: Arrays, *, before: int | None, take: i
 
 
 def read_description(response: Arrays) -> dict[str, Any]:
-    """Returns what the model says of itself in a response of `describe`.
+    """Returns the model's description in a response of `describe`.
 
     Raises:
       InvalidResponse: it is no description.

@@ -58,7 +58,7 @@ class Origin:
 
         Args:
           request: what it was made from.
-          description: what the model says of itself and of the settings; empty where it is not known.
+          description: the model's; empty where it is not known.
           step: where the run ended.
           steps: of the whole run.
         """
@@ -92,7 +92,7 @@ class Origin:
 
 
 def full_text(settings: StyleSettings) -> str:
-    """Returns every setting as text, defaults too: the text must not change its meaning with a later default."""
+    """Returns every setting as text, defaults too: a later default must not change what the text means."""
     return ",".join(f"{name}={format_value(value)}" for name, value in settings.items())
 
 

@@ -71,7 +71,7 @@ def test_every_content_in_every_style(served: Served, folders: Path, capsys: pyt
     captured = capsys.readouterr()
     assert captured.out == f"{out}: 1 done, 1 skipped, 2 failed\n"
     assert f"No server answers at {away}." in captured.err
-    assert "a_x.png: `content` must be a picture. Received: 5 bytes that are none" in captured.err
+    assert "a_x.png: `content` must be a picture. Received: 5 bytes that are not one" in captured.err
 
 
 def test_as_many_are_at_work_at_once_as_there_are_clients(folders: Path) -> None:

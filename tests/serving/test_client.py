@@ -102,15 +102,16 @@ def test_a_server_must_be_named() -> None:
         StyleTransferClient([])
 
 
-def test_a_run_survives_failures_and_wrong_responses_in_every_chunk() -> None:
-    class Unsteady(FakeModel):
-        def predict(self, *arguments: Any, **options: Any) -> dict[str, Any]:
-            response = super().predict(*arguments, **options)
-            if len(self.sent) % 3 == 1:
-                raise ServingUnavailable("gone")
-            return response | {"step": np.int32([12345])} if len(self.sent) % 3 == 2 else response
+def test_a_run_survives_failures_and_wrong_responses_in_every_chunk(fake: FakeModel) -> None:
+    def unsteady(*arguments: Any, **options: Any) -> dict[str, Any]:
+        response = predict(*arguments, **options)
+        if len(fake.sent) % 3 == 1:
+            raise ServingUnavailable("gone")
+        return response | {"step": response["step"] - 1} if len(fake.sent) % 3 == 2 else response
 
+    fake.steps, fake.seconds_a_step = 8, CHUNK_S
+    predict, fake.predict = fake.predict, unsteady  # type: ignore[method-assign]
     at_once = RetryPolicy(initial_backoff_s=1e-4, max_backoff_s=1e-4)
-    records = list(StyleTransferClient(Unsteady(50), retry_policy=at_once).run(REQUEST))
+    records = list(StyleTransferClient(fake, retry_policy=at_once).run(REQUEST))
+    assert [record.step for record in records] == list(range(1, 9))
     assert records[-1].image == IMAGE
-    assert sum(len(record.losses) for record in records) == 50

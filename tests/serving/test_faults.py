@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import subprocess
-from collections.abc import Iterator
 
 import pytest
 
@@ -35,59 +33,30 @@ def undisturbed(served: Served) -> bytes:
     return last.image
 
 
-class Victim:
-    """A server of its own that tests may kill, and start again at the same ports."""
-
-    def __init__(self, model: str) -> None:
-        self._model, self._ports = model, (free_port(), free_port())
-        self.grpc, self.http = (f"{way}://127.0.0.1:{p}" for way, p in zip(("grpc", "http"), self._ports, strict=True))
-        self.start()
-        servers.wait_until_available(self._process, self._ports[1])
-
-    def start(self) -> None:
-        self._process: subprocess.Popen[bytes] = servers.start(self._model, *self._ports)
-
-    def kill(self) -> None:
-        self._process.kill()
-        self._process.wait(30)
-
-
-@pytest.fixture(scope="module")
-def victim(served: Served) -> Iterator[Victim]:
-    victim = Victim(served.address("path"))
-    yield victim
-    victim.kill()
-
-
-def test_a_killed_server_that_is_started_again_goes_on(victim: Victim, undisturbed: bytes) -> None:
-    with StyleTransferClient(victim.grpc, retry_policy=RETRIES) as client:
-        run = client.run(REQUEST)
-        records = [next(run), next(run)]
-        victim.kill()
-        victim.start()
-        records += run
-    assert records[1].step < SETTINGS.steps
-    assert records[-1].image == undisturbed
-
-
-def test_after_a_kill_a_second_server_goes_on_by_itself_or_from_the_state(
-    victim: Victim, served: Served, undisturbed: bytes
-) -> None:
+def test_a_run_goes_on_elsewhere_or_later_when_its_server_is_killed(served: Served, undisturbed: bytes) -> None:
+    model, ports = served.address("path"), (free_port(), free_port())
+    grpc, http = f"grpc://127.0.0.1:{ports[0]}", f"http://127.0.0.1:{ports[1]}"
     with (
-        StyleTransferClient([victim.http, served.grpc], retry_policy=RETRIES) as with_another,
-        StyleTransferClient(victim.grpc, retry_policy=RetryPolicy(0)) as alone,
+        StyleTransferClient([http, served.grpc], retry_policy=RETRIES) as with_another,
+        StyleTransferClient(grpc, retry_policy=RETRIES) as patient,
+        StyleTransferClient(grpc, retry_policy=RetryPolicy(0)) as alone,
+        StyleTransferClient(served.http) as later,
     ):
-        moves, fails = (client.run(REQUEST) for client in (with_another, alone))
-        records, last = [next(moves), next(moves)], next(fails)
-        victim.kill()
-        records += moves
+        moves, waits, fails = (client.run(REQUEST) for client in (with_another, patient, alone))
+        with servers.serving(model, *ports) as process:
+            (_, moved), (_, waited) = ((next(run), next(run)) for run in (moves, waits))
+            last = next(fails)
+            process.kill()
+        assert max(moved.step, waited.step) < SETTINGS.steps
         with pytest.raises(ServingUnavailable, match=r"No server answers|was cut"):
             next(fails)
-    assert records[1].step < SETTINGS.steps
-    assert records[-1].image == undisturbed
-    with StyleTransferClient(served.http) as client:
-        *_, last = client.run(REQUEST, state=last.state)
-    assert last.image == undisturbed
+        process = servers.start(model, *ports)
+        try:
+            for records in (moves, waits, later.run(REQUEST, state=last.state)):
+                *_, last = records
+                assert last.image == undisturbed
+        finally:
+            servers.stop(process)
 
 
 @pytest.mark.parametrize("way", ["grpc", "http"])

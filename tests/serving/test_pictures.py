@@ -142,7 +142,10 @@ def gif_header(width: int, height: int) -> bytes:
 @pytest.mark.parametrize(
     ("data", "sentence"),
     [
-        *[(data, f"a picture. Received: {len(data)} bytes that are none") for data in (b"", b"hello", b"\xff\xd8\xff")],
+        *[
+            (data, f"a picture. Received: {len(data)} bytes that are not one")
+            for data in (b"", b"hello", b"\xff\xd8\xff")
+        ],
         (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100), "a picture. Received: a HEIF picture (.heic)"),
         (encode(PICTURE)[:-500], "an undamaged picture"),
         (encode(PICTURE, "JPEG")[:-500], "an undamaged picture"),

@@ -24,7 +24,7 @@ PICTURE = encode(smooth_picture(30, 41))
         (0, {}, "`styles` must be 1 to 8 pictures. Received: 0"),
         (9, {}, "`styles` must be 1 to 8 pictures. Received: 9"),
         (2, {"content_masks": [b""]}, "`content_masks` must be one for each of the 2 styles, or none. Received: 1"),
-        (1, {"style_masks": [b"hello"]}, "`style_masks` must be a picture. Received: 5 bytes that are none"),
+        (1, {"style_masks": [b"hello"]}, "`style_masks` must be a picture. Received: 5 bytes that are not one"),
     ],
 )
 def test_mistakes_are_one_sentence(styles: int, guides: Any, sentence: str) -> None:
