@@ -6,6 +6,7 @@ import contextlib
 import io
 import struct
 from collections.abc import Callable
+from functools import cache
 
 import pytest
 from PIL import PngImagePlugin
@@ -23,6 +24,7 @@ TOO_LARGE = "`{}` must be a picture of 1 to"
 SMALL = encode(smooth_picture(32, 32))
 
 
+@cache
 def png_bomb() -> bytes:
     """A whole, valid PNG of zeros, one bit each: 112 MB of rows in 110 kB."""
     return png_of(SIDE_PX, SIDE_PX, 1, 0, bytes(SIDE_PX // 8))
