@@ -45,7 +45,7 @@ class SavedRun:
     steps: int = 0
 
     def at(self, progress: Progress) -> SavedRun:
-        """Returns the same run at the point that a record of it gives."""
+        """Returns the run at the point that a record of it gives."""
         return replace(self, state=progress.state, step=progress.step, steps=progress.steps)
 
 

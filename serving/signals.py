@@ -8,7 +8,6 @@ import threading
 from collections.abc import Iterator
 
 EXIT_STOPPED = 130  # the exit status that shells give an interrupted program
-_LOOK_S = 0.5
 
 
 def set_event(event: threading.Event) -> None:
@@ -22,7 +21,7 @@ def wait_for(event: threading.Event) -> None:
     A handler runs when the main thread next runs Python. A signal that comes just before that thread falls asleep, or
     that another thread takes, would wake nobody up.
     """
-    while not event.wait(_LOOK_S):
+    while not event.wait(0.5):  # seconds
         pass
 
 
