@@ -13,7 +13,7 @@ from PIL import Image, ImageCms
 from model.settings import StyleSettings
 from serving.files import sha256
 from serving.request import Request
-from serving.results import PROGRAM, SUFFIXES, Origin, encode_result, full_text, origin_of, settings_of
+from serving.results import PROGRAM, SUFFIXES, Origin, encode_result, origin_of, settings_of
 from tests.conftest import decoded, encode, smooth_picture
 from tests.served import ROOT
 
@@ -58,7 +58,9 @@ def test_a_png_keeps_the_servers_pixels_and_compression() -> None:
     np.testing.assert_array_equal(decoded(data), PICTURE)
     assert data.endswith(PNG[33:])
     assert opened(data).info["srgb"] == 0
-    assert '"seed": 5' in opened(data).text["style_transfer"]
+    text = opened(data).text["style_transfer"]
+    assert '"seed": 5' in text
+    assert f",steps={StyleSettings().steps}," in text  # a default, which a later version may change
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".webp"])
@@ -72,11 +74,6 @@ def test_jpeg_and_webp_are_close_and_tagged_srgb(suffix: str) -> None:
     if suffix == ".jpg":
         assert image.quantization == opened(encode(PICTURE, "JPEG", quality=95)).quantization
         assert [sampling[1:3] for sampling in image.layer] == [(1, 1)] * 3  # colours at full resolution
-
-
-def test_all_settings_are_written_so_that_later_defaults_do_not_change_them() -> None:
-    assert StyleSettings.parse(full_text(StyleSettings())) == StyleSettings()
-    assert f"steps={StyleSettings().steps}" in full_text(StyleSettings())
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF"])

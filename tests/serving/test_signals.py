@@ -39,6 +39,12 @@ def test_a_signal_in_the_middle_of_a_wait_ends_it(asked: threading.Event, thread
     too_late.join()
 
 
+def test_a_signal_may_come_while_the_wait_holds_the_events_lock(asked: threading.Event) -> None:
+    with asked._cond:  # type: ignore[attr-defined]
+        signal.raise_signal(signal.SIGUSR1)
+    assert asked.wait(FOR_EVER_S)
+
+
 def test_ctrl_c_sets_an_event_and_interrupts_when_it_is_pressed_again() -> None:
     with stopped_by_ctrl_c() as cancelled:
         signal.raise_signal(signal.SIGINT)
