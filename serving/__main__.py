@@ -9,8 +9,6 @@ from serving.command_line import batch, single
 from serving.errors import Cancelled, StyleTransferError
 from serving.signals import EXIT_STOPPED
 
-BATCH = "batch"  # a picture of that name can be given as ./batch
-
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command line.
@@ -21,7 +19,7 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     try:
-        if arguments[:1] == [BATCH]:
+        if arguments[:1] == ["batch"]:  # a picture of that name can be given as ./batch
             return batch.run(arguments[1:])
         return single.run(arguments)
     except Cancelled as error:
@@ -30,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     except StyleTransferError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:  # asked twice: nothing is kept but what is saved already
+    except KeyboardInterrupt:  # Ctrl-C twice: only what was saved before is kept
         return EXIT_STOPPED
 
 

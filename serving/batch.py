@@ -1,19 +1,20 @@
-"""Many pictures over one or many servers: every content in every style, as many at once as there are servers.
+"""Many pictures over one or many servers: every content in every style, as many at once as there are clients.
 
-What is done is told by a manifest beside the results: the digests of the settings, the pictures and the model that a
-result was made from, and its own. So a batch that was stopped, or whose pictures have changed, is simply run again. A
-result that is under way is a run file in `.partial`, and goes on from there.
+A line of the manifest beside the results stands for a result together with what it was made from: settings, pictures,
+model. So a batch that was stopped, or whose pictures have changed, is simply run again. A result that is under way is a
+run file in `.partial`, and goes on from there.
 """
 
 from __future__ import annotations
 
-import json
+import contextlib
 import logging
+import os
 import queue
 import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -22,29 +23,21 @@ from PIL import Image
 
 from model.settings import StyleSettings
 from serving.client import StyleTransferClient
-from serving.errors import (
-    Cancelled,
-    InvalidInput,
-    ModelNotFound,
-    Overloaded,
-    ServingFailed,
-    ServingUnavailable,
-    StyleTransferError,
-)
+from serving.errors import Cancelled, InvalidInput, ModelNotFound, Overloaded, ServingUnavailable, StyleTransferError
 from serving.files import atomic_write, read_file, sha256
 from serving.pictures import BACKGROUND
 from serving.request import Request
-from serving.results import SUFFIXES, Origin, encode_result, full_text
+from serving.results import Origin, encode_result, full_text
 from serving.run_file import SavedRun, load_run, save_run
 
 log = logging.getLogger(__name__)
 
-MANIFEST = "manifest.json"
+MANIFEST = "manifest.sha256"
 PARTIAL = ".partial"
 
 _NO_SERVER = (ServingUnavailable, ModelNotFound, Overloaded)
-"""After all retries these say that there is nobody to do the rest either."""
-_HEIF_SUFFIXES = {".heic", ".heif"}  # not read, but better explained than passed over
+"""After all retries these mean that no server is left for the rest."""
+_HEIF_SUFFIXES = {".heic", ".heif"}  # not read, but the error says why; skipping them would not
 
 
 @dataclass(frozen=True)
@@ -60,14 +53,14 @@ class Ending(Enum):
     """How a task ended."""
 
     DONE = "done"
-    SKIPPED = "skipped"  # the manifest says that it was done before
+    SKIPPED = "skipped"  # done by an earlier batch
     FAILED = "failed"
-    STOPPED = "stopped"  # not begun, or goes on from where it stands when the batch is run again
+    STOPPED = "stopped"  # not begun, or under way: the next batch goes on from there
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """A task's end, and in one sentence why it is not done."""
+    """How a task ended; why it failed, in one sentence."""
 
     task: Task
     ending: Ending
@@ -75,7 +68,7 @@ class Outcome:
 
 
 def pictures_in(path: Path, argument: str) -> list[Path]:
-    """Returns the pictures in a directory, by name; or the path itself, if it is a file.
+    """Returns the pictures in a directory, sorted by name; or the path itself, if it is a file.
 
     Raises:
       InvalidInput: there are none.
@@ -100,11 +93,9 @@ def plan(contents: Sequence[Path], styles: Sequence[Path], output: Path, suffix:
     """Returns a task for every content in every style; `photo.jpg` in `waves.png` gives `photo_waves` and the suffix.
 
     Raises:
-      InvalidInput: no result can have that suffix.
+      InvalidInput: two results would have one name.
     """
-    if suffix not in SUFFIXES:
-        raise InvalidInput(f"`format` must be one of {', '.join(SUFFIXES)}. Received: {suffix}")
-    # Files that differ in their suffix alone keep it, lest their results have one name.
+    # Files that differ in their suffix alone keep it, so that their results differ in name.
     names = {path: path.stem for path in (*contents, *styles)}
     for group in (contents, styles):
         stems = Counter(path.stem for path in group)
@@ -120,179 +111,119 @@ def plan(contents: Sequence[Path], styles: Sequence[Path], output: Path, suffix:
     return tasks
 
 
-class Manifest:
-    """What a directory's results were made from. All methods may be called from any thread."""
-
-    def __init__(self, directory: Path) -> None:
-        """Reads the directory's manifest, if there is one that can be read."""
-        self._path = directory / MANIFEST
-        self._lock = threading.Lock()
-        self._results: dict[str, Any] = {}
-        if self._path.exists():
-            try:
-                self._results = dict(json.loads(read_file(self._path, "`manifest`"))["results"])
-            except (InvalidInput, ValueError, TypeError, LookupError, RecursionError):
-                log.warning("%s cannot be read: all results are made anew.", self._path)
-
-    def has(self, output: Path, made_from: Mapping[str, str]) -> bool:
-        """Whether the result is there, as it was written, and made from just this."""
-        with self._lock:
-            entry = self._results.get(output.name)
-        if not isinstance(entry, dict) or entry.get("made_from") != made_from or not output.is_file():
-            return False
-        return entry.get("sha256") == sha256(read_file(output, "`output`"))
-
-    def add(self, output: Path, data: bytes, made_from: Mapping[str, str]) -> None:
-        """Notes a result that has been written."""
-        with self._lock:
-            self._results[output.name] = {"made_from": dict(made_from), "sha256": sha256(data)}
-            document = {"version": 1, "results": dict(sorted(self._results.items()))}
-            atomic_write(self._path, (json.dumps(document, indent=1) + "\n").encode())
-
-
+@dataclass
 class Batch:
-    """Tasks at work, in a thread for each client.
+    """Runs tasks, in one thread for each client.
 
     ```
-    batch = Batch(tasks, clients, settings, model)
-    batch.start()
-    for outcome in batch.outcomes():
+    for outcome in Batch(tasks, clients, settings, model).outcomes():
         print(outcome.task.output, outcome.ending.value)
     ```
+
+    Attributes:
+      tasks: what to make, all in one directory.
+      clients: of servers that serve the same model; each has one task at a time.
+      settings: for all tasks.
+      model: its description.
+      background: as in `Request`.
+      metadata: whether the results hold their origin.
+      cancelled: once set, tasks end after the chunk under way, and no more are begun.
+      fractions: the fraction that is done of each task under way, 0 to 1.
+
+    Raises:
+      InvalidInput: the directory of the results cannot be made.
     """
 
-    def __init__(
-        self,
-        tasks: Sequence[Task],
-        clients: Sequence[StyleTransferClient],
-        settings: StyleSettings,
-        model: Mapping[str, Any],
-        *,
-        background: str = BACKGROUND,
-        metadata: bool = True,
-        cancelled: threading.Event | None = None,
-    ) -> None:
-        """Takes the tasks and one client for each that is to be at work at once; all results go to one directory.
+    tasks: Sequence[Task]
+    clients: Sequence[StyleTransferClient]
+    settings: StyleSettings
+    model: Mapping[str, Any]
+    background: str = BACKGROUND
+    metadata: bool = True
+    cancelled: threading.Event = field(default_factory=threading.Event)
+    fractions: dict[Task, float] = field(default_factory=dict, init=False)
 
-        Args:
-          tasks: what to make.
-          clients: of servers that serve the same model.
-          settings: for all.
-          model: its description.
-          background: as in `Request`.
-          metadata: whether the results say what made them.
-          cancelled: once set, tasks end after the chunk under way, and no more are begun.
-        """
-        self._tasks, self._clients = list(tasks), list(clients)
-        self._settings, self._model = settings, model
-        self._background, self._metadata = background, metadata
-        self._stop = cancelled or threading.Event()
-        self._no_server: StyleTransferError | None = None
+    def __post_init__(self) -> None:
+        self._no_server = False
         self._todo: queue.SimpleQueue[Task] = queue.SimpleQueue()
         self._done: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
-        self._fractions: dict[Task, float] = {}
-        self._directory = self._tasks[0].output.parent
-        self._manifest = Manifest(self._directory)
-
-    def start(self) -> None:
-        """Begins; does not wait.
-
-        Raises:
-          InvalidInput: the directory of the results cannot be made.
-        """
+        directory = self.tasks[0].output.parent
+        self._partial, self._manifest = directory / PARTIAL, directory / MANIFEST
         try:
-            (self._directory / PARTIAL).mkdir(parents=True, exist_ok=True)
+            self._partial.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InvalidInput(
-                f"`output` must be a directory that can be written. Received: {self._directory} ({error.strerror})"
+                f"`output` must be a directory that can be written. Received: {directory} ({error.strerror})"
             ) from error
-        for task in self._tasks:
-            self._todo.put(task)
-        for client in self._clients:
-            # A daemon: a call that hangs must not keep the process from ending.
-            threading.Thread(target=self._work, args=(client,), name="batch", daemon=True).start()
+        self._made = set(read_file(self._manifest, "the manifest").split(b"\n") if self._manifest.exists() else ())
 
     def outcomes(self, every_s: float | None = None) -> Iterator[Outcome | None]:
-        """Yields every task's outcome as it comes; and None when nothing came for some seconds, if they are given."""
-        left = len(self._tasks)
+        """Does the tasks; yields the outcome of each as it comes, and None after `every_s` seconds without one."""
+        for task in self.tasks:
+            self._todo.put(task)
+        for client in self.clients:
+            # A daemon: a call that hangs must not keep the process from ending.
+            threading.Thread(target=self._work, args=(client,), name="batch", daemon=True).start()
+        left = len(self.tasks)
         while left:
-            try:
+            outcome = None
+            with contextlib.suppress(queue.Empty):
                 outcome = self._done.get(timeout=every_s)
-            except queue.Empty:
-                yield None
-                continue
-            left -= 1
+                left -= 1
             yield outcome
-        partial = self._directory / PARTIAL
-        if not any(partial.iterdir()):
-            partial.rmdir()
-
-    def under_way(self) -> dict[Task, float]:
-        """Returns the fraction that is done of each task that is at work, 0 to 1."""
-        return dict(self._fractions)
+        if not any(self._partial.iterdir()):
+            self._partial.rmdir()
 
     def _work(self, client: StyleTransferClient) -> None:
-        while True:
-            try:
+        with contextlib.suppress(queue.Empty):
+            while True:
                 task = self._todo.get_nowait()
-            except queue.Empty:
-                return
-            self._done.put(self._outcome(client, task))
-            self._fractions.pop(task, None)
+                self._done.put(self._outcome(client, task))
+                self.fractions.pop(task, None)
 
     def _outcome(self, client: StyleTransferClient, task: Task) -> Outcome:
-        if self._no_server or self._stop.is_set():
+        if self._no_server or self.cancelled.is_set():
             return Outcome(task, Ending.STOPPED)
         try:
             return Outcome(task, self._make(client, task))
         except Cancelled:
             return Outcome(task, Ending.STOPPED)
-        except StyleTransferError as error:
-            if isinstance(error, _NO_SERVER):
-                self._no_server = error
+        except (StyleTransferError, OSError) as error:
+            self._no_server = self._no_server or isinstance(error, _NO_SERVER)
             return Outcome(task, Ending.FAILED, str(error))
-        except Exception as error:  # the boundary of the thread: nothing above it could tell a person
+        except Exception as error:  # the thread ends here: nothing above could report it
             log.exception("%s failed in an unforeseen way.", task.output)
-            return Outcome(task, Ending.FAILED, str(ServingFailed(f"{type(error).__name__}: {error}")))
+            return Outcome(task, Ending.FAILED, f"{type(error).__name__}: {error}")
 
     def _make(self, client: StyleTransferClient, task: Task) -> Ending:
         content, style = read_file(task.content, "`content`"), read_file(task.style, "`style`")
-        digest = str(self._model["digest"])
-        made_from = {
-            "settings": full_text(self._settings),
-            "content_sha256": sha256(content),
-            "style_sha256": sha256(style),
-            "background": self._background,
-            "metadata": str(self._metadata),
-            "model": digest,
-        }
-        if self._manifest.has(task.output, made_from):
+        digest, metadata = str(self.model["digest"]), str(self.metadata)
+        settings = full_text(self.settings)
+        made_from = "\n".join((settings, sha256(content), sha256(style), self.background, metadata, digest))
+        if task.output.is_file() and _entry(task, read_file(task.output, "`output`"), made_from) in self._made:
             return Ending.SKIPPED
-        self._fractions[task] = 0.0
-        request = Request(content, [style], self._settings, background=self._background)
-        partial = self._directory / PARTIAL / f"{task.output.name}.run"
-        run = _load_checkpoint(SavedRun(request.prepared(), digest), partial)
+        self.fractions[task] = 0.0
+        request = Request(content, [style], self.settings, background=self.background).prepared()
+        checkpoint = self._partial / f"{task.output.name}.run"
+        run = SavedRun(request, digest)
+        with contextlib.suppress(InvalidInput):  # without one that can be read the run begins anew
+            saved = load_run(checkpoint)
+            if (saved.request, saved.model_digest) == (request, digest):
+                run = saved
         last = None
-        for last in client.run(run.request, state=run.state, cancelled=self._stop):
-            save_run(partial, run.at(last))
-            self._fractions[task] = last.fraction_done
+        for last in client.run(request, state=run.state, cancelled=self.cancelled):
+            save_run(checkpoint, run.at(last))
+            self.fractions[task] = last.fraction_done
         if last is None or not last.complete:
             return Ending.STOPPED
-        origin = Origin.of(run.request, self._model, step=last.step, steps=last.steps) if self._metadata else None
+        origin = Origin.of(request, self.model, step=last.step, steps=last.steps) if self.metadata else None
         data = encode_result(last.image, task.output.suffix, origin)
         atomic_write(task.output, data)
-        self._manifest.add(task.output, data, made_from)
-        partial.unlink(missing_ok=True)
+        with self._manifest.open("ab") as manifest:  # a single write, so that several threads or batches may share it
+            manifest.write(b"\n" + _entry(task, data, made_from))  # behind whatever a crash left of another
+        checkpoint.unlink(missing_ok=True)
         return Ending.DONE
 
 
-def _load_checkpoint(run: SavedRun, partial: Path) -> SavedRun:
-    """Returns what an earlier batch left of the same run, else the run as it is."""
-    if partial.exists():
-        try:
-            saved = load_run(partial)
-        except InvalidInput:
-            return run
-        if saved.same_run(run):
-            return saved
-    return run
+def _entry(task: Task, result: bytes, made_from: str) -> bytes:
+    return sha256(made_from.encode() + result).encode() + b"  " + os.fsencode(task.output.name)

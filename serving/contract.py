@@ -1,4 +1,4 @@
-"""The names under which the model is served: what server, clients and page agree on beside its signatures.
+"""What server, clients and page agree on beside the signatures: the names under which the model is served.
 
 The signatures themselves, with dtypes and shapes, are in model/contract.py.
 """
@@ -13,7 +13,7 @@ SERVER_VARIABLE = "NST_SERVING_URL"
 """Environment variable: the server that command line and page call."""
 DEFAULT_SERVER = f"grpc://127.0.0.1:{GRPC_PORT}"
 
-UNLIMITED = -1  # gRPC's word for it: 2 GiB is then the limit
+UNLIMITED = -1  # for gRPC; protobuf's own limit is 2 GiB
 GRPC_OPTIONS = (
     # Clients take 4 MiB by default; a large picture and its state need more.
     ("grpc.max_receive_message_length", UNLIMITED),

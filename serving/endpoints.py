@@ -1,4 +1,4 @@
-"""Several servers as one: a call that fails goes to the next, and is repeated as a retry policy says.
+"""Several servers as one: a failed call goes to the next server, and is retried under a retry policy.
 
 Every signature of the model is a pure function of its inputs, so any call may be repeated anywhere.
 """
@@ -6,42 +6,32 @@ Every signature of the model is a pure function of its inputs, so any call may b
 from __future__ import annotations
 
 import logging
+import math
 import random
 import re
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
-from serving.errors import (
-    Cancelled,
-    DeadlineExceeded,
-    InvalidInput,
-    InvalidResponse,
-    ModelNotFound,
-    Overloaded,
-    ServingUnavailable,
-    StyleTransferError,
-)
-from serving.responses import check_response
+from serving.errors import TRANSIENT, Cancelled, InvalidInput, ModelNotFound, StyleTransferError
 from serving.transports import Transport
 from serving.wire import Arrays
 
 log = logging.getLogger(__name__)
 
-TRANSIENT = (ServingUnavailable, Overloaded, DeadlineExceeded, InvalidResponse)
-"""What may be over when the same server is asked again."""
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """How long a call that fails is repeated.
+    """How long a failed call is retried.
 
     Attributes:
       max_elapsed_s: from the first failure on; a call under way when it ends is still awaited. 0: every server once.
       initial_backoff_s: the wait before every server is asked again; doubles each time.
-      max_backoff_s: what the waits grow to.
+      max_backoff_s: the longest wait.
     """
 
     max_elapsed_s: float = 30.0
@@ -56,9 +46,9 @@ class RetryPolicy:
             )
 
     def backoff_s(self, rounds: int) -> float:
-        """Returns the wait after a number of failed rounds, between half and all of it by chance.
+        """Returns the wait after a number of failed rounds, at random between half of it and all.
 
-        Chance keeps clients that failed together, as when a server stops, from coming back together.
+        So clients that failed together, as when a server stops, do not come back together.
         """
         longest = min(self.max_backoff_s, self.initial_backoff_s * 2.0 ** min(rounds, 60))
         return longest * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
@@ -70,7 +60,7 @@ def split_servers(text: str) -> list[str]:
 
 
 class Endpoints:
-    """Asks the server that answered last; when it fails, the others in turn."""
+    """Calls the server that answered last; when it fails, the others in turn."""
 
     def __init__(self, transports: Sequence[Transport], retry_policy: RetryPolicy) -> None:
         self._transports = list(transports)
@@ -84,38 +74,37 @@ class Endpoints:
         inputs: Mapping[str, Any],
         *,
         timeout_s: float,
-        check: Callable[[Arrays], object] | None = None,
+        read: Callable[[Arrays], T],
         retry_policy: RetryPolicy | None = None,
         cancelled: threading.Event | None = None,
         on_retry: Callable[[StyleTransferError], object] | None = None,
-    ) -> Arrays:
-        """Runs a signature wherever it can be run.
+    ) -> T:
+        """Runs a signature on the first server that answers.
 
         Args:
           signature: its name.
           inputs: as `Transport.predict` takes them.
           timeout_s: longest time for one call to one server.
-          check: raises InvalidResponse when a response cannot be right. None: it is held against the contract alone.
-          retry_policy: in place of the one that is set for all calls.
-          cancelled: once set, nothing is repeated any more.
-          on_retry: is told why no server gave an answer, each time before all are asked again.
+          read: turns a response into what is returned; raises InvalidResponse when it cannot be right.
+          retry_policy: for this call alone, in place of the one for all calls.
+          cancelled: once set, nothing is retried.
+          on_retry: is called with the last failure each time before all servers are asked again.
 
         Raises:
           InvalidInput: a server refused the inputs; any other would as well, so none is asked again.
-          Cancelled: `cancelled` was set while no server gave an answer.
-          StyleTransferError: the last failure, when all servers failed for good or their time is up.
+          Cancelled: `cancelled` was set while no server answered.
+          StyleTransferError: the last failure, when all servers failed for good or the policy's time is up.
         """
         policy = retry_policy or self._retry_policy
-        hopeless: set[int] = set()
-        failed_since: float | None = None
+        cancelled = cancelled or threading.Event()
+        count = len(self._transports)
+        hopeful = set(range(count))  # servers that have not failed for good
+        failed_since = math.inf
         rounds = 0
         while True:
-            for index in self._order():
-                if index in hopeless:
-                    continue
+            for index in sorted(hopeful, key=lambda index: (index - self._current) % count):
                 try:
-                    response = self._transports[index].predict(signature, inputs, timeout_s=timeout_s)
-                    check(response) if check else check_response(signature, response)
+                    response = read(self._transports[index].predict(signature, inputs, timeout_s=timeout_s))
                 except (InvalidInput, Cancelled):
                     raise
                 except StyleTransferError as error:
@@ -123,31 +112,23 @@ class Endpoints:
                     # A server that had the model and knows it no more was started again and is loading it.
                     loading = isinstance(error, ModelNotFound) and index in self._served
                     if not (isinstance(error, TRANSIENT) or loading):
-                        hopeless.add(index)
+                        hopeful.discard(index)
                 else:
                     self._current = index
                     self._served.add(index)
                     return response
-                if failed_since is None:
-                    failed_since = time.monotonic()
-                if cancelled is not None and cancelled.is_set():
+                failed_since = min(failed_since, time.monotonic())
+                if cancelled.is_set():
                     raise Cancelled(f"Stopped while no server answered. {failure}") from failure
             wait_s = policy.backoff_s(rounds)
-            over = time.monotonic() + wait_s > (failed_since or 0.0) + policy.max_elapsed_s
-            if over or len(hopeless) == len(self._transports):
+            if not hopeful or time.monotonic() + wait_s > failed_since + policy.max_elapsed_s:
                 raise failure
             rounds += 1
             log.warning("%s Trying again in %.1f s.", failure, wait_s)
             if on_retry is not None:
                 on_retry(failure)
-            if cancelled is None:
-                time.sleep(wait_s)
-            elif cancelled.wait(wait_s):
+            if cancelled.wait(wait_s):
                 raise Cancelled(f"Stopped while no server answered. {failure}") from failure
-
-    def _order(self) -> list[int]:
-        count = len(self._transports)
-        return [(self._current + turn) % count for turn in range(count)]
 
     def close(self) -> None:
         for transport in self._transports:

@@ -1,14 +1,14 @@
-"""All errors of this project: one small tree, and one table of gRPC and HTTP codes.
+"""The errors of servers and clients: one small tree, and one table of gRPC and HTTP codes.
 
 StyleTransferError
-├── InvalidInput          an argument is wrong; the text names it, what was expected, what came
-├── WeightsUnavailable    no feature weights to be had; the text says what was tried
+├── InvalidInput          an argument is wrong; the text names it, what was expected and what was received
+├── WeightsUnavailable    model/errors.py: no feature weights could be had; the text says what was tried
 ├── ModelNotFound         the server has no such model or version
 ├── ServingUnavailable    no answer from the server, or it is still loading or stopping
-├── Overloaded            the server has as much work as it takes; try again later
-├── DeadlineExceeded      the call did not end in its time
+├── Overloaded            the server's queue is full; try again later
+├── DeadlineExceeded      the call took longer than allowed
 ├── Cancelled             the caller gave up
-└── ServingFailed         anything else that a server answers; its code says what
+└── ServingFailed         any other failure of a server; its code says which
     └── InvalidResponse   the response violates the model's contract; another server may do better
 """
 
@@ -17,29 +17,15 @@ from __future__ import annotations
 import codecs
 import re
 
-from model.errors import InvalidInput, StyleTransferError, WeightsUnavailable
-
-__all__ = [
-    "HTTP_STATUS",
-    "Cancelled",
-    "DeadlineExceeded",
-    "InvalidInput",
-    "InvalidResponse",
-    "ModelNotFound",
-    "Overloaded",
-    "ServingFailed",
-    "ServingUnavailable",
-    "StyleTransferError",
-    "WeightsUnavailable",
-    "clean",
-    "from_code",
-    "from_http_status",
-]
+from model.errors import InvalidInput as InvalidInput
+from model.errors import StyleTransferError as StyleTransferError
 
 HTTP_STATUS = {
-    # As tensorflow_model_server maps them (model_servers/http_server.cc, ToHTTPStatusCode).
+    # As tensorflow_model_server maps them (model_servers/http_server.cc, ToHTTPStatusCode); of the codes of one status
+    # the commonest comes first.
     "OK": 200,
     "CANCELLED": 499,
+    "INTERNAL": 500,
     "UNKNOWN": 500,
     "INVALID_ARGUMENT": 400,
     "DEADLINE_EXCEEDED": 504,
@@ -52,7 +38,6 @@ HTTP_STATUS = {
     "ABORTED": 409,
     "OUT_OF_RANGE": 400,
     "UNIMPLEMENTED": 501,
-    "INTERNAL": 500,
     "UNAVAILABLE": 503,
     "DATA_LOSS": 500,
 }
@@ -71,13 +56,13 @@ class ServingUnavailable(StyleTransferError):
 
 
 class Overloaded(StyleTransferError):
-    """The server runs as much as it can bear, and its queue is full."""
+    """The server's queue is full."""
 
     code = "RESOURCE_EXHAUSTED"
 
 
 class DeadlineExceeded(StyleTransferError):
-    """The call did not end in its time."""
+    """The call took longer than allowed."""
 
     code = "DEADLINE_EXCEEDED"
 
@@ -89,36 +74,30 @@ class Cancelled(StyleTransferError):
 
 
 class ServingFailed(StyleTransferError):
-    """Any other failure of a server; `code` is set per instance."""
+    """Any other failure of a server; `code` may be set per instance."""
 
     code = "INTERNAL"
 
-    def __init__(self, message: str, code: str = "INTERNAL") -> None:
+    def __init__(self, message: str, code: str | None = None) -> None:
         super().__init__(message)
-        self.code = code
+        self.code = code or self.code
 
 
 class InvalidResponse(ServingFailed):
-    """The response violates the model's contract: cut, garbled, or of something else than a model server."""
+    """The response violates the model's contract: cut, garbled, or from something that is no model server."""
 
-    def __init__(self, message: str) -> None:
-        super().__init__(message, "DATA_LOSS")
+    code = "DATA_LOSS"
 
+
+TRANSIENT = (ServingUnavailable, Overloaded, DeadlineExceeded, InvalidResponse)
+"""What may be over when the same server is asked again."""
 
 _BY_CODE = {
     error.code: error
     for error in (InvalidInput, ModelNotFound, ServingUnavailable, Overloaded, DeadlineExceeded, Cancelled)
 }
-_BY_HTTP_STATUS = {
-    400: "INVALID_ARGUMENT",
-    404: "NOT_FOUND",
-    429: "RESOURCE_EXHAUSTED",
-    499: "CANCELLED",
-    501: "UNIMPLEMENTED",
-    502: "UNAVAILABLE",  # no server's own answer, but a gateway's that cannot reach it
-    503: "UNAVAILABLE",
-    504: "DEADLINE_EXCEEDED",
-}
+_BY_HTTP_STATUS = {502: "UNAVAILABLE"}  # from a gateway that cannot reach its server
+_BY_HTTP_STATUS |= {status: code for code, status in reversed(HTTP_STATUS.items())}
 
 
 def from_code(code: str, message: str) -> StyleTransferError:
@@ -128,12 +107,12 @@ def from_code(code: str, message: str) -> StyleTransferError:
 
 
 def from_http_status(status: int, message: str) -> StyleTransferError:
-    """Returns the error that stands for an HTTP status (several codes share one: the commonest is taken)."""
+    """Returns the error that stands for an HTTP status; of several codes with this status, the commonest."""
     return from_code(_BY_HTTP_STATUS.get(status, "INTERNAL"), message)
 
 
 def clean(message: str) -> str:
-    """Returns the sentence that the graph wrote, out of what TensorFlow wraps around it."""
+    """Returns the sentence that the graph wrote, without what TensorFlow wraps around it."""
     found = re.search(r"assertion failed: \[(.*)", message, re.DOTALL)
     if not found:
         lines = [line.strip() for line in message.splitlines()]

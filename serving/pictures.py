@@ -1,4 +1,4 @@
-"""Pictures at the edges: whatever people bring becomes an upright sRGB picture that the graph decodes."""
+"""Input pictures: whatever Pillow reads becomes an upright sRGB picture that the graph decodes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from model.limits import MAX_INPUT_PX, SHORT_SIDE_PX
 from serving.errors import InvalidInput
 
 BACKGROUND = "white"  # what shows where a picture is transparent
-MASK_BACKGROUND = "black"  # a mask says nothing where it is transparent
+MASK_BACKGROUND = "black"  # where a mask is transparent it selects nothing
 
 HEIF = (
     "a HEIF picture (.heic), as telephones take them, whose codec is patented and therefore not read here; "
@@ -22,7 +22,7 @@ _AS_IS = ("JPEG", "PNG")  # formats that the graph decodes as well as Pillow doe
 
 
 class NotAPicture(InvalidInput):
-    """The bytes are no picture of a kind that is read."""
+    """The bytes are not a picture of a format that is read."""
 
 
 class TooManyPixels(InvalidInput):
@@ -51,7 +51,10 @@ def prepare(data: bytes, argument: str, *, longest_px: int | None = None, backgr
     Raises:
       InvalidInput: NotAPicture, TooManyPixels, or another: the picture is damaged, or the background is no colour.
     """
-    colour = _colour(background)
+    try:
+        colour = ImageColor.getrgb(background)[:3]
+    except ValueError as error:
+        raise InvalidInput(f"`background` must be a colour, by name or as #RRGGBB. Received: {background}") from error
     try:
         with warnings.catch_warnings():
             # The size is checked right below, from the header; Pillow's own warning would come twice.
@@ -66,7 +69,7 @@ def prepare(data: bytes, argument: str, *, longest_px: int | None = None, backgr
         image.load()
         ready = _ready(image, longest_px, colour)
     except UnidentifiedImageError as error:
-        received = HEIF if is_heif(data) else f"{len(data)} bytes that are none"
+        received = HEIF if is_heif(data) else f"{len(data)} bytes that are not one"
         raise NotAPicture(f"`{argument}` must be a picture. Received: {received}") from error
     except Image.DecompressionBombError as error:
         raise TooManyPixels(f"`{argument}` must be a picture of at most {MAX_INPUT_PX} pixels. {error}") from error
@@ -77,7 +80,7 @@ def prepare(data: bytes, argument: str, *, longest_px: int | None = None, backgr
     if ready is image and image.format in _AS_IS:
         return data
     output = io.BytesIO()
-    ready.save(output, "PNG", compress_level=1)
+    ready.save(output, "PNG", compress_level=1, icc_profile=None)  # the profile that it came with is no longer true
     return output.getvalue()
 
 
@@ -87,13 +90,6 @@ _HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b
 def is_heif(data: bytes) -> bool:
     """Whether the file type box at the start names one of HEIF's brands (ISO/IEC 14496-12, 4.3)."""
     return data[4:8] == b"ftyp" and data[8:12] in _HEIF_BRANDS
-
-
-def _colour(text: str) -> tuple[int, int, int]:
-    try:
-        return ImageColor.getrgb(text)[:3]
-    except ValueError as error:
-        raise InvalidInput(f"`background` must be a colour, by name or as #RRGGBB. Received: {text}") from error
 
 
 def _ready(image: Image.Image, longest_px: int | None, background: tuple[int, int, int]) -> Image.Image:

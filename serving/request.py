@@ -28,8 +28,8 @@ class Request:
       style_masks: for each style an encoded picture that is white where it counts; empty: all of it.
       initial: an encoded picture to start from; empty: as the settings' `start` says.
       background: colour that shows where a picture is transparent; a mask is black there.
-      sha256: of the files that were brought, by the attributes that hold them, as hexadecimal digits; empty: the
-        pictures are those files.
+      sha256: digests of the files as they were given, by attribute, as hexadecimal digits; empty: the pictures are
+        those files.
     """
 
     content: bytes
@@ -60,13 +60,13 @@ class Request:
 
     @property
     def pictures(self) -> dict[str, tuple[bytes, ...]]:
-        """All pictures by attribute, without masks and a start that say nothing."""
+        """All pictures by attribute, without empty masks and an empty start."""
         guides = {"content_masks": self.content_masks, "style_masks": self.style_masks, "initial": (self.initial,)}
         said = {name: tuple(pictures) for name, pictures in guides.items() if any(pictures)}
         return {"content": (self.content,), "styles": tuple(self.styles), **said}
 
     def prepared(self) -> Request:
-        """Returns the same request with its pictures as sent, see `prepare`; what is prepared already stays as it is.
+        """Returns the same request with its pictures as sent, see `prepare`; prepared pictures stay as they are.
 
         Raises:
           InvalidInput: see `prepare`.

@@ -1,4 +1,4 @@
-"""What must hold of a response before anything relies on it, whatever server sent it."""
+"""Checks of a response before anything relies on it, whatever server sent it."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import json
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from model.contract import SIGNATURES, TensorInfo
+from model.contract import SIGNATURES
 from serving.errors import InvalidResponse
 from serving.wire import Arrays
 
@@ -16,40 +15,32 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8\xff"
 
 
-def check_response(signature: str, response: Arrays) -> None:
-    """Checks names, dtypes and shapes against the contract, for a call with one picture.
-
-    Args:
-      signature: its name.
-      response: what a transport returned.
+def check_response(signature: str, response: Arrays) -> Arrays:
+    """Returns a response for one picture once it agrees with the contract in names, dtypes and shapes.
 
     Raises:
       InvalidResponse: an output is missing, or of another dtype or shape.
     """
     for tensor in SIGNATURES[signature].outputs:
-        if tensor.name not in response:
+        value = response.get(tensor.name)
+        if value is None:
             raise _violation(signature, f"{tensor.name} missing")
-        _check_tensor(signature, response[tensor.name], tensor)
+        if not isinstance(value, np.ndarray) or value.dtype != ("object" if tensor.dtype == "string" else tensor.dtype):
+            raise _violation(signature, f"{tensor.name} must be {tensor.dtype}")
+        expected = (1, *tensor.shape[1:])
+        fits = len(expected) == value.ndim and all(
+            want in (None, got) for want, got in zip(expected, value.shape, strict=True)
+        )
+        if not fits:
+            raise _violation(signature, f"{tensor.name} has the shape {list(value.shape)}")
+    return response
 
 
-def _check_tensor(signature: str, value: npt.NDArray[Any], tensor: TensorInfo) -> None:
-    dtype = "object" if tensor.dtype == "string" else tensor.dtype
-    if not isinstance(value, np.ndarray) or value.dtype != dtype:
-        raise _violation(signature, f"{tensor.name} must be {tensor.dtype}")
-    if dtype == "object" and not all(isinstance(item, bytes) for item in value.flat):
-        raise _violation(signature, f"{tensor.name} must be strings")
-    expected = (1, *tensor.shape[1:])
-    fits = value.ndim == len(expected) and all(
-        want in (None, got) for want, got in zip(expected, value.shape, strict=True)
-    )
-    if not fits:
-        raise _violation(signature, f"{tensor.name} has the shape {list(value.shape)}")
+def check_chunk(signature: str, response: Arrays, *, before: int | None, take: int) -> Arrays:
+    """Returns a response of `advance` or its guided form for one picture once it has gone as far as it was asked to.
 
-
-def check_chunk(signature: str, response: Arrays, *, before: int | None, take: int) -> None:
-    """Checks a response of `advance` or its guided form for one picture: it must have gone as far as it was asked to.
-
-    Further is right too: a size that ends early hands over to the next. And less, where it says why the run is over.
+    It may have gone further, where a size that ends early hands over to the next; or less far, where it says why the
+    run is over.
 
     Args:
       signature: its name.
@@ -62,36 +53,33 @@ def check_chunk(signature: str, response: Arrays, *, before: int | None, take: i
     """
     check_response(signature, response)
     step, steps, done, stopped = (response[name][0] for name in ("step", "steps", "progress", "stopped"))
+    state, preview, image = (response[name][0] for name in ("state_bytes", "preview_bytes", "image_bytes"))
     least = max(before or 0, 0 if stopped else min((before or 0) + take, steps))
-    if (
-        step < least
-        or (step > steps and before not in (None, step))
-        or (take == 0 and before not in (None, step))
-        or steps < 1
-    ):
-        raise _violation(signature, f"step {step} of {steps} after {take} more from {before}")
-    if not 0 <= done <= 1:
-        raise _violation(signature, f"progress {done}")
-    if not response["state_bytes"][0]:
-        raise _violation(signature, "state_bytes is empty")
-    if not response["preview_bytes"][0].startswith(_JPEG):
-        raise _violation(signature, "preview_bytes is no JPEG")
-    image = response["image_bytes"][0]
-    if image and not image.startswith(_PNG):
-        raise _violation(signature, "image_bytes is no PNG")
-    if not image and (take == 0 or step >= steps or stopped):
-        raise _violation(signature, "image_bytes is empty at the end of the run")
+    moved = before not in (None, step)
+    violations = {
+        f"step {step} of {steps} after {take} more from {before}": (
+            step < least or steps < 1 or (moved and (step > steps or take == 0))
+        ),
+        f"progress {done}": not 0 <= done <= 1,
+        "state_bytes is empty": not state,
+        "preview_bytes is no JPEG": not preview.startswith(_JPEG),
+        "image_bytes is no PNG": image and not image.startswith(_PNG),
+        "image_bytes is empty at the end of the run": not image and (take == 0 or step >= steps or stopped),
+    }
+    for what, found in violations.items():
+        if found:
+            raise _violation(signature, what)
+    return response
 
 
 def read_description(response: Arrays) -> dict[str, Any]:
-    """Checks a response of `describe`, and returns what the model says of itself.
+    """Returns the model's description in a response of `describe`.
 
     Raises:
       InvalidResponse: it is no description.
     """
-    check_response("describe", response)
     try:
-        description = json.loads(response["description"][0])
+        description = json.loads(check_response("describe", response)["description"][0])
     except (ValueError, RecursionError) as error:
         raise _violation("describe", "a description that is not JSON") from error
     if not (isinstance(description, dict) and isinstance(description.get("weights"), dict)):

@@ -1,7 +1,7 @@
-"""Results as files: PNG, JPEG or WebP by the suffix, with what made them as text inside.
+"""Results as files: PNG, JPEG or WebP by the suffix, with their origin as text inside.
 
 The text is one JSON object, in a PNG's iTXt chunk `style_transfer`, in a JPEG's or WebP's EXIF UserComment: those
-survive copying, and any tool that shows a picture's particulars shows them.
+survive copying, and any tool that shows metadata shows them.
 """
 
 from __future__ import annotations
@@ -11,16 +11,13 @@ import io
 import json
 import struct
 import warnings
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, PngImagePlugin
 
 from model.settings import SETTINGS, StyleSettings, format_value
-from serving.errors import InvalidInput, StyleTransferError
 from serving.request import Request
 
 PROGRAM = "style-transfer-serving 0.1.0"
@@ -39,10 +36,10 @@ class Origin:
 
     Attributes:
       settings: all of them.
-      model: from the model's description: its digest, the weights' name, and versions.
-      content_sha256, styles_sha256: of the files that were brought, as hexadecimal digits.
+      model: from the model's description: its digest, the weights' name, precision and TensorFlow's version.
+      content_sha256, styles_sha256: of the files as they were given, as hexadecimal digits.
       guides_sha256: likewise of masks and a starting picture, by the attribute of `Request`.
-      step, steps: where the run ended, and where it would have.
+      step, steps: where the run ended, and the steps of the whole run.
       program: what wrote the file.
     """
 
@@ -61,57 +58,41 @@ class Origin:
 
         Args:
           request: what it was made from.
-          description: what the model says of itself and of the settings; empty where it is not known.
+          description: the model's; empty where it is not known.
           step: where the run ended.
-          steps: where it would have.
+          steps: of the whole run.
         """
         guides = dict(request.sha256)
         content, styles = guides.pop("content", ("",)), guides.pop("styles", ())
-        model = {
-            "digest": str(description.get("digest", "")),
-            "weights": str((description.get("weights") or {}).get("name", "")),
-            "precision": str(description.get("precision", "")),
-            "tensorflow": str(description.get("tensorflow", "")),
-        }
+        model = {name: str(description.get(name, "")) for name in ("digest", "precision", "tensorflow")}
+        model["weights"] = str((description.get("weights") or {}).get("name", ""))
         settings = resolve_settings(request.settings, description)
         return cls(settings, model, content[0], styles, step, steps, guides_sha256=guides)
 
     def to_text(self) -> str:
-        """The origin as JSON, in ASCII."""
-        return json.dumps(
-            {
-                "program": self.program,
-                "settings": full_text(self.settings),
-                "seed": self.settings.seed,
-                "model": dict(self.model),
-                "content_sha256": self.content_sha256,
-                "styles_sha256": self.styles_sha256,
-                **({"guides_sha256": dict(self.guides_sha256)} if self.guides_sha256 else {}),
-                "step": self.step,
-                "steps": self.steps,
-            }
-        )
+        """Returns the origin as JSON, in ASCII."""
+        return json.dumps({**vars(self), "settings": full_text(self.settings), "seed": self.settings.seed})
 
     @classmethod
     def from_text(cls, text: str) -> Origin:
-        """Reads what `to_text` wrote; raises ValueError, TypeError, LookupError or RecursionError on anything else."""
+        """Reads what `to_text` wrote; raises an error of Python's or a StyleTransferError on anything else."""
         values = json.loads(text)
         return cls(
             settings=StyleSettings.parse(values["settings"]),
-            model={str(name): str(value) for name, value in dict(values["model"]).items()},
+            model={str(name): str(value) for name, value in values["model"].items()},
             content_sha256=str(values["content_sha256"]),
             styles_sha256=tuple(map(str, values["styles_sha256"])),
             step=int(values["step"]),
             steps=int(values["steps"]),
             program=str(values["program"]),
             guides_sha256={
-                str(name): tuple(map(str, digests)) for name, digests in dict(values.get("guides_sha256", {})).items()
+                str(name): tuple(map(str, digests)) for name, digests in values.get("guides_sha256", {}).items()
             },
         )
 
 
 def full_text(settings: StyleSettings) -> str:
-    """Returns every setting as text, defaults too: a default that changes later must not change what was made."""
+    """Returns every setting as text, defaults too: a later default must not change what the text means."""
     return ",".join(f"{name}={format_value(value)}" for name, value in settings.items())
 
 
@@ -124,13 +105,6 @@ def resolve_settings(settings: StyleSettings, description: Mapping[str, Any]) ->
     """
     read = {name: SETTINGS[name].parse(str(value)) for name, value in description.get("settings", {}).items()}
     return settings.replace(**read)
-
-
-def check_suffix(path: Path) -> None:
-    """Raises InvalidInput unless a result can be written as the file's suffix says."""
-    if path.suffix.lower() not in SUFFIXES:
-        *others, last = SUFFIXES
-        raise InvalidInput(f"`output` must end in {', '.join(others)} or {last}. Received: {path}")
 
 
 def encode_result(png: bytes, suffix: str, origin: Origin | None = None) -> bytes:
@@ -151,7 +125,9 @@ def encode_result(png: bytes, suffix: str, origin: Origin | None = None) -> byte
     if kind == "JPEG":
         options["subsampling"] = "4:4:4"
     if origin is not None:
-        options["exif"] = _exif(origin.to_text())
+        options["exif"] = exif = Image.Exif()
+        exif[_SOFTWARE] = PROGRAM
+        exif.get_ifd(_EXIF_IFD)[_USER_COMMENT] = _ASCII + origin.to_text().encode("ascii")
     output = io.BytesIO()
     with Image.open(io.BytesIO(png)) as image:
         image.convert("RGB").save(output, kind, **options)
@@ -165,53 +141,41 @@ def settings_of(data: bytes) -> StyleSettings | None:
 
 
 def origin_of(data: bytes) -> Origin | None:
-    """Returns what made a picture, or None where it does not say so. The pixels are not decoded."""
+    """Returns the origin in a result's file, or None where there is none. The pixels are not decoded."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of whatever else is in a stranger's file
+            warnings.simplefilter("ignore")  # about whatever else is in the file
             with Image.open(io.BytesIO(data), formats=tuple(set(SUFFIXES.values()))) as image:
                 text = _embedded(image)
         return Origin.from_text(text) if 0 < len(text) <= _MAX_TEXT else None
-    except (
-        OSError, SyntaxError, ValueError, TypeError, LookupError, AttributeError, RecursionError, OverflowError,
-        struct.error, Image.DecompressionBombError, StyleTransferError,
-    ):  # fmt: skip
+    except Exception:  # noqa: BLE001 - a damaged or hostile file makes Pillow and the parsers raise almost anything
         return None
 
 
 def _embedded(image: Image.Image) -> str:
-    text = image.info.get(_KEYWORD, "") if image.format == "PNG" else ""
-    if text:
+    if text := image.info.get(_KEYWORD):
         return str(text)
-    comment = image.getexif().get_ifd(_EXIF_IFD).get(_USER_COMMENT, b"")
+    comment = image.getexif().get_ifd(_EXIF_IFD)[_USER_COMMENT]
     comment = comment.encode("latin-1") if isinstance(comment, str) else comment
     return str(comment.removeprefix(_ASCII), "ascii")
-
-
-def _exif(text: str) -> Image.Exif:
-    exif = Image.Exif()
-    exif[_SOFTWARE] = PROGRAM
-    exif.get_ifd(_EXIF_IFD)[_USER_COMMENT] = _ASCII + text.encode("ascii")
-    return exif
 
 
 def _with_chunks(png: bytes, origin: Origin | None) -> bytes:
     """Puts chunks behind the header of a PNG (https://www.w3.org/TR/png-3/): sRGB, and the text uncompressed."""
     header_end = 8 + 25  # the signature, and IHDR, which is always the first chunk and always as long
-    chunks = _chunk(b"sRGB", b"\0")  # rendering intent: perceptual
+    output = io.BytesIO()
+    output.write(png[:header_end])
+    PngImagePlugin.putchunk(output, b"sRGB", b"\0")  # rendering intent: perceptual
     if origin is not None:
         # Keyword, no compression, no language, no translated keyword.
-        chunks += _chunk(b"iTXt", _KEYWORD.encode() + b"\0\0\0\0\0" + origin.to_text().encode())
-    return png[:header_end] + chunks + png[header_end:]
-
-
-def _chunk(kind: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        PngImagePlugin.putchunk(output, b"iTXt", _KEYWORD.encode(), bytes(5), origin.to_text().encode())
+    output.write(png[header_end:])
+    return output.getvalue()
 
 
 @functools.cache
 def _srgb_profile() -> bytes:
     profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
-    # LittleCMS writes the moment of creation (ICC.1:2022, 7.2); the same result shall give the same file.
+    # LittleCMS writes the time of creation (ICC.1:2022, 7.2); the same result must give the same file.
     profile[24:36] = struct.pack(">6H", 2000, 1, 1, 0, 0, 0)
     return bytes(profile)

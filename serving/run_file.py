@@ -1,25 +1,22 @@
 """A run as a file: all that it takes to go on with it, on this machine or another.
 
-A zip archive of stored members, which any tool opens: `run.json` says what the run is and gives every other member's
-SHA-256; `state` is where it stands; the pictures are in `pictures/ARGUMENT/INDEX`, prepared as sent. Nothing in it
-is code, and nothing is taken for whole that does not match its checksum.
+A zip archive of uncompressed members, which any tool opens: `run.json` says what the run is, `state` is where it
+stands, and the pictures are in `pictures/ARGUMENT/INDEX`, prepared as sent. Nothing in it is code, and zip's checksums
+show damage.
 """
 
 from __future__ import annotations
 
 import io
 import json
-import struct
 import zipfile
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from model.settings import StyleSettings
 from serving.client import Progress
 from serving.errors import InvalidInput
-from serving.files import atomic_write, read_file, sha256
+from serving.files import atomic_write, read_file
 from serving.request import Request
 from serving.results import full_text
 
@@ -28,11 +25,6 @@ VERSION = 1
 
 _ABOUT, _STATE, _PICTURES = "run.json", "state", "pictures"
 _MOMENT = (1980, 1, 1, 0, 0, 0)  # of every member, so that the same run gives the same file
-# Whatever zipfile and json raise on damaged archives.
-_DAMAGE = (
-    zipfile.BadZipFile, NotImplementedError, RuntimeError, ValueError, LookupError, TypeError, AttributeError, EOFError,
-    OSError, struct.error, OverflowError,
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -53,20 +45,8 @@ class SavedRun:
     steps: int = 0
 
     def at(self, progress: Progress) -> SavedRun:
-        """Returns the same run where a record says that it stands."""
+        """Returns the run at the point that a record of it gives."""
         return replace(self, state=progress.state, step=progress.step, steps=progress.steps)
-
-    def same_run(self, other: SavedRun) -> bool:
-        """Whether both are the same run, wherever each of them stands."""
-        return (self.request, self.model_digest) == (other.request, other.model_digest)
-
-    def check_model(self, digest: str) -> None:
-        """Raises InvalidInput unless the model is the one that the run was begun with."""
-        if digest != self.model_digest:
-            raise InvalidInput(
-                f"`resume` must be a run of the model that is served ({digest}). "
-                f"Received: a run of another one ({self.model_digest})"
-            )
 
 
 def save_run(path: Path, run: SavedRun) -> None:
@@ -75,24 +55,6 @@ def save_run(path: Path, run: SavedRun) -> None:
     Raises:
       InvalidInput: the file cannot be written there.
     """
-    atomic_write(path, pack_run(run))
-
-
-def load_run(path: Path) -> SavedRun:
-    """Reads what `save_run` wrote.
-
-    Raises:
-      InvalidInput: there is no such file, or it is damaged, none of ours, or of a newer version.
-    """
-    return unpack_run(read_file(path, "`resume`"), str(path))
-
-
-def pack_run(run: SavedRun) -> bytes:
-    """Returns a run as the bytes of its file."""
-    members = {_STATE: run.state}
-    pictures = run.request.pictures
-    for argument, encoded in pictures.items():
-        members |= {f"{_PICTURES}/{argument}/{index}": data for index, data in enumerate(encoded)}
     about = {
         "format": FORMAT,
         "version": VERSION,
@@ -100,65 +62,55 @@ def pack_run(run: SavedRun) -> bytes:
         "model_digest": run.model_digest,
         "step": run.step,
         "steps": run.steps,
-        "pictures": {argument: list(run.request.sha256[argument]) for argument in pictures},
-        "members": {name: sha256(data) for name, data in members.items()},
+        "pictures": {argument: run.request.sha256[argument] for argument in run.request.pictures},
     }
+    members = {_ABOUT: json.dumps(about, indent=1).encode(), _STATE: run.state}
+    for argument, pictures in run.request.pictures.items():
+        members |= {f"{_PICTURES}/{argument}/{index}": data for index, data in enumerate(pictures)}
     output = io.BytesIO()
     with zipfile.ZipFile(output, "w", zipfile.ZIP_STORED) as archive:
-        archive.writestr(zipfile.ZipInfo(_ABOUT, _MOMENT), json.dumps(about, indent=1))
         for name, data in members.items():
             archive.writestr(zipfile.ZipInfo(name, _MOMENT), data)
-    return output.getvalue()
+    atomic_write(path, output.getvalue())
 
 
-def unpack_run(data: bytes, name: str = "a file") -> SavedRun:
-    """Reads what `pack_run` returned; `name` says in an error where it is from.
+def load_run(path: Path) -> SavedRun:
+    """Reads what `save_run` wrote.
 
     Raises:
-      InvalidInput: as `load_run`.
+      InvalidInput: there is no such file, or it is damaged, no run file, or of a newer version.
     """
+    data = read_file(path, "`resume`")
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            about = json.loads(_member(archive, _ABOUT))
-            if about["format"] != FORMAT:
-                raise ValueError(about["format"])
-            if about["version"] == VERSION:
-                return _unpack(archive, about)
-            version = int(about["version"])
-    except _DAMAGE as error:
+            return _read(archive)
+    except Exception as error:  # zipfile and json raise almost anything on damaged archives
         raise InvalidInput(
-            f"`resume` must be an undamaged file that a run was saved to. Received: {name} ({_reason(error)})"
+            f"`resume` must be an undamaged run file of version {VERSION}. "
+            f"Received: {path} ({str(error) or type(error).__name__})"
         ) from error
-    raise InvalidInput(f"`resume` must be a run file of version {VERSION}. Received: {name}, of version {version}")
 
 
-def _unpack(archive: zipfile.ZipFile, about: Mapping[str, Any]) -> SavedRun:
-    def checked(name: str) -> bytes:
-        data = _member(archive, name)
-        if sha256(data) != about["members"][name]:
-            raise ValueError(f"{name} has another checksum")
-        return data
-
-    brought = {str(argument): tuple(map(str, digests)) for argument, digests in about["pictures"].items()}
+def _read(archive: zipfile.ZipFile) -> SavedRun:
+    about = json.loads(_member(archive, _ABOUT))
+    if (about["format"], about["version"]) != (FORMAT, VERSION):
+        raise ValueError(f"{about['format']} of version {about['version']}")
+    digests = {str(argument): tuple(map(str, texts)) for argument, texts in about["pictures"].items()}
     pictures = {
-        argument: tuple(checked(f"{_PICTURES}/{argument}/{index}") for index in range(len(digests)))
-        for argument, digests in brought.items()
+        argument: tuple(_member(archive, f"{_PICTURES}/{argument}/{index}") for index in range(len(texts)))
+        for argument, texts in digests.items()
     }
     return SavedRun(
-        Request.from_pictures(pictures, StyleSettings.parse(about["settings"]), brought),
+        Request.from_pictures(pictures, StyleSettings.parse(about["settings"]), digests),
         model_digest=str(about["model_digest"]),
-        state=checked(_STATE),
+        state=_member(archive, _STATE),
         step=int(about["step"]),
         steps=int(about["steps"]),
     )
 
 
 def _member(archive: zipfile.ZipFile, name: str) -> bytes:
-    # What is stored as it is cannot unpack to more than the file's own size.
+    # An uncompressed member cannot be larger than the file.
     if archive.getinfo(name).compress_type != zipfile.ZIP_STORED:
         raise ValueError(f"{name} is compressed")
     return archive.read(name)
-
-
-def _reason(error: BaseException) -> str:
-    return str(error) or type(error).__name__

@@ -1,4 +1,4 @@
-"""What a signal handler may do, how to wait for it, and Ctrl-C: asked once it stops politely, asked twice at once."""
+"""Signals: what a handler may do, how to wait for one, and Ctrl-C."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ import signal
 import threading
 from collections.abc import Iterator
 
-EXIT_STOPPED = 130  # the exit status of a program that was interrupted, as a shell gives it
-_LOOK_S = 0.5
+EXIT_STOPPED = 130  # the exit status that shells give an interrupted program
 
 
 def set_event(event: threading.Event) -> None:
@@ -22,13 +21,13 @@ def wait_for(event: threading.Event) -> None:
     A handler runs when the main thread next runs Python. A signal that comes just before that thread falls asleep, or
     that another thread takes, would wake nobody up.
     """
-    while not event.wait(_LOOK_S):
+    while not event.wait(0.5):  # seconds
         pass
 
 
 @contextlib.contextmanager
 def stopped_by_ctrl_c() -> Iterator[threading.Event]:
-    """Gives an event that Ctrl-C sets; a second Ctrl-C raises KeyboardInterrupt."""
+    """Yields an event that Ctrl-C sets; a second Ctrl-C raises KeyboardInterrupt."""
     cancelled = threading.Event()
 
     def stop(*_: object) -> None:

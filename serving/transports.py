@@ -1,4 +1,4 @@
-"""Ways to a served model: gRPC, REST, or the SavedModel in this very process. One call each: `predict`.
+"""Ways to a served model: gRPC, REST, or the SavedModel in this process. One call each: `predict`.
 
 Only the last imports TensorFlow, and only when it is asked for.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -35,14 +35,14 @@ CONNECT_S = 10.0  # longest wait for a connection, so that a machine that is gon
 CHANNEL_OPTIONS = (
     *GRPC_OPTIONS,
     ("grpc.min_reconnect_backoff_ms", int(1000 * CONNECT_S)),  # gRPC's name for the time that connecting may take
-    # Who calls again decides when (serving/endpoints.py): a channel that waits by itself would refuse in between.
+    # Retries have a policy of their own (serving/endpoints.py): a channel that waited as well would refuse in between.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 500),
 )
 _PIECE_BYTES = 1 << 20
-# What a gateway or load balancer answers for a server that is gone or slow, in words of its own instead of JSON.
+# What a gateway or load balancer answers for a server that is gone or slow, not in JSON.
 _GATEWAY_STATUS = {429, 502, 503, 504}
-# gRPC's own words: for a message that an end does not take, or beyond the 2 GiB that any may have;
+# gRPC's own words for a message that is longer than an end takes, or than the 2 GiB that any may have;
 _TOO_LONG = ("larger than max", "Exception serializing request")
 # and for a connection that is lost under way; a server's INTERNAL or UNKNOWN says something else.
 _CUT = ("RST_STREAM", "Stream removed", "Socket closed", "Connection reset", "GOAWAY", "recvmsg", "Broken pipe")
@@ -51,15 +51,12 @@ _CUT = ("RST_STREAM", "Stream removed", "Socket closed", "Connection reset", "GO
 class Transport(Protocol):
     """A way to a served model."""
 
-    def predict(
-        self, signature: str, inputs: Mapping[str, Any], *, outputs: Sequence[str] = (), timeout_s: float
-    ) -> wire.Arrays:
+    def predict(self, signature: str, inputs: Mapping[str, Any], *, timeout_s: float) -> wire.Arrays:
         """Runs a signature.
 
         Args:
           signature: its name.
           inputs: nested lists or arrays by name, as in model/contract.py.
-          outputs: names that are wanted; none means all. REST returns all in any case.
           timeout_s: longest time to wait.
 
         Raises:
@@ -67,7 +64,7 @@ class Transport(Protocol):
         """
 
     def close(self) -> None:
-        """Gives back what the transport holds."""
+        """Closes connections and frees the model."""
 
 
 def connect(server: str, model_name: str = MODEL_NAME) -> Transport:
@@ -76,13 +73,13 @@ def connect(server: str, model_name: str = MODEL_NAME) -> Transport:
     Raises:
       InvalidInput: it is none of these.
     """
-    scheme, _, address = server.partition("://")
+    scheme, separator, address = server.partition("://")
+    if not separator:
+        return LocalTransport(Path(server))
     if scheme == "grpc" and address:
-        return GrpcTransport(address, model_name)
+        return GrpcTransport(server, model_name)
     if scheme in ("http", "https") and address:
         return RestTransport(server, model_name)
-    if "://" not in server:
-        return LocalTransport(Path(server))
     raise InvalidInput(
         f"`server` must be grpc://HOST:PORT, http://HOST:PORT or the path of a SavedModel. Received: {server}"
     )
@@ -91,53 +88,49 @@ def connect(server: str, model_name: str = MODEL_NAME) -> Transport:
 class GrpcTransport:
     """TensorFlow Serving's PredictionService."""
 
-    def __init__(self, address: str, model_name: str) -> None:
-        self._address = address
+    def __init__(self, server: str, model_name: str) -> None:
+        self._server = server
         self._model_name = model_name
-        self._channel = grpc.insecure_channel(address, options=CHANNEL_OPTIONS)
-        self._predict = self._channel.unary_unary(
-            wire.PREDICT,
-            request_serializer=wire.PredictRequest.SerializeToString,
-            response_deserializer=wire.PredictResponse.FromString,
-        )
+        self._channel = grpc.insecure_channel(server.removeprefix("grpc://"), options=CHANNEL_OPTIONS)
+        self._predict = _method(self._channel, wire.PREDICT, wire.PredictRequest, wire.PredictResponse)
 
-    def predict(
-        self, signature: str, inputs: Mapping[str, Any], *, outputs: Sequence[str] = (), timeout_s: float
-    ) -> wire.Arrays:
-        request = wire.PredictRequest(output_filter=outputs)
-        request.model_spec.name, request.model_spec.signature_name = self._model_name, signature
+    def predict(self, signature: str, inputs: Mapping[str, Any], *, timeout_s: float) -> wire.Arrays:
+        request = wire.PredictRequest(model_spec={"name": self._model_name, "signature_name": signature})
+        arrays = wire.to_arrays(signature, inputs)
         for tensor in SIGNATURES[signature].inputs:
-            wire.to_proto(wire.to_array(inputs[tensor.name], tensor), tensor, request.inputs[tensor.name])
+            wire.to_proto(arrays[tensor.name], tensor, request.inputs.add(key=tensor.name).value)
         try:
             response = self._predict(request, timeout=timeout_s)
         except grpc.RpcError as error:
             raise self._error(error.code(), error.details() or "", timeout_s) from error
+        protos = {entry.key: entry.value for entry in response.outputs}
         try:
-            return {
-                tensor.name: wire.from_proto(response.outputs[tensor.name], tensor)
-                for tensor in SIGNATURES[signature].outputs
-                if tensor.name in response.outputs
-            }
-        except (TypeError, ValueError) as error:
-            raise _invalid(f"grpc://{self._address}", signature) from error
+            return {t.name: wire.from_proto(protos[t.name], t) for t in SIGNATURES[signature].outputs}
+        except (LookupError, TypeError, ValueError) as error:
+            raise _invalid(self._server, signature) from error
 
     def _error(self, code: grpc.StatusCode, details: str, timeout_s: float) -> StyleTransferError:
-        server = f"grpc://{self._address}"
         if code is grpc.StatusCode.UNAVAILABLE and "connect" in details.lower():
-            return ServingUnavailable(f"No server answers at {server}.")
+            return _unreachable(self._server)
         if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNKNOWN, grpc.StatusCode.INTERNAL):
             if any(words in details for words in _CUT):
-                return ServingUnavailable(f"The connection to {server} was cut before the answer was complete.")
+                return _cut(self._server)
             if "deserializing response" in details:
-                return InvalidResponse(f"{server} sent bytes that are not a message of a model server.")
+                return InvalidResponse(f"{self._server} sent bytes that are not a message of a model server.")
         if any(words in details for words in _TOO_LONG):
-            return _too_long(server)
+            return _too_long(self._server)
         if code is grpc.StatusCode.DEADLINE_EXCEEDED:
-            return DeadlineExceeded(f"No answer from {server} within {timeout_s:g} s.")
+            return _late(self._server, timeout_s)
         return from_code(code.name, clean(details))
 
     def close(self) -> None:
         self._channel.close()
+
+
+def _method(channel: grpc.Channel, path: str, request: Any, response: Any) -> Any:
+    return channel.unary_unary(
+        path, request_serializer=request.SerializeToString, response_deserializer=response.FromString
+    )
 
 
 class RestTransport:
@@ -148,20 +141,15 @@ class RestTransport:
         self._url = f"{self._server}/v1/models/{model_name}:predict"
         self._session = requests.Session()
 
-    def predict(
-        self, signature: str, inputs: Mapping[str, Any], *, outputs: Sequence[str] = (), timeout_s: float
-    ) -> wire.Arrays:
-        tensors = SIGNATURES[signature].inputs
-        request = {
-            "signature_name": signature,
-            "inputs": {t.name: wire.to_json(wire.to_array(inputs[t.name], t).tolist()) for t in tensors},
-        }
-        status, body = self._post(json.dumps(request).encode(), timeout_s)
+    def predict(self, signature: str, inputs: Mapping[str, Any], *, timeout_s: float) -> wire.Arrays:
+        columns = {name: array.tolist() for name, array in wire.to_arrays(signature, inputs).items()}
+        request = json.dumps({"signature_name": signature, "inputs": columns}, default=wire.to_json)
+        status, body = self._post(request.encode(), timeout_s)
         if status == requests.codes.request_entity_too_large:
             raise _too_long(self._server)
         try:
-            document = json.loads(body)
-        except (ValueError, RecursionError) as error:
+            document = json.loads(body, object_hook=wire.from_json)
+        except (TypeError, ValueError, RecursionError) as error:
             if status in _GATEWAY_STATUS:
                 raise from_http_status(status, f"{self._server} answered HTTP {status}.") from error
             raise InvalidResponse(f"{self._server} answered HTTP {status} with a body that is not JSON.") from error
@@ -173,39 +161,33 @@ class RestTransport:
             values = document["outputs"]
             if len(expected) == 1:
                 values = {expected[0].name: values}
-            return {t.name: wire.to_array(wire.from_json(values[t.name]), t) for t in expected}
+            return {tensor.name: wire.to_array(values[tensor.name], tensor) for tensor in expected}
         except (TypeError, LookupError, ValueError, OverflowError, RecursionError) as error:
             raise _invalid(self._server, signature) from error
 
     def _post(self, body: bytes, timeout_s: float) -> tuple[int, bytes]:
         """Returns the HTTP status and the body of the response."""
         deadline = time.monotonic() + timeout_s
-        late = f"No answer from {self._server} within {timeout_s:g} s."
         connected = False
         try:
             timeouts = (min(CONNECT_S, timeout_s), timeout_s)
             with self._session.post(self._url, data=body, timeout=timeouts, stream=True) as response:
                 connected = True
                 pieces = []
-                # requests knows no time for a whole response, only for the wait between two pieces of it.
+                # requests limits the wait between two pieces of a response, not the whole.
                 for piece in response.iter_content(_PIECE_BYTES):
                     pieces.append(piece)
                     if time.monotonic() > deadline:
-                        raise DeadlineExceeded(late)
+                        raise _late(self._server, timeout_s)
                 return response.status_code, b"".join(pieces)
-        except requests.ConnectTimeout as error:
-            raise ServingUnavailable(f"No server answers at {self._server}.") from error
-        except requests.Timeout as error:
-            raise DeadlineExceeded(late) from error
         except requests.exceptions.ContentDecodingError as error:
             raise InvalidResponse(f"{self._server} answered in an encoding that cannot be read.") from error
         except requests.RequestException as error:
-            if "Read timed out" in str(error):
-                raise DeadlineExceeded(late) from error
+            if isinstance(error, requests.ReadTimeout) or "Read timed out" in str(error):
+                raise _late(self._server, timeout_s) from error
             if connected or "aborted" in str(error):
-                text = f"The connection to {self._server} was cut before the answer was complete."
-                raise ServingUnavailable(text) from error
-            raise ServingUnavailable(f"No server answers at {self._server}.") from error
+                raise _cut(self._server) from error
+            raise _unreachable(self._server) from error
 
     def close(self) -> None:
         self._session.close()
@@ -218,7 +200,7 @@ class LocalTransport:
         """Loads a SavedModel.
 
         Args:
-          path: a version's directory, or the base path above it, of which the latest version is taken.
+          path: a version's directory, or the base path above it, whose latest version is taken.
 
         Raises:
           InvalidInput: there is no SavedModel, or no TensorFlow to run it with.
@@ -240,15 +222,11 @@ class LocalTransport:
             raise InvalidInput(f"`local` must be the path of a SavedModel. Received: {path}") from error
         self._path = path
 
-    def predict(
-        self, signature: str, inputs: Mapping[str, Any], *, outputs: Sequence[str] = (), timeout_s: float
-    ) -> wire.Arrays:
+    def predict(self, signature: str, inputs: Mapping[str, Any], *, timeout_s: float) -> wire.Arrays:
         if signature not in self._servable.signatures:
-            text = f"`local` must be a model of this project. Received: {self._path}, without `{signature}`"
-            raise InvalidInput(text)
-        arrays = {t.name: wire.to_array(inputs[t.name], t) for t in SIGNATURES[signature].inputs}
+            raise InvalidInput(f"`local` must be a model of this project. Received: {self._path} without `{signature}`")
         try:
-            return self._servable.predict(signature, arrays, outputs)
+            return self._servable.predict(signature, wire.to_arrays(signature, inputs))
         except StyleTransferError as error:
             raise from_code(error.code, clean(str(error))) from error
 
@@ -257,9 +235,9 @@ class LocalTransport:
 
 
 def served_versions(server: str, model_name: str = MODEL_NAME, *, timeout_s: float = 10.0) -> list[int]:
-    """Returns the versions that a server has ready, the newest first; it answers with that one unless told otherwise.
+    """Returns the versions that a server has ready, the newest first; calls that name no version get that one.
 
-    A server tells this without waiting for its turn, however much it has to do.
+    The answer waits for no other call, however busy the server is.
 
     Args:
       server: `grpc://HOST:PORT` or `http(s)://HOST:PORT`.
@@ -269,16 +247,11 @@ def served_versions(server: str, model_name: str = MODEL_NAME, *, timeout_s: flo
     Raises:
       ServingUnavailable: it does not answer, or knows no such model.
     """
-    scheme, _, address = server.partition("://")
     try:
-        if scheme == "grpc":
-            with grpc.insecure_channel(address, options=GRPC_OPTIONS) as channel:
-                call = channel.unary_unary(
-                    wire.MODEL_STATUS,
-                    request_serializer=wire.StatusRequest.SerializeToString,
-                    response_deserializer=wire.StatusResponse.FromString,
-                )
-                status = call(wire.StatusRequest(model_spec={"name": model_name}), timeout=timeout_s)
+        if server.startswith("grpc://"):
+            with grpc.insecure_channel(server.removeprefix("grpc://")) as channel:
+                get_status = _method(channel, wire.MODEL_STATUS, wire.StatusRequest, wire.StatusResponse)
+                status = get_status(wire.StatusRequest(model_spec={"name": model_name}), timeout=timeout_s)
             ready = [one.version for one in status.model_version_status if one.state == wire.AVAILABLE]
         else:
             response = requests.get(f"{server.rstrip('/')}/v1/models/{model_name}", timeout=timeout_s)
@@ -290,10 +263,22 @@ def served_versions(server: str, model_name: str = MODEL_NAME, *, timeout_s: flo
     return sorted(ready, reverse=True)
 
 
-def _invalid(server: str, signature: str) -> InvalidResponse:
-    return InvalidResponse(f"{server}: the response violates the model's contract for `{signature}`.")
+def _unreachable(server: str) -> ServingUnavailable:
+    return ServingUnavailable(f"No server answers at {server}.")
+
+
+def _cut(server: str) -> ServingUnavailable:
+    return ServingUnavailable(f"The connection to {server} was cut before the answer was complete.")
+
+
+def _late(server: str, timeout_s: float) -> DeadlineExceeded:
+    return DeadlineExceeded(f"No answer from {server} within {timeout_s:g} s.")
 
 
 def _too_long(server: str) -> ServingFailed:
     text = f"The pictures and the state of this run are more than {server} takes in one call. A smaller `size` is less."
     return ServingFailed(text, "RESOURCE_EXHAUSTED")  # not Overloaded: it would be too long at the next attempt, too
+
+
+def _invalid(server: str, signature: str) -> InvalidResponse:
+    return InvalidResponse(f"{server}: the response violates the model's contract for `{signature}`.")

@@ -1,20 +1,22 @@
 """What TensorFlow Serving's gRPC and REST carry, without TensorFlow: gRPC's messages, and arrays to and from both.
 
-The fields are those of tensorflow/core/framework/{tensor,tensor_shape,types}.proto and
-tensorflow_serving/apis/{model,predict,get_model_status}.proto; a test holds them against the official ones.
+`tensorflow-serving-api` imports all of TensorFlow, which a client should not need, so the messages are built from
+tables. Their fields are those of tensorflow/core/framework/{tensor,tensor_shape,types}.proto and
+tensorflow_serving/apis/{model,predict,get_model_status}.proto; a test compares them with the official ones.
 """
 
 from __future__ import annotations
 
 import base64
 import math
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+from google.protobuf import descriptor_pb2, message_factory
 
-from model.contract import TensorInfo
-from serving.protos import build_messages
+from model.contract import SIGNATURES, TensorInfo
 
 PREDICT = "/tensorflow.serving.PredictionService/Predict"
 MODEL_STATUS = "/tensorflow.serving.ModelService/GetModelStatus"
@@ -22,58 +24,71 @@ AVAILABLE = 30  # ModelVersionStatus.State
 DATA_TYPES = {"float32": 1, "int32": 3, "string": 7}  # DT_FLOAT, DT_INT32, DT_STRING
 MAX_VALUES = 10_000_000  # numbers in one tensor of a response; the losses of the longest call are 40,000
 
-Arrays = dict[str, npt.NDArray[Any]]
+Arrays: TypeAlias = dict[str, npt.NDArray[Any]]
 """Tensors by name; strings are arrays of `bytes` objects."""
 
+
+def build_messages(table: Mapping[str, Mapping[str, tuple[int, str]]]) -> dict[str, Any]:
+    """Returns message classes by name; only the numbers and types of their fields are sent, no names.
+
+    Args:
+      table: message: field: (number, type). A type in capitals is protobuf's, any other a message; "[]" repeats it.
+    """
+    file = descriptor_pb2.FileDescriptorProto(name="messages.proto", syntax="proto3")
+    for message_name, fields in table.items():
+        message = file.message_type.add(name=message_name)
+        for name, (number, kind) in fields.items():
+            field = message.field.add(name=name, number=number)
+            base = kind.removesuffix("[]")
+            field.label = field.LABEL_OPTIONAL if base == kind else field.LABEL_REPEATED
+            if base.isupper():
+                field.type = getattr(field, f"TYPE_{base}")
+            else:
+                field.type, field.type_name = field.TYPE_MESSAGE, f".{base}"
+    return message_factory.GetMessages([file])
+
+
 _MESSAGES = build_messages(
-    "style_transfer",
     {
         "Dim": {"size": (1, "INT64")},
         "TensorShape": {"dim": (2, "Dim[]")},
         "Tensor": {
-            "dtype": (1, "INT32"),  # an enum on the other side; both are sent as a varint
+            "dtype": (1, "INT32"),  # an enum in the official message; both are sent as a varint
             "tensor_shape": (2, "TensorShape"),
             "tensor_content": (4, "BYTES"),
             "float_val": (5, "FLOAT[]"),
             "int_val": (7, "INT32[]"),
             "string_val": (8, "BYTES[]"),
         },
+        "Entry": {"key": (1, "STRING"), "value": (2, "Tensor")},  # a map is sent as a repeated message of key and value
         "ModelSpec": {"name": (1, "STRING"), "signature_name": (3, "STRING")},
-        "PredictRequest": {
-            "model_spec": (1, "ModelSpec"),
-            "inputs": (2, "Tensor{}"),
-            "output_filter": (3, "STRING[]"),
-        },
-        "PredictResponse": {"outputs": (1, "Tensor{}"), "model_spec": (2, "ModelSpec")},
+        "PredictRequest": {"model_spec": (1, "ModelSpec"), "inputs": (2, "Entry[]")},
+        "PredictResponse": {"outputs": (1, "Entry[]")},
         "StatusRequest": {"model_spec": (1, "ModelSpec")},
         "VersionStatus": {"version": (1, "INT64"), "state": (2, "INT32")},
         "StatusResponse": {"model_version_status": (1, "VersionStatus[]")},
-    },
+    }
 )
 Tensor = _MESSAGES["Tensor"]
 PredictRequest, PredictResponse = _MESSAGES["PredictRequest"], _MESSAGES["PredictResponse"]
 StatusRequest, StatusResponse = _MESSAGES["StatusRequest"], _MESSAGES["StatusResponse"]
 
 
+def to_arrays(signature: str, inputs: Mapping[str, Any]) -> Arrays:
+    """Returns a signature's inputs, nested lists or arrays by name, as arrays of the contract's dtypes."""
+    return {tensor.name: to_array(inputs[tensor.name], tensor) for tensor in SIGNATURES[signature].inputs}
+
+
 def to_array(value: Any, tensor: TensorInfo) -> npt.NDArray[Any]:
-    """Returns nested lists as an array of the tensor's dtype; strings are `bytes` objects."""
+    """Returns nested lists as an array of the tensor's dtype; raises ValueError or TypeError where they are none."""
     if tensor.dtype != "string":
         return np.asarray(value, tensor.dtype)
-    array = np.empty(_shape(value), object)
-    array.reshape(-1)[:] = _flat(value)
+    array = np.array(value, object)
+    for index, item in np.ndenumerate(array):
+        array[index] = item.encode() if isinstance(item, str) else item
+        if not isinstance(array[index], bytes):
+            raise TypeError(f"{tensor.name} holds {type(item).__name__} in place of strings")
     return array
-
-
-def _shape(value: Any) -> tuple[int, ...]:
-    if isinstance(value, (bytes, str)):
-        return ()
-    return (len(value), *(_shape(value[0]) if len(value) else ()))
-
-
-def _flat(value: Any) -> list[bytes]:
-    if isinstance(value, str):
-        return [value.encode()]
-    return [value] if isinstance(value, bytes) else [leaf for item in value for leaf in _flat(item)]
 
 
 def to_proto(array: npt.NDArray[Any], tensor: TensorInfo, proto: Any) -> None:
@@ -82,37 +97,35 @@ def to_proto(array: npt.NDArray[Any], tensor: TensorInfo, proto: Any) -> None:
     for size in array.shape:
         proto.tensor_shape.dim.add(size=size)
     if tensor.dtype == "string":
-        proto.string_val.extend(array.reshape(-1).tolist())
+        proto.string_val.extend(array.flat)
     else:
-        proto.tensor_content = np.ascontiguousarray(array).tobytes()
+        proto.tensor_content = array.tobytes()
 
 
 def from_proto(proto: Any, tensor: TensorInfo) -> npt.NDArray[Any]:
-    """Reads a tensor message; raises ValueError where it is none of the expected type."""
+    """Reads a tensor message; raises ValueError where it is not of the expected type."""
     shape = [dim.size for dim in proto.tensor_shape.dim]
     count = math.prod(shape)
     if proto.dtype != DATA_TYPES[tensor.dtype] or min(shape, default=0) < 0 or count > MAX_VALUES:
         raise ValueError(f"dtype {proto.dtype}, shape {shape}")
     if tensor.dtype == "string":
-        array = np.empty(len(proto.string_val), object)
-        array[:] = list(proto.string_val)
-        return array.reshape(shape)
+        return np.array(proto.string_val, object).reshape(shape)
     if proto.tensor_content:
         return np.frombuffer(proto.tensor_content, tensor.dtype).reshape(shape)
     values = np.asarray(proto.float_val or proto.int_val, tensor.dtype)
-    # A tensor proto may leave out a run of equal values at its end.
+    # A tensor message may leave out a run of equal values at its end.
     return np.concatenate([values, np.repeat(values[-1:], max(0, count - values.size))]).reshape(shape)
 
 
-def to_json(value: Any) -> Any:
-    """Returns nested lists as JSON has them, with bytes in base64."""
-    if isinstance(value, bytes):
-        return {"b64": base64.b64encode(value).decode("ascii")}
-    return [to_json(item) for item in value] if isinstance(value, list) else value
+def to_json(data: bytes) -> dict[str, str]:
+    """Returns what stands for bytes in JSON: the `default` of `json.dumps`."""
+    return {"b64": base64.b64encode(data).decode()}
 
 
-def from_json(value: Any) -> Any:
-    """Reads what `to_json` returned; raises ValueError, TypeError, LookupError or RecursionError on anything else."""
-    if isinstance(value, dict):
-        return base64.b64decode(value["b64"])
-    return [from_json(item) for item in value] if isinstance(value, list) else value
+def from_json(value: dict[str, Any]) -> Any:
+    """Returns the bytes that an object stands for, or else the object itself: the `object_hook` of `json.loads`.
+
+    Raises:
+      ValueError, TypeError: what should be base64 is not.
+    """
+    return base64.b64decode(value["b64"]) if value.keys() == {"b64"} else value

@@ -26,32 +26,34 @@ class FaultyProxy:
     def __init__(self, server: str, fault: str, after_bytes: int) -> None:
         parts = urlsplit(server)
         self._target = (parts.hostname, parts.port)
-        self._fault = fault
-        self._left = after_bytes
+        self._fault, self._left = fault, after_bytes
         self._noise = random.Random(1)  # noqa: S311 - no secret
-        self._open: list[socket.socket] = []
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.address = f"{parts.scheme}://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._sockets = [socket.create_server(("127.0.0.1", 0))]
+        self.address = f"{parts.scheme}://127.0.0.1:{self._sockets[0].getsockname()[1]}"
         self.failed = threading.Event()
         threading.Thread(target=self._accept, daemon=True).start()
 
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
             while True:
-                client, _ = self._listener.accept()
-                self._open.append(client)
+                client, _ = self._sockets[0].accept()
+                self._sockets.append(client)
                 if self.failed.is_set() and self._fault == "cut":
                     client.close()
                     continue
                 server = socket.create_connection(self._target)
-                self._open.append(server)
+                self._sockets.append(server)
                 threading.Thread(target=self._pass_on, args=(client, server, False), daemon=True).start()
                 threading.Thread(target=self._pass_on, args=(server, client, True), daemon=True).start()
 
     def _pass_on(self, source: socket.socket, sink: socket.socket, answers: bool) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(4096):
-                if not answers or not self._fails(len(data)):
+                if answers:
+                    self._left -= len(data)
+                if self._left < 0:
+                    self.failed.set()
+                if not (answers and self.failed.is_set()):
                     sink.sendall(data)
                 elif self._fault == "cut":
                     sink.sendall(data[: len(data) // 2])
@@ -59,27 +61,21 @@ class FaultyProxy:
                 elif self._fault == "garble":
                     sink.sendall(self._noise.randbytes(len(data)))
         if self._fault != "hang" or not self.failed.is_set():
-            for end in (source, sink):
-                with contextlib.suppress(OSError):
-                    end.shutdown(socket.SHUT_RDWR)
-
-    def _fails(self, size: int) -> bool:
-        self._left -= size
-        if self._left < 0:
-            self.failed.set()
-        return self.failed.is_set()
+            _shut(source, sink)
 
     def close(self) -> None:
-        for end in (self._listener, *self._open):
-            with contextlib.suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
-            end.close()
+        _shut(*self._sockets)
+        for each in self._sockets:
+            each.close()
+
+
+def _shut(*sockets: socket.socket) -> None:
+    for each in sockets:
+        with contextlib.suppress(OSError):
+            each.shutdown(socket.SHUT_RDWR)
 
 
 @contextlib.contextmanager
 def faulty(server: str, fault: str, after_bytes: int) -> Iterator[FaultyProxy]:
-    proxy = FaultyProxy(server, fault, after_bytes)
-    try:
+    with contextlib.closing(FaultyProxy(server, fault, after_bytes)) as proxy:
         yield proxy
-    finally:
-        proxy.close()

@@ -20,14 +20,9 @@ class Witness:
       url: an address of the port.
     """
 
-    def __init__(self, file: Path) -> None:
-        self.file = file
-        self._watch = ctypes.CDLL(None).inotify_init1(os.O_NONBLOCK)
-        for path in (file.parent, file):
-            assert ctypes.CDLL(None).inotify_add_watch(self._watch, os.fsencode(path), _OPENED) >= 0
-        self._port = socket.create_server(("127.0.0.1", 0))
-        self._port.setblocking(False)
-        self.url = f"http://127.0.0.1:{self._port.getsockname()[1]}/{file.name}"
+    def __init__(self, file: Path, watch: int, port: socket.socket) -> None:
+        self.file, self._watch, self._port = file, watch, port
+        self.url = f"http://127.0.0.1:{port.getsockname()[1]}/{file.name}"
 
     def saw(self) -> set[str]:
         """Returns what happened since it was last asked: `file`, `port`."""
@@ -40,19 +35,17 @@ class Witness:
             seen.add("port")
         return seen
 
-    def close(self) -> None:
-        os.close(self._watch)
-        self._port.close()
-
 
 @contextlib.contextmanager
 def witness(file: Path) -> Iterator[Witness]:
     """Watches a file, and a port of its own; sees to it that both would be noticed."""
-    watching = Witness(file)
-    try:
+    watch = ctypes.CDLL(None).inotify_init1(os.O_NONBLOCK)
+    with os.fdopen(watch), socket.create_server(("127.0.0.1", 0)) as port:
+        for path in (file.parent, file):
+            assert ctypes.CDLL(None).inotify_add_watch(watch, os.fsencode(path), _OPENED) >= 0
+        port.setblocking(False)
+        watching = Witness(file, watch, port)
         file.read_bytes()
-        socket.create_connection(("127.0.0.1", watching._port.getsockname()[1])).close()
+        socket.create_connection(port.getsockname()).close()
         assert watching.saw() == {"file", "port"}
         yield watching
-    finally:
-        watching.close()

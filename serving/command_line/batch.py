@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import itertools
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from model.settings import StyleSettings
 from serving.batch import Batch, Ending, Outcome, pictures_in, plan
 from serving.client import StyleTransferClient
 from serving.command_line import flags
-from serving.errors import InvalidInput, StyleTransferError
 from serving.results import SUFFIXES, resolve_settings
 from serving.signals import EXIT_STOPPED, stopped_by_ctrl_c
 
@@ -45,9 +41,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--at-once", type=_count, metavar="N", help="how many to work on at once (default: one for each server)"
     )
-    flags.add_servers(parser)
-    flags.add_result(parser)
-    flags.add_settings(parser)
+    flags.add_flags(parser)
     return parser
 
 
@@ -67,20 +61,17 @@ def run(arguments: list[str]) -> int:
     settings = flags.settings_from(options)
     contents, styles = pictures_in(options.contents, "CONTENTS"), pictures_in(options.styles, "STYLES")
     tasks = plan(contents, styles, options.output, f".{options.format}")
+    servers = flags.servers_of(options)
     with contextlib.ExitStack() as stack:
-        servers = flags.servers_of(options)
-        clients = [
-            # Each begins at another server, and has the others to turn to.
-            stack.enter_context(StyleTransferClient(_turned(servers, turn), **flags.client_options(options)))
-            for turn in range(min(options.at_once or len(servers), len(tasks)))
-        ]
-        if len(servers) == 1:
-            model = clients[0].describe(settings, timeout_s=options.timeout)
-        else:
-            model = _common_model(servers, settings, options)
-        if model["weights"].get("notice"):
-            print(model["weights"]["notice"], file=sys.stderr)
-        cancelled = stack.enter_context(stopped_by_ctrl_c())
+
+        def clients_of(groups: Iterable[Sequence[str]]) -> list[StyleTransferClient]:
+            return [stack.enter_context(flags.open_client(group, options)) for group in groups]
+
+        # Each begins at another server, and has the others to turn to.
+        turns = [turn % len(servers) for turn in range(min(options.at_once or len(servers), len(tasks)))]
+        clients = clients_of([*servers[turn:], *servers[:turn]] for turn in turns)
+        alone = clients_of([server] for server in servers) if len(servers) > 1 else clients[:1]
+        model = flags.common_model(alone, settings, options)
         batch = Batch(
             tasks,
             clients,
@@ -88,33 +79,14 @@ def run(arguments: list[str]) -> int:
             model,
             background=options.background,
             metadata=not options.no_metadata,
-            cancelled=cancelled,
+            cancelled=stack.enter_context(stopped_by_ctrl_c()),
         )
-        batch.start()
-        return _summary(_watch(batch, len(tasks), options.quiet), options.output)
-
-
-def _turned(servers: Sequence[str], turn: int) -> list[str]:
-    return list(itertools.islice(itertools.cycle(servers), turn % len(servers), turn % len(servers) + len(servers)))
-
-
-def _common_model(servers: Sequence[str], settings: StyleSettings, options: argparse.Namespace) -> dict[str, Any]:
-    """Returns the description of the model that all servers serve; one that does not answer may come later."""
-    models: dict[str, dict[str, Any]] = {}
-    problem: StyleTransferError | None = None
-    for server in servers:
-        try:
-            with StyleTransferClient(server, **flags.client_options(options)) as client:
-                models[server] = client.describe(settings, timeout_s=options.timeout)
-        except StyleTransferError as error:
-            problem = error
-            print(error, file=sys.stderr)
-    if problem and not models:
-        raise problem
-    digests = {str(model["digest"]) for model in models.values()}
-    if len(digests) > 1:
-        raise InvalidInput(f"all servers must serve the same model. Received: {', '.join(sorted(digests))}")
-    return next(iter(models.values()))
+        outcomes = _watch(batch, len(tasks), options.quiet)
+    counts = Counter(outcome.ending for outcome in outcomes)
+    print(f"{options.output}: " + ", ".join(f"{counts[ending]} {ending.value}" for ending in Ending if counts[ending]))
+    if counts[Ending.FAILED]:
+        return 1
+    return EXIT_STOPPED if counts[Ending.STOPPED] else 0
 
 
 def _watch(batch: Batch, count: int, quiet: bool) -> list[Outcome]:
@@ -126,16 +98,8 @@ def _watch(batch: Batch, count: int, quiet: bool) -> list[Outcome]:
                 outcomes.append(outcome)
                 if outcome.problem:
                     bar.write(f"{outcome.task.output.name}: {outcome.problem}", file=sys.stderr)
-            at_work = batch.under_way()
-            bar.n = min(count, len(outcomes) + sum(at_work.values()))
-            names = ", ".join(f"{task.output.stem} {done:.0%}" for task, done in at_work.items())
+            under_way = dict(batch.fractions)
+            bar.n = min(count, len(outcomes) + sum(under_way.values()))
+            names = ", ".join(f"{task.output.stem} {done:.0%}" for task, done in under_way.items())
             bar.set_description_str(f"{len(outcomes)}/{count} {names}".rstrip())
     return outcomes
-
-
-def _summary(outcomes: Sequence[Outcome], output: Path) -> int:
-    counts = Counter(outcome.ending for outcome in outcomes)
-    print(f"{output}: " + ", ".join(f"{counts[ending]} {ending.value}" for ending in Ending if counts[ending]))
-    if counts[Ending.FAILED]:
-        return 1
-    return EXIT_STOPPED if counts[Ending.STOPPED] else 0

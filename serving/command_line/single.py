@@ -13,12 +13,12 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from model.contract import CONVERGED, NOT_FINITE
-from serving.client import Progress, StyleTransferClient
+from serving.client import StyleTransferClient
 from serving.command_line import flags
-from serving.errors import StyleTransferError
+from serving.errors import InvalidInput, StyleTransferError
 from serving.files import atomic_write, read_file
 from serving.request import Request
-from serving.results import Origin, check_suffix, encode_result, resolve_settings
+from serving.results import SUFFIXES, Origin, encode_result, resolve_settings
 from serving.run_file import SavedRun, load_run, save_run
 from serving.signals import EXIT_STOPPED, stopped_by_ctrl_c
 
@@ -52,9 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
             flag, action="append", default=[], metavar="FILE", help=f"{meaning}; once for each STYLE, in their order"
         )
     parser.add_argument("--initial", metavar="FILE", help="a picture to start from, instead of what --start says")
-    flags.add_servers(parser)
-    flags.add_result(parser)
-    flags.add_settings(parser)
+    flags.add_flags(parser)
     return parser
 
 
@@ -65,26 +63,29 @@ def run(arguments: list[str]) -> int:
       StyleTransferError: what went wrong, for the caller to show.
     """
     options = build_parser().parse_args(arguments)
-    check_suffix(options.output)
-    flags.refuse(
-        not options.output.absolute().parent.is_dir(),
-        f"`output` must be in a directory that exists. Received: {options.output}",
-    )
+    if options.output.suffix.lower() not in SUFFIXES:
+        *others, last = SUFFIXES
+        raise InvalidInput(f"`output` must end in {', '.join(others)} or {last}. Received: {options.output}")
+    if not options.output.absolute().parent.is_dir():
+        raise InvalidInput(f"`output` must be in a directory that exists. Received: {options.output}")
     run = _resumed(options) if options.resume else _begun(options)
-    with StyleTransferClient(flags.servers_of(options), **flags.client_options(options)) as client:
+    with flags.open_client(flags.servers_of(options), options) as client:
         settings = run.request.settings
-        model = client.describe(settings, timeout_s=options.timeout)
-        if model["weights"].get("notice"):
-            print(model["weights"]["notice"], file=sys.stderr)
-        if options.resume:
-            run.check_model(str(model["digest"]))
+        model = flags.common_model([client], settings, options)
+        digest = str(model["digest"])
+        if options.resume and digest != run.model_digest:
+            raise InvalidInput(
+                f"`resume` must be a run of the model that is served ({digest}). "
+                f"Received: a run of another one ({run.model_digest})"
+            )
         request = replace(run.request, settings=resolve_settings(settings, model))
-        return _stylise(client, replace(run, request=request, model_digest=str(model["digest"])), model, options)
+        return _stylise(client, replace(run, request=request, model_digest=digest), model, options)
 
 
 def _begun(options: argparse.Namespace) -> SavedRun:
     settings = flags.settings_from(options)
-    flags.refuse(not options.styles, "`CONTENT` and at least one `STYLE` must be given, or `--resume` with a saved run")
+    if not options.styles:
+        raise InvalidInput("`CONTENT` and at least one `STYLE` must be given, or `--resume` with a saved run")
     content, *styles = [read_file(path, "a picture") for path in (options.content, *options.styles)]
     request = Request(
         content,
@@ -106,15 +107,16 @@ def _resumed(options: argparse.Namespace) -> SavedRun:
     given = [f"--{name.replace('_', '-')}" for name in flags.given_settings(options)]
     guides = (*options.content_mask, *options.style_mask, options.initial)
     given += [str(path) for path in (options.content, *options.styles, *guides) if path]
-    flags.refuse(
-        bool(given), f"`--resume` takes pictures and settings from the file. Received beside it: {' '.join(given)}"
-    )
+    if given:
+        raise InvalidInput(
+            f"`--resume` takes pictures and settings from the file. Received beside it: {' '.join(given)}"
+        )
     return load_run(options.resume)
 
 
 def _stylise(client: StyleTransferClient, run: SavedRun, model: Mapping[str, Any], options: argparse.Namespace) -> int:
     checkpoint = options.checkpoint or options.resume
-    last: Progress | None = None
+    last = None
     bar = tqdm(total=1.0, disable=options.quiet, dynamic_ncols=True, bar_format="{percentage:3.0f}%|{bar}| {desc}")
     try:
         with stopped_by_ctrl_c() as cancelled, bar, logging_redirect_tqdm():
@@ -122,12 +124,16 @@ def _stylise(client: StyleTransferClient, run: SavedRun, model: Mapping[str, Any
                 if checkpoint:
                     save_run(checkpoint, run.at(last))
                 bar.n = last.fraction_done
-                bar.set_description_str(describe(last))
+                left = "" if last.seconds_left is None else f", {last.seconds_left:.0f} s left"
+                bar.set_description_str(f"{last.step}/{last.steps} steps, {last.steps_per_s:.1f} steps/s{left}")
     except StyleTransferError:
         if last is not None:
-            _keep(run.at(last), checkpoint or options.output.with_name(f"{options.output.name}.run"))
+            kept = checkpoint or options.output.with_name(f"{options.output.name}.run")
+            save_run(kept, run.at(last))
+            where = f"step {last.step}/{last.steps}"
+            print(f"{kept}: the run at {where}; --resume {kept} goes on with it", file=sys.stderr)
         raise
-    if last is None:
+    if last is None:  # a run has at least one record
         return 1
     origin = None if options.no_metadata else Origin.of(run.request, model, step=last.step, steps=last.steps)
     atomic_write(options.output, encode_result(last.image, options.output.suffix, origin))
@@ -141,15 +147,3 @@ _ENDINGS = {
     CONVERGED: ", the loss no longer fell",
     NOT_FINITE: ", a loss was not finite: the last picture before that is kept; lower weights or rates may help",
 }
-
-
-def _keep(run: SavedRun, path: Path) -> None:
-    """Saves a run that failed, and says how to go on with it."""
-    save_run(path, run)
-    print(f"{path}: the run at step {run.step}/{run.steps}; --resume {path} goes on with it", file=sys.stderr)
-
-
-def describe(progress: Progress) -> str:
-    """Returns one line on where a run stands."""
-    left = "" if progress.seconds_left is None else f", {progress.seconds_left:.0f} s left"
-    return f"{progress.step}/{progress.steps} steps, {progress.steps_per_s:.1f} steps/s{left}"

@@ -11,7 +11,7 @@ import grpc
 from google.protobuf.message import EncodeError, Message
 from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2, predict_pb2
 
-from serving import protos
+from serving import wire
 from serving.errors import InvalidInput, ModelNotFound, ServingFailed, StyleTransferError
 from serving.server import documents, tensors
 from serving.server.admission import MAX_MESSAGE_BYTES, Admission
@@ -26,9 +26,7 @@ LONGEST_DEADLINE_S = 30 * 24 * 3600  # gRPC says "no deadline" by a time centuri
 
 # grpc/grpc, doc/health-checking.md. The names are those that tensorflow_model_server knows; "": the whole server.
 HEALTH = "grpc.health.v1.Health"
-HEALTH_MESSAGES = protos.build_messages(
-    "style_transfer.health", {"Request": {"service": (1, "STRING")}, "Response": {"status": (1, "INT32")}}
-)
+HEALTH_MESSAGES = wire.build_messages({"Request": {"service": (1, "STRING")}, "Response": {"status": (1, "INT32")}})
 HEALTH_NAMES = ("", "ModelService", "PredictionService")
 SERVING, NOT_SERVING = 1, 2
 

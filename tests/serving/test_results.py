@@ -4,29 +4,16 @@ from __future__ import annotations
 
 import io
 import tomllib
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
 from model.settings import StyleSettings
-from serving.errors import InvalidInput
 from serving.files import sha256
 from serving.request import Request
-from serving.results import (
-    PROGRAM,
-    SUFFIXES,
-    Origin,
-    check_suffix,
-    encode_result,
-    full_text,
-    origin_of,
-    settings_of,
-)
+from serving.results import PROGRAM, SUFFIXES, Origin, encode_result, origin_of, settings_of
 from tests.conftest import decoded, encode, smooth_picture
 from tests.served import ROOT
 
@@ -37,8 +24,8 @@ DESCRIPTION = {
     "digest": "abc-float32", "weights": {"name": "imagenet", "digest": "abc"}, "precision": "float32",
     "tensorflow": "2.19.1",
 }  # fmt: skip
-BROUGHT = {"content": (sha256(b"content"),), "styles": (sha256(b"style"),)}
-ORIGIN = Origin.of(Request(PNG, [PNG], SETTINGS, sha256=BROUGHT), DESCRIPTION, step=7, steps=500)
+GIVEN = {name: (sha256(name.encode()),) for name in ("content", "styles", "initial")}
+ORIGIN = Origin.of(Request(PNG, [PNG], SETTINGS, sha256=GIVEN), DESCRIPTION, step=7, steps=500)
 
 
 def opened(data: bytes) -> Any:
@@ -47,19 +34,23 @@ def opened(data: bytes) -> Any:
     return image
 
 
+def commented(text: str) -> bytes:
+    """Returns a JPEG with this text in the place of an origin."""
+    exif = Image.Exif()
+    exif.get_ifd(0x8769)[0x9286] = b"ASCII\0\0\0" + text.encode()
+    return encode(PICTURE[:8, :8], "JPEG", exif=exif)
+
+
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_a_result_tells_what_made_it(suffix: str) -> None:
+def test_a_result_tells_what_made_it_or_keeps_it_to_itself(suffix: str) -> None:
     data = encode_result(PNG, suffix, ORIGIN)
     assert opened(data).format == SUFFIXES[suffix]
     assert origin_of(data) == ORIGIN
     assert settings_of(data) == SETTINGS
-
-
-@pytest.mark.parametrize("suffix", SUFFIXES)
-def test_a_result_may_keep_it_to_itself(suffix: str) -> None:
-    data = encode_result(PNG, suffix)
-    assert origin_of(data) is None
-    assert b"style" not in data
+    assert encode_result(PNG, suffix, ORIGIN) == data
+    silent = encode_result(PNG, suffix)
+    assert origin_of(silent) is None
+    assert b"style" not in silent
 
 
 def test_a_png_keeps_the_servers_pixels_and_compression() -> None:
@@ -67,34 +58,22 @@ def test_a_png_keeps_the_servers_pixels_and_compression() -> None:
     np.testing.assert_array_equal(decoded(data), PICTURE)
     assert data.endswith(PNG[33:])
     assert opened(data).info["srgb"] == 0
-    assert '"seed": 5' in opened(data).text["style_transfer"]
-
-
-def test_a_jpeg_has_quality_95_and_whole_colours() -> None:
-    image = opened(encode_result(PNG, ".jpg", ORIGIN))
-    reference = opened(encode(PICTURE, "JPEG", quality=95))
-    assert image.quantization == reference.quantization
-    assert [sampling[1:3] for sampling in image.layer] == [(1, 1)] * 3
+    text = opened(data).text["style_transfer"]
+    assert '"seed": 5' in text
+    assert f",steps={StyleSettings().steps}," in text  # a default, which a later version may change
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".webp"])
 def test_jpeg_and_webp_are_close_and_tagged_srgb(suffix: str) -> None:
-    picture = smooth_picture(200, 300)
-    data = encode_result(encode(picture), suffix, ORIGIN)
-    assert np.abs(decoded(data).astype(float) - picture).mean() < 2
-    profile = ImageCms.ImageCmsProfile(io.BytesIO(opened(data).info["icc_profile"]))
+    picture = smooth_picture(100, 150)
+    image = opened(encode_result(encode(picture), suffix, ORIGIN))
+    assert np.abs(np.asarray(image.convert("RGB"), float) - picture).mean() < 2
+    profile = ImageCms.ImageCmsProfile(io.BytesIO(image.info["icc_profile"]))
     assert "sRGB" in ImageCms.getProfileDescription(profile)
-    assert profile.profile.creation_date.year == 2000  # not the moment of writing: the same result, the same file
-
-
-@pytest.mark.parametrize("suffix", SUFFIXES)
-def test_the_same_result_gives_the_same_file(suffix: str) -> None:
-    assert encode_result(PNG, suffix, ORIGIN) == encode_result(PNG, suffix, ORIGIN)
-
-
-def test_all_settings_are_written_so_that_later_defaults_do_not_change_them() -> None:
-    assert StyleSettings.parse(full_text(StyleSettings())) == StyleSettings()
-    assert f"steps={StyleSettings().steps}" in full_text(StyleSettings())
+    assert profile.profile.creation_date.year == 2000  # not the time of writing: the same result, the same file
+    if suffix == ".jpg":
+        assert image.quantization == opened(encode(PICTURE, "JPEG", quality=95)).quantization
+        assert [sampling[1:3] for sampling in image.layer] == [(1, 1)] * 3  # colours at full resolution
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF"])
@@ -102,33 +81,23 @@ def test_another_picture_has_no_settings(kind: str) -> None:
     assert settings_of(encode(PICTURE, kind)) is None
 
 
-@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp"])
 def test_a_damaged_result_has_its_settings_or_none(suffix: str) -> None:
-    data = bytearray(encode_result(PNG, suffix, ORIGIN))
-    for index in range(min(len(data), 2500)):
+    data = bytearray(encode_result(encode(PICTURE[:8, :8]), suffix, ORIGIN))
+    for index in range(0, len(data), 3):
         data[index] ^= 0xFF
         settings_of(bytes(data))
         data[index] ^= 0xFF
 
 
-@given(st.text() | st.sampled_from(["{}", "[]", "null", '{"settings": 3}', "[" * 50_000]))
-def test_a_strangers_text_is_no_settings(text: str) -> None:
-    exif = Image.Exif()
-    exif.get_ifd(0x8769)[0x9286] = b"ASCII\0\0\0" + text.encode()
-    assert settings_of(encode(PICTURE, "JPEG", exif=exif) if len(text) < 60_000 else b"") is None
+@pytest.mark.parametrize("text", ["", "é", "{", "{}", "[]", "null", '{"settings": 3}', "[" * 50_000], ids=range(8))
+def test_other_text_in_its_place_is_no_settings(text: str) -> None:
+    assert settings_of(commented(text)) is None
 
 
 def test_settings_of_a_later_version_are_not_guessed() -> None:
-    text = ORIGIN.to_text().replace("size=77", "size=77,later_setting=1")
-    exif = Image.Exif()
-    exif.get_ifd(0x8769)[0x9286] = b"ASCII\0\0\0" + text.encode()
-    assert settings_of(encode(PICTURE, "JPEG", exif=exif)) is None
-
-
-def test_other_suffixes_are_refused() -> None:
-    check_suffix(Path("a.PNG"))
-    with pytest.raises(InvalidInput, match=r"`output` must end in .png, .jpg, .jpeg or .webp. Received: a.gif"):
-        check_suffix(Path("a.gif"))
+    assert settings_of(commented(ORIGIN.to_text())) == SETTINGS
+    assert settings_of(commented(ORIGIN.to_text().replace("size=77", "size=77,later_setting=1"))) is None
 
 
 def test_the_program_is_that_of_the_project() -> None:
