@@ -217,7 +217,7 @@ class LocalTransport:
         versions = find_versions(path)
         version = VersionPath(0, path) if (path / "saved_model.pb").exists() or not versions else versions[-1]
         try:
-            self._servable = Servable.load(version)
+            self._servable = Servable(version)
         except ServingFailed as error:
             raise InvalidInput(f"`local` must be the path of a SavedModel. Received: {path}") from error
         self._path = path

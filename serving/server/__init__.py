@@ -9,11 +9,9 @@ Production is the real tensorflow_model_server, on the same SavedModel directory
     __main__       signals, exit codes                 flags          the command line
     app            what runs in one process: ports, the thread that loads, clean stop
     rest           HTTP routes                         json_tensor    predict bodies <-> named arrays
-    grpc_service   Predict, metadata, status, health   tensors        TensorProto <-> arrays
-    documents      status and metadata of both, and the sentence about what is left out
+    grpc_service   Predict, metadata, status, health   messages       TensorFlow Serving's protos; warm-up
     manager        the versions of the model: loads, leases, drains, unloads, tries again
-    admission      one run at a time, a bounded queue behind it
-    servable       one loaded version: a v1 session    warmup         replays the recorded warm-up requests
+    servable       one loaded version: a v1 session    admission      one run at a time, a bounded queue behind it
 
 Importing this package imports no TensorFlow: a wrong flag or a taken port is reported at once.
 """

@@ -52,9 +52,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     wait_for(app.ended)
     if app.failure is None:
         log.info("Stopping: the running call ends, new ones are refused.")
-    app.stop()
+    all_ended = app.stop()
     code = 0 if app.failure is None else _fail(app.failure)
-    if app.loading:  # TensorFlow is in the middle of a load, which nothing can stop: leave it behind
+    if not all_ended:  # nothing can stop TensorFlow: leave it behind
         logging.shutdown()
         os._exit(code)
     return code

@@ -6,19 +6,20 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager
-from typing import Any
+from functools import partial
 
 from serving.errors import Cancelled, DeadlineExceeded, Overloaded, ServingUnavailable
 
 TIMED_OUT = "Timed out waiting for notification"  # TensorFlow's own words for a run past its deadline
 STOPPING = "The server is stopping."
+GONE = "The caller went away before the run."
 MAX_MESSAGE_BYTES = 2**31 - 1  # what gRPC can carry; tensorflow_model_server sets no smaller limit
+SPARE_THREADS = 8  # beyond those that wait for a run: they answer status calls, and refuse the runs too many
 
 
 class Admission:
-    """Who may run. One optimisation fills the machine: a second beside it would slow both and may exhaust the memory.
+    """Decides which call runs: one at a time, since a second run would slow both and might exhaust the memory.
 
     A call waits in its own thread, in the order of arrival.
     """
@@ -26,15 +27,15 @@ class Admission:
     def __init__(self, max_waiting: int = 16) -> None:
         """Takes how many calls may wait for the one that runs."""
         self.capacity = max_waiting + 1
-        self._lock = threading.Lock()
-        self._left = threading.Condition(self._lock)
-        self._tickets: deque[Future[None]] = deque()  # of the call that runs, then of those that wait
+        self.threads = self.capacity + SPARE_THREADS  # what each protocol needs
+        self._queue: deque[object] = deque()  # a ticket for each call: first the one that runs, then those that wait
+        self._changed = threading.Condition()  # guards the queue
         self._stopping = False
 
     @property
     def admitted(self) -> int:
         """How many calls there are, running and waiting together."""
-        return len(self._tickets)
+        return len(self._queue)
 
     def check(self) -> None:
         """Raises what `turn` would raise now, so that a request need not be read only to be refused.
@@ -45,7 +46,7 @@ class Admission:
         """
         if self._stopping:
             raise ServingUnavailable(STOPPING)
-        if len(self._tickets) >= self.capacity:
+        if len(self._queue) >= self.capacity:
             raise Overloaded(
                 f"The server runs 1 call and holds {self.capacity - 1} more in its queue, which is full. "
                 "Try again later."
@@ -53,54 +54,51 @@ class Admission:
 
     @contextmanager
     def turn(
-        self, deadline: float | None = None, on_end_of_call: Callable[[Callable[[], Any]], bool] = lambda _: True
+        self, deadline: float | None = None, on_end_of_call: Callable[[Callable[[], None]], bool] = lambda _: True
     ) -> Iterator[None]:
         """Waits for the caller's turn, which lasts as long as the `with` block.
 
         Args:
           deadline: when to give up waiting, on the clock of `time.monotonic`. None: never.
-          on_end_of_call: registers what to do when the caller goes away; False: it has gone already.
+          on_end_of_call: registers a function that is called when the caller goes away; returns False if it is gone.
 
         Raises:
           ServingUnavailable, Overloaded: as `check`, or the server stopped while the call waited.
           DeadlineExceeded: the turn did not come in time.
           Cancelled: the caller went away.
         """
-        ticket: Future[None] = Future()
-        with self._lock:
+        ticket = object()
+        with self._changed:
             self.check()
-            self._tickets.append(ticket)
-            self._call_next()
+            self._queue.append(ticket)
         try:
-            if not on_end_of_call(ticket.cancel):
-                raise Cancelled("The caller went away before the run.")
-            self._wait(ticket, deadline)
+            if not on_end_of_call(partial(self._leave, ticket, only_if_waiting=True)):
+                raise Cancelled(GONE)
+            with self._changed:
+                timeout = None if deadline is None else max(0.0, deadline - time.monotonic())
+                if not self._changed.wait_for(lambda: ticket not in self._queue or self._queue[0] is ticket, timeout):
+                    raise DeadlineExceeded(TIMED_OUT)
+                if ticket not in self._queue:
+                    raise ServingUnavailable(STOPPING) if self._stopping else Cancelled(GONE)
             yield
         finally:
-            with self._lock:
-                self._tickets.remove(ticket)
-                self._call_next()
-                self._left.notify_all()
+            self._leave(ticket)
 
-    def stop(self) -> None:
-        """Refuses new calls, drops those that wait, and returns when the one that runs has ended."""
-        with self._lock:
+    def stop(self, timeout_s: float) -> bool:
+        """Refuses new calls, drops those that wait, and waits for the one that runs.
+
+        Returns:
+          Whether it ended in time.
+        """
+        with self._changed:
             self._stopping = True
-            for ticket in self._tickets:
-                ticket.cancel()  # has no effect on the one that runs
-            self._left.wait_for(lambda: not self._tickets)
+            while len(self._queue) > 1:
+                self._queue.pop()
+            self._changed.notify_all()
+            return self._changed.wait_for(lambda: not self._queue, timeout_s)
 
-    def _wait(self, ticket: Future[None], deadline: float | None) -> None:
-        try:
-            ticket.result(None if deadline is None else max(0.0, deadline - time.monotonic()))
-        except TimeoutError:
-            raise DeadlineExceeded(TIMED_OUT) from None
-        except CancelledError:
-            if self._stopping:
-                raise ServingUnavailable(STOPPING) from None
-            raise Cancelled("The caller went away before the run.") from None
-
-    def _call_next(self) -> None:
-        """Gives the turn to the first call; one that was cancelled is about to leave, and calls the next itself."""
-        if self._tickets and not self._tickets[0].done() and self._tickets[0].set_running_or_notify_cancel():
-            self._tickets[0].set_result(None)
+    def _leave(self, ticket: object, only_if_waiting: bool = False) -> None:
+        with self._changed:
+            if ticket in self._queue and not (only_if_waiting and self._queue[0] is ticket):
+                self._queue.remove(ticket)
+                self._changed.notify_all()

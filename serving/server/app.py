@@ -8,9 +8,7 @@ import socket
 import sys
 import threading
 from argparse import Namespace
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,13 +22,11 @@ from serving.server.admission import MAX_MESSAGE_BYTES, Admission
 from serving.server.manager import ModelManager
 
 if TYPE_CHECKING:
-    from serving.server.rest import RestApp
     from serving.server.servable import Servable
 
 log = logging.getLogger(__name__)
 
-POLL_S = 1.0  # from one look for new versions to the next; tensorflow_model_server's default
-SPARE_GRPC_THREADS = 8  # beyond those that wait for a run: they answer status calls, and refuse the runs too many
+DRAIN_S = 60.0  # for the running call; one without a deadline could go on for hours
 GRACE_S = 5  # for answers on their way out, once no run is left
 END_OF_LOADING_S = 0.5  # for the thread that loads: it ends at once, unless it is in the middle of a load
 
@@ -50,45 +46,33 @@ class ServerApp:
       failure: why the model could not be loaded at the start, or None.
       manager: the model's versions.
       admission: who may run.
-      grpc_port: the port in use, 0 if there is none.
-      rest_port: the port in use, 0 if there is none.
     """
 
-    def __init__(self, options: Namespace, *, any_free_port: bool = False, poll_s: float = POLL_S) -> None:
+    def __init__(self, options: Namespace) -> None:
         """Finds the model's versions and opens the ports. That takes milliseconds: TensorFlow is not loaded yet.
 
         Args:
           options: the command line, parsed.
-          any_free_port: for tests: whatever `options` says, take any two free ports.
-          poll_s: how long from one look for new versions to the next.
 
         Raises:
           StyleTransferError: there is nothing to serve, or a port is taken.
         """
         self.ended = threading.Event()
         self.failure: StyleTransferError | None = None
-        self._options = options
-        self._poll_s = poll_s
         self.admission = Admission(options.max_queued_runs)
-        base_path = Path(options.model_base_path)
-        self.manager = ModelManager(options.model_name, base_path, self._load, retries=options.max_num_load_retries)
-        self._grpc: grpc.Server | None = None
-        self._socket: socket.socket | None = None
-        self._rest_app: RestApp | None = None
+        self.manager = ModelManager(
+            options.model_name, Path(options.model_base_path), self._load, options.max_num_load_retries
+        )
+        self._options = options
+        self._loading = threading.Thread(target=self._serve_model, name="models", daemon=True)
         self._rest: uvicorn.Server | None = None
-        self._threads: dict[str, threading.Thread] = {}
-        self.grpc_port = self.rest_port = 0
-        if options.rest_api_port or any_free_port:
-            self._socket = open_socket(options.host, 0 if any_free_port else options.rest_api_port, "rest_api_port")
-            self.rest_port = int(self._socket.getsockname()[1])
-        if options.port or any_free_port:
-            threads = self.admission.capacity + SPARE_GRPC_THREADS
-            self._grpc, self.grpc_port = open_grpc_server(options.host, 0 if any_free_port else options.port, threads)
-
-    @property
-    def loading(self) -> bool:
-        """Whether the thread that loads is still at work."""
-        return "models" in self._threads and self._threads["models"].is_alive()
+        self._rest_thread: threading.Thread | None = None
+        self._grpc: grpc.Server | None = None
+        self._socket = None
+        if options.port:
+            self._grpc = open_grpc_server(options.host, options.port, self.admission.threads)
+        if options.rest_api_port:
+            self._socket = open_socket(options.host, options.rest_api_port, "rest_api_port")
 
     def start(self) -> None:
         """Answers on both ports from now on, and loads the model behind them."""
@@ -96,62 +80,65 @@ class ServerApp:
         from serving.server.grpc_service import GrpcService
         from serving.server.rest import RestApp
 
+        options = self._options
         if self._grpc is not None:
             GrpcService(self.manager, self.admission).register(self._grpc)
             self._grpc.start()
-            log.info("gRPC on %s:%d", self._options.host, self.grpc_port)
+            log.info("gRPC on %s:%d", options.host, options.port)
         if self._socket is not None:
-            self._rest_app = RestApp(self.manager, self.admission, self._options.rest_api_timeout_in_ms / 1000 or None)
             config = uvicorn.Config(
-                self._rest_app,
+                RestApp(self.manager, self.admission, options.rest_api_timeout_in_ms / 1000 or None),
                 http="h11",
                 ws="none",
                 lifespan="off",
                 log_config=None,
                 log_level="warning",
-                access_log=False,
                 server_header=False,
                 timeout_graceful_shutdown=GRACE_S,
             )
             self._rest = uvicorn.Server(config)
-            self._run("rest", partial(self._rest.run, sockets=[self._socket]))
-            log.info("REST on http://%s:%d/v1/models", self._options.host, self.rest_port)
-        self._run("models", self._serve_model)
+            self._rest_thread = threading.Thread(
+                target=self._rest.run, args=([self._socket],), name="rest", daemon=True
+            )
+            self._rest_thread.start()
+            log.info("REST on http://%s:%d/v1/models", options.host, options.rest_api_port)
+        self._loading.start()
 
-    def stop(self) -> None:
-        """Lets the running call end and closes the ports. Until that is done, new calls get UNAVAILABLE."""
+    def stop(self) -> bool:
+        """Lets the running call end and closes the ports. Until that is done, new calls get UNAVAILABLE.
+
+        Returns:
+          Whether all has ended. TensorFlow may be in the middle of a load or of a long run, which nothing can stop.
+        """
         self.manager.stop()
-        self.admission.stop()
+        drained = self.admission.stop(DRAIN_S)
         if self._grpc is not None:
             self._grpc.stop(GRACE_S).wait()
-        if self._rest is not None:
+        if self._rest is not None and self._rest_thread is not None:
             self._rest.should_exit = True
-            self._threads["rest"].join(2 * GRACE_S)
-            if self._rest_app is not None:
-                self._rest_app.close()
-        elif self._socket is not None:
-            self._socket.close()
-        if self.loading:
-            self._threads["models"].join(END_OF_LOADING_S)
-        if not self.loading:
-            self.manager.close()
+            self._rest_thread.join(2 * GRACE_S)
+        self._loading.join(END_OF_LOADING_S)
+        if not drained or self._loading.is_alive():
+            return False
+        self.manager.close()
+        return True
 
     def _serve_model(self) -> None:
         try:
-            self.manager.run(self._poll_s)
+            self.manager.run()
         except StyleTransferError as error:
             self.failure = error
             self.ended.set()
 
     def _load(self, version: VersionPath) -> Servable:
-        from serving.server import warmup
+        from serving.server.messages import replay_warmup
         from serving.server.servable import Servable
 
         options = self._options
         threads = options.tensorflow_intra_op_parallelism, options.tensorflow_inter_op_parallelism
-        servable = Servable.load(version, *threads)
+        servable = Servable(version, *threads)
         try:
-            requests = warmup.replay(servable, version.path) if options.enable_model_warmup else 0
+            requests = replay_warmup(servable, version.path) if options.enable_model_warmup else 0
         except StyleTransferError:
             servable.close()
             raise
@@ -159,18 +146,9 @@ class ServerApp:
         log.info("Version %d: %d warm-up requests replayed.", version.number, requests)
         return servable
 
-    def _run(self, name: str, target: Callable[[], object]) -> None:
-        self._threads[name] = threading.Thread(target=target, name=name, daemon=True)
-        self._threads[name].start()
-
 
 def open_socket(host: str, port: int, flag: str) -> socket.socket:
-    """Returns a TCP socket that holds a port (0: any free one).
-
-    Args:
-      host: address or name to bind.
-      port: the port.
-      flag: the flag that sets the port, for the error's text.
+    """Returns a TCP socket that holds a port; the error's text names the flag that sets it.
 
     Raises:
       ServingUnavailable: the port or the address cannot be had.
@@ -192,13 +170,8 @@ def open_socket(host: str, port: int, flag: str) -> socket.socket:
     return opened
 
 
-def open_grpc_server(host: str, port: int, threads: int) -> tuple[grpc.Server, int]:
-    """Returns a gRPC server that holds a port (0: any free one) but is not started, and the port's number.
-
-    Args:
-      host: address or name to bind.
-      port: the port.
-      threads: how many calls are answered at once.
+def open_grpc_server(host: str, port: int, threads: int) -> grpc.Server:
+    """Returns a gRPC server that holds a port but is not started, and answers so many calls at once.
 
     Raises:
       ServingUnavailable: the port or the address cannot be had.
@@ -206,7 +179,8 @@ def open_grpc_server(host: str, port: int, threads: int) -> tuple[grpc.Server, i
     # gRPC reports a taken port by a long line of its own log and a text without the reason: try it plainly first.
     open_socket(host, port, "port").close()
     server = grpc.server(ThreadPoolExecutor(threads, thread_name_prefix="grpc"), options=GRPC_OPTIONS)
-    return server, server.add_insecure_port(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+    server.add_insecure_port(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+    return server
 
 
 def trim_heap() -> None:

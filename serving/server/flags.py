@@ -8,6 +8,18 @@ from collections.abc import Callable, Sequence
 from serving import contract
 
 OWN = "not a flag of tensorflow_model_server"
+OVERLOADED = "RESOURCE_EXHAUSTED (HTTP 429)"
+
+# Name, default, highest value, help.
+NUMBERS = (
+    ("port", contract.GRPC_PORT, 65535, "TCP port for gRPC; 0: no gRPC"),
+    ("rest_api_port", 0, 65535, f"TCP port for REST, commonly {contract.REST_PORT}; 0: no REST"),
+    ("rest_api_timeout_in_ms", 30000, 2**31 - 1, "how long a REST call may take, in milliseconds; 0: no limit"),
+    ("max_num_load_retries", 5, 1000, "how often a version that could not be loaded is tried again, once a minute"),
+    ("tensorflow_intra_op_parallelism", 0, 1024, "threads that share one operation; 0: all cores"),
+    ("tensorflow_inter_op_parallelism", 0, 1024, "operations that run at once; 0: all cores"),
+    ("max_queued_runs", 16, 1024, f"calls that may wait for the one that runs; more get {OVERLOADED}; {OWN}"),
+)
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
@@ -33,44 +45,21 @@ def build_parser() -> argparse.ArgumentParser:
         prog="python -m serving.server",
         description="Serves a SavedModel over gRPC and REST, as tensorflow_model_server does. "
         "For one machine; production is the real tensorflow_model_server.",
-        epilog="SIGTERM or Ctrl-C: the running call ends, waiting and new ones get UNAVAILABLE, exit code 0. "
+        epilog="SIGTERM or Ctrl-C: the running call has a minute to end, others get UNAVAILABLE, exit code 0. "
         "A second signal ends the process at once.",
         allow_abbrev=False,  # a shortened flag would work here and fail on tensorflow_model_server
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    add, port = parser.add_argument, _number(0, 65535)
-    add(
-        "--model_base_path",
-        metavar="DIR",
-        required=True,
-        default=argparse.SUPPRESS,
-        help="holds one integer-named directory per version",
+    base_path = "holds one integer-named directory per version"
+    parser.add_argument("--model_base_path", metavar="DIR", required=True, default=argparse.SUPPRESS, help=base_path)
+    parser.add_argument("--model_name", default="default", help="the name that clients call the model by")
+    parser.add_argument(
+        "--host", default="127.0.0.1", help=f"address to bind; tensorflow_model_server binds all; {OWN}"
     )
-    add("--model_name", metavar="NAME", default="default", help="the name that clients call the model by")
-    add("--port", metavar="N", type=port, default=contract.GRPC_PORT, help="TCP port for gRPC; 0: no gRPC")
-    add(
-        "--rest_api_port",
-        metavar="N",
-        type=port,
-        default=0,
-        help=f"TCP port for REST, commonly {contract.REST_PORT}; 0: no REST. Must differ from --port",
-    )
-    add(
-        "--rest_api_timeout_in_ms",
-        metavar="N",
-        type=_number(0, 2**31 - 1),
-        default=30000,
-        help="how long a REST call may take, in milliseconds; 0: no limit",
-    )
-    add(
-        "--max_num_load_retries",
-        metavar="N",
-        type=_number(0, 1000),
-        default=5,
-        help="how often a version that could not be loaded is tried again, once a minute",
-    )
+    for name, default, highest, text in NUMBERS:
+        parser.add_argument(f"--{name}", metavar="N", type=_number(highest), default=default, help=text)
     # As tensorflow_model_server: `--flag`, `--flag=true` and `--flag=false` are all right.
-    add(
+    parser.add_argument(
         "--enable_model_warmup",
         metavar="true|false",
         type=_boolean,
@@ -79,30 +68,13 @@ def build_parser() -> argparse.ArgumentParser:
         default=True,
         help="replay VERSION/assets.extra/tf_serving_warmup_requests before a version serves",
     )
-    for kind, what in (("intra", "threads that share one operation"), ("inter", "operations that run at once")):
-        add(
-            f"--tensorflow_{kind}_op_parallelism",
-            metavar="N",
-            type=_number(0, 1024),
-            default=0,
-            help=f"{what}; 0: all cores",
-        )
-    add("--host", default="127.0.0.1", help=f"address to bind; tensorflow_model_server binds every address; {OWN}")
-    add(
-        "--max_queued_runs",
-        metavar="N",
-        type=_number(0, 1024),
-        default=16,
-        help="how many calls may wait for the one that runs; more are refused with RESOURCE_EXHAUSTED "
-        f"(HTTP 429); {OWN}",
-    )
     return parser
 
 
-def _number(lowest: int, highest: int) -> Callable[[str], int]:
+def _number(highest: int) -> Callable[[str], int]:
     def parse_number(text: str) -> int:
-        if not text.isdecimal() or not lowest <= int(text) <= highest:
-            raise argparse.ArgumentTypeError(f"expected a number from {lowest} to {highest}, received {text!r}")
+        if not text.isdecimal() or int(text) > highest:
+            raise argparse.ArgumentTypeError(f"expected a number from 0 to {highest}, received {text!r}")
         return int(text)
 
     return parse_number

@@ -8,39 +8,38 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import grpc
+import tensorflow as tf
 from google.protobuf.message import EncodeError, Message
 from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2, predict_pb2
 
 from serving import wire
 from serving.errors import InvalidInput, ModelNotFound, ServingFailed, StyleTransferError
-from serving.server import documents, tensors
+from serving.server import messages
 from serving.server.admission import MAX_MESSAGE_BYTES, Admission
 from serving.server.manager import ModelManager, ModelRef
 from serving.server.servable import DEFAULT_SIGNATURE
 
 log = logging.getLogger(__name__)
 
-MAX_MESSAGE_LENGTH = 1024  # characters of an error's text; tensorflow_model_server cuts there too
-TRUNCATED = "...TRUNCATED"
-LONGEST_DEADLINE_S = 30 * 24 * 3600  # gRPC says "no deadline" by a time centuries away, which threads cannot wait for
+MAX_TEXT = 1024  # characters of an error's text; tensorflow_model_server cuts there too
+LONGEST_S = 30 * 24 * 3600  # gRPC says "no deadline" by a time centuries away, for which threads cannot wait
 
 # grpc/grpc, doc/health-checking.md. The names are those that tensorflow_model_server knows; "": the whole server.
-HEALTH = "grpc.health.v1.Health"
 HEALTH_MESSAGES = wire.build_messages({"Request": {"service": (1, "STRING")}, "Response": {"status": (1, "INT32")}})
 HEALTH_NAMES = ("", "ModelService", "PredictionService")
 SERVING, NOT_SERVING = 1, 2
 
 Box: TypeAlias = list[Any]
-"""A request, to be taken out: what gRPC hands over it holds until it has answered, so that is not the pictures."""
+"""A list with the request in it. gRPC keeps what it hands over until the call is answered: this list, and not the
+pictures, once the method has taken the request out."""
 
 
 class GrpcService:
     """The methods of all services. Each takes a request in a box and the call's context, and returns the answer."""
 
     def __init__(self, manager: ModelManager, admission: Admission) -> None:
-        """Takes what answers."""
-        self._manager = manager
-        self._admission = admission
+        """Takes the model's versions, and the queue in front of them."""
+        self._manager, self._admission = manager, admission
 
     def register(self, server: grpc.Server) -> None:
         """Adds the services to a server; call it before the server starts."""
@@ -53,7 +52,7 @@ class GrpcService:
             "tensorflow.serving.ModelService": {
                 "GetModelStatus": (self.status, get_model_status_pb2.GetModelStatusRequest)
             },
-            HEALTH: {"Check": (self.check_health, HEALTH_MESSAGES["Request"])},
+            "grpc.health.v1.Health": {"Check": (self.check_health, HEALTH_MESSAGES["Request"])},
         }.items():
             handlers = {name: _handler(name, *method) for name, method in methods.items()}
             server.add_registered_method_handlers(service, handlers)
@@ -62,8 +61,7 @@ class GrpcService:
     def predict(self, box: Box, context: grpc.ServicerContext) -> Message:
         """Runs a signature."""
         remaining_s = context.time_remaining()
-        endless = remaining_s is None or remaining_s > LONGEST_DEADLINE_S
-        deadline = None if endless else time.monotonic() + remaining_s
+        deadline = None if remaining_s is None else time.monotonic() + min(remaining_s, LONGEST_S)
         request = box.pop()
         with self._manager.lease(_ref(request)) as servable:
             self._admission.check()
@@ -71,14 +69,14 @@ class GrpcService:
             response.model_spec.version.value = servable.version
             response.model_spec.signature_name = request.model_spec.signature_name or DEFAULT_SIGNATURE
             output_filter = list(request.output_filter)
-            inputs = {alias: tensors.to_array(proto, alias) for alias, proto in request.inputs.items()}
+            inputs = messages.to_arrays(request.inputs)
             del request  # as large as the arrays that are made of it
             # A caller who is gone leaves the queue. What runs goes on, as in tensorflow_model_server.
             with self._admission.turn(deadline, context.add_callback):
                 outputs = servable.predict(response.model_spec.signature_name, inputs, output_filter, deadline)
         del inputs
         for alias in list(outputs):
-            response.outputs[alias].CopyFrom(tensors.to_proto(outputs.pop(alias)))
+            response.outputs[alias].CopyFrom(tf.make_tensor_proto(outputs.pop(alias)))
         return response
 
     def metadata(self, box: Box, context: grpc.ServicerContext) -> Message:
@@ -88,14 +86,18 @@ class GrpcService:
         if not request.metadata_field:
             raise InvalidInput("GetModelMetadataRequest must specify at least one metadata_field")
         for field in request.metadata_field:
-            if field != documents.SIGNATURE_DEF:
+            if field != messages.SIGNATURE_DEF:
                 raise InvalidInput(f"Metadata field {field} is not supported")
+        response = get_model_metadata_pb2.GetModelMetadataResponse()
         with self._manager.lease(ref) as servable:
-            return documents.metadata_response(ref.name, servable)
+            response.model_spec.name = ref.name
+            response.model_spec.version.value = servable.version
+            response.metadata[messages.SIGNATURE_DEF].Pack(messages.signatures(servable))
+        return response
 
     def status(self, box: Box, context: grpc.ServicerContext) -> Message:
         """Returns where the versions of the model stand."""
-        return documents.status_response(self._manager.status(_ref(box[0])))
+        return messages.status_response(self._manager.status(_ref(box[0])))
 
     def check_health(self, box: Box, context: grpc.ServicerContext) -> Message:
         """Returns whether a version is available."""
@@ -109,8 +111,10 @@ class LeftOut(grpc.GenericRpcHandler):
 
     def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
         """Returns a handler that says who has the method."""
-        text = documents.left_out(details.method.removeprefix("/"))
-        return grpc.unary_unary_rpc_method_handler(lambda _, context: _abort(context, "UNIMPLEMENTED", text))
+        text = messages.left_out(f"{details.method.removeprefix('/'):.200}")
+        return grpc.unary_unary_rpc_method_handler(
+            lambda _, context: context.abort(grpc.StatusCode.UNIMPLEMENTED, text)
+        )
 
 
 def _handler(
@@ -134,18 +138,13 @@ def _handler(
         finally:
             level = logging.INFO if name == "Predict" or code != "OK" else logging.DEBUG
             log.log(level, "gRPC %s %s in %.0f ms", name, code, (time.monotonic() - started) * 1000)
-        return _abort(context, code, text)
+        if len(text) > MAX_TEXT:
+            text = text[:MAX_TEXT] + "...TRUNCATED"
+        return context.abort(grpc.StatusCode[code], text)
 
     return grpc.unary_unary_rpc_method_handler(
         answer, request_deserializer=lambda data: [request_type.FromString(data)]
     )
-
-
-def _abort(context: grpc.ServicerContext, code: str, text: str) -> bytes:
-    if len(text) > MAX_MESSAGE_LENGTH:
-        text = text[:MAX_MESSAGE_LENGTH] + TRUNCATED
-    context.abort(grpc.StatusCode[code], text)
-    raise AssertionError("`abort` does not return")
 
 
 def _ref(request: Any) -> ModelRef:
@@ -159,5 +158,5 @@ def _ref(request: Any) -> ModelRef:
         raise InvalidInput("Missing ModelSpec")
     spec = request.model_spec
     if spec.WhichOneof("version_choice") == "version_label":
-        raise ServingFailed(documents.left_out("A version label"), "UNIMPLEMENTED")
+        raise ServingFailed(messages.left_out("A version label"), "UNIMPLEMENTED")
     return ModelRef(spec.name, spec.version.value if spec.HasField("version") else None)

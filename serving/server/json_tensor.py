@@ -9,49 +9,35 @@ from __future__ import annotations
 
 import base64
 import binascii
+import itertools
 import json
-import re
-from collections.abc import Mapping
-from typing import Any, TypeAlias
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.core.protobuf import meta_graph_pb2
 
 from serving.errors import InvalidInput, ServingFailed
-from serving.server.tensors import Array
+from serving.server.servable import Array
 
-BYTES_SUFFIX = "_bytes"
 MAX_QUOTED = 128  # how much of a wrong value an error repeats, in characters
-
-# The bytes of a body that are no UTF-8 survive in strings, as they do in TensorFlow Serving, which does not check.
-ENCODING_ERRORS = "surrogateescape"
 
 # What JSON has for a dtype's kind, as NumPy calls it.
 _TYPES: dict[str, set[type]] = {"f": {int, float}, "i": {int}, "u": {int}, "b": {bool}}
 _TYPE_NAMES = {dict: "Object", list: "Array", str: "String", int: "Number", float: "Number", type(None): "Null"}
 _INTEGER_DIGITS = 20  # an integer of more is beyond 64 bits: a decimal to TensorFlow Serving's parser
-_WHITESPACE = re.compile(r"[ \t\n\r]*")
 _DECODER = json.JSONDecoder(parse_int=lambda text: int(text) if len(text) <= _INTEGER_DIGITS else float(text))
 
-TensorInfos: TypeAlias = Mapping[str, meta_graph_pb2.TensorInfo]
 
-
-def parse(body: bytes) -> dict[str, Any]:
+def parse(body: bytes | bytearray) -> dict[str, Any]:
     """Returns the JSON object of a body. As in TensorFlow Serving, what follows the object is ignored.
 
     Raises:
       InvalidInput: the body is not a JSON object, or its `signature_name` is not a string.
     """
-    text = body.decode("utf-8-sig", ENCODING_ERRORS)
-    start = _WHITESPACE.match(text).end()  # type: ignore[union-attr]  # the pattern matches anything
-    if start == len(text):
-        raise InvalidInput("JSON Parse error: The document is empty")
     try:
-        document, _ = _DECODER.raw_decode(text, start)
-    except json.JSONDecodeError as error:
-        raise InvalidInput(f"JSON Parse error: {error.msg} at offset: {error.pos}") from None
-    except RecursionError as error:
+        document, _ = _DECODER.raw_decode(body.decode("utf-8-sig").lstrip())
+    except (ValueError, RecursionError) as error:
         raise InvalidInput(f"JSON Parse error: {error}") from None
     if not isinstance(document, dict):
         raise InvalidInput(f"JSON Value: {_quote(document)} Is not object")
@@ -62,7 +48,7 @@ def parse(body: bytes) -> dict[str, Any]:
     return document
 
 
-def to_arrays(document: Mapping[str, Any], infos: TensorInfos) -> dict[str, Array]:
+def to_arrays(document: Mapping[str, Any], infos: Mapping[str, Any]) -> dict[str, Array]:
     """Returns the input arrays of a request: alias to array, strings as object arrays of bytes.
 
     Args:
@@ -88,34 +74,7 @@ def to_arrays(document: Mapping[str, Any], infos: TensorInfos) -> dict[str, Arra
     for name in sorted(infos):
         if name not in columns:
             raise InvalidInput(f"Missing named input: {name} in 'inputs' object.")
-    return {name: to_array(columns[name], tf.as_dtype(info.dtype)) for name, info in infos.items()}
-
-
-def to_array(value: Any, dtype: tf.DType) -> Array:
-    """Returns a scalar or an evenly nested list as an array.
-
-    Args:
-      value: what the JSON parser made.
-      dtype: the tensor's.
-
-    Raises:
-      InvalidInput: uneven nesting, or an element of another type.
-      ServingFailed: UNIMPLEMENTED, the dtype cannot be written in JSON.
-    """
-    leaves = np.array(value, dtype=object)  # where the nesting is uneven, an element is a list
-    target = np.dtype(dtype.as_numpy_dtype)
-    if dtype == tf.string:
-        array = np.empty(leaves.shape, object)
-        array.reshape(-1)[:] = [_to_bytes(leaf) for leaf in leaves.reshape(-1)]
-        return array
-    if target.kind not in _TYPES or target == np.float16:
-        raise ServingFailed(f"Conversion of JSON Value: {_quote(value)} to type: {dtype.name}", "UNIMPLEMENTED")
-    limits = np.iinfo(target) if target.kind in "iu" else None
-    for leaf in leaves.reshape(-1):  # 1.0 is no integer, True no number
-        if type(leaf) not in _TYPES[target.kind] or (limits is not None and not limits.min <= leaf <= limits.max):
-            raise _type_error(leaf, dtype)
-    with np.errstate(over="ignore"):  # beyond its range is infinite
-        return leaves.astype(target)
+    return {name: _to_array(columns[name], tf.as_dtype(info.dtype)) for name, info in infos.items()}
 
 
 def to_json(outputs: Mapping[str, Array], row_format: bool) -> bytes:
@@ -129,21 +88,14 @@ def to_json(outputs: Mapping[str, Array], row_format: bool) -> bytes:
       InvalidInput: the row format cannot hold these outputs.
       ServingFailed: UNIMPLEMENTED, an output's dtype cannot be written in JSON.
     """
-    batch = None
-    for name, array in sorted(outputs.items()) if row_format else ():
-        if array.ndim == 0:
-            raise InvalidInput(f"Tensor name: {name} has no shape information ")
-        if batch not in (None, len(array)):
-            raise InvalidInput(
-                f"Tensor name: {name} has inconsistent batch size: {len(array)} expecting batch size: {batch}"
-            )
-        batch = len(array)
+    if row_format:
+        _check_rows(outputs)
     values = {name: _to_value(name, array) for name, array in sorted(outputs.items())}
     document: Any = next(iter(values.values())) if len(values) == 1 else values
     if row_format and len(values) > 1:
         document = [dict(zip(values, row, strict=True)) for row in zip(*values.values(), strict=True)]
     text = json.dumps({"predictions" if row_format else "outputs": document}, ensure_ascii=False)
-    return text.encode("utf-8", ENCODING_ERRORS)
+    return text.encode()
 
 
 def error_body(message: str) -> bytes:
@@ -151,7 +103,7 @@ def error_body(message: str) -> bytes:
     return json.dumps({"error": message}, ensure_ascii=False).encode("utf-8", "replace")
 
 
-def _columns_of_rows(rows: Any, infos: TensorInfos) -> Any:
+def _columns_of_rows(rows: Any, infos: Mapping[str, Any]) -> Any:
     """Returns `instances` as `inputs` would have them."""
     if not isinstance(rows, list):
         raise InvalidInput(f"JSON Value: {_quote(rows)} Excepting 'instances' to be an list/array")
@@ -170,11 +122,39 @@ def _columns_of_rows(rows: Any, infos: TensorInfos) -> Any:
     return {name: [row[name] for row in rows] for name in infos} if named else rows
 
 
+def _to_array(value: Any, dtype: tf.DType) -> Array:
+    """Returns a scalar or an evenly nested list as an array."""
+    leaves = np.array(value, dtype=object)  # where the nesting is uneven, an element is a list
+    target = np.dtype(dtype.as_numpy_dtype)
+    if dtype == tf.string:
+        return _each(_to_bytes, leaves)
+    if target.kind not in _TYPES or target == np.float16:
+        raise ServingFailed(f"Conversion of JSON Value: {_quote(value)} to type: {dtype.name}", "UNIMPLEMENTED")
+    limits = np.iinfo(target) if target.kind in "iu" else None
+    for leaf in leaves.reshape(-1):  # 1.0 is no integer, True no number
+        if type(leaf) not in _TYPES[target.kind] or (limits is not None and not limits.min <= leaf <= limits.max):
+            raise _type_error(leaf, dtype)
+    with np.errstate(over="ignore"):  # beyond its range is infinite
+        return leaves.astype(target)
+
+
+def _check_rows(outputs: Mapping[str, Array]) -> None:
+    batch = None
+    for name, array in sorted(outputs.items()):
+        if array.ndim == 0:
+            raise InvalidInput(f"Tensor name: {name} has no shape information ")
+        if batch not in (None, len(array)):
+            raise InvalidInput(
+                f"Tensor name: {name} has inconsistent batch size: {len(array)} expecting batch size: {batch}"
+            )
+        batch = len(array)
+
+
 def _to_bytes(leaf: Any) -> bytes:
     """Returns what a JSON string, or a {"b64": ...} object, stands for."""
     if isinstance(leaf, str):
         try:
-            return leaf.encode("utf-8", ENCODING_ERRORS)
+            return leaf.encode()
         except UnicodeEncodeError:
             raise InvalidInput("JSON Parse error: The surrogate pair in string is invalid.") from None
     if not _is_base64(leaf):
@@ -191,19 +171,17 @@ def _to_value(name: str, array: Array) -> Any:
     if array.dtype.kind not in ("O", *_TYPES) or array.dtype == np.float16:
         kind = array.dtype.name
         raise ServingFailed(f"Failed to write JSON value for tensor: {name} of type: {kind}", "UNIMPLEMENTED")
-    if array.dtype == object and name.endswith(BYTES_SUFFIX):
-        return _map(lambda item: {"b64": base64.b64encode(item).decode("ascii")}, array)
-    if array.dtype == object:
-        return _map(lambda item: item.decode("utf-8", ENCODING_ERRORS), array)
-    if array.dtype == np.float32:
-        return _map(lambda item: float(str(item)), array)  # so that 0.1 does not become 0.10000000149011612
+    if array.dtype == object and name.endswith("_bytes"):
+        array = _each(lambda item: {"b64": base64.b64encode(item).decode("ascii")}, array)
+    elif array.dtype == object:
+        array = _each(lambda item: item.decode("utf-8", "replace"), array)
+    elif array.dtype == np.float32:
+        array = array.astype(str).astype(float)  # so that 0.1 does not become 0.10000000149011612
     return array.tolist()
 
 
-def _map(function: Any, array: Array) -> Any:
-    mapped = np.empty(array.size, object)
-    mapped[:] = [function(item) for item in array.reshape(-1)]
-    return mapped.reshape(array.shape).tolist()
+def _each(function: Callable[[Any], Any], array: Array) -> Array:
+    return np.vectorize(function, otypes=[object])(array)
 
 
 def _is_named(value: Any) -> bool:
@@ -223,9 +201,6 @@ def _type_error(value: Any, dtype: tf.DType) -> InvalidInput:
 
 def _quote(value: Any) -> str:
     """Returns a JSON value for an error's text, cut; a large one is not written whole."""
-    text = ""
-    for piece in json.JSONEncoder(ensure_ascii=False).iterencode(value):
-        text += piece[: MAX_QUOTED + 1]
-        if len(text) > MAX_QUOTED:
-            return text[:MAX_QUOTED] + "..."
-    return text
+    pieces = json.JSONEncoder(ensure_ascii=False).iterencode(value)
+    text = "".join(itertools.islice(pieces, MAX_QUOTED + 1))
+    return text if len(text) <= MAX_QUOTED else text[:MAX_QUOTED] + "..."

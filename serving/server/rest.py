@@ -22,7 +22,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from serving.errors import HTTP_STATUS, InvalidInput, ModelNotFound, ServingFailed, StyleTransferError
-from serving.server import documents, json_tensor
+from serving.server import json_tensor, messages
 from serving.server.admission import MAX_MESSAGE_BYTES, Admission
 from serving.server.manager import ModelManager, ModelRef
 from serving.server.servable import DEFAULT_SIGNATURE
@@ -34,23 +34,21 @@ _PREDICT = re.compile(rf"{_MODEL}:predict", re.IGNORECASE)
 _DOCUMENT = re.compile(rf"{_MODEL}(?P<metadata>/metadata)?", re.IGNORECASE)
 _LEFT_OUT = re.compile(r"(?!/v1/).*|/v1/models/[^/:]+(/labels/[^/:]+.*|[^:]*:(classify|regress))", re.IGNORECASE)
 
-SPARE_THREADS = 8  # beyond those that wait for a run: they read requests, and refuse the ones too many
-TOO_LONG = 413  # no gRPC code stands for this HTTP status
 
+class BodyTooLong(StyleTransferError):
+    """A body is longer than the server takes; no gRPC code stands for its HTTP status."""
 
-class BodyTooLong(Exception):
-    """A body is longer than MAX_MESSAGE_BYTES."""
+    def __init__(self) -> None:
+        super().__init__(f"The request must be at most {MAX_MESSAGE_BYTES} bytes long. Received: more.")
 
 
 class RestApp:
     """The ASGI application."""
 
     def __init__(self, manager: ModelManager, admission: Admission, timeout_s: float | None) -> None:
-        """Takes what answers, and how long a call may take once its body is here (None: for ever)."""
-        self._manager = manager
-        self._admission = admission
-        self._timeout_s = timeout_s
-        self._threads = ThreadPoolExecutor(admission.capacity + SPARE_THREADS, thread_name_prefix="rest")
+        """Takes the versions, the queue in front of them, and how long a call may take once its body is here."""
+        self._manager, self._admission, self._timeout_s = manager, admission, timeout_s
+        self._threads = ThreadPoolExecutor(admission.threads, thread_name_prefix="rest")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request; every failure becomes an answer."""
@@ -64,13 +62,9 @@ class RestApp:
             body = await self._answer(request, target)
         except ClientDisconnect:
             return
-        except BodyTooLong:
-            status = TOO_LONG
-            body = json_tensor.error_body(
-                f"The request must be at most {MAX_MESSAGE_BYTES} bytes long. Received: more."
-            )
         except StyleTransferError as error:
-            status, body = HTTP_STATUS[error.code], json_tensor.error_body(str(error))
+            status = 413 if isinstance(error, BodyTooLong) else HTTP_STATUS[error.code]
+            body = json_tensor.error_body(str(error))
         except Exception as error:  # a fault of this program: the log gets the traceback, the client does not
             log.exception("REST %s %.200s failed", request.method, target)
             status, body = HTTP_STATUS["INTERNAL"], json_tensor.error_body(f"Internal error: {type(error).__name__}")
@@ -79,25 +73,23 @@ class RestApp:
         log.log(level, "REST %s %.200s %d in %.0f ms", request.method, target, status, duration_ms)
         await Response(body, status, media_type="application/json")(scope, receive, send)
 
-    def close(self) -> None:
-        """Ends the threads; call it when no request is left."""
-        self._threads.shutdown(wait=False)
-
     async def _answer(self, request: Request, target: str) -> bytes:
         if request.method == "POST" and (route := _PREDICT.fullmatch(target)):
             if request.headers.get("content-encoding", "identity") != "identity":
-                raise ServingFailed(documents.left_out("A compressed body"), "UNIMPLEMENTED")
+                raise ServingFailed(messages.left_out("A compressed body"), "UNIMPLEMENTED")
+            if "origin" in request.headers:  # only a browser sends it; any page could have this machine compute
+                raise ServingFailed("Requests of web pages are refused. Call from a program.", "PERMISSION_DENIED")
             with self._manager.lease(_ref(route)):  # no body is read that would then be refused
                 self._admission.check()
             body = await _read(request)
             return await asyncio.get_running_loop().run_in_executor(self._threads, self._predict, _ref(route), body)
         if request.method == "GET" and (route := _DOCUMENT.fullmatch(target)):
-            return self._document(_ref(route), metadata=bool(route["metadata"]))
+            return json.dumps(self._document(_ref(route), metadata=bool(route["metadata"])), indent=1).encode()
         if _LEFT_OUT.fullmatch(target):
-            raise ModelNotFound(documents.left_out(f"{request.method} {target:.200}"))
+            raise ModelNotFound(messages.left_out(f"{request.method} {target:.200}"))
         raise InvalidInput(f"Malformed request: {request.method} {target}")
 
-    def _predict(self, ref: ModelRef, body: bytes) -> bytes:
+    def _predict(self, ref: ModelRef, body: bytearray) -> bytes:
         deadline = None if self._timeout_s is None else time.monotonic() + self._timeout_s
         with self._manager.lease(ref) as servable:
             document = json_tensor.parse(body)
@@ -109,25 +101,29 @@ class RestApp:
                 outputs = servable.predict(name, inputs, deadline=deadline)
             return json_tensor.to_json(outputs, row_format="instances" in document)
 
-    def _document(self, ref: ModelRef, metadata: bool) -> bytes:
+    def _document(self, ref: ModelRef, metadata: bool) -> dict[str, object]:
         if not metadata:
-            return json.dumps(documents.status_document(self._manager.status(ref)), indent=1).encode()
+            return messages.as_dict(messages.status_response(self._manager.status(ref)))
         with self._manager.lease(ref) as servable:
-            return json.dumps(documents.metadata_document(ref.name, servable), indent=1).encode()
+            # Not the Any of the gRPC answer: TensorFlow Serving prints the map itself, without a type URL.
+            return {
+                "model_spec": {"name": ref.name, "signature_name": "", "version": str(servable.version)},
+                "metadata": {messages.SIGNATURE_DEF: messages.as_dict(messages.signatures(servable))},
+            }
 
 
 def _ref(route: re.Match[str]) -> ModelRef:
     return ModelRef(unquote(route["name"]), int(route["version"]) if route["version"] else None)
 
 
-async def _read(request: Request) -> bytes:
+async def _read(request: Request) -> bytearray:
     """Returns the body; of one whose header admits that it is too long, nothing is read."""
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > MAX_MESSAGE_BYTES:
         raise BodyTooLong
     body = bytearray()
     async for chunk in request.stream():
-        if len(body) + len(chunk) > MAX_MESSAGE_BYTES:
-            raise BodyTooLong
         body += chunk
-    return bytes(body)
+        if len(body) > MAX_MESSAGE_BYTES:
+            raise BodyTooLong
+    return body

@@ -9,23 +9,25 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 from tensorflow.core.protobuf import config_pb2, error_codes_pb2, meta_graph_pb2, rewriter_config_pb2
 from tensorflow.python.client import pywrap_tf_session
 from tensorflow.python.saved_model import loader_impl
 
 from model.versions import VersionPath
-from serving.errors import DeadlineExceeded, InvalidInput, ModelNotFound, ServingFailed, StyleTransferError, from_code
-from serving.server import tensors
+from serving.errors import DeadlineExceeded, InvalidInput, ServingFailed, from_code
 from serving.server.admission import TIMED_OUT
-from serving.server.tensors import Array
 
-# Memory of a step's tensors stays for the next step; malloc gives it back, and the system makes its pages anew. Where
-# TensorFlow computes by oneDNN it does so by itself.
+# TensorFlow's own allocator keeps a step's memory for the next step; malloc would return it to the system
+# and take fresh pages each time. With oneDNN this is the default.
 os.environ.setdefault("TF_CPU_ALLOCATOR_USE_BFC", "1")
+
+Array: TypeAlias = npt.NDArray[Any]
+"""A tensor. Strings are object arrays of `bytes`: NumPy's own bytes dtype would cut trailing NULs off a picture."""
 
 SERVE_TAG = "serve"
 DEFAULT_SIGNATURE = "serving_default"
@@ -40,14 +42,7 @@ class Servable:
       signatures: name to SignatureDef, all that the SavedModel declares.
     """
 
-    def __init__(self, version: int, session: Any, signatures: Mapping[str, meta_graph_pb2.SignatureDef]) -> None:
-        """Takes a session that is ready to run; use `load`."""
-        self.version = version
-        self.signatures = signatures
-        self._session = session
-
-    @classmethod
-    def load(cls, version: VersionPath, intra_op_threads: int = 0, inter_op_threads: int = 0) -> Servable:
+    def __init__(self, version: VersionPath, intra_op_threads: int = 0, inter_op_threads: int = 0) -> None:
         """Loads a version directory and runs its initialisers.
 
         Args:
@@ -69,19 +64,20 @@ class Servable:
         # TensorFlow rewrites a graph before its first run, twice over by default. For ours once is enough:
         # same speed, same bytes, and without it the first call costs a fifth less (on TensorFlow 2.19.1).
         config.graph_options.rewrite_options.meta_optimizer_iterations = rewriter_config_pb2.RewriterConfig.ONE
-        session = tf.compat.v1.Session(graph=graph, config=config)
+        self._session: Any = tf.compat.v1.Session(graph=graph, config=config)
         try:
             with graph.as_default():
                 # What `tf.compat.v1.saved_model.load` does, without its advice to give up sessions.
-                meta_graph = loader_impl.SavedModelLoader(str(version.path)).load(session, [SERVE_TAG])
+                meta_graph = loader_impl.SavedModelLoader(str(version.path)).load(self._session, [SERVE_TAG])
         except Exception as error:  # the loader raises OSError, RuntimeError, ValueError, OpError, DecodeError and more
-            session.close()
+            self.close()
             reason = " ".join(str(error).split()) or type(error).__name__
             raise ServingFailed(
                 f"Could not load the SavedModel in {version.path} (tag `{SERVE_TAG}`): {reason}"
             ) from error
         graph.finalize()  # nothing may grow it from here on: `Session::Run` is then safe from many threads
-        return cls(version.number, session, dict(meta_graph.signature_def))
+        self.version = version.number
+        self.signatures: Mapping[str, meta_graph_pb2.SignatureDef] = dict(meta_graph.signature_def)
 
     def predict(
         self,
@@ -104,11 +100,9 @@ class Servable:
         Raises:
           StyleTransferError: with TensorFlow's code and text, whatever fails in the graph included.
         """
-        signature = self.signatures.get(signature_name or DEFAULT_SIGNATURE)
+        signature = self.signatures.get(name := signature_name or DEFAULT_SIGNATURE)
         if signature is None:
-            raise ServingFailed(
-                f'Serving signature key "{signature_name or DEFAULT_SIGNATURE}" not found.', "FAILED_PRECONDITION"
-            )
+            raise ServingFailed(f'Serving signature key "{name}" not found.', "FAILED_PRECONDITION")
         fetches = _fetches(signature, output_filter)
         feeds = {self._handle(name): array for name, array in _feeds(signature, inputs).items()}
         handles = [self._handle(name) for name in fetches.values()]
@@ -124,7 +118,8 @@ class Servable:
         try:
             outputs = self._session._call_tf_sessionrun(buffer, feeds, handles, [], None)
         except tf.errors.OpError as error:
-            raise _translate(error) from None
+            code = error_codes_pb2.Code.Name(error.error_code)
+            raise from_code(code, tf.compat.as_text(error.message)) from None
         except UnicodeDecodeError as error:
             # TensorFlow's wrapper could make no text of an error that quotes bytes of the request: its code is lost.
             raise InvalidInput(error.object.decode("utf-8", "replace")) from None
@@ -142,36 +137,25 @@ class Servable:
         try:
             return self._session.graph.get_tensor_by_name(name)._as_tf_output()
         except ValueError:  # an operation without outputs, such as the initialiser's
-            raise InvalidInput(
-                f"Tried to fetch data for '{name}', which produces no output.  To run to a node but not fetch any "
-                f"data, pass '{name}' as an argument to the 'target_node_names' argument of the Session::Run API."
-            ) from None
-        except KeyError:
-            raise ModelNotFound(f"FetchOutputs node {name}: not found") from None
+            raise InvalidInput(f"Tried to fetch data for '{name}', which produces no output.") from None
 
 
 def _feeds(signature: meta_graph_pb2.SignatureDef, inputs: Mapping[str, Array]) -> dict[str, Array]:
-    """Returns feed name to array, declared defaults filled in; the rules and words are TensorFlow Serving's."""
-    sent, declared, defaults = set(inputs), set(signature.inputs), set(signature.defaults)
-    if len(sent) > len(declared) or (len(sent) < len(declared) and not defaults):
+    """Returns feed name to array; the rules and words are TensorFlow Serving's."""
+    sent, declared = set(inputs), set(signature.inputs)
+    if len(sent) != len(declared):
         raise InvalidInput(
             f"input size does not match signature: {len(sent)}!={len(declared)} len({_braces(sent)}) != "
             f"len({_braces(declared)}). Sent extra: {_braces(sent - declared)}. "
             f"Missing but required: {_braces(declared - sent)}."
         )
-    for alias in sorted(declared - sent - defaults):
+    for alias in sorted(declared - sent):
         raise InvalidInput(
             f"Signature input alias: {alias}(feed name: {signature.inputs[alias].name}) not found in request and no "
             f"default value provided. Inputs expected to be in the request {_braces(sent)}, or default input alias "
-            f"set: {','.join(sorted(defaults))}"
+            "set: "
         )
-    if sent - declared:
-        raise InvalidInput(
-            f"Inputs contains invalid name. Used request inputs: {','.join(sorted(sent & declared))}, "
-            f"request input: {','.join(sorted(sent))}"
-        )
-    filled_in = {alias: tensors.to_array(signature.defaults[alias], alias) for alias in defaults - sent}
-    feeds = {signature.inputs[alias].name: array for alias, array in {**inputs, **filled_in}.items()}
+    feeds = {signature.inputs[alias].name: array for alias, array in inputs.items()}
     for name, array in feeds.items():
         if array.dtype == object and array.ndim > MAX_STRING_RANK:
             raise InvalidInput(
@@ -198,11 +182,6 @@ def _fetches(signature: meta_graph_pb2.SignatureDef, output_filter: Sequence[str
 
 def _braces(names: Iterable[str]) -> str:
     return "{" + ",".join(sorted(names)) + "}"
-
-
-def _translate(error: tf.errors.OpError) -> StyleTransferError:
-    """Returns a TensorFlow error as one of ours: same code, same text."""
-    return from_code(error_codes_pb2.Code.Name(error.error_code), tf.compat.as_text(error.message))
 
 
 def _as_array(value: Any) -> Array:

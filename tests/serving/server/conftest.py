@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,15 @@ from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2
 from tensorflow_serving.apis.model_service_pb2_grpc import ModelServiceStub
 from tensorflow_serving.apis.prediction_service_pb2_grpc import PredictionServiceStub
 
-from serving import contract
-from serving.server import flags
+from serving.contract import GRPC_OPTIONS
+from serving.server import flags, manager
 from serving.server.app import ServerApp
+from serving.server.servable import Servable
+from tests.ports import free_port
 from tests.serving.server import models
 
 CALL_S = 30  # no call of a test may hang
+manager.POLL_S = 0.05  # for all servers of the tests
 
 
 @dataclass
@@ -33,25 +37,24 @@ class Client:
     name: str
     app: ServerApp
     channel: grpc.Channel
+    url: str  # of its REST API, without a path
 
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.app.rest_port}/v1/models/{self.name}"
+    def rest(self, method: str, path: str, **options: Any) -> requests.Response:
+        return requests.request(method, self.url + path, timeout=CALL_S, **options)
 
-    def post(self, body: Any, suffix: str = ":predict") -> requests.Response:
-        data = body if isinstance(body, (bytes, str)) else None
-        return requests.post(self.url + suffix, data=data, json=None if data is not None else body, timeout=CALL_S)
+    def post(self, body: Any, route: str = ":predict") -> requests.Response:
+        options = {"data": body} if isinstance(body, (bytes, str)) else {"json": body}
+        return self.rest("POST", f"/v1/models/{self.name}{route}", **options)
 
-    def get(self, suffix: str = "") -> requests.Response:
-        return requests.get(self.url + suffix, timeout=CALL_S)
+    def get(self, route: str = "") -> requests.Response:
+        return self.rest("GET", f"/v1/models/{self.name}{route}")
+
+    def states(self) -> dict[str, str]:
+        """State by version, the newest first."""
+        return {entry["version"]: entry["state"] for entry in self.get().json()["model_version_status"]}
 
     def request(self, signature: str = "", outputs: tuple[str, ...] = (), **inputs: Any) -> predict_pb2.PredictRequest:
-        request = predict_pb2.PredictRequest(output_filter=outputs)
-        request.model_spec.name = self.name
-        request.model_spec.signature_name = signature
-        for name, value in inputs.items():
-            request.inputs[name].CopyFrom(tf.make_tensor_proto(value))
-        return request
+        return models.request(self.name, signature, outputs, **inputs)
 
     def predict(self, request: predict_pb2.PredictRequest, timeout: float | None = CALL_S) -> Any:
         return PredictionServiceStub(self.channel).Predict(request, timeout=timeout)
@@ -59,23 +62,6 @@ class Client:
     def run(self, signature: str = "", **inputs: Any) -> dict[str, np.ndarray]:
         response = self.predict(self.request(signature, **inputs))
         return {name: tf.make_ndarray(proto) for name, proto in response.outputs.items()}
-
-    def status(self, **spec: Any) -> get_model_status_pb2.GetModelStatusResponse:
-        request = get_model_status_pb2.GetModelStatusRequest()
-        fill_spec(request, **{"name": self.name, **spec})
-        return ModelServiceStub(self.channel).GetModelStatus(request, timeout=CALL_S)
-
-    def metadata(self, *fields: str, **spec: Any) -> get_model_metadata_pb2.GetModelMetadataResponse:
-        request = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=fields)
-        fill_spec(request, **{"name": self.name, **spec})
-        return PredictionServiceStub(self.channel).GetModelMetadata(request, timeout=CALL_S)
-
-    def states(self) -> dict[str, str]:
-        """State by version, the newest first."""
-        return {entry["version"]: entry["state"] for entry in self.get().json()["model_version_status"]}
-
-    def wait_until_available(self) -> None:
-        wait_until(lambda: self.app.manager.ready)
 
     def calling(self, signature: str, **inputs: Any) -> grpc.Future:
         """Starts a call; returns when it runs or waits."""
@@ -85,20 +71,20 @@ class Client:
         wait_until(lambda: self.app.admission.admitted > admitted)
         return call
 
+    def status(self, spec: dict[str, Any] | None) -> get_model_status_pb2.GetModelStatusResponse:
+        request = get_model_status_pb2.GetModelStatusRequest(model_spec=spec)
+        return ModelServiceStub(self.channel).GetModelStatus(request, timeout=CALL_S)
+
+    def metadata(self, spec: dict[str, Any] | None, *fields: str) -> get_model_metadata_pb2.GetModelMetadataResponse:
+        request = get_model_metadata_pb2.GetModelMetadataRequest(model_spec=spec, metadata_field=fields)
+        return PredictionServiceStub(self.channel).GetModelMetadata(request, timeout=CALL_S)
+
 
 def failure(call: Callable[[], Any]) -> tuple[str, str]:
     """Returns the code and text that a gRPC call fails with."""
     with pytest.raises(grpc.RpcError) as caught:
         call()
     return caught.value.code().name, caught.value.details()
-
-
-def fill_spec(request: Any, *, name: str | None, version: int | None = None) -> None:
-    """Fills a request's model_spec; name None leaves it out."""
-    if name is not None:
-        request.model_spec.name = name
-    if version is not None:
-        request.model_spec.version.value = version
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 20) -> None:
@@ -109,50 +95,60 @@ def wait_until(condition: Callable[[], bool], seconds: float = 20) -> None:
         time.sleep(0.01)
 
 
-def app_of(base: Path, name: str, *more: str) -> ServerApp:
-    """A server on two free ports that looks for versions often; `more`: further flags."""
-    options = flags.parse([f"--model_base_path={base}", f"--model_name={name}", *more])
-    return ServerApp(options, any_free_port=True, poll_s=0.05)
-
-
 @contextmanager
-def served(base: Path, name: str, *more: str) -> Iterator[Client]:
-    """Serves a model in this process; the ports are open but the model may still load. Arguments: as `app_of`."""
-    app = app_of(base, name, *more)
-    with grpc.insecure_channel(f"127.0.0.1:{app.grpc_port}", options=contract.GRPC_OPTIONS) as channel:
+def started(base: Path, name: str, *more: str) -> Iterator[Client]:
+    """A server in this process; its ports are open but the model may still load. `more`: further flags."""
+    grpc_port, rest_port = free_port(), free_port()
+    ports = f"--port={grpc_port}", f"--rest_api_port={rest_port}"
+    app = ServerApp(flags.parse([f"--model_base_path={base}", f"--model_name={name}", *ports, *more]))
+    with grpc.insecure_channel(f"127.0.0.1:{grpc_port}", options=GRPC_OPTIONS) as channel:
         app.start()
         try:
-            yield Client(name, app, channel)
+            yield Client(name, app, channel, f"http://127.0.0.1:{rest_port}")
         finally:
             app.stop()
 
 
+@contextmanager
+def available(base: Path, name: str, *more: str) -> Iterator[Client]:
+    """A server in this process whose model is loaded."""
+    with started(base, name, *more) as client:
+        wait_until(lambda: client.app.manager.ready)
+        yield client
+
+
+@pytest.fixture
+def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """Runs of the servers in this process wait until it is set."""
+    go, predict = threading.Event(), Servable.predict
+
+    def predict_when_told(*arguments: Any, **options: Any) -> Any:
+        go.wait(CALL_S)
+        return predict(*arguments, **options)
+
+    monkeypatch.setattr(Servable, "predict", predict_when_told)
+    yield go
+    go.set()
+
+
 @pytest.fixture(scope="session")
 def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory with all models, one directory each."""
+    """A directory with both models, one directory each."""
     base = tmp_path_factory.mktemp("models")
     models.half_plus_two(base / "half_plus_two")
-    models.half_plus_three(base / "half_plus_three")
     models.zoo(base / "zoo")
     return base
 
 
 @pytest.fixture(scope="session")
-def _servers(model_dir: Path) -> Iterator[dict[str, Client]]:
-    with ExitStack() as stack:
-        clients = {name: stack.enter_context(served(model_dir / name, name)) for name in ("half_plus_two", "zoo")}
-        for client in clients.values():
-            client.wait_until_available()
-        yield clients
-
-
-@pytest.fixture
-def half_plus_two(_servers: dict[str, Client]) -> Client:
+def half_plus_two(model_dir: Path) -> Iterator[Client]:
     """A server of half_plus_two, version 123."""
-    return _servers["half_plus_two"]
+    with available(model_dir / "half_plus_two", "half_plus_two") as client:
+        yield client
 
 
-@pytest.fixture
-def zoo(_servers: dict[str, Client]) -> Client:
+@pytest.fixture(scope="session")
+def zoo(model_dir: Path) -> Iterator[Client]:
     """A server of the model with many signatures."""
-    return _servers["zoo"]
+    with available(model_dir / "zoo", "zoo") as client:
+        yield client
