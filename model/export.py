@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import signal
 import sys
 import tempfile
@@ -94,51 +93,42 @@ def export(weights: Weights, output: Path, precision: str = "auto") -> Path:
     from model.signatures import ServedModel
     from model.vgg19 import VGG19
 
-    weights = served_layers(weights)
     precision = choose_precision() if precision == "auto" else precision
     network = VGG19(weights.arrays, tf.as_dtype(precision))
     served = ServedModel(network, describe(weights, precision))
     output.mkdir(parents=True, exist_ok=True)
     # tensorflow_model_server only looks at names that are integers.
-    draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=output))
-    try:
+    with tempfile.TemporaryDirectory(prefix=".draft-", dir=output) as folder:
+        draft = Path(folder) / "version"
         tf.saved_model.save(served, str(draft), signatures=dict(served.functions))
         warmup.write(draft)
-        draft.chmod(0o755)
-        earlier = find_versions(output)
-        return _placed(draft, earlier[-1].number + 1 if earlier else 1)
-    except BaseException:
-        shutil.rmtree(draft, ignore_errors=True)
-        raise
+        return _placed(draft, output)
 
 
-def _placed(draft: Path, number: int) -> Path:
-    """Renames a draft to the version of a number, or of the next one that no export beside this one has taken."""
-    version = draft.with_name(str(number))
-    try:
-        return draft.rename(version)
-    except OSError:
-        if not version.exists():
-            raise
-    return _placed(draft, number + 1)
+def _placed(draft: Path, output: Path) -> Path:
+    """Renames a draft to the next version in `output`, whose number another export may take at the same time."""
+    number = max((version.number for version in find_versions(output)), default=0)
+    while True:
+        number += 1
+        version = output / str(number)
+        try:
+            return draft.rename(version)
+        except OSError:
+            if not version.exists():
+                raise
 
 
 def main(arguments: list[str] | None = None) -> int:
     """The command line; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m model.export", description=__doc__)
-    parser.add_argument(
-        "--weights", default="imagenet", help="imagenet, random, or a .whl, .h5 or .npz file (default: imagenet)"
-    )
-    parser.add_argument(
-        "--output", type=Path, required=True, help="base path: the model goes into a new OUTPUT/VERSION"
-    )
-    parser.add_argument(
-        "--precision", choices=PRECISIONS, default="auto", help="type of the convolutions (default: auto)"
-    )
+    add = parser.add_argument
+    add("--weights", default="imagenet", help="imagenet, random, or a .whl, .h5 or .npz file (default: imagenet)")
+    add("--output", type=Path, required=True, help="base path: the model goes into a new OUTPUT/VERSION")
+    add("--precision", choices=PRECISIONS, default="auto", help="type of the convolutions (default: auto)")
     options = parser.parse_args(arguments)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
-        weights = load(options.weights, report=lambda line: print(line, file=sys.stderr, flush=True))
+        weights = served_layers(load(options.weights, report=lambda line: print(line, file=sys.stderr, flush=True)))
         version = export(weights, options.output, options.precision)
     except StyleTransferError as error:
         print(f"error: {error}", file=sys.stderr)

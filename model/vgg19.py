@@ -45,14 +45,7 @@ _USUAL = NetworkOptions()
 
 
 def preprocess(image: tf.Tensor) -> tf.Tensor:
-    """Turns RGB of 0 to 255 into what VGG19 was trained on: BGR minus the ImageNet mean.
-
-    Args:
-      image: float32 [H, W, 3], RGB, 0 to 255.
-
-    Returns:
-      float32 [H, W, 3], BGR, about -124 to 151.
-    """
+    """Turns RGB of 0 to 255 into what VGG19 was trained on: BGR minus the ImageNet mean; float32 [H, W, 3] both."""
     return tf.reverse(image, [-1]) - tf.constant(IMAGENET_MEAN_BGR)
 
 
@@ -163,28 +156,14 @@ class VGG19(tf.Module):
             options.zero_padding,
             lambda: at_padded[:, 1:-1, 1:-1],
             # A symmetric pad by one is what repeating the edge is.
-            lambda: tf.raw_ops.MirrorPadGrad(input=at_padded, paddings=_BORDER, mode="SYMMETRIC"),
+            lambda: tf.raw_ops.MirrorPadGrad(
+                input=at_padded, paddings=[[0, 0], [1, 1], [1, 1], [0, 0]], mode="SYMMETRIC"
+            ),
         )
-        below = self._unpooled(x, at_inputs, options) if pooled else at_inputs
+        below = _unpooled(x, at_inputs, options) if pooled else at_inputs
         return below if unit is None else unit * tf.cast(below, unit.dtype)
 
-    def _unpooled(self, x: tf.Tensor, gradient: tf.Tensor, options: NetworkOptions) -> tf.Tensor:
-        """From the gradient at what pooling makes of features `x` to that at `x`."""
-        window = {"ksize": [1, 2, 2, 1], "strides": [1, 2, 2, 1], "padding": "VALID"}
 
-        def of_average() -> tf.Tensor:
-            gain = tf.cast(AVERAGE_GAIN, self.dtype)
-            return tf.raw_ops.AvgPoolGrad(orig_input_shape=tf.shape(x), grad=gain * gradient, **window)
-
-        def of_max() -> tf.Tensor:
-            # Pooled again, right here: only beside the pooling is its gradient oneDNN's, which is 15 times faster.
-            pooled = tf.nn.max_pool2d(x, 2, 2, "VALID")
-            return tf.raw_ops.MaxPoolGrad(orig_input=x, orig_output=pooled, grad=gradient, **window)
-
-        return tf.cond(options.average_pooling, of_average, of_max)
-
-
-_BORDER = [[0, 0], [1, 1], [1, 1], [0, 0]]
 _LARGEST = 64.0  # of a gradient in float16, whose sums over 3x3xC products must stay below 65504
 _TINY = 1e-30
 
@@ -210,6 +189,19 @@ def _pool(x: tf.Tensor, options: NetworkOptions) -> tf.Tensor:
         options.average_pooling,
         lambda: AVERAGE_GAIN * tf.nn.avg_pool2d(x, 2, 2, "VALID"),
         lambda: tf.nn.max_pool2d(x, 2, 2, "VALID"),
+    )
+
+
+def _unpooled(x: tf.Tensor, gradient: tf.Tensor, options: NetworkOptions) -> tf.Tensor:
+    """From the gradient at what `_pool` makes of features `x` to that at `x`."""
+    window = {"ksize": [1, 2, 2, 1], "strides": [1, 2, 2, 1], "padding": "VALID"}
+    return tf.cond(
+        options.average_pooling,
+        lambda: tf.raw_ops.AvgPoolGrad(orig_input_shape=tf.shape(x), grad=AVERAGE_GAIN * gradient, **window),
+        # Pooled again, right here: only beside the pooling is its gradient oneDNN's, which is 15 times faster.
+        lambda: tf.raw_ops.MaxPoolGrad(
+            orig_input=x, orig_output=tf.nn.max_pool2d(x, 2, 2, "VALID"), grad=gradient, **window
+        ),
     )
 
 
