@@ -21,15 +21,15 @@ from model.weights import Weights, load
 
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 MEASURABLE_S = 0.005  # far above what starting an operation takes
-GAIN = 0.8  # of float32's time: less than a fifth is within a busy machine's noise
+GAIN = 0.8  # of float32's time: a smaller gain is within a busy machine's noise
 
 
 def choose_precision() -> str:
-    """Returns the type in which this machine convolves fastest; float32 where none gains a fifth of its time.
+    """Returns the type in which this machine convolves fastest; float32 unless another saves a fifth of its time.
 
-    It is measured, in a second or two, or half a minute where a GPU's kernels are compiled first: no name says
-    whether a processor or GPU computes in a type or only converts it.
-    float16 is for GPUs alone: TensorFlow's kernels for processors convert it.
+    It is measured, since no name tells whether a processor or GPU computes in a type or only converts it. That takes a
+    second or two, or half a minute where a GPU's kernels are compiled first. float16 is tried on GPUs alone:
+    TensorFlow's kernels for CPUs convert it.
     """
     import tensorflow as tf
 
@@ -61,7 +61,7 @@ def _convolution_s(dtype: Any, side: int) -> float:
 
 
 def describe(weights: Weights, precision: str) -> dict[str, Any]:
-    """Returns what `describe` answers with, all but the settings."""
+    """Returns what the signature `describe` tells, without the settings and the device."""
     import tensorflow as tf
 
     return {
@@ -75,17 +75,15 @@ def describe(weights: Weights, precision: str) -> dict[str, Any]:
 
 
 def served_layers(weights: Weights) -> Weights:
-    """Cuts the weights after the deepest layer that is of use."""
-    layers = weights.layers[: LAYERS.index(DEEPEST_LAYER) + 1]
-    arrays = {f"{name}/{part}": weights.arrays[f"{name}/{part}"] for name in layers for part in ("kernel", "bias")}
-    return replace(weights, arrays=arrays)
+    """Leaves out the layers after the deepest one that a preset uses."""
+    used = LAYERS[: LAYERS.index(DEEPEST_LAYER) + 1]
+    return replace(weights, arrays={key: a for key, a in weights.arrays.items() if key.partition("/")[0] in used})
 
 
 def export(weights: Weights, output: Path, precision: str = "auto") -> Path:
     """Writes a new version of the model and returns its directory, `output`/N.
 
-    The version is written beside its place and renamed into it, so that a server that watches `output` never sees
-    half of one.
+    It is written to a draft directory and renamed, so that a server that watches `output` never sees half a version.
     """
     import tensorflow as tf
 
@@ -138,6 +136,6 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    # Ended by a signal it leaves no half of a download or model behind, and no pip at work.
+    # Ended by SIGTERM it still removes its drafts and stops pip.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     sys.exit(main())

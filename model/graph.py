@@ -1,4 +1,4 @@
-"""What graph code is written with: checks, and functions that are called rather than inlined."""
+"""Helpers of graph code: checks of inputs, and functions that TensorFlow does not inline."""
 
 from __future__ import annotations
 

