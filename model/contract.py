@@ -30,20 +30,18 @@ class Signature:
     outputs: tuple[TensorInfo, ...]
 
 
-_BY_STYLE = (None, None)
-
 CONTENT = TensorInfo("content_bytes", "an encoded picture: JPEG (turned upright by its Exif data) or PNG")
-STYLE = TensorInfo("style_bytes", "S encoded pictures whose style is taken", _BY_STYLE)
+STYLE = TensorInfo("style_bytes", "S encoded pictures whose style is taken", (None, None))
 CONTENT_MASK = TensorInfo(
     "content_mask_bytes",
     "for each style a picture that is white where that style paints, black or transparent where not; empty: what the "
     "others leave, or everywhere",
-    _BY_STYLE,
+    (None, None),
 )
 STYLE_MASK = TensorInfo(
     "style_mask_bytes",
     "for each style a picture that is white where it counts, black or transparent where not; empty: all of it",
-    _BY_STYLE,
+    (None, None),
 )
 INITIAL = TensorInfo("initial_bytes", "an encoded picture to start from; empty: as `start` says")
 SETTINGS_TEXT = TensorInfo("settings", "name=value pairs, comma separated; empty: the default preset")

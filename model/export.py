@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import signal
 import sys
 import tempfile
@@ -22,15 +21,15 @@ from model.weights import Weights, load
 
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 MEASURABLE_S = 0.005  # far above what starting an operation takes
-GAIN = 0.8  # of float32's time: less than a fifth is within a busy machine's noise
+GAIN = 0.8  # of float32's time: a smaller gain is within a busy machine's noise
 
 
 def choose_precision() -> str:
-    """Returns the type in which this machine convolves fastest; float32 where none gains a fifth of its time.
+    """Returns the type in which this machine convolves fastest; float32 unless another saves a fifth of its time.
 
-    It is measured, in a second or two, or half a minute where a GPU's kernels are compiled first: no name says
-    whether a processor or GPU computes in a type or only converts it.
-    float16 is for GPUs alone: TensorFlow's kernels for processors convert it.
+    It is measured, since no name tells whether a processor or GPU computes in a type or only converts it. That takes a
+    second or two, or half a minute where a GPU's kernels are compiled first. float16 is tried on GPUs alone:
+    TensorFlow's kernels for CPUs convert it.
     """
     import tensorflow as tf
 
@@ -62,7 +61,7 @@ def _convolution_s(dtype: Any, side: int) -> float:
 
 
 def describe(weights: Weights, precision: str) -> dict[str, Any]:
-    """Returns what `describe` answers with, all but the settings."""
+    """Returns what the signature `describe` tells, without the settings and the device."""
     import tensorflow as tf
 
     return {
@@ -76,17 +75,15 @@ def describe(weights: Weights, precision: str) -> dict[str, Any]:
 
 
 def served_layers(weights: Weights) -> Weights:
-    """Cuts the weights after the deepest layer that is of use."""
-    layers = weights.layers[: LAYERS.index(DEEPEST_LAYER) + 1]
-    arrays = {f"{name}/{part}": weights.arrays[f"{name}/{part}"] for name in layers for part in ("kernel", "bias")}
-    return replace(weights, arrays=arrays)
+    """Leaves out the layers after the deepest one that a preset uses."""
+    used = LAYERS[: LAYERS.index(DEEPEST_LAYER) + 1]
+    return replace(weights, arrays={key: a for key, a in weights.arrays.items() if key.partition("/")[0] in used})
 
 
 def export(weights: Weights, output: Path, precision: str = "auto") -> Path:
     """Writes a new version of the model and returns its directory, `output`/N.
 
-    The version is written beside its place and renamed into it, so that a server that watches `output` never sees
-    half of one.
+    It is written to a draft directory and renamed, so that a server that watches `output` never sees half a version.
     """
     import tensorflow as tf
 
@@ -94,51 +91,42 @@ def export(weights: Weights, output: Path, precision: str = "auto") -> Path:
     from model.signatures import ServedModel
     from model.vgg19 import VGG19
 
-    weights = served_layers(weights)
     precision = choose_precision() if precision == "auto" else precision
     network = VGG19(weights.arrays, tf.as_dtype(precision))
     served = ServedModel(network, describe(weights, precision))
     output.mkdir(parents=True, exist_ok=True)
     # tensorflow_model_server only looks at names that are integers.
-    draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=output))
-    try:
+    with tempfile.TemporaryDirectory(prefix=".draft-", dir=output) as folder:
+        draft = Path(folder) / "version"
         tf.saved_model.save(served, str(draft), signatures=dict(served.functions))
         warmup.write(draft)
-        draft.chmod(0o755)
-        earlier = find_versions(output)
-        return _placed(draft, earlier[-1].number + 1 if earlier else 1)
-    except BaseException:
-        shutil.rmtree(draft, ignore_errors=True)
-        raise
+        return _placed(draft, output)
 
 
-def _placed(draft: Path, number: int) -> Path:
-    """Renames a draft to the version of a number, or of the next one that no export beside this one has taken."""
-    version = draft.with_name(str(number))
-    try:
-        return draft.rename(version)
-    except OSError:
-        if not version.exists():
-            raise
-    return _placed(draft, number + 1)
+def _placed(draft: Path, output: Path) -> Path:
+    """Renames a draft to the next version in `output`, whose number another export may take at the same time."""
+    number = max((version.number for version in find_versions(output)), default=0)
+    while True:
+        number += 1
+        version = output / str(number)
+        try:
+            return draft.rename(version)
+        except OSError:
+            if not version.exists():
+                raise
 
 
 def main(arguments: list[str] | None = None) -> int:
     """The command line; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m model.export", description=__doc__)
-    parser.add_argument(
-        "--weights", default="imagenet", help="imagenet, random, or a .whl, .h5 or .npz file (default: imagenet)"
-    )
-    parser.add_argument(
-        "--output", type=Path, required=True, help="base path: the model goes into a new OUTPUT/VERSION"
-    )
-    parser.add_argument(
-        "--precision", choices=PRECISIONS, default="auto", help="type of the convolutions (default: auto)"
-    )
+    add = parser.add_argument
+    add("--weights", default="imagenet", help="imagenet, random, or a .whl, .h5 or .npz file (default: imagenet)")
+    add("--output", type=Path, required=True, help="base path: the model goes into a new OUTPUT/VERSION")
+    add("--precision", choices=PRECISIONS, default="auto", help="type of the convolutions (default: auto)")
     options = parser.parse_args(arguments)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
-        weights = load(options.weights, report=lambda line: print(line, file=sys.stderr, flush=True))
+        weights = served_layers(load(options.weights, report=lambda line: print(line, file=sys.stderr, flush=True)))
         version = export(weights, options.output, options.precision)
     except StyleTransferError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -148,6 +136,6 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    # Ended by a signal it leaves no half of a download or model behind, and no pip at work.
+    # Ended by SIGTERM it still removes its drafts and stops pip.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     sys.exit(main())

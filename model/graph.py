@@ -1,4 +1,4 @@
-"""What graph code is written with: checks, and functions that are called rather than inlined."""
+"""Helpers of graph code: checks of inputs, and functions that TensorFlow does not inline."""
 
 from __future__ import annotations
 
@@ -20,15 +20,13 @@ def checked(value: tf.Tensor, condition: tf.Tensor, *message: str | tf.Tensor) -
       message: parts of one sentence: the argument in backticks, what was expected, what was received. Tensors that
         are no strings are written as numbers.
     """
-    parts = [part if _is_text(part) else tf.strings.as_string(part) for part in message]
+    parts = [
+        part if isinstance(part, str) or part.dtype == tf.string else tf.strings.as_string(part) for part in message
+    ]
     # The op itself: `tf.debugging.Assert` wraps it in a tf.cond, and a hundred of those double a graph's time to load.
     check = tf.raw_ops.Assert(condition=condition, data=[tf.strings.join(parts)], summarize=3)
     with tf.control_dependencies([check] if check is not None else []):  # eager code has no op to wait for
         return tf.identity(value)
-
-
-def _is_text(part: str | tf.Tensor) -> bool:
-    return isinstance(part, str) or part.dtype == tf.string
 
 
 def noinline(*specs: tf.TensorSpec) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

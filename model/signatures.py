@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +14,7 @@ from model.contract import PREVIEW_SIZE_PX, SIGNATURES
 from model.graph import checked, noinline
 from model.limits import MAX_SIZE_PX, MAX_STEPS, MAX_STYLES
 from model.objective import Measured, Objective, Pictures
-from model.parsing import ParsedSettings, parse_settings, recipe
+from model.parsing import parse_settings, recipe
 from model.settings import SETTINGS
 from model.sizes import plan_sizes, progress
 from model.state import decode_state, encode_state, fingerprint
@@ -21,9 +22,6 @@ from model.stylizer import RUNNING, STOPPED, Stylizer, result_image
 from model.vgg19 import VGG19
 
 Tensors = dict[str, tf.Tensor]
-
-DEVICES = ("CPU", "GPU", "TPU")
-"""What `describe` may name as the kind of device that does the work, as TensorFlow calls them."""
 
 _ONE_PICTURE = {
     tensor.name: tf.TensorSpec(tensor.shape[1:], tf.as_dtype(tensor.dtype), name=tensor.name)
@@ -78,13 +76,9 @@ class ServedModel(tf.Module):
     def _advance(self, inputs: Tensors) -> Tensors:
         inputs = _complete(inputs)
         take = inputs["take_steps"]
+        expected = f"`take_steps` must be from 0 to {MAX_STEPS}. Received: "
         received = tf.strings.reduce_join(tf.strings.as_string(take), separator=", ")
-        inputs["take_steps"] = checked(
-            take,
-            tf.reduce_all((take >= 0) & (take <= MAX_STEPS)),
-            f"`take_steps` must be from 0 to {MAX_STEPS}. Received: ",
-            received,
-        )
+        inputs["take_steps"] = checked(take, tf.reduce_all((take >= 0) & (take <= MAX_STEPS)), expected, received)
         return self._run_all("advance", inputs)
 
     def _run_all(self, name: str, inputs: Tensors) -> Tensors:
@@ -92,15 +86,24 @@ class ServedModel(tf.Module):
 
         def one(picture: Tensors) -> Tensors:
             outputs = self._run({name: picture[name] for name in _ONE_PICTURE})
-            outputs["losses"] = _pad(outputs["losses"], rows)
+            missing = [[0, rows - tf.shape(outputs["losses"])[0]], [0, 0]]  # a batch shares one shape
+            outputs["losses"] = tf.pad(outputs["losses"], missing, constant_values=float("nan"))
             return {tensor.name: outputs[tensor.name] for tensor in SIGNATURES[name].outputs}
 
         return _map(name, one, inputs)
 
     def _advance_one(self, picture: Tensors) -> Tensors:
-        """Takes the next steps of one picture's run; returns all that any signature gives of it."""
+        """Takes the next steps of one picture's run; returns the outputs of every signature by name."""
         settings = self.parse(picture["settings"])
-        pictures = _decode(picture, settings)
+        encoded = [picture[name] for name in sorted(set(_ONE_PICTURE) - {"settings", "state_bytes", "take_steps"})]
+        pictures = Pictures(
+            content=images.decode(picture["content_bytes"], "content_bytes"),
+            styles=picture["style_bytes"],
+            content_masks=picture["content_mask_bytes"],
+            style_masks=picture["style_mask_bytes"],
+            initial=picture["initial_bytes"],
+            fingerprint=fingerprint([*encoded, *recipe(settings)]),
+        )
         state = tf.cond(
             picture["state_bytes"] == "",
             lambda: self.stylizer.initial_state(pictures, settings),
@@ -125,24 +128,24 @@ class ServedModel(tf.Module):
         }
 
     def _describe(self, inputs: Tensors) -> Tensors:
-        layers = self.network.layers
-        # The description is one JSON object; what only the running graph knows is put in as its last members.
+        # The description is one JSON object; device and settings, which only the graph knows, become its last members.
         opening = tf.strings.join([self._description[:-1], ', "device": "', _device(), '", "settings": {'])
 
         def text_of(name: str, value: tf.Tensor) -> tf.Tensor:
-            if SETTINGS[name].kind == "layers":
+            as_text = functools.partial(tf.strings.as_string, shortest=value.dtype.is_floating)
+            kind = SETTINGS[name].kind
+            if kind == "layers":
                 weights, up_to = tf.unstack(value)
-                pairs = tf.strings.join([tf.constant(layers), tf.strings.as_string(weights, shortest=True)], ":")
-                limits = tf.strings.join(["@", tf.strings.as_string(up_to, shortest=True)])
-                pairs = tf.strings.join([pairs, tf.where(up_to < MAX_SIZE_PX, limits, "")])
-                value = tf.strings.reduce_join(tf.boolean_mask(pairs, weights > 0), separator="/")
-            if SETTINGS[name].kind == "choice":
+                limits = tf.where(up_to < MAX_SIZE_PX, tf.strings.join(["@", as_text(up_to)]), "")
+                items = tf.strings.join([self.network.layers, ":", as_text(weights), limits])
+                value = tf.strings.reduce_join(tf.boolean_mask(items, weights > 0), separator="/")
+            elif kind == "choice":
                 value = tf.constant(SETTINGS[name].choices)[value]
-            if SETTINGS[name].kind == "weights":
-                value = tf.strings.reduce_join(tf.strings.as_string(value, shortest=True), separator="/")
-            if value.dtype == tf.string:
-                return tf.strings.join([f'"{name}": "', value, '"'])
-            return tf.strings.join([f'"{name}": ', tf.strings.as_string(value, shortest=value.dtype.is_floating)])
+            elif kind == "weights":
+                value = tf.strings.reduce_join(as_text(value), separator="/")
+            else:
+                return tf.strings.join([f'"{name}": ', as_text(value)])
+            return tf.strings.join([f'"{name}": "', value, '"'])
 
         def one(picture: Tensors) -> Tensors:
             parsed = self.parse(picture["settings"])
@@ -162,11 +165,11 @@ def _worth_sending(measured: Measured) -> Measured:
 
 
 def _device() -> tf.Tensor:
-    """Returns the kind of device that the graph's work is placed on, one of DEVICES, or "" for any other."""
+    """Returns the kind of device that the graph's work is placed on, in TensorFlow's words; "" for an unknown one."""
+    devices = ["CPU", "GPU", "TPU"]
     # An operation without inputs goes where its one consumer is, and text is handled on the CPU alone: the identity in
     # between is placed as the work is.
-    index = tf.identity(tf.raw_ops.DeviceIndex(device_names=list(DEVICES)))
-    return tf.constant([*DEVICES, ""])[index]
+    return tf.constant([*devices, ""])[tf.identity(tf.raw_ops.DeviceIndex(device_names=devices))]
 
 
 def _traced(name: str, body: Callable[[Tensors], Tensors]) -> tf.types.experimental.GenericFunction:
@@ -175,76 +178,38 @@ def _traced(name: str, body: Callable[[Tensors], Tensors]) -> tf.types.experimen
     @tf.function(input_signature=specs, autograph=False)  # all control flow is written as TensorFlow's own
     def signature(*tensors: tf.Tensor) -> Tensors:
         # TensorFlow Serving feeds any shape, whatever the signature says.
-        inputs = {spec.name: _of_rank(tensor, spec) for spec, tensor in zip(specs, tensors, strict=True)}
-        return body(inputs)
+        return body({spec.name: _of_rank(tensor, spec) for spec, tensor in zip(specs, tensors, strict=True)})
 
     return signature
 
 
 def _of_rank(tensor: tf.Tensor, spec: tf.TensorSpec) -> tf.Tensor:
-    names = {1: "[B]", 2: "[B, S]"}
-    shape = tf.strings.reduce_join(tf.strings.as_string(tf.shape(tensor)), separator=", ")
-    tensor = checked(
-        tensor,
-        tf.equal(tf.rank(tensor), spec.shape.rank),
-        f"`{spec.name}` must have the shape {names[spec.shape.rank]}. Received: [",
-        shape,
-        "]",
-    )
+    expected = f"`{spec.name}` must have the shape {'[B]' if spec.shape.rank == 1 else '[B, S]'}. Received: ["
+    received = tf.strings.reduce_join(tf.strings.as_string(tf.shape(tensor)), separator=", ")
+    tensor = checked(tensor, tf.equal(tf.rank(tensor), spec.shape.rank), expected, received, "]")
     return tf.ensure_shape(tensor, spec.shape)
 
 
 def _complete(inputs: Tensors) -> Tensors:
-    """Checks that every input is for the same number of pictures and styles, and fills in those of the guided form."""
+    """Checks that all inputs have the same number of pictures and styles; adds empty guidance where it was not sent."""
     batch = tf.shape(inputs["content_bytes"])[0]
     result = {}
     for name, tensor in inputs.items():
         count = tf.shape(tensor)[0]
-        result[name] = checked(
-            tensor,
-            (count == batch) & (batch > 0),
-            f"`{name}` must have as many elements as `content_bytes`, at least 1. Received: ",
-            count,
-            " for ",
-            batch,
-        )
+        expected = f"`{name}` must have as many elements as `content_bytes`, at least 1. Received: "
+        result[name] = checked(tensor, (count == batch) & (batch > 0), expected, count, " for ", batch)
     styles = tf.shape(result["style_bytes"])[1]
-    result["style_bytes"] = checked(
-        result["style_bytes"],
-        (styles >= 1) & (styles <= MAX_STYLES),
-        f"`style_bytes` must hold 1 to {MAX_STYLES} styles for each content picture. Received: ",
-        styles,
-    )
-    for name in ("content_mask_bytes", "style_mask_bytes"):
-        if name in result:
-            count = tf.shape(result[name])[1]
-            result[name] = checked(
-                result[name],
-                count == styles,
-                f"`{name}` must hold one mask for each of the ",
-                styles,
-                " styles, which may be empty. Received: ",
-                count,
-            )
+    expected = f"`style_bytes` must hold 1 to {MAX_STYLES} styles for each content picture. Received: "
+    in_range = (styles >= 1) & (styles <= MAX_STYLES)
+    result["style_bytes"] = checked(result["style_bytes"], in_range, expected, styles)
+    for name in [name for name in result if name.endswith("_mask_bytes")]:
+        count = tf.shape(result[name])[1]
+        each = f"`{name}` must hold one mask for each of the "
+        result[name] = checked(
+            result[name], count == styles, each, styles, " styles, which may be empty. Received: ", count
+        )
     no_masks, no_start = [tf.fill(tf.shape(result[name]), "") for name in ("style_bytes", "content_bytes")]
     return {"content_mask_bytes": no_masks, "style_mask_bytes": no_masks, "initial_bytes": no_start, **result}
-
-
-def _decode(picture: Tensors, settings: ParsedSettings) -> Pictures:
-    encoded = [picture[name] for name in sorted(set(_ONE_PICTURE) - {"settings", "state_bytes", "take_steps"})]
-    return Pictures(
-        content=images.decode(picture["content_bytes"], "content_bytes"),
-        styles=picture["style_bytes"],
-        content_masks=picture["content_mask_bytes"],
-        style_masks=picture["style_mask_bytes"],
-        initial=picture["initial_bytes"],
-        fingerprint=fingerprint([*encoded, *recipe(settings)]),
-    )
-
-
-def _pad(losses: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
-    """Appends rows of NaN to losses [n, 4], so that all pictures of a batch have as many."""
-    return tf.pad(losses, [[0, rows - tf.shape(losses)[0]], [0, 0]], constant_values=float("nan"))
 
 
 def _map(name: str, one: Callable[[Tensors], Tensors], inputs: Tensors) -> Tensors:

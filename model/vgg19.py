@@ -2,12 +2,11 @@
 
 Simonyan and Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition", 2015. Layer names and the
 order of operations are Keras's (keras.applications.VGG19), with one departure unless `NetworkOptions` says otherwise:
-every convolution repeats the edge of its input by one position where Keras puts zeros. Zeros look like an edge to the
+every convolution pads its input by repeating its edge, where Keras pads with zeros. Zeros look like an edge to the
 network, and the optimisation answers them with a strip of odd colour along the border of the picture.
 
-The backward pass is written out rather than taken from a `tf.GradientTape`, because a layer's loss enters it only
-where that layer is weighed: what no loss asks for is computed in neither direction, although the graph is the same
-for every choice of layers.
+The backward pass is written out rather than taken from a `tf.GradientTape`: so layers that no loss needs are computed
+in neither direction, although the graph is the same for every choice of layers.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ class NetworkOptions(NamedTuple):
 
     Attributes:
       average_pooling: pool by AVERAGE_GAIN times the average, not by the maximum.
-      zero_padding: put zeros around each convolution's input, not its own edge.
+      zero_padding: pad each convolution's input with zeros, not with its own edge.
     """
 
     average_pooling: tf.Tensor | bool = False
@@ -45,14 +44,7 @@ _USUAL = NetworkOptions()
 
 
 def preprocess(image: tf.Tensor) -> tf.Tensor:
-    """Turns RGB of 0 to 255 into what VGG19 was trained on: BGR minus the ImageNet mean.
-
-    Args:
-      image: float32 [H, W, 3], RGB, 0 to 255.
-
-    Returns:
-      float32 [H, W, 3], BGR, about -124 to 151.
-    """
+    """Turns RGB of 0 to 255 into what VGG19 was trained on: BGR minus the ImageNet mean; float32 [H, W, 3] both."""
     return tf.reverse(image, [-1]) - tf.constant(IMAGENET_MEAN_BGR)
 
 
@@ -62,7 +54,7 @@ class VGG19(tf.Module):
     Attributes:
       layers: names of the layers it has, in order.
       channels: the number of channels of each.
-      products: how many products a forward pass takes up to each layer, for each pixel of the picture.
+      products: multiplications of a forward pass up to each layer, per pixel of the picture.
       dtype: type of the convolutions and features; gradients leave the network as float32.
       gradient_dtype: type of the gradients between layers (`gradient_dtype`).
     """
@@ -137,7 +129,7 @@ class VGG19(tf.Module):
         return tf.reverse(tf.cast(gradient[0], tf.float32), [-1])  # BGR to RGB, the transpose of `preprocess`
 
     def _forward(self, index: int, x: tf.Tensor, options: NetworkOptions) -> tf.Tensor:
-        """From the features of the layer before, or the picture, to a layer's own."""
+        """Returns a layer's features, given those of the layer before, or the preprocessed picture."""
         if self.layers[index] in AFTER_POOLING:
             x = _pool(x, options)
         x = tf.nn.conv2d(_pad(x, options), self._kernels[index], 1, "VALID")
@@ -146,7 +138,7 @@ class VGG19(tf.Module):
     def _backward(
         self, index: int, x: tf.Tensor, y: tf.Tensor, gradient: tf.Tensor, options: NetworkOptions
     ) -> tf.Tensor:
-        """From the gradient at a layer's features `y` to that at the features `x` of the layer before."""
+        """Returns the gradient at `x`, the features before a layer, given that at `y`, the layer's own."""
         upstream, unit = _in_range(gradient, self.dtype)
         pooled = self.layers[index] in AFTER_POOLING
         batch, height, width, channels = tf.unstack(tf.shape(x))
@@ -162,43 +154,29 @@ class VGG19(tf.Module):
         at_inputs = tf.cond(
             options.zero_padding,
             lambda: at_padded[:, 1:-1, 1:-1],
-            # A symmetric pad by one is what repeating the edge is.
-            lambda: tf.raw_ops.MirrorPadGrad(input=at_padded, paddings=_BORDER, mode="SYMMETRIC"),
+            # To repeat the edge is a symmetric pad by one.
+            lambda: tf.raw_ops.MirrorPadGrad(
+                input=at_padded, paddings=[[0, 0], [1, 1], [1, 1], [0, 0]], mode="SYMMETRIC"
+            ),
         )
-        below = self._unpooled(x, at_inputs, options) if pooled else at_inputs
+        below = _unpooled(x, at_inputs, options) if pooled else at_inputs
         return below if unit is None else unit * tf.cast(below, unit.dtype)
 
-    def _unpooled(self, x: tf.Tensor, gradient: tf.Tensor, options: NetworkOptions) -> tf.Tensor:
-        """From the gradient at what pooling makes of features `x` to that at `x`."""
-        window = {"ksize": [1, 2, 2, 1], "strides": [1, 2, 2, 1], "padding": "VALID"}
 
-        def of_average() -> tf.Tensor:
-            gain = tf.cast(AVERAGE_GAIN, self.dtype)
-            return tf.raw_ops.AvgPoolGrad(orig_input_shape=tf.shape(x), grad=gain * gradient, **window)
-
-        def of_max() -> tf.Tensor:
-            # Pooled again, right here: only beside the pooling is its gradient oneDNN's, which is 15 times faster.
-            pooled = tf.nn.max_pool2d(x, 2, 2, "VALID")
-            return tf.raw_ops.MaxPoolGrad(orig_input=x, orig_output=pooled, grad=gradient, **window)
-
-        return tf.cond(options.average_pooling, of_average, of_max)
-
-
-_BORDER = [[0, 0], [1, 1], [1, 1], [0, 0]]
 _LARGEST = 64.0  # of a gradient in float16, whose sums over 3x3xC products must stay below 65504
 _TINY = 1e-30
 
 
 def gradient_dtype(dtype: tf.DType) -> tf.DType:
-    """Returns the type that holds the gradients at features of a type.
+    """Returns the type of the gradients at features of a type.
 
-    float16 has nothing below 6e-8, and the mean over a large picture leaves each of its features less.
+    float16 holds nothing below 6e-8; the gradient of a mean over a large picture is smaller than that.
     """
     return tf.float32 if dtype == tf.float16 else dtype
 
 
 def _in_range(gradient: tf.Tensor, dtype: tf.DType) -> tuple[tf.Tensor, tf.Tensor | None]:
-    """Returns a gradient in a type, and what a 1 stands for in it; None: it is in that type as it is."""
+    """Returns a gradient cast to a type, and its unit: what a 1 in it stands for. None: it is unscaled."""
     if gradient.dtype == dtype:
         return gradient, None
     unit = tf.maximum(tf.reduce_max(tf.abs(gradient)), _TINY) / _LARGEST
@@ -213,11 +191,23 @@ def _pool(x: tf.Tensor, options: NetworkOptions) -> tf.Tensor:
     )
 
 
+def _unpooled(x: tf.Tensor, gradient: tf.Tensor, options: NetworkOptions) -> tf.Tensor:
+    """Returns the gradient at features `x`, given that at `_pool(x)`."""
+    window = {"ksize": [1, 2, 2, 1], "strides": [1, 2, 2, 1], "padding": "VALID"}
+    return tf.cond(
+        options.average_pooling,
+        lambda: tf.raw_ops.AvgPoolGrad(orig_input_shape=tf.shape(x), grad=AVERAGE_GAIN * gradient, **window),
+        # Pooled again, right here: only beside the pooling is its gradient oneDNN's, which is 15 times faster.
+        lambda: tf.raw_ops.MaxPoolGrad(
+            orig_input=x, orig_output=tf.nn.max_pool2d(x, 2, 2, "VALID"), grad=gradient, **window
+        ),
+    )
+
+
 def _pad(x: tf.Tensor, options: NetworkOptions) -> tf.Tensor:
     """Widens [1, h, w, C] to [1, h+2, w+2, C] by its edge or by zeros.
 
-    On a CPU concatenation takes a quarter of the time that `tf.pad` takes on one core, and a factor on the edge leaves
-    the graph without a branch.
+    On one core of a CPU concatenation takes a quarter of the time of `tf.pad`. A factor on the edge saves a branch.
     """
     edge = tf.cast(~tf.convert_to_tensor(options.zero_padding), x.dtype)
     x = tf.concat([edge * x[:, :1], x, edge * x[:, -1:]], 1)

@@ -1,4 +1,4 @@
-"""Warm-up requests: what a server runs before it serves a version, so that the first caller does not wait for it.
+"""Warm-up requests: a server runs them before it serves a version, so that the first caller does not wait.
 
 TensorFlow Serving replays VERSION/assets.extra/tf_serving_warmup_requests, a TFRecord of PredictionLog, when it loads a
 version, and refuses the version if one of them fails.
@@ -11,20 +11,17 @@ from pathlib import Path
 import tensorflow as tf
 
 from model import settings
-from model.contract import SETTINGS_TEXT, SIGNATURES, Signature, TensorInfo
+from model.contract import SIGNATURES, Signature
 
 WARMUP_FILE = Path("assets.extra") / "tf_serving_warmup_requests"
 
 WARMED = ("describe", "advance")
-"""What the page, the command line and the client call. Each other signature would add 7 s of a core to a start, and
-`serving_default`, which takes no settings, a whole picture."""
+"""What the page, the command line and the client call. Each other signature would add 7 s of CPU to a server's
+start, and `serving_default`, which takes no settings, a whole run."""
 
 SIZE = settings.SETTINGS["size"].default
 RECIPE = f"size={SIZE},smallest_size={SIZE},steps=2"
-"""A step at the default size, in the shape of a camera's picture: memory and kernels for it are there from then on."""
-
-PICTURE_PX = (48, 64)  # height, width; the recipe enlarges it
-PICTURE_SUFFIXES = ("content_bytes", "style_bytes")
+"""One step at the default size, 4:3: memory and kernels for it are ready from then on."""
 
 
 def write(version: Path) -> None:
@@ -37,14 +34,21 @@ def write(version: Path) -> None:
 
 
 def request_of(signature: Signature) -> bytes:
-    """Returns a PredictionLog that runs a signature at the cost of one step at most.
+    """Returns a PredictionLog that runs one of the signatures in WARMED, at the cost of one step at most.
 
-    It is written field by field, by the numbers in tensorflow_serving/apis/{model,predict,prediction_log}.proto:
-    `tensorflow-serving-api`, which has the messages, would bring the kernels for GPUs into the export image.
+    It is encoded by hand, with the field numbers of tensorflow_serving/apis/{model,predict,prediction_log}.proto:
+    `tensorflow-serving-api`, which has the messages, would bring TensorFlow's GPU kernels into the export image.
     """
+    values = {
+        "content_bytes": _picture(),
+        "style_bytes": _picture(),
+        "settings": RECIPE.encode(),
+        "state_bytes": b"",
+        "take_steps": 1,
+    }
     request = _field(1, _field(3, signature.name.encode()))  # model_spec { signature_name }
     for tensor in signature.inputs:
-        proto = tf.make_tensor_proto(_value(tensor), tensor.dtype, [1] * len(tensor.shape))
+        proto = tf.make_tensor_proto(values[tensor.name], tensor.dtype, [1] * len(tensor.shape))
         request += _field(2, _field(1, tensor.name.encode()) + _field(2, proto.SerializeToString()))  # inputs
     return _field(6, _field(1, request))  # predict_log { request }
 
@@ -55,21 +59,12 @@ def _field(number: int, content: bytes) -> bytes:
 
 
 def _varint(number: int) -> bytes:
-    """Returns seven bits a byte, the lowest first; the eighth says that more come."""
+    """Returns a protobuf varint: seven bits a byte, the lowest first; the eighth bit says that more follow."""
     return bytes([number]) if number < 128 else bytes([number & 127 | 128]) + _varint(number >> 7)
 
 
-def _value(tensor: TensorInfo) -> bytes | int:
-    """Returns what an input gets: a picture, the recipe, nothing, or the number 1."""
-    if tensor.dtype != "string":
-        return 1
-    if tensor.name.endswith(PICTURE_SUFFIXES):
-        return _picture()
-    return RECIPE.encode() if tensor == SETTINGS_TEXT else b""
-
-
 def _picture() -> bytes:
-    """Returns a PNG of two crossed ramps."""
-    ramps = [tf.cast(tf.linspace(0.0, 255.0, length), tf.uint8) for length in PICTURE_PX]
+    """Returns a PNG of two crossed ramps, 64x48, which the recipe enlarges."""
+    ramps = [tf.cast(tf.linspace(0.0, 255.0, length), tf.uint8) for length in (48, 64)]
     rows, columns = tf.meshgrid(*ramps, indexing="ij")
     return bytes(tf.io.encode_png(tf.stack([rows, columns, 255 - rows], -1)).numpy())

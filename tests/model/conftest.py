@@ -1,7 +1,7 @@
 """Functions in the tests' own process run as they are written.
 
-TensorFlow's rewriting of them takes most of a first call. What it makes of the graph that is served is seen by the
-tests that run an exported model (tests/model/session.py).
+TensorFlow's rewriting of them takes most of a first call. What it makes of the graph is seen by the tests that run a
+server (tests/serving).
 """
 
 import tensorflow as tf

@@ -1,16 +1,15 @@
-"""The style losses on every device, against float64: with the factors of products rounded, on features of each kind.
+"""The style losses against float64, as devices compute them that round the factors of products.
 
-How near they can be. A device that rounds a factor by a share `unit` of it moves each feature by that, and with it the
-gradient, which is a multiple of the features' distance from their targets. Beside a loss of `value`, as a share of the
-style's size, that distance is its root: an error of unit / sqrt(value) of the gradient, and of the loss too. Where the
-picture's features have no variance the Wasserstein gradient multiplies what rounding puts there by up to
-1 / sqrt(RIDGE). Beyond these bounds the tests allow 1 %.
+The bounds. A device rounds a factor by at most a share `unit` of it, and moves each feature by as much. The gradient
+grows with the features' distance from their targets, which is sqrt(value), with `value` the loss as a share of the
+style's size. So gradient and loss may be off by unit / sqrt(value). Where the features have no variance, the
+Wasserstein gradient amplifies rounding by up to 1 / sqrt(RIDGE). Where a bound is below 1 %, the tests allow 1 %.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
-from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +19,9 @@ import tensorflow as tf
 from PIL import Image
 
 from model import losses
-from model.objective import Objective
+from model.objective import Objective, Pictures
 from model.optimizers import lbfgs_direction
-from model.parsing import choice_index
+from model.parsing import ParsedSettings, choice_index
 from model.stylizer import RunState, Stylizer, size_result
 from model.vgg19 import VGG19
 from model.weights import Weights, from_file, random
@@ -77,12 +76,16 @@ def reference(f: Array, g: Array, statistics: str) -> tuple[float, Array]:
     return float(value), 2 * (centred @ (np.eye(channels) - transport) + apart) / (count * channels)
 
 
+def dtype_on(device: str) -> tf.DType:
+    """Returns the type of the features there."""
+    return tf.as_dtype(device.split()[0]) if device.endswith("features") else tf.float32
+
+
 def on_device(f: Array, g: Array, statistics: str, device: str) -> tuple[float, Array, float, float, Array]:
     """The graph's loss, gradient [N, C] and the style's size; and the reference for the features as they came in."""
-    dtype = tf.as_dtype(device.split()[0]) if device.endswith("features") else tf.float32
     kind = tf.constant(choice_index("statistics", statistics))
-    own, style = [tf.cast(x, dtype)[tf.newaxis] for x in (f, g)]
-    with rounding.device(device) if device in rounding.DEVICES else nullcontext():
+    own, style = [tf.cast(x, dtype_on(device))[tf.newaxis] for x in (f, g)]
+    with rounding.device(device):
         places = tf.constant([np.prod(g.shape[:-1])], tf.int32)
         target = losses.style_target(losses.moments(style)[tf.newaxis], places, kind)
         raw = losses.moments(own)
@@ -182,36 +185,30 @@ def test_the_rounding_that_is_played_is_that_of_the_card() -> None:
     np.testing.assert_array_equal(rounding.to_tf32(tf.constant(given, tf.float32)), seen)
 
 
-class Runs:
-    """Runs at 64 pixels; each device traces a graph of its own, once."""
-
-    def __init__(self, weights: Weights) -> None:
-        self._weights = weights
-        self._graphs: dict[str, Callable[..., tuple[RunState, tf.Tensor]]] = {}
-
-    def __call__(self, text: str, content: Picture, style: Picture, device: str = "float32") -> tuple[Array, Array]:
-        """Returns the losses of 60 steps and the last picture."""
-        inputs, parsed = pictures(content, style), settings(f"size=64,smallest_size=64,steps=60,{text}")
-        if device not in self._graphs:
-            self._graphs[device] = self._traced()
-        with rounding.device(device) if device in rounding.DEVICES else nullcontext():
-            state, rows = self._graphs[device](inputs, parsed)
-        return rows.numpy(), size_result(state).numpy()
-
-    def _traced(self) -> Callable[..., tuple[RunState, tf.Tensor]]:
-        stylizer = Stylizer(Objective(VGG19(self._weights.arrays)))
-        return tf.function(
-            lambda inputs, parsed: stylizer.advance(
-                inputs, parsed, stylizer.initial_state(inputs, parsed), tf.constant(60)
-            ),
-            autograph=False,
-            reduce_retracing=True,
-        )
+Run = Callable[..., tuple[Array, Array]]
 
 
 @pytest.fixture(scope="module")
-def run(true_features: Path) -> Runs:
-    return Runs(from_file(true_features))
+def run(true_features: Path) -> Run:
+    """Runs at 64 pixels; returns the losses of each step and the last picture."""
+    weights = from_file(true_features)
+
+    @functools.cache  # a graph for each device
+    def graph(device: str) -> Callable[..., tuple[RunState, tf.Tensor]]:
+        stylizer = Stylizer(Objective(VGG19(weights.arrays, dtype_on(device))))
+
+        def whole_run(inputs: Pictures, parsed: ParsedSettings) -> tuple[RunState, tf.Tensor]:
+            return stylizer.advance(inputs, parsed, stylizer.initial_state(inputs, parsed), parsed["steps"])
+
+        return tf.function(whole_run, autograph=False, reduce_retracing=True)
+
+    def run_on(text: str, content: Picture, style: Picture, device: str = "float32") -> tuple[Array, Array]:
+        with rounding.device(device):
+            parsed = settings(f"size=64,smallest_size=64,steps=60,{text}")
+            state, rows = graph(device)(pictures(content, style), parsed)
+        return rows.numpy(), size_result(state).numpy()
+
+    return run_on
 
 
 @pytest.fixture(scope="module")
@@ -225,11 +222,20 @@ def photograph(images: Path) -> Picture:
 
 
 @pytest.mark.parametrize("statistics", STATISTICS)
-def test_a_run_ends_where_float32_ends(run: Runs, photograph: Picture, painting: Picture, statistics: str) -> None:
+def test_a_run_ends_where_float32_ends(run: Run, photograph: Picture, painting: Picture, statistics: str) -> None:
     exact, _ = run(f"statistics={statistics}", photograph, painting)
     for device in rounding.DEVICES:
         rows, _ = run(f"statistics={statistics}", photograph, painting, device)
         np.testing.assert_allclose(rows[-1, 0], exact[-1, 0], rtol=0.02)
+
+
+@pytest.mark.parametrize("device", ["float32", "bfloat16 features"])
+def test_the_style_loss_falls_by_nine_tenths(run: Run, photograph: Picture, painting: Picture, device: str) -> None:
+    rows, _ = run("steps=40", photograph, painting, device)
+    assert np.isfinite(rows).all()
+    assert rows[0, 2] == pytest.approx(1, abs=1e-2)
+    assert rows[-1, 2] < 0.1
+    assert rows[-1, 1] < 2  # in units of the photograph's own variance: the place is still there
 
 
 def one_colour() -> Picture:
@@ -251,16 +257,9 @@ def poster() -> Picture:
 
 @pytest.mark.parametrize("statistics", STATISTICS)
 @pytest.mark.parametrize("content", [one_colour, line_drawing, poster], ids=lambda content: content.__name__)
-def test_flat_areas_take_on_the_style(run: Runs, painting: Picture, content: object, statistics: str) -> None:
+def test_flat_areas_take_on_the_style(run: Run, painting: Picture, content: object, statistics: str) -> None:
     picture = content()  # type: ignore[operator]
     rows, result = run(f"statistics={statistics},optimizer=lbfgs", picture, painting)
     assert rows[-1, 2] < 0.15 * rows[0, 2]
     corner = result[-12:, :12].reshape(-1, 3)  # flat in all three
     assert corner.std(0).min() > 5
-
-
-@pytest.mark.parametrize("statistics", STATISTICS)
-def test_a_style_that_is_the_content_gives_that_picture_back(run: Runs, painting: Picture, statistics: str) -> None:
-    rows, result = run(f"statistics={statistics}", painting, painting)
-    assert rows[:, 2].max() <= 1  # as much as the photograph's own distance from another style
-    assert np.abs(result - np.float64(Image.fromarray(painting).resize((64, 51), Image.Resampling.BICUBIC))).mean() < 2

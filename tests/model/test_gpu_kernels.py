@@ -5,9 +5,11 @@ TensorFlow's wheel registers its kernels for GPUs on machines without one too.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
+from tensorflow.core.framework.kernel_def_pb2 import KernelDef
 from tensorflow.core.framework.node_def_pb2 import NodeDef
 from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow.python.framework import kernels, op_def_registry
@@ -15,17 +17,20 @@ from tensorflow.python.framework import kernels, op_def_registry
 LOOPS = ("While", "StatelessWhile")
 
 
+@functools.cache
+def gpu_kernels(op: str) -> list[KernelDef]:
+    """The kernels for GPUs, or for any device."""
+    found = kernels.get_registered_kernels_for_op(op).kernel
+    return [kernel for kernel in found if kernel.device_type in ("GPU", "DEFAULT")]
+
+
 def has_gpu_kernel(node: NodeDef) -> bool:
-    """Whether a kernel for GPUs, or for any device, takes the node's types."""
-    defaults = {attr.name: attr.default_value.type for attr in op_def_registry.get(node.op).attr}
-
-    def type_of(name: str) -> int:
-        return node.attr[name].type if name in node.attr else defaults[name]
-
+    """Whether a kernel for GPUs takes the node's types."""
+    types = {attr.name: attr.default_value.type for attr in op_def_registry.get(node.op).attr}
+    types |= {name: value.type for name, value in node.attr.items()}
     return any(
-        kernel.device_type in ("GPU", "DEFAULT")
-        and all(type_of(constraint.name) in constraint.allowed_values.list.type for constraint in kernel.constraint)
-        for kernel in kernels.get_registered_kernels_for_op(node.op).kernel
+        all(types[constraint.name] in constraint.allowed_values.list.type for constraint in kernel.constraint)
+        for kernel in gpu_kernels(node.op)
     )
 
 

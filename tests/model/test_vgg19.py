@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from model import weights as weights_module
 from model.layers import LAYERS
-from model.vgg19 import IMAGENET_MEAN_BGR, VGG19, NetworkOptions, preprocess
+from model.vgg19 import VGG19, NetworkOptions, preprocess
 from model.weights import Weights
 from tests.conftest import smooth_picture
 
@@ -23,33 +23,20 @@ def test_preprocessing_is_that_of_keras() -> None:
     np.testing.assert_allclose(preprocess(image), expected, atol=1e-4)
 
 
-def test_preprocessing_can_be_undone() -> None:
-    image = picture()
-    undone = (preprocess(image).numpy() + IMAGENET_MEAN_BGR)[..., ::-1]
-    np.testing.assert_allclose(undone, image, atol=1e-4)
-
-
 def test_features_equal_those_of_keras() -> None:
-    """With zeros around; with the edge repeated they differ there on purpose (see the module)."""
+    """With zeros around; by default the edge is repeated (see the module)."""
     own = weights_module.random()
     keras = tf.keras.applications.VGG19(include_top=False, weights=None)
     for layer in own.layers:
         keras.get_layer(layer).set_weights([own.arrays[f"{layer}/kernel"], own.arrays[f"{layer}/bias"]])
     outputs = [keras.get_layer(layer).output for layer in own.layers]
-    image = picture(224, 240)
+    image, network = picture(), VGG19(own.arrays)
     expected = tf.keras.Model(keras.inputs, outputs)(preprocess(image)[tf.newaxis])
-    network = VGG19(own.arrays)
     assert network.layers == own.layers == LAYERS[: LAYERS.index("block5_conv2") + 1]
-    for zeros, repeated, theirs in zip(
-        network.features(image, len(LAYERS), NetworkOptions(zero_padding=True)),
-        network.features(image, len(LAYERS)),
-        expected,
-        strict=True,
-    ):
-        np.testing.assert_allclose(zeros, theirs, rtol=1e-3, atol=1e-4)
-        # The first convolution's difference spreads by one position a layer; half a side is further than it gets.
-        row, column = theirs.shape[1] // 2, theirs.shape[2] // 2
-        np.testing.assert_allclose(repeated[0, row, column], theirs[0, row, column], rtol=1e-3, atol=1e-4)
+    features = network.features(image, len(LAYERS), NetworkOptions(zero_padding=True))
+    for one, theirs in zip(features, expected, strict=True):
+        np.testing.assert_allclose(one, theirs, rtol=1e-3, atol=1e-4 * np.abs(theirs).max())
+        assert 10 < np.sqrt(np.mean(np.square(one))) < 1000  # of random weights: they neither fade out nor grow
 
 
 def test_average_pooling_is_the_doubled_mean_over_squares_of_two(small_weights: Weights) -> None:
@@ -69,7 +56,7 @@ def test_a_flat_picture_has_flat_features_up_to_its_edge(small_weights: Weights)
         np.testing.assert_allclose(features, tf.broadcast_to(features[:, 2:3, 2:3], features.shape), rtol=1e-4)
 
 
-@pytest.mark.parametrize("last", [0, 1, 2, 4])
+@pytest.mark.parametrize("last", [0, 2, 4])
 def test_layers_after_the_last_are_not_computed(small_weights: Weights, last: int) -> None:
     features = VGG19(small_weights.arrays).features(picture(), tf.constant(last))
     assert [int(tf.size(f)) > 0 for f in features] == [index <= last for index in range(5)]
@@ -78,8 +65,8 @@ def test_layers_after_the_last_are_not_computed(small_weights: Weights, last: in
 @pytest.mark.parametrize(
     "options", [NetworkOptions(), NetworkOptions(average_pooling=True), NetworkOptions(zero_padding=True)], ids=str
 )
-@pytest.mark.parametrize("weighed", [{0}, {1, 4}, {0, 1, 2, 3, 4}])
-@pytest.mark.parametrize("shape", [(16, 16), (33, 46), (47, 30)])
+@pytest.mark.parametrize("weighed", [{0}, {1, 4}])
+@pytest.mark.parametrize("shape", [(16, 16), (33, 46)])
 def test_backward_pass_equals_automatic_differentiation(
     small_weights: Weights, weighed: set[int], shape: tuple[int, int], options: NetworkOptions
 ) -> None:

@@ -49,14 +49,14 @@ class FakeModel:
     """A transport to a run of some steps, whose state is the number of steps taken.
 
     Attributes:
-      seconds_a_step: by the clock `now`.
+      seconds_a_step, seconds_a_call: by the clock `now`.
       before: is called with the number of each call, and may raise.
       sent: signature and inputs of each call.
     """
 
     def __init__(self, steps: int = 8, before: Callable[[int], object] = lambda call: None) -> None:
         self.steps, self.before = steps, before
-        self.now, self.seconds_a_step = 0.0, 0.1
+        self.now, self.seconds_a_step, self.seconds_a_call = 0.0, 0.1, 0.0
         self.sent: list[tuple[str, Mapping[str, Any]]] = []
 
     def predict(self, signature: str, inputs: Mapping[str, Any], *, timeout_s: float) -> dict[str, Any]:
@@ -64,7 +64,7 @@ class FakeModel:
         self.before(len(self.sent))
         step, take = int(inputs["state_bytes"][0] or b"0"), inputs["take_steps"][0]
         end = min(step + take, self.steps)
-        self.now += (end - step) * self.seconds_a_step
+        self.now += (end - step) * self.seconds_a_step + self.seconds_a_call
         image = IMAGE if end == self.steps or take == 0 else b""
         return chunk(str(end).encode(), end, self.steps, image, rows=end - step)
 
