@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -72,6 +72,31 @@ def stop(process: subprocess.Popen[bytes]) -> None:
     if process.poll() is None:
         process.terminate()
         process.wait(30)
+
+
+@dataclass
+class Replica:
+    """A server that a test may kill, and start again at the same ports.
+
+    Attributes:
+      model: its model's base path.
+      flags: further flags of the server.
+    """
+
+    model: Path | str
+    flags: tuple[str, ...] = ()
+    grpc_port: int = field(default_factory=free_port)
+    rest_port: int = field(default_factory=free_port)
+
+    def start(self) -> None:
+        self.process = start(self.model, self.grpc_port, self.rest_port, *self.flags)
+
+    def wait(self) -> None:
+        wait_until_available(self.process, self.rest_port)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait(30)
 
 
 @pytest.fixture(scope="session")

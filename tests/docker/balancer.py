@@ -50,19 +50,18 @@ def nginx() -> str:
     return shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin") or pytest.skip("there is no nginx")
 
 
-def upstreams(file: Path, servers: dict[str, Sequence[str]]) -> str:
-    """Returns the text of a file of upstreams with other servers, by the group's name; all limits stay as they are.
+def upstreams(folder: Path, name: str, **ports: Sequence[int]) -> None:
+    """Writes docker/nginx/NAME to a folder with servers at other ports, by their group; all limits stay as they are.
 
     Addresses need no resolver, and `resolve` no nginx that is later than Debian's.
     """
-    text = re.sub(r"^resolver .*\n", "", file.read_text(), flags=re.MULTILINE)
-    for group, addresses in servers.items():
-        (line,) = re.findall(rf"upstream {group} {{[^}}]*?\n(  server [^\n]*)", text)
-        _, _, options = line.strip().removesuffix(";").split(" ", 2)
-        options = options.replace("resolve", "").strip()
-        lines = [f"  server {address} {options};".replace(" ;", ";") for address in addresses]
-        text = text.replace(line, "\n".join(lines), 1)
-    return text
+    text = re.sub(r"^resolver .*\n", "", (DOCKER / "nginx" / name).read_text(), flags=re.MULTILINE)
+    for group, theirs in ports.items():
+        (line,) = re.findall(rf"upstream {group} {{[^}}]*?\n(  server [^\n]*\n)", text)
+        _, _, *options = line.strip("\n ;").replace(" resolve", "").split(" ")
+        lines = (" ".join(["  server", f"127.0.0.1:{port}", *options]) + ";\n" for port in theirs)
+        text = text.replace(line, "".join(lines), 1)
+    (folder / name).write_text(text)
 
 
 def configure(folder: Path, name: str, **replaced: str) -> Path:
@@ -76,19 +75,34 @@ def configure(folder: Path, name: str, **replaced: str) -> Path:
     return path
 
 
-def command(configuration: Path) -> list[str]:
+@contextlib.contextmanager
+def running(configuration: Path, ports: Sequence[int]) -> Iterator[None]:
+    """Runs nginx with a configuration, from the moment it listens at all of its ports."""
     # Started by root, nginx would give its work to a user who may not look into the tests' folder.
     user = "user root; " if os.geteuid() == 0 else ""
-    return [nginx(), "-c", str(configuration), "-p", str(configuration.parent), "-g", f"{user}daemon off;"]
+    process = subprocess.Popen(
+        [nginx(), "-c", str(configuration), "-p", str(configuration.parent), "-g", f"{user}daemon off;"]
+    )
+    try:
+        deadline = time.monotonic() + START_S
+        for port in ports:
+            while True:
+                with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+                    break
+                assert process.poll() is None, "nginx ended"
+                assert time.monotonic() < deadline, "nginx does not answer"
+                time.sleep(0.05)
+        yield
+    finally:
+        process.terminate()
+        process.wait(30)
 
 
 @contextlib.contextmanager
 def balancing(folder: Path, grpc: Sequence[int], rest: Sequence[int], **replaced: str) -> Iterator[Balancer]:
-    """Runs nginx before servers at these ports, with what else a test replaces in its configuration."""
+    """Runs the load balancer before servers at these ports, with what else a test replaces in its configuration."""
     balancer = Balancer(free_port(), free_port(), folder / "access.log")
-    ways = {"serving_grpc": grpc, "serving_rest": rest}
-    servers = {group: [f"127.0.0.1:{port}" for port in ports] for group, ports in ways.items()}
-    (folder / "upstreams.conf").write_text(upstreams(DOCKER / "nginx" / "upstreams.conf", servers))
+    upstreams(folder, "upstreams.conf", serving_grpc=grpc, serving_rest=rest)
     configuration = configure(
         folder,
         "nginx.conf",
@@ -99,23 +113,15 @@ def balancing(folder: Path, grpc: Sequence[int], rest: Sequence[int], **replaced
             **replaced,
         },
     )
-    process = subprocess.Popen(command(configuration))
-    try:
-        _wait_until_open(process, (balancer.grpc_port, balancer.rest_port))
+    with running(configuration, (balancer.grpc_port, balancer.rest_port)):
         yield balancer
-    finally:
-        process.terminate()
-        process.wait(30)
 
 
-def _wait_until_open(process: subprocess.Popen[bytes], ports: Sequence[int]) -> None:
-    deadline = time.monotonic() + START_S
-    for port in ports:
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", port), timeout=1).close()
-                break
-            except OSError:
-                assert process.poll() is None, "nginx ended"
-                assert time.monotonic() < deadline, "nginx does not answer"
-                time.sleep(0.05)
+@contextlib.contextmanager
+def edge(folder: Path, page: int) -> Iterator[str]:
+    """Runs the edge before a page at a port, with the certificate and passwords in the folder; gives its address."""
+    port = free_port()
+    upstreams(folder, "edge_upstream.conf", page=[page])
+    moved = {"listen 8443": f"listen 127.0.0.1:{port}", "/etc/edge/": f"{folder}/"}
+    with running(configure(folder, "edge.conf", **moved), [port]):
+        yield f"https://127.0.0.1:{port}/"

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import http.server
-import ssl
 import subprocess
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
@@ -26,10 +23,10 @@ from serving.endpoints import RetryPolicy
 from serving.errors import ServingFailed, ServingUnavailable
 from serving.request import Request
 from serving.transports import connect
-from tests import served as servers
 from tests.conftest import encode, smooth_picture
-from tests.docker.balancer import DOCKER, Balancer, balancing, command, configure, upstreams
+from tests.docker.balancer import Balancer, balancing, edge
 from tests.ports import free_port
+from tests.served import Replica
 
 CLIENTS = 32
 CONTENT, STYLE = encode(smooth_picture(24, 32, 1)), encode(smooth_picture(28, 24, 2))
@@ -39,34 +36,12 @@ CHEAP = ("--enable_model_warmup=false", "--tensorflow_intra_op_parallelism=1", "
 CALL_S = 10.0
 
 
-@dataclass
-class Replica:
-    """A server that can be killed, and started again at the same ports."""
-
-    model: Path
-    grpc_port: int
-    rest_port: int
-    process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        self.process = servers.start(self.model, self.grpc_port, self.rest_port, *CHEAP)
-
-    def wait(self) -> None:
-        assert self.process
-        servers.wait_until_available(self.process, self.rest_port)
-
-    def kill(self) -> None:
-        if self.process and self.process.poll() is None:
-            self.process.kill()
-            self.process.wait(30)
-
-
 @pytest.fixture(scope="module")
 def replicas(small_model: Path) -> Iterator[list[Replica]]:
-    replicas = [Replica(small_model, free_port(), free_port()) for _ in range(3)]
+    replicas = [Replica(small_model, CHEAP) for _ in range(3)]
+    for replica in replicas:
+        replica.start()
     try:
-        for replica in replicas:
-            replica.start()
         for replica in replicas:
             replica.wait()
         yield replicas
@@ -175,6 +150,18 @@ def test_without_servers_callers_are_told_in_a_sentence(tmp_path: Path) -> None:
                 client.describe()
 
 
+class Page(http.server.BaseHTTPRequestHandler):
+    """Shows who calls what headers came."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(str(self.headers).encode())
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
 def test_edge_lets_in_who_knows_the_password(tmp_path: Path) -> None:
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
@@ -184,63 +171,16 @@ def test_edge_lets_in_who_knows_the_password(tmp_path: Path) -> None:
     )  # fmt: skip
     password = subprocess.run(["openssl", "passwd", "-apr1", "secret"], check=True, capture_output=True, text=True)
     (tmp_path / "htpasswd").write_text(f"ann:{password.stdout}")
-    seen: list[dict[str, str]] = []
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Page) as page, edge(tmp_path, page.server_port) as url:
+        threading.Thread(target=page.serve_forever, daemon=True).start()
 
-    class Page(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            seen.append(dict(self.headers))
-            self.send_response(200)
-            self.send_header("Content-Length", "4")
-            self.end_headers()
-            self.wfile.write(b"page")
+        def call(auth: tuple[str, str] | None) -> requests.Response:
+            return requests.get(url, auth=auth, verify=str(tmp_path / "tls.crt"), timeout=CALL_S)
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    page = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Page)
-    threading.Thread(target=page.serve_forever, daemon=True).start()
-    (tmp_path / "edge_upstream.conf").write_text(
-        upstreams(DOCKER / "nginx" / "edge_upstream.conf", {"page": [f"127.0.0.1:{page.server_port}"]})
-    )
-    port = free_port()
-    moved = {"listen 8443": f"listen 127.0.0.1:{port}", "/etc/edge/": f"{tmp_path}/"}
-    process = subprocess.Popen(command(configure(tmp_path, "edge.conf", **moved)))
-    try:
-        url, trust = f"https://127.0.0.1:{port}/", str(tmp_path / "tls.crt")
-        deadline = time.monotonic() + CALL_S
-        while True:
-            with contextlib.suppress(requests.ConnectionError):
-                assert requests.get(url, verify=trust, timeout=CALL_S).status_code == 401
-                break
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        assert requests.get(url, auth=("ann", "wrong"), verify=trust, timeout=CALL_S).status_code == 401
-        answer = requests.get(url, auth=("ann", "secret"), verify=trust, timeout=CALL_S)
-        assert (answer.status_code, answer.text) == (200, "page")
+        assert [call(auth).status_code for auth in (None, ("ann", "wrong"))] == [401, 401]
+        answer = call(("ann", "secret"))
+        assert answer.status_code == 200
+        assert "X-Forwarded-Proto: https" in answer.text
+        assert "Authorization" not in answer.text  # the password ends at the edge
         assert answer.headers["Strict-Transport-Security"]
-        assert len(seen) == 1
-        assert "Authorization" not in seen[0]
-        with pytest.raises(ssl.SSLError), ssl_socket(port, ssl.TLSVersion.TLSv1_1):
-            pass
-    finally:
-        process.terminate()
-        process.wait(30)
         page.shutdown()
-        page.server_close()
-
-
-def ssl_socket(port: int, version: ssl.TLSVersion) -> ssl.SSLSocket:
-    import socket
-    import warnings
-
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # the old version is what is asked for
-        context.minimum_version = context.maximum_version = version
-    plain = socket.create_connection(("127.0.0.1", port), timeout=CALL_S)
-    try:
-        return context.wrap_socket(plain)
-    except OSError:
-        plain.close()
-        raise
