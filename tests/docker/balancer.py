@@ -24,19 +24,11 @@ START_S = 15.0
 
 @dataclass(frozen=True)
 class Balancer:
-    """A running nginx, and the file to which it writes who answered what."""
+    """A running nginx: its addresses, and the file to which it writes who answered what."""
 
-    grpc_port: int
-    rest_port: int
+    grpc: str
+    http: str
     log: Path
-
-    @property
-    def grpc(self) -> str:
-        return f"grpc://127.0.0.1:{self.grpc_port}"
-
-    @property
-    def http(self) -> str:
-        return f"http://127.0.0.1:{self.rest_port}"
 
     def answered(self) -> Counter[int]:
         """Returns how many calls went well at each server, by its port."""
@@ -99,22 +91,24 @@ def running(configuration: Path, ports: Sequence[int]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def balancing(folder: Path, grpc: Sequence[int], rest: Sequence[int], **replaced: str) -> Iterator[Balancer]:
-    """Runs the load balancer before servers at these ports, with what else a test replaces in its configuration."""
-    balancer = Balancer(free_port(), free_port(), folder / "access.log")
-    upstreams(folder, "upstreams.conf", serving_grpc=grpc, serving_rest=rest)
-    configuration = configure(
-        folder,
-        "nginx.conf",
-        **{
-            "listen 8500": f"listen 127.0.0.1:{balancer.grpc_port}",
-            "listen 8501": f"listen 127.0.0.1:{balancer.rest_port}",
-            "access_log off": f"log_format who '$status $upstream_addr'; access_log {balancer.log} who",
-            **replaced,
-        },
-    )
-    with running(configuration, (balancer.grpc_port, balancer.rest_port)):
-        yield balancer
+def balancing(folder: Path, servers: Sequence[tuple[int, int]], **replaced: str) -> Iterator[Balancer]:
+    """Runs the load balancer before servers, by their ports of gRPC and REST.
+
+    Args:
+      folder: for its files.
+      servers: their ports.
+      replaced: what else to replace in its configuration, by what is there.
+    """
+    grpc, rest, log = free_port(), free_port(), folder / "access.log"
+    ours, theirs = ("serving_grpc", "serving_rest"), zip(*servers, strict=True)
+    upstreams(folder, "upstreams.conf", **dict(zip(ours, theirs, strict=True)))
+    replaced |= {
+        "listen 8500": f"listen 127.0.0.1:{grpc}",
+        "listen 8501": f"listen 127.0.0.1:{rest}",
+        "access_log off": f"log_format who '$status $upstream_addr'; access_log {log} who",
+    }
+    with running(configure(folder, "nginx.conf", **replaced), (grpc, rest)):
+        yield Balancer(f"grpc://127.0.0.1:{grpc}", f"http://127.0.0.1:{rest}", log)
 
 
 @contextlib.contextmanager

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from serving.contract import MODEL_NAME
 from tests.docker.files import DOCKER, ROOT, compose, manifests, pins, pods
-from tests.ports import free_port
-from tests.served import Served
 
 # tensorflow_serving/model_servers/main.cc: those that a deployment is likely to set.
 FLAGS = {
@@ -60,12 +57,3 @@ def test_models_and_files_of_configuration_are_where_the_flags_say() -> None:
     assert kubernetes["model_name"] == MODEL_NAME
     monitoring = DOCKER / "kubernetes" / Path(kubernetes["monitoring_config_file"]).relative_to("/config")
     assert monitoring.read_text() == (config / "monitoring.config").read_text()
-
-
-def test_health_check_of_compose_sees_whether_the_model_is_there(served: Served) -> None:
-    _, *command = SERVICE["healthcheck"]["test"]
-    health = {}
-    for port in (served.address("http").rsplit(":", 1)[1], str(free_port())):
-        words = [word.replace("127.0.0.1/8501", f"127.0.0.1/{port}") for word in command]
-        health[port] = subprocess.run(words, capture_output=True, timeout=10, check=False).returncode == 0
-    assert list(health.values()) == [True, False]

@@ -25,8 +25,9 @@ from serving.request import Request
 from serving.transports import connect
 from tests.conftest import encode, smooth_picture
 from tests.docker.balancer import Balancer, balancing, edge
+from tests.docker.files import compose
 from tests.ports import free_port
-from tests.served import Replica
+from tests.served import Server
 
 CLIENTS = 32
 CONTENT, STYLE = encode(smooth_picture(24, 32, 1)), encode(smooth_picture(28, 24, 2))
@@ -37,10 +38,8 @@ CALL_S = 10.0
 
 
 @pytest.fixture(scope="module")
-def replicas(small_model: Path) -> Iterator[list[Replica]]:
-    replicas = [Replica(small_model, CHEAP) for _ in range(3)]
-    for replica in replicas:
-        replica.start()
+def replicas(small_model: Path) -> Iterator[list[Server]]:
+    replicas = [Server(small_model, *CHEAP) for _ in range(3)]
     try:
         for replica in replicas:
             replica.wait()
@@ -51,9 +50,8 @@ def replicas(small_model: Path) -> Iterator[list[Replica]]:
 
 
 @pytest.fixture(scope="module")
-def balancer(replicas: list[Replica], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Balancer]:
-    ports = [r.grpc_port for r in replicas], [r.rest_port for r in replicas]
-    with balancing(tmp_path_factory.mktemp("nginx"), *ports) as balancer:
+def balancer(replicas: list[Server], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Balancer]:
+    with balancing(tmp_path_factory.mktemp("nginx"), [replica.ports for replica in replicas]) as balancer:
         yield balancer
 
 
@@ -64,22 +62,33 @@ def picture(server: str) -> bytes:
     return last.image
 
 
-def test_one_channel_reaches_every_server(balancer: Balancer, replicas: list[Replica]) -> None:
+def test_health_check_of_compose_sees_whether_a_server_is_available(replicas: list[Server]) -> None:
+    _, *command = compose("compose.yaml")["services"]["serving"]["healthcheck"]["test"]
+
+    def healthy(port: int) -> bool:
+        words = [word.replace("127.0.0.1/8501", f"127.0.0.1/{port}") for word in command]
+        return subprocess.run(words, capture_output=True, timeout=10, check=False).returncode == 0
+
+    assert healthy(replicas[0].ports[1])
+    assert not healthy(free_port())
+
+
+def test_one_channel_reaches_every_server(balancer: Balancer, replicas: list[Server]) -> None:
     before = balancer.answered()
     with StyleTransferClient(balancer.grpc) as over_grpc, StyleTransferClient(balancer.http) as over_rest:
         for _ in range(6):
             over_grpc.describe()
             over_rest.describe()
-    expected = before + Counter({port: 2 for replica in replicas for port in (replica.grpc_port, replica.rest_port)})
+    expected = before + Counter({port: 2 for replica in replicas for port in replica.ports})
     deadline = time.monotonic() + CALL_S
     while balancer.answered().total() < expected.total() and time.monotonic() < deadline:
         time.sleep(0.01)  # nginx writes its line after the caller has the answer
     assert balancer.answered() == expected
 
 
-def test_a_message_that_is_too_long_is_said_to_be(replicas: list[Replica], tmp_path: Path) -> None:
-    ports = [r.grpc_port for r in replicas], [r.rest_port for r in replicas]
-    with balancing(tmp_path, *ports, **{"client_max_body_size 2g": "client_max_body_size 64k"}) as balancer:
+def test_a_message_that_is_too_long_is_said_to_be(replicas: list[Server], tmp_path: Path) -> None:
+    shorter = {"client_max_body_size 2g": "client_max_body_size 64k"}
+    with balancing(tmp_path, [replica.ports for replica in replicas], **shorter) as balancer:
         for server in (balancer.grpc, balancer.http):
             way = connect(server)
             with pytest.raises(ServingFailed, match=r"are more than .* takes in one call"):
@@ -87,8 +96,8 @@ def test_a_message_that_is_too_long_is_said_to_be(replicas: list[Replica], tmp_p
             way.close()
 
 
-def test_servers_are_killed_one_after_another_and_nothing_is_lost(balancer: Balancer, replicas: list[Replica]) -> None:
-    undisturbed = picture(f"grpc://127.0.0.1:{replicas[0].grpc_port}")
+def test_servers_are_killed_one_after_another_and_nothing_is_lost(balancer: Balancer, replicas: list[Server]) -> None:
+    undisturbed = picture(replicas[0].grpc)
     over = threading.Event()
     finished = [0] * CLIENTS
 
@@ -126,7 +135,7 @@ def test_servers_are_killed_one_after_another_and_nothing_is_lost(balancer: Bala
 
 
 def test_only_what_callers_need_is_passed_on(balancer: Balancer) -> None:
-    with grpc.insecure_channel(f"127.0.0.1:{balancer.grpc_port}") as channel:
+    with grpc.insecure_channel(balancer.grpc.removeprefix("grpc://")) as channel:
         models = model_service_pb2_grpc.ModelServiceStub(channel)
         request = get_model_status_pb2.GetModelStatusRequest()
         request.model_spec.name = MODEL_NAME
@@ -141,7 +150,7 @@ def test_only_what_callers_need_is_passed_on(balancer: Balancer) -> None:
 
 
 def test_without_servers_callers_are_told_in_a_sentence(tmp_path: Path) -> None:
-    with balancing(tmp_path, [free_port()], [free_port()]) as balancer:
+    with balancing(tmp_path, [(free_port(), free_port())]) as balancer:
         for server in (balancer.grpc, balancer.http):
             with (
                 StyleTransferClient(server) as client,
