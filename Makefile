@@ -27,13 +27,19 @@ help:  ## list the targets
 
 setup: $(VENV)/.installed  ## make .venv and install the pinned requirements
 
+# uv installs in a tenth of pip's time; pip takes over where uv cannot, as behind an index that pip alone is told of.
+UV := uv==0.13.8
+PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check
+install = { $(PIP_INSTALL) $(UV) && \
+  $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python $(1); } || $(PIP_INSTALL) $(1)
+
 $(VENV)/.installed: requirements.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(call install,-r requirements.txt)
 	touch $@
 
 $(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
-	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-dev.txt
+	$(call install,-r requirements.txt -r requirements-dev.txt)
 	touch $@
 
 run: setup  ## export the model if there is none, start server and page, stop both on Ctrl-C
