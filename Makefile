@@ -66,7 +66,7 @@ types: $(VENV)/.installed-dev  ## mypy
 
 unit: $(VENV)/.installed-dev  ## pytest
 	$(BIN)/pip check
-	$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile
+	$(BIN)/python -m pytest --numprocesses=2 --dist=worksteal
 
 soak: $(VENV)/.installed-dev  ## long tests under load: made-up requests, 64 clients at once (minutes; SOAK_S=seconds)
 	NST_SOAK_S=$(SOAK_S) $(BIN)/python -m pytest -m soak -s

