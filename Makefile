@@ -69,7 +69,7 @@ unit: $(VENV)/.installed-dev  ## pytest
 	$(BIN)/python -m pytest --numprocesses=2 --dist=worksteal
 
 soak: $(VENV)/.installed-dev  ## long tests under load: made-up requests, 64 clients at once (minutes; SOAK_S=seconds)
-	NST_SOAK_S=$(SOAK_S) $(BIN)/python -m pytest -m soak -s
+	NST_SOAK_S=$(SOAK_S) $(BIN)/python -m pytest -m soak -s -o timeout=0 -o faulthandler_timeout=0
 
 # What a client expects of any model server. Those that kill servers are left to the embedded one.
 SERVING_TESTS := $(addprefix tests/serving/test_,client.py transports.py command_line.py batch.py faults.py)

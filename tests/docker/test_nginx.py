@@ -1,14 +1,20 @@
-"""The load balancer: a real nginx with docker/nginx/nginx.conf, before embedded servers. Nothing is lost."""
+"""The load balancer and the edge: a real nginx with docker/nginx/, before embedded servers. Nothing is lost."""
 
 from __future__ import annotations
 
+import contextlib
 import http.server
+import os
+import re
+import shutil
+import socket
 import subprocess
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
@@ -24,8 +30,7 @@ from serving.errors import ServingFailed, ServingUnavailable
 from serving.request import Request
 from serving.transports import connect
 from tests.conftest import encode, smooth_picture
-from tests.docker.balancer import Balancer, balancing, edge
-from tests.docker.files import compose
+from tests.docker.files import DOCKER, compose
 from tests.ports import free_port
 from tests.served import Server
 
@@ -35,6 +40,91 @@ SETTINGS = StyleSettings(size=32, smallest_size=16, steps=24)
 RETRIES = RetryPolicy(max_elapsed_s=240, max_backoff_s=1)  # a busy machine starts a server slowly
 CHEAP = ("--enable_model_warmup=false", "--tensorflow_intra_op_parallelism=1", "--tensorflow_inter_op_parallelism=1")
 CALL_S = 10.0
+
+
+@dataclass(frozen=True)
+class Balancer:
+    """A running nginx: its addresses, and the file to which it writes who answered what."""
+
+    grpc: str
+    http: str
+    log: Path
+
+    def answered(self) -> Counter[int]:
+        """Returns how many calls went well at each server, by its port."""
+        lines = [line.split() for line in self.log.read_text().splitlines()]
+        return Counter(int(upstream.rsplit(":", 1)[1]) for status, upstream in lines if status == "200")
+
+
+def upstreams(folder: Path, name: str, **ports: Sequence[int]) -> None:
+    """Writes docker/nginx/NAME to a folder with servers at other ports, by their group; all limits stay as they are.
+
+    Addresses need no resolver, and `resolve` no nginx that is later than Debian's.
+    """
+    text = re.sub(r"^resolver .*\n", "", (DOCKER / "nginx" / name).read_text(), flags=re.MULTILINE)
+    for group, theirs in ports.items():
+        (line,) = re.findall(rf"upstream {group} {{[^}}]*?\n(  server [^\n]*\n)", text)
+        _, _, *options = line.strip("\n ;").replace(" resolve", "").split(" ")
+        lines = (" ".join(["  server", f"127.0.0.1:{port}", *options]) + ";\n" for port in theirs)
+        text = text.replace(line, "".join(lines), 1)
+    (folder / name).write_text(text)
+
+
+def configure(folder: Path, name: str, **replaced: str) -> Path:
+    """Writes docker/nginx/NAME to a folder with what differs outside of a container, and returns its path."""
+    text = (DOCKER / "nginx" / name).read_text().replace(" /tmp/", f" {folder}/")
+    for old, new in replaced.items():
+        assert old in text, old
+        text = text.replace(old, new)
+    path = folder / name
+    path.write_text(text)
+    return path
+
+
+@contextlib.contextmanager
+def running(configuration: Path, ports: Sequence[int]) -> Iterator[None]:
+    """Runs nginx with a configuration, from the moment it listens at all of its ports."""
+    # Debian has it where only root's PATH leads.
+    nginx = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin") or pytest.skip("there is no nginx")
+    # Started by root, nginx would give its work to a user who may not look into the tests' folder.
+    user = "user root; " if os.geteuid() == 0 else ""
+    process = subprocess.Popen(
+        [nginx, "-c", str(configuration), "-p", str(configuration.parent), "-g", f"{user}daemon off;"]
+    )
+    try:
+        deadline = time.monotonic() + CALL_S
+        for port in ports:
+            while True:
+                with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+                    break
+                assert process.poll() is None, "nginx ended"
+                assert time.monotonic() < deadline, "nginx does not answer"
+                time.sleep(0.05)
+        yield
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+@contextlib.contextmanager
+def balancing(folder: Path, servers: Sequence[tuple[int, int]], **replaced: str) -> Iterator[Balancer]:
+    """Runs the load balancer before servers, by their ports of gRPC and REST.
+
+    Args:
+      folder: for its files.
+      servers: their ports.
+      replaced: what else to replace in its configuration, by what is there.
+    """
+    ports, log = (free_port(), free_port()), folder / "access.log"
+    ours, theirs = ("serving_grpc", "serving_rest"), zip(*servers, strict=True)
+    upstreams(folder, "upstreams.conf", **dict(zip(ours, theirs, strict=True)))
+    replaced |= {
+        "listen 8500": f"listen 127.0.0.1:{ports[0]}",
+        "listen 8501": f"listen 127.0.0.1:{ports[1]}",
+        "access_log off": f"log_format who '$status $upstream_addr'; access_log {log} who",
+    }
+    with running(configure(folder, "nginx.conf", **replaced), ports):
+        yield Balancer(f"grpc://127.0.0.1:{ports[0]}", f"http://127.0.0.1:{ports[1]}", log)
 
 
 @pytest.fixture(scope="module")
@@ -98,40 +188,37 @@ def test_a_message_that_is_too_long_is_said_to_be(replicas: list[Server], tmp_pa
 
 def test_servers_are_killed_one_after_another_and_nothing_is_lost(balancer: Balancer, replicas: list[Server]) -> None:
     undisturbed = picture(replicas[0].grpc)
-    over = threading.Event()
-    finished = [0] * CLIENTS
+    over, finished = threading.Event(), threading.Semaphore(0)
 
     def paint(index: int) -> set[bytes]:
         """Makes the picture again and again until the killing is over, and once after it has begun in any case."""
         pictures = set()
         while not (over.is_set() and pictures):
             pictures.add(picture((balancer.grpc, balancer.http)[index % 2]))
-            finished[index] += 1
+            finished.release()
         return pictures
 
-    def wait_for(more: int) -> None:
-        goal = sum(finished) + more
-        while sum(finished) < goal and not any(future.done() for future in futures):
-            time.sleep(0.02)
+    def wait_for_pictures() -> None:
+        while finished.acquire(blocking=False):
+            pass  # these were finished before
+        assert all(finished.acquire(timeout=RETRIES.max_elapsed_s) for _ in range(4))
 
     first, second, third = replicas
     with ThreadPoolExecutor(CLIENTS) as pool:
         futures = [pool.submit(paint, index) for index in range(CLIENTS)]
         try:
-            wait_for(4)
+            wait_for_pictures()
             first.kill()  # two are left
             first.start()
-            wait_for(4)
+            wait_for_pictures()
             second.kill()  # one is left, and perhaps the first again
-            wait_for(4)
+            wait_for_pictures()
             first.wait()
             third.kill()  # the first is left, alone
-            wait_for(4)
+            wait_for_pictures()
         finally:
             over.set()
-        pictures = [future.result() for future in futures]
-    assert all(finished)
-    assert set().union(*pictures) == {undisturbed}
+    assert set().union(*(future.result() for future in futures)) == {undisturbed}
 
 
 def test_only_what_callers_need_is_passed_on(balancer: Balancer) -> None:
@@ -180,16 +267,21 @@ def test_edge_lets_in_who_knows_the_password(tmp_path: Path) -> None:
     )  # fmt: skip
     password = subprocess.run(["openssl", "passwd", "-apr1", "secret"], check=True, capture_output=True, text=True)
     (tmp_path / "htpasswd").write_text(f"ann:{password.stdout}")
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Page) as page, edge(tmp_path, page.server_port) as url:
+    port = free_port()
+
+    def call(auth: tuple[str, str] | None) -> requests.Response:
+        certificate = str(tmp_path / "tls.crt")
+        return requests.get(f"https://127.0.0.1:{port}/", auth=auth, verify=certificate, timeout=CALL_S)
+
+    moved = {"listen 8443": f"listen 127.0.0.1:{port}", "/etc/edge/": f"{tmp_path}/"}
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Page) as page:
         threading.Thread(target=page.serve_forever, daemon=True).start()
-
-        def call(auth: tuple[str, str] | None) -> requests.Response:
-            return requests.get(url, auth=auth, verify=str(tmp_path / "tls.crt"), timeout=CALL_S)
-
-        assert [call(auth).status_code for auth in (None, ("ann", "wrong"))] == [401, 401]
-        answer = call(("ann", "secret"))
-        assert answer.status_code == 200
-        assert "X-Forwarded-Proto: https" in answer.text
-        assert "Authorization" not in answer.text  # the password ends at the edge
-        assert answer.headers["Strict-Transport-Security"]
+        upstreams(tmp_path, "edge_upstream.conf", page=[page.server_port])
+        with running(configure(tmp_path, "edge.conf", **moved), [port]):
+            assert [call(auth).status_code for auth in (None, ("ann", "wrong"))] == [401, 401]
+            answer = call(("ann", "secret"))
         page.shutdown()
+    assert answer.status_code == 200
+    assert "X-Forwarded-Proto: https" in answer.text
+    assert "Authorization" not in answer.text  # the password ends at the edge
+    assert answer.headers["Strict-Transport-Security"]
