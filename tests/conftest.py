@@ -7,8 +7,10 @@ the_scream.jpg. Tests that need what is not to be had skip.
 
 from __future__ import annotations
 
+import fcntl
 import io
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import hypothesis
@@ -80,11 +82,23 @@ def small_weights() -> Weights:
     return small_network()
 
 
+def made_once(name: str, make: Callable[[Path], object], factory: pytest.TempPathFactory) -> Path:
+    """Returns a path that one worker of this run makes and all use; who asks meanwhile waits. It is to be read only."""
+    folder = factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent  # which the workers of a run share
+    path, draft = folder / name, folder / f"{name}.draft"
+    with (folder / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not path.exists():
+            make(draft)
+            draft.rename(path)
+    return path
+
+
 @pytest.fixture(scope="session")
 def small_model(small_weights: Weights, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Base path of the small network's SavedModel, in float32; the model is version 1 there."""
     from model.export import export
 
-    base = tmp_path_factory.mktemp("models") / "style_transfer"
-    export(small_weights, base, "float32")
-    return base
+    return made_once("style_transfer", lambda base: export(small_weights, base, "float32"), tmp_path_factory)

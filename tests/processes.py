@@ -6,12 +6,9 @@ import re
 from pathlib import Path
 
 
-def memory_mb(pid: int, peak: bool = False) -> float:
+def memory_mb(pid: int | str, peak: bool = False) -> float:
     """Returns the resident memory of a process, or its peak since `forget_peak`, in megabytes."""
-    field = "VmHWM" if peak else "VmRSS"
-    found = re.search(rf"{field}:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
-    assert found
-    return int(found[1]) / 1000
+    return _kibibytes(f"/proc/{pid}/status", "VmHWM" if peak else "VmRSS") * 1024 / 1e6
 
 
 def forget_peak(pid: int) -> None:
@@ -21,9 +18,11 @@ def forget_peak(pid: int) -> None:
 
 def free_memory_mb() -> float:
     """Returns how much memory new work may take, in megabytes."""
-    found = re.search(r"MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text())
-    assert found
-    return int(found[1]) / 1000
+    return _kibibytes("/proc/meminfo", "MemAvailable") * 1024 / 1e6
+
+
+def _kibibytes(file: str, field: str) -> int:
+    return int(re.findall(rf"{field}:\s+(\d+) kB", Path(file).read_text())[0])
 
 
 def threads(pid: int) -> int:

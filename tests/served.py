@@ -26,6 +26,66 @@ START_S = 240.0  # a busy machine is slow to replay the warm-up
 VARIABLE = "NST_TEST_SERVER"
 
 
+class Server:
+    """The embedded server in a process of its own, which a test may kill, and start again at the same ports.
+
+    Attributes:
+      grpc, http: its addresses.
+      ports: of gRPC and of REST.
+      process: the present one.
+    """
+
+    def __init__(self, model: Path | str, *flags: str) -> None:
+        """Starts it; `wait` returns once the model, which is at this base path, is available."""
+        self._model, self._flags = model, flags
+        self.ports = free_port(), free_port()
+        self.grpc, self.http = f"grpc://127.0.0.1:{self.ports[0]}", f"http://127.0.0.1:{self.ports[1]}"
+        self.start()
+
+    def start(self) -> None:
+        self.process = start(self._model, *self.ports, *self._flags)
+
+    def wait(self) -> None:
+        wait_until_available(self.process, self.ports[1])
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait(30)
+
+
+@contextlib.contextmanager
+def serving(model: Path | str, *flags: str) -> Iterator[Server]:
+    """The embedded server from the moment it is available until it is stopped."""
+    server = Server(model, *flags)
+    try:
+        server.wait()
+        yield server
+    finally:
+        server.process.terminate()
+        server.process.wait(30)
+
+
+def start(model: Path | str, grpc: int, rest: int, *flags: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [
+            sys.executable, "-m", "serving.server", f"--model_base_path={model}", f"--model_name={MODEL_NAME}",
+            f"--port={grpc}", f"--rest_api_port={rest}", "--rest_api_timeout_in_ms=120000", *flags,
+        ],
+        cwd=ROOT,
+    )  # fmt: skip
+
+
+def wait_until_available(process: subprocess.Popen[bytes], rest: int) -> None:
+    url = f"http://127.0.0.1:{rest}/v1/models/{MODEL_NAME}"
+    deadline = time.monotonic() + START_S
+    while process.poll() is None and time.monotonic() < deadline:
+        with contextlib.suppress(requests.RequestException):  # loading TensorFlow may hold the process for seconds
+            if requests.get(url, timeout=5).json()["model_version_status"][0]["state"] == "AVAILABLE":
+                return
+        time.sleep(0.2)
+    raise RuntimeError(f"the server at {url} did not become available")
+
+
 @dataclass(frozen=True)
 class Served:
     """A running server: its addresses, its model's base path and its process; "" and 0 for one from elsewhere."""
@@ -47,33 +107,6 @@ def from_elsewhere() -> Served | None:
     return Served(grpc or http, http or grpc, "", 0) if grpc or http else None
 
 
-@contextlib.contextmanager
-def serving(model: Path | str, grpc: int, rest: int) -> Iterator[subprocess.Popen[bytes]]:
-    """The embedded server in a process of its own, from the moment it is available until it is stopped."""
-    process = start(model, grpc, rest)
-    try:
-        wait_until_available(process, rest)
-        yield process
-    finally:
-        stop(process)
-
-
-def start(model: Path | str, grpc: int, rest: int, *more: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [
-            sys.executable, "-m", "serving.server", f"--model_base_path={model}", f"--model_name={MODEL_NAME}",
-            f"--port={grpc}", f"--rest_api_port={rest}", "--rest_api_timeout_in_ms=120000", *more,
-        ],
-        cwd=ROOT,
-    )  # fmt: skip
-
-
-def stop(process: subprocess.Popen[bytes]) -> None:
-    if process.poll() is None:
-        process.terminate()
-        process.wait(30)
-
-
 @pytest.fixture(scope="session")
 def served(request: pytest.FixtureRequest) -> Iterator[Served]:
     """A server with the small network, or whatever is served elsewhere."""
@@ -81,19 +114,5 @@ def served(request: pytest.FixtureRequest) -> Iterator[Served]:
         yield elsewhere
         return
     small_model = request.getfixturevalue("small_model")
-    grpc, rest = free_port(), free_port()
-    with serving(small_model, grpc, rest) as process:
-        yield Served(f"grpc://127.0.0.1:{grpc}", f"http://127.0.0.1:{rest}", str(small_model), process.pid)
-
-
-def wait_until_available(process: subprocess.Popen[bytes], rest: int) -> None:
-    url = f"http://127.0.0.1:{rest}/v1/models/{MODEL_NAME}"
-    deadline = time.monotonic() + START_S
-    while process.poll() is None and time.monotonic() < deadline:
-        try:
-            if requests.get(url, timeout=5).json()["model_version_status"][0]["state"] == "AVAILABLE":
-                return
-        except requests.RequestException:  # loading TensorFlow may hold the process for seconds
-            pass
-        time.sleep(0.2)
-    raise RuntimeError(f"the server at {url} did not become available")
+    with serving(small_model) as server:
+        yield Served(server.grpc, server.http, str(small_model), server.process.pid)

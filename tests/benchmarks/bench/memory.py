@@ -5,7 +5,6 @@ python -m tests.benchmarks.bench.memory MODEL SETTINGS CONTENT STYLE
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 import tempfile
@@ -17,7 +16,7 @@ from serving.transports import connect
 from tests.benchmarks.bench.loops import ONE_SIZE, sample_pair, square
 from tests.benchmarks.bench.records import Record
 from tests.benchmarks.bench.served import carry_on
-from tests.ports import free_port
+from tests.processes import memory_mb
 from tests.served import serving
 
 LIMITS_GB: Mapping[int, float] = {1024: 2.5, 2048: 7.0, 4096: 20.0}
@@ -44,26 +43,20 @@ def peaks(model: Path, size: int) -> Iterator[Record]:
             yield Record(4, name, float(run.stdout.split()[-1]), LIMITS_GB[size], "GB", "resident, TensorFlow included")
         except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
             yield Record(4, name, float("inf"), LIMITS_GB[size], "GB", f"did not finish: {type(error).__name__}")
-        grpc = free_port()
-        with serving(model, grpc, free_port()) as process:
-            transport = connect(f"grpc://127.0.0.1:{grpc}")
+        with serving(model) as server:
+            transport = connect(server.grpc)
             state = carry_on(transport, _inputs(settings, content, style), CHUNKS)
             transport.close()
+            peak_gb = memory_mb(server.process.pid, peak=True) / 1000
             name = f"peak memory at {size} pixels, {CHUNKS} calls to a server"
-            yield Record(4, name, _peak_gb(process.pid), LIMITS_GB[size], "GB", f"a state of {len(state) / 1e6:.0f} MB")
+            yield Record(4, name, peak_gb, LIMITS_GB[size], "GB", f"a state of {len(state) / 1e6:.0f} MB")
 
 
 def _inputs(settings: str, content: bytes, style: bytes) -> dict[str, Any]:
     return {"content_bytes": [content], "style_bytes": [[style]], "settings": [settings], "take_steps": [STEPS]}
 
 
-def _peak_gb(pid: int | str) -> float:
-    status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
-    (kilobytes,) = re.findall(r"VmHWM:\s+(\d+) kB", status)
-    return int(kilobytes) * 1024 / 1e9
-
-
 if __name__ == "__main__":
     _, model_path, text, *pictures = sys.argv
     carry_on(connect(model_path), _inputs(text, *(Path(picture).read_bytes() for picture in pictures)), 1)
-    print(_peak_gb("self"))
+    print(memory_mb("self", peak=True) / 1000)

@@ -16,7 +16,6 @@ from serving.request import Request
 from serving.transports import Transport, connect
 from tests.benchmarks.bench.loops import ONE_SIZE, sample_pair
 from tests.benchmarks.bench.records import Record
-from tests.ports import free_port
 from tests.served import serving
 
 OVERHEADS: Mapping[str, float] = {"grpc": 1.05, "http": 1.10}
@@ -38,17 +37,16 @@ def through_a_server(path: Path, sizes: Sequence[int]) -> Iterator[Record]:
       path: of the model.
       sizes: long sides in pixels, of the chunks.
     """
-    grpc, rest = free_port(), free_port()
     begin = time.perf_counter()
-    with serving(path, grpc, rest):
+    with serving(path) as server:
         start_s = time.perf_counter() - begin
         yield Record(7, "start of the server until it is available", start_s, COLD_START_S, "s", "with warm-up")
-        served = {"grpc": connect(f"grpc://127.0.0.1:{grpc}"), "http": connect(f"http://127.0.0.1:{rest}")}
+        served = {"grpc": connect(server.grpc), "http": connect(server.http)}
         first, second = (_chunks(served["grpc"], FIRST_SIZE, 1, 1) for _ in range(2))
         detail = f"{first:.2f} s and {second:.2f} s, a step at {FIRST_SIZE} pixels over gRPC"
         yield Record(7, "first request over second", first / second, FIRST_REQUEST, "x", detail)
 
-        yield from _pictures(f"grpc://127.0.0.1:{grpc}")
+        yield from _pictures(server.grpc)
 
         ways = {"local": connect(str(path)), **served}
         for size in sizes:
