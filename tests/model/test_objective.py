@@ -79,18 +79,20 @@ def test_style_loss_is_one_and_content_loss_nothing_for_the_content_itself(objec
     np.testing.assert_allclose(losses[1:3], [0, 1], atol=1e-5)
 
 
+SETTINGS = [
+    "", "statistics=gram", "style_weight=0", "content_weight=0", "style_layers=block1_conv2", "pooling=average",
+    "normalisation=none,style_weight=1", "normalisation=target", "content_loss=sum", "padding=zero",
+    "total_variation=nine_point,total_variation_weight=1",
+]  # fmt: skip
+
+
 @pytest.mark.parametrize(
-    "text",
-    [
-        "", "statistics=gram", "statistics=wasserstein", "style_weight=0", "content_weight=0",
-        "style_layers=block1_conv2", "normalisation=none,style_weight=1", "normalisation=target", "content_loss=sum",
-        "total_variation=nine_point,total_variation_weight=1", "pooling=average", "padding=zero",
-    ],
-)  # fmt: skip
-@pytest.mark.parametrize("masked", [False, True], ids=["plain", "masked"])
-def test_gradient_is_the_slope_of_the_total_loss(objective: Objective, text: str, masked: bool) -> None:
+    ("text", "masks"), [*((text, None) for text in SETTINGS), *((text, [LEFT, None]) for text in SETTINGS[:3])]
+)
+def test_gradient_is_the_slope_of_the_total_loss(
+    objective: Objective, text: str, masks: list[Picture | None] | None
+) -> None:
     parsed = settings(text)
-    masks: list[Picture | None] | None = [LEFT, None] if masked else None
     aims = targets(objective, parsed, CONTENT, STYLE, smooth_picture(40, 40, 5), masks=masks)
     _, gradient = objective.losses_and_gradient(IMAGE, aims, parsed)
     direction = gradient / tf.norm(gradient)
@@ -111,11 +113,11 @@ def test_a_sum_of_content_is_its_mean_times_the_number_of_features(objective: Ob
 
 
 def test_zero_padding_and_average_pooling_reach_the_network(objective: Objective) -> None:
-    seen = [
-        float(objective.losses_and_gradient(IMAGE, targets(objective, settings(text)), settings(text))[0][2])
-        for text in ("", "padding=zero", "pooling=average")
-    ]
-    assert len({round(value, 4) for value in seen}) == 3
+    style_losses = {
+        round(float(objective.losses_and_gradient(IMAGE, targets(objective, parsed), parsed)[0][2]), 4)
+        for parsed in map(settings, ("", "padding=zero", "pooling=average"))
+    }
+    assert len(style_losses) == 3
 
 
 def style_statistics(objective: Objective, text: str, layer: int, *args: Picture, **options: object) -> tf.Tensor:
@@ -165,12 +167,11 @@ def test_a_style_picture_keeps_its_ratio_where_its_size_leaves_too_little_of_it(
 
 
 def test_a_style_picture_that_no_size_fits_is_refused(objective: Objective) -> None:
-    @tf.function(autograph=False)
-    def shares() -> tf.Tensor:
-        return targets(objective, settings(""), CONTENT, smooth_picture(1, 257)).measured.style
-
+    traced = tf.function(autograph=False)(
+        lambda: targets(objective, settings(""), CONTENT, smooth_picture(1, 257)).measured
+    )
     with pytest.raises(tf.errors.InvalidArgumentError) as failure:
-        shares()
+        traced()
     assert clean(failure.value.message) == (
         "`style_bytes` must have a long side of at most 256 times its short side, so crop it. Received: 257x1"
     )
@@ -182,21 +183,6 @@ def test_blend_weights_go_from_one_style_to_the_other(objective: Objective) -> N
     for text, end in (("1/0", 0), ("0/1", 1)):
         blended = style_statistics(objective, f"blend_weights={text}", 2, CONTENT, STYLE, second)
         np.testing.assert_allclose(blended, ends[end], rtol=1e-4, atol=1e-5)
-
-
-def refusal(objective: Objective, text: str, **options: object) -> str:
-    @tf.function(autograph=False)
-    def shares() -> tf.Tensor:
-        return targets(objective, settings(text), CONTENT, STYLE, STYLE, **options).shares  # type: ignore[arg-type]
-
-    with pytest.raises(tf.errors.InvalidArgumentError) as failure:
-        shares()
-    return clean(failure.value.message)
-
-
-def test_blend_weights_must_be_as_many_as_styles(objective: Objective) -> None:
-    message = refusal(objective, "blend_weights=1/2/3")
-    assert message == "`blend_weights` must be one number for each of the 2 styles, or nothing. Received: 3"
 
 
 def test_a_mask_gives_each_region_the_statistics_of_its_own_style(objective: Objective) -> None:
@@ -232,22 +218,39 @@ def test_a_style_mask_chooses_a_part_of_the_style_picture(objective: Objective) 
     assert distance(part, expected) < 0.4 * distance(style_statistics(objective, "", 2, CONTENT, style), expected)
 
 
-def test_black_masks_are_refused(objective: Objective) -> None:
-    black = np.zeros((8, 8), np.uint8)
-    assert refusal(objective, "", masks=[black, black]) == (
-        "`content_mask_bytes` must leave some place to paint. Received: masks that are black everywhere"
-    )
-    assert refusal(objective, "", style_masks=[black, None]) == (
-        "`style_mask_bytes` must leave some of the style picture. Received: a mask that is black everywhere"
-    )
-    message = refusal(objective, "blend_weights=0/1", masks=[LEFT, black])
-    assert message.startswith("`blend_weights` must be above 0 for a style whose mask is not black")
+BLACK = np.zeros((8, 8), np.uint8)
 
 
-def test_deeper_layers_are_not_computed_for_a_term_without_weight(objective: Objective) -> None:
-    parsed = settings("style_layers=block1_conv1,content_layers=block3_conv1,content_weight=0")
-    _, _, last = layer_weights(parsed, tf.constant(64))
-    assert LAYERS[int(last)] == "block1_conv1"
+@pytest.mark.parametrize(
+    ("text", "options", "sentence"),
+    [
+        ("blend_weights=1/2/3", {}, "`blend_weights` must be one number for each of the 2 styles"),
+        (
+            "blend_weights=0/1",
+            {"masks": [LEFT, BLACK]},
+            "`blend_weights` must be above 0 for a style whose mask is not",
+        ),
+        (
+            "",
+            {"masks": [BLACK, BLACK]},
+            "`content_mask_bytes` must leave some place to paint. Received: masks that are",
+        ),
+        (
+            "",
+            {"style_masks": [BLACK, None]},
+            "`style_mask_bytes` must leave some of the style picture. Received: a mask",
+        ),
+    ],
+)
+def test_styles_without_a_share_are_refused(
+    objective: Objective, text: str, options: dict[str, list[Picture | None]], sentence: str
+) -> None:
+    traced = tf.function(autograph=False)(
+        lambda: targets(objective, settings(text), CONTENT, STYLE, STYLE, **options).measured
+    )
+    with pytest.raises(tf.errors.InvalidArgumentError) as failure:
+        traced()
+    assert clean(failure.value.message).startswith(sentence)
 
 
 def test_a_layer_counts_up_to_its_size_on_top_of_those_that_count_at_every_size(objective: Objective) -> None:
@@ -276,11 +279,6 @@ def test_a_size_beyond_a_layer_s_has_the_loss_of_the_others(objective: Objective
     np.testing.assert_array_equal(of_both[0][1], of_both[1][1])
     sizes = [[part.shape for part in targets(objective, one).measured] for one in (alone, limited)]
     assert sizes[0] == sizes[1]
-
-
-def test_content_is_kept_in_memory_for_the_layers_of_its_term_alone(objective: Objective) -> None:
-    parsed = settings("style_layers=block1_conv1,content_layers=block2_conv1")
-    assert [int(tf.size(f)) > 0 for f in targets(objective, parsed).content] == [False, False, True, False, False]
 
 
 @pytest.mark.parametrize("masks", [None, [LEFT, RIGHT]], ids=["plain", "masked"])
