@@ -19,8 +19,8 @@ from model.parsing import parse_settings
 from model.vgg19 import VGG19
 from tests.conftest import smooth_picture
 from tests.model.inputs import pictures
+from tests.model.test_losses import Array, nine_point, power_sum, root
 
-Array = npt.NDArray[np.float64]
 Features = dict[str, Array]
 
 STYLE_LAYERS = BLOCK_STARTS
@@ -76,9 +76,7 @@ def keras_io(image: Array, own: Features, content: Features, style: Features) ->
     for layer in STYLE_LAYERS:
         difference = np.sum((raw_gram(own[layer]) - raw_gram(style[layer])) ** 2)
         total += 1e-6 / 5 * difference / (4 * channels**2 * size**2)
-    a = (image[:-1, :-1] - image[1:, :-1]) ** 2
-    b = (image[:-1, :-1] - image[:-1, 1:]) ** 2
-    return float(total + 1e-6 * np.sum((a + b) ** 1.25))
+    return float(total + 1e-6 * power_sum(image))
 
 
 def tensorflow_tutorial(image: Array, own: Features, content: Features, style: Features) -> float:
@@ -91,11 +89,6 @@ def tensorflow_tutorial(image: Array, own: Features, content: Features, style: F
     return float(1e-2 * style_term / len(STYLE_LAYERS) + 1e4 * content_term + 30 * variation)
 
 
-def root(matrix: Array) -> Array:
-    values, vectors = np.linalg.eigh(matrix)
-    return (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
-
-
 def crowsonkb(image: Array, own: Features, content: Features, style: Features) -> float:
     def style_term(f: Array, g: Array) -> float:
         (mean, covariance), (target_mean, target) = [(flat(x).mean(0), np.cov(flat(x).T, bias=True)) for x in (f, g)]
@@ -105,10 +98,7 @@ def crowsonkb(image: Array, own: Features, content: Features, style: Features) -
     parts = np.array([256, 64, 16, 4, 1]) / 341
     total = sum(w * style_term(own[layer], style[layer]) for w, layer in zip(parts, STYLE_LAYERS, strict=True))
     total += 0.015 * np.mean((own["block4_conv2"] - content["block4_conv2"]) ** 2)
-    x = image / 255
-    straight = np.mean((x[:, 1:] - x[:, :-1]) ** 2) + np.mean((x[1:] - x[:-1]) ** 2)
-    diagonal = np.mean((x[1:, 1:] - x[:-1, :-1]) ** 2) + np.mean((x[1:, :-1] - x[:-1, 1:]) ** 2)
-    return float(total + 2 * 2 * (straight / 3 + diagonal / 12))
+    return float(total + 2 * nine_point(image / 255))
 
 
 FORMULAS: dict[str, Callable[[Array, Features, Features, Features], float]] = {
