@@ -16,12 +16,14 @@ from model import presets, weights
 from model.layers import BLOCK_STARTS, LAYERS
 from model.objective import Objective, network_options
 from model.parsing import parse_settings
+from model.settings import LOSS_TERMS
 from model.vgg19 import VGG19
 from tests.conftest import smooth_picture
 from tests.model.inputs import pictures
 from tests.model.test_losses import Array, nine_point, power_sum, root
 
 Features = dict[str, Array]
+Terms = tuple[float, float, float]  # content, style, total variation, each with its weight
 
 STYLE_LAYERS = BLOCK_STARTS
 
@@ -34,7 +36,7 @@ def raw_gram(f: Array) -> Array:
     return flat(f).T @ flat(f)
 
 
-def classic(image: Array, own: Features, content: Features, style: Features) -> float:
+def classic(image: Array, own: Features, content: Features, style: Features) -> Terms:
     """Style 1e6, content 1, total variation 1e2; Gram over positions times channels; features in their own size."""
 
     def style_term(layer: str) -> float:
@@ -47,49 +49,53 @@ def classic(image: Array, own: Features, content: Features, style: Features) -> 
     content_term = np.mean((own["block4_conv2"] / size - content["block4_conv2"] / size) ** 2)
     differences = np.concatenate([np.diff(image / 255, axis=axis).ravel() for axis in (0, 1)])
     style_mean = np.mean([style_term(layer) for layer in STYLE_LAYERS])
-    return float(1e6 * style_mean + 1 * content_term + 1e2 * np.mean(differences**2))
+    return content_term, 1e6 * style_mean, 1e2 * np.mean(differences**2)
 
 
-def gatys2016(image: Array, own: Features, content: Features, style: Features) -> float:
+def gatys2016(image: Array, own: Features, content: Features, style: Features) -> Terms:
     """Equations 1, 4 and 5 of the paper, alpha / beta = 1e-3, w = 1/5."""
     alpha, beta = 1.0, 1e3
-    total = alpha * 0.5 * np.sum((own["block4_conv2"] - content["block4_conv2"]) ** 2)
+    content_term, style_term = 0.5 * np.sum((own["block4_conv2"] - content["block4_conv2"]) ** 2), 0.0
     for layer in STYLE_LAYERS:
         positions, channels = flat(own[layer]).shape
         difference = np.sum((raw_gram(own[layer]) - raw_gram(style[layer])) ** 2)
-        total += beta / 5 * difference / (4 * positions**2 * channels**2)
-    return float(total)
+        style_term += 1 / 5 * difference / (4 * positions**2 * channels**2)
+    return alpha * content_term, beta * style_term, 0.0
 
 
-def neural_style(image: Array, own: Features, content: Features, style: Features) -> float:
+def neural_style(image: Array, own: Features, content: Features, style: Features) -> Terms:
     """Gram matrices divided by their number of features, mean squares; total variation by its gradient's strength."""
-    total = 5 * np.mean((own["block4_conv2"] - content["block4_conv2"]) ** 2)
+    content_term, style_term = np.mean((own["block4_conv2"] - content["block4_conv2"]) ** 2), 0.0
     for layer in STYLE_LAYERS:
         grams = [raw_gram(f[layer]) / f[layer].size for f in (own, style)]
-        total += 100 * np.mean((grams[0] - grams[1]) ** 2)
-    return float(total + 1e-3 * 0.5 * sum(np.sum(np.diff(image, axis=axis) ** 2) for axis in (0, 1)))
+        style_term += np.mean((grams[0] - grams[1]) ** 2)
+    return (
+        5 * content_term,
+        100 * style_term,
+        float(1e-3 * 0.5 * sum(np.sum(np.diff(image, axis=axis) ** 2) for axis in (0, 1))),
+    )
 
 
-def keras_io(image: Array, own: Features, content: Features, style: Features) -> float:
-    total = 2.5e-8 * np.sum((own["block5_conv2"] - content["block5_conv2"]) ** 2)
+def keras_io(image: Array, own: Features, content: Features, style: Features) -> Terms:
+    content_term, style_term = np.sum((own["block5_conv2"] - content["block5_conv2"]) ** 2), 0.0
     channels, size = 3, image.shape[0] * image.shape[1]
     for layer in STYLE_LAYERS:
         difference = np.sum((raw_gram(own[layer]) - raw_gram(style[layer])) ** 2)
-        total += 1e-6 / 5 * difference / (4 * channels**2 * size**2)
-    return float(total + 1e-6 * power_sum(image))
+        style_term += 1 / 5 * difference / (4 * channels**2 * size**2)
+    return 2.5e-8 * content_term, 1e-6 * style_term, 1e-6 * power_sum(image)
 
 
-def tensorflow_tutorial(image: Array, own: Features, content: Features, style: Features) -> float:
+def tensorflow_tutorial(image: Array, own: Features, content: Features, style: Features) -> Terms:
     def gram(f: Array) -> Array:
         return raw_gram(f) / len(flat(f))
 
     style_term = sum(np.mean((gram(own[layer]) - gram(style[layer])) ** 2) for layer in STYLE_LAYERS)
     content_term = np.mean((own["block5_conv2"] - content["block5_conv2"]) ** 2)
     variation = sum(np.sum(np.abs(np.diff(image / 255, axis=axis))) for axis in (0, 1))
-    return float(1e-2 * style_term / len(STYLE_LAYERS) + 1e4 * content_term + 30 * variation)
+    return 1e4 * content_term, 1e-2 * style_term / len(STYLE_LAYERS), 30 * float(variation)
 
 
-def crowsonkb(image: Array, own: Features, content: Features, style: Features) -> float:
+def crowsonkb(image: Array, own: Features, content: Features, style: Features) -> Terms:
     def style_term(f: Array, g: Array) -> float:
         (mean, covariance), (target_mean, target) = [(flat(x).mean(0), np.cov(flat(x).T, bias=True)) for x in (f, g)]
         between = root(root(target) @ covariance @ root(target))
@@ -97,11 +103,11 @@ def crowsonkb(image: Array, own: Features, content: Features, style: Features) -
 
     parts = np.array([256, 64, 16, 4, 1]) / 341
     total = sum(w * style_term(own[layer], style[layer]) for w, layer in zip(parts, STYLE_LAYERS, strict=True))
-    total += 0.015 * np.mean((own["block4_conv2"] - content["block4_conv2"]) ** 2)
-    return float(total + 2 * nine_point(image / 255))
+    content_term = np.mean((own["block4_conv2"] - content["block4_conv2"]) ** 2)
+    return 0.015 * content_term, total, 2 * nine_point(image / 255)
 
 
-FORMULAS: dict[str, Callable[[Array, Features, Features, Features], float]] = {
+FORMULAS: dict[str, Callable[[Array, Features, Features, Features], Terms]] = {
     "classic": classic,
     "gatys2016": gatys2016,
     "neural-style": neural_style,
@@ -144,7 +150,10 @@ def test_the_loss_is_that_of_the_system(name: str, request: pytest.FixtureReques
     settings = parse_settings(tf.constant(f"preset={name},size={size}"), network.layers)
     image, content, style = [smooth_picture(size, size, seed) for seed in (1, 2, 3)]
     targets = objective.targets(pictures(content, style), settings, side, side, tf.zeros([0]))
-    ours = float(objective.losses_and_gradient(tf.constant(image, tf.float32), targets, settings)[0][0])
+    total, *terms = objective.losses_and_gradient(tf.constant(image, tf.float32), targets, settings)[0].numpy()
+    ours = [
+        float(settings[f"{term_name}_weight"]) * term for term_name, term in zip(LOSS_TERMS[1:], terms, strict=True)
+    ]
 
     def features(picture: npt.NDArray[np.uint8]) -> Features:
         computed = network.features(tf.constant(picture, tf.float32), 13, network_options(settings))
@@ -152,6 +161,7 @@ def test_the_loss_is_that_of_the_system(name: str, request: pytest.FixtureReques
 
     expected = FORMULAS[name](image.astype(np.float64), *[features(p) for p in (image, content, style)])
     np.testing.assert_allclose(ours, expected, rtol=tolerance)
+    np.testing.assert_allclose(total, sum(expected), rtol=tolerance)
 
 
 def test_a_preset_uses_those_of_its_layers_that_the_model_has() -> None:
