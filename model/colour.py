@@ -1,7 +1,6 @@
-"""Colours: which of a result are the style's, and which stay the content's.
+"""Colours of the result: luminance-only transfer, or matching the style's colours to the content's before the run.
 
-Gatys, Bethge, Hertzmann and Shechtman, "Preserving Color in Neural Artistic Style Transfer", 2016: luminance-only
-transfer, and matching the style's colours to the content's before the run.
+Gatys, Bethge, Hertzmann and Shechtman, "Preserving Color in Neural Artistic Style Transfer", 2016.
 """
 
 from __future__ import annotations
@@ -13,16 +12,16 @@ _LEAST_VARIANCE = 1.0  # grey levels squared; directions without colour, as in a
 
 
 def with_colours_of(image: tf.Tensor, content: tf.Tensor) -> tf.Tensor:
-    """Returns the content's colours in the image's light and dark.
+    """Returns the content's colours with the image's luma.
 
-    Chroma is a difference to luma, so putting the same difference of luma on all three channels leaves it as it was.
+    Adding the same difference of luma to all three channels leaves their differences, the chroma, as they were.
 
     Args:
       image: float32 [H, W, 3], 0 to 255.
       content: float32 [H, W, 3], 0 to 255.
 
     Returns:
-      float32 [H, W, 3], 0 to 255; where clipping bites, the luma gives way.
+      float32 [H, W, 3], clipped to 0 to 255.
     """
     luma = tf.reduce_sum((image - content) * tf.constant(LUMA), -1, keepdims=True)  # [H, W, 1]
     return tf.clip_by_value(content + luma, 0.0, 255.0)
@@ -46,7 +45,7 @@ def matched(style: tf.Tensor, content: tf.Tensor) -> tf.Tensor:
 
 def _statistics(image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns the mean [3] and covariance [3, 3] of a picture's colours."""
-    # Row by row: on a CPU all pixels would be added to one number, in which a single one is soon lost.
+    # Row by row: one sum over all pixels, as a CPU makes it, would lose digits.
     mean = tf.reduce_mean(tf.reduce_mean(image, 1), 0)
     centred = tf.reshape(image - mean, [-1, 3])
     return mean, tf.matmul(centred, centred, transpose_a=True) / tf.cast(tf.shape(centred)[0], tf.float32)

@@ -1,8 +1,8 @@
-"""Content, style and total variation losses: pure functions, float32 inside.
+"""Content, style and total variation losses and their gradients: pure functions, float32 inside.
 
-Gatys, Ecker and Bethge, "Image Style Transfer Using Convolutional Neural Networks", CVPR 2016, with the conventions
-of this project: a loss is a mean over its elements unless its name says sum, so that a weight means the same at every
-size, and a Gram matrix is divided by the number of positions alone (Gatys divides the loss by 4 N^2 C^2 instead).
+Gatys, Ecker and Bethge, "Image Style Transfer Using Convolutional Neural Networks", CVPR 2016. Unlike there a loss is
+a mean over its elements unless its name says sum, so that a weight means the same at every size, and a Gram matrix is
+divided by the number of positions (Gatys divides the loss by 4 N^2 C^2 instead).
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from model.vgg19 import gradient_dtype
 
 EPSILON = 1e-12  # keeps a division by a vanishing normaliser finite
 RIDGE = 1e-4  # of the style's mean variance, added to all variances: a hundredth of a usual spread, too little to see
-PARTS = 4  # of features, of which one is there in float32 at a time
+PARTS = 4  # that features are cut into, so that only one of them is in float32 at a time
 
 
 def moments(features: tf.Tensor, weights: tf.Tensor | None = None) -> tf.Tensor:
     """Returns the covariance and the mean of features over their N positions.
 
-    The features are centred before they are multiplied. Of a difference of large products rounding would leave little,
-    and a device may round the factors of a product to 10 bits (TF32) or 7 (bfloat16). The product of one matrix with
-    itself is a covariance however its elements are rounded: none of its eigenvalues is below zero.
+    The features are centred before they are multiplied: a difference of large products would lose its digits, all the
+    more where a device rounds the factors of a product to 10 bits (TF32) or 7 (bfloat16). And the product of a matrix
+    with itself has no negative eigenvalue, however its elements are rounded.
 
     Args:
       features: any float type, [1, h, w, C].
@@ -33,13 +33,12 @@ def moments(features: tf.Tensor, weights: tf.Tensor | None = None) -> tf.Tensor:
     Returns:
       float32 [C + 1, C]: the covariance, and the mean as last row; zeros where all weights are 0.
     """
+    count = _positions(features, weights)
     if weights is None:
-        count = tf.cast(tf.reduce_prod(tf.shape(features)[:-1]), tf.float32)
         mean = _by_parts(_sum_of_rows, features[0]) / count
         products = _by_parts(lambda part: _squared(part - mean), features[0])
     else:
         guide = weights[..., tf.newaxis]  # [h, w, 1]
-        count = tf.maximum(tf.reduce_sum(weights), EPSILON)
         mean = _by_parts(lambda part, own: _sum_of_rows(own * part), features[0], guide) / count
         products = _by_parts(lambda part, own: _squared(tf.sqrt(own) * (part - mean)), features[0], guide)
     return tf.concat([products / count, mean[tf.newaxis]], 0)
@@ -60,28 +59,30 @@ def moments_gradient(
       The features' shape, `gradient_dtype` of their type.
     """
     features = tf.cast(features, gradient_dtype(features.dtype))
-    count = tf.cast(tf.reduce_prod(tf.shape(features)[:-1]), tf.float32)
-    if weights is not None:
-        count = tf.maximum(tf.reduce_sum(weights), EPSILON)
-    upstream /= count
+    upstream /= _positions(features, weights)
     kernel, mean = 2.0 * upstream[:-1], own[-1]
-    # About the mean as the features' type has it; what that leaves of the mean is in the bias.
+    # Centred on the mean as rounded to the features' type; the rest of it is in the bias.
     centre = tf.cast(mean, features.dtype)
     bias = upstream[-1] - _times(kernel, mean - tf.cast(centre, tf.float32))
     kernel = tf.cast(kernel, features.dtype)[tf.newaxis, tf.newaxis]  # [1, 1, C, C]
-    # A convolution, since TensorFlow's own product with a bias makes two more copies of the features.
+    # A convolution: `tf.matmul` and an addition make two more copies of the features.
     gradient = tf.nn.conv2d(features - centre, kernel, 1, "VALID")
     gradient = tf.nn.bias_add(gradient, tf.cast(bias, features.dtype))
     return gradient if weights is None else tf.cast(weights, features.dtype)[tf.newaxis, ..., tf.newaxis] * gradient
 
 
-def blended(parts: tf.Tensor, shares: tf.Tensor) -> tf.Tensor:
-    """Returns the moments of a mixture, float32 [1, C + 1, C], from those of its parts [S, C + 1, C].
+def _positions(features: tf.Tensor, weights: tf.Tensor | None) -> tf.Tensor:
+    """Returns how many positions count, float32 scalar."""
+    if weights is None:
+        return tf.cast(tf.reduce_prod(tf.shape(features)[:-1]), tf.float32)
+    return tf.maximum(tf.reduce_sum(weights), EPSILON)
 
-    Its covariance is the parts' mean covariance and the covariance of their means.
+
+def blended(parts: tf.Tensor, shares: tf.Tensor) -> tf.Tensor:
+    """Returns the moments of a mixture, float32 [1, C + 1, C]: the law of total covariance.
 
     Args:
-      parts: float32 [S, C + 1, C].
+      parts: float32 [S, C + 1, C], moments.
       shares: float32 [S], with sum 1.
     """
     mixed = tf.reduce_sum(shares[:, tf.newaxis, tf.newaxis] * parts, 0)
@@ -91,17 +92,18 @@ def blended(parts: tf.Tensor, shares: tf.Tensor) -> tf.Tensor:
 
 
 def style_target(style: tf.Tensor, places: tf.Tensor, statistics: tf.Tensor) -> tf.Tensor:
-    """Turns styles' moments into what `style_losses_and_gradient` compares with.
+    """Turns the moments of styles into the target of `style_losses_and_gradient`.
 
     Args:
       style: float32 [R, C + 1, C], from `moments`, one for each region.
-      places: int32 [R], of how many vectors of features the moments are at most.
-      statistics: int32 scalar, as the setting is parsed.
+      places: int32 [R], of how many positions at most the moments are.
+      statistics: int32 scalar, the parsed setting.
 
     Returns:
       float32 [R, rows, C], the last row for the mean. For `gram` the Gram matrix and zeros; for `wasserstein` a factor
       U of the covariance, U'U, and the mean. U's rows are the covariance's eigenvectors, the largest first, times the
-      roots of their variances with the ridge: as many as the places leave a variance, zeros in regions with fewer.
+      square roots of their variances with the ridge: as many as the rank that so few positions allow, zeros in regions
+      of a lower one.
     """
 
     def factor_and_mean() -> tf.Tensor:
@@ -119,20 +121,20 @@ def style_target(style: tf.Tensor, places: tf.Tensor, statistics: tf.Tensor) -> 
 
 
 def style_losses_and_gradient(own: tf.Tensor, target: tf.Tensor, statistics: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns the distance of a picture's features from a style's, and its gradient at their moments.
+    """Returns the distance of a picture's features from a style's, and its gradient with respect to their moments.
 
     `gram`: mean((G - G*)^2) over the C x C elements. `wasserstein`: the squared Wasserstein-2 distance of two Gaussians
     over C, their variances widened by a ridge where the style has any,
 
         (|mu - mu*|^2 + tr(S + S* - 2 (U S U')^1/2)) / C,   S* = U'U,
 
-    where USU' has the eigenvalues of the usual S*^1/2 S S*^1/2, but is no larger than the style has directions: a few
-    dozen of 512 at small sizes.
+    where USU' has the eigenvalues of the usual S*^1/2 S S*^1/2, but only the style's rank: a few dozen of 512 at small
+    sizes.
 
     Args:
       own: float32 [R, C + 1, C], moments of the picture's features, one for each region.
       target: float32 [R, rows, C], from `style_target`.
-      statistics: int32 scalar, as for the target.
+      statistics: int32 scalar, the parsed setting.
 
     Returns:
       float32 [R], none below zero, and float32 [R, C + 1, C].
@@ -141,7 +143,7 @@ def style_losses_and_gradient(own: tf.Tensor, target: tf.Tensor, statistics: tf.
 
 
 def style_sizes(target: tf.Tensor, statistics: tf.Tensor) -> tf.Tensor:
-    """Returns the distance of nothing at all from a style, float32 [R]: what its loss can be measured in."""
+    """Returns a style's distance from all zeros, float32 [R]: the unit of its loss with `normalisation=target`."""
     channels = _channels(target)
     elements = tf.where(_is_wasserstein(statistics), channels, channels**2)
     return tf.reduce_sum(tf.square(target), [1, 2]) / elements
@@ -163,9 +165,9 @@ def _of_grams(own: tf.Tensor, target: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 def _wasserstein(own: tf.Tensor, target: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """As `style_losses_and_gradient`, in float64, which no device rounds and of which C x C matrices take little.
+    """As `style_losses_and_gradient`, in float64, which no device rounds; C x C matrices take little of it.
 
-    Near the end of a run the distance is a ten-thousandth of the traces that it is the difference of.
+    Near the end of a run the distance is a ten-thousandth of the traces whose difference it is.
     """
     factor, covariance = [tf.cast(one[:, :-1], tf.float64) for one in (target, own)]
     channels, variances = _channels(covariance), tf.reduce_sum(tf.square(factor), 2)  # [R, r], those of S*
@@ -189,9 +191,9 @@ def _wasserstein(own: tf.Tensor, target: tf.Tensor) -> tuple[tf.Tensor, tf.Tenso
 
 
 def _eigen(matrices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns eigenvalues [R, C] and eigenvectors [R, C, C]; values that are no numbers where a matrix has some.
+    """Returns eigenvalues [R, C] and eigenvectors [R, C, C]; NaN as eigenvalues where a matrix is not finite.
 
-    A decomposition of such a matrix would end the call; as a loss that is none it ends the run, with its last picture.
+    Decomposing such a matrix would fail the call; a loss of NaN ends the run, with its last picture.
     """
     finite = tf.reduce_all(tf.math.is_finite(matrices), [1, 2])
     identity = tf.eye(tf.shape(matrices)[-1], dtype=matrices.dtype)
@@ -203,16 +205,13 @@ def _is_wasserstein(statistics: tf.Tensor) -> tf.Tensor:
     return tf.equal(statistics, choice_index("statistics", "wasserstein"))
 
 
-# Products of vectors are written as sums of elements: of a matrix product a device may round the factors.
-
-
 def _outer(vectors: tf.Tensor) -> tf.Tensor:
-    """Returns the products [R, C, C] of vectors [R, C] with themselves."""
+    """Returns the products [R, C, C] of vectors [R, C] with themselves; no matrix product, whose factors may round."""
     return vectors[:, :, tf.newaxis] * vectors[:, tf.newaxis]
 
 
 def _times(matrices: tf.Tensor, vectors: tf.Tensor) -> tf.Tensor:
-    """Returns symmetric matrices [..., C, C] times vectors [..., C]."""
+    """Returns symmetric matrices [..., C, C] times vectors [..., C], again without a matrix product."""
     return tf.reduce_sum(matrices * vectors[..., tf.newaxis], -2)
 
 
@@ -221,7 +220,7 @@ def _channels(own: tf.Tensor) -> tf.Tensor:
 
 
 def _sum_of_rows(part: tf.Tensor) -> tf.Tensor:
-    """Returns the sum [C] of [h, w, C], row by row: added to one number, all positions would leave it few digits."""
+    """Returns the sum [C] of [h, w, C], row by row: one sum over all positions would lose digits."""
     return tf.reduce_sum(tf.reduce_sum(part, 1), 0)
 
 
@@ -242,10 +241,10 @@ def content_loss_and_gradient(features: tf.Tensor, target: tf.Tensor, weight: tf
     Returns:
       float32 scalar; the gradient with respect to the features, of their shape and `gradient_dtype` of their type.
     """
-    # Rounded to the features' type: in float32 it and its multiples were the most that a step held at once.
+    # In the features' type: in float32 it and its multiples would be the most that a step holds at once.
     difference = features - tf.cast(target, features.dtype)
     value = _by_parts(lambda part: tf.reduce_sum(tf.square(part)), difference[0]) / _count(difference)
-    # Once nothing else reads the difference, its multiple takes its place.
+    # Once nothing else reads the difference, its multiple reuses its memory.
     with tf.control_dependencies([value]):
         factor = 2.0 * weight / _count(difference)
     dtype = gradient_dtype(features.dtype)
@@ -253,14 +252,14 @@ def content_loss_and_gradient(features: tf.Tensor, target: tf.Tensor, weight: tf
 
 
 def mean_and_square(features: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns the mean of features [1, h, w, C] of any float type, and that of their squares, float32 scalars."""
+    """Returns the means of features [1, h, w, C], any float type, and of their squares, float32 scalars."""
     sums = _by_parts(lambda part: tf.stack([tf.reduce_sum(part), tf.reduce_sum(tf.square(part))]), features[0])
     mean, square = tf.unstack(sums / _count(features))
     return mean, square
 
 
 def _by_parts(sums: Callable[..., tf.Tensor], *tensors: tf.Tensor) -> tf.Tensor:
-    """Returns sums over tensors [h, ...], made of parts of them one after the other: in float32 all would be large."""
+    """Returns sums over tensors [h, ...], which are cast to float32 in PARTS, one after the other, to save memory."""
     height, total = tf.shape(tensors[0])[0], tf.constant(0.0)
     for part in range(PARTS):
         with tf.control_dependencies([total]):
@@ -286,54 +285,57 @@ def total_variation(image: tf.Tensor, kind: tf.Tensor) -> tuple[tf.Tensor, tf.Te
     Returns:
       float32 scalar, and float32 [H, W, 3].
     """
-    branches = {name: lambda loss=loss: _by_tape(loss, image) for name, loss in _BY_TAPE.items()}
+
+    def by_tape(loss: Callable[[tf.Tensor], tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(image)
+            value = loss(image)
+        return value, tape.gradient(value, image)
+
+    branches = {name: lambda loss=loss: by_tape(loss) for name, loss in _BY_TAPE.items()}
     value, gradient = switch("total_variation", kind, {"squared": lambda: _squared_mean(image), **branches})
     return value, tf.ensure_shape(gradient, image.shape)
 
 
 def _squared_mean(image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    right, below = _right(image), _below(image)
-    differences = tf.maximum(tf.cast(tf.size(right) + tf.size(below), tf.float32), 1.0)
+    right, below = _differences(image)
+    count = tf.maximum(tf.cast(tf.size(right) + tf.size(below), tf.float32), 1.0)
     # Written out because the automatic gradient of four slices costs more than all the rest of this loss.
     from_right = tf.pad(right, [[0, 0], [1, 0], [0, 0]]) - tf.pad(right, [[0, 0], [0, 1], [0, 0]])
     from_below = tf.pad(below, [[1, 0], [0, 0], [0, 0]]) - tf.pad(below, [[0, 1], [0, 0], [0, 0]])
-    value = (tf.reduce_sum(tf.square(right)) + tf.reduce_sum(tf.square(below))) / differences
-    return value, (from_right + from_below) * (2.0 / differences)
+    value = (tf.reduce_sum(tf.square(right)) + tf.reduce_sum(tf.square(below))) / count
+    return value, (from_right + from_below) * (2.0 / count)
+
+
+def _squared_sum(image: tf.Tensor) -> tf.Tensor:
+    right, below = _differences(image)
+    return tf.reduce_sum(tf.square(right)) + tf.reduce_sum(tf.square(below))
 
 
 def _power_sum(image: tf.Tensor) -> tf.Tensor:
-    squares = tf.square(_right(image)[:-1]) + tf.square(_below(image)[:, :-1])  # [H-1, W-1, 3]
-    return tf.reduce_sum(tf.pow(squares, 1.25))
+    right, below = _differences(image)
+    return tf.reduce_sum(tf.pow(tf.square(right[:-1]) + tf.square(below[:, :-1]), 1.25))  # of [H-1, W-1, 3]
 
 
 def _nine_point(image: tf.Tensor) -> tf.Tensor:
     falling, rising = image[1:, 1:] - image[:-1, :-1], image[1:, :-1] - image[:-1, 1:]  # [H-1, W-1, 3]
-    straight = _mean_square(_right(image)) + _mean_square(_below(image))
+    right, below = _differences(image)
+    straight = _mean_square(right) + _mean_square(below)
     return 2.0 * (straight / 3.0 + (_mean_square(falling) + _mean_square(rising)) / 12.0)
 
 
 _BY_TAPE = {
-    "squared_sum": lambda image: tf.reduce_sum(tf.square(_right(image))) + tf.reduce_sum(tf.square(_below(image))),
-    "absolute_sum": lambda image: tf.reduce_sum(tf.abs(_right(image))) + tf.reduce_sum(tf.abs(_below(image))),
+    "squared_sum": _squared_sum,
+    "absolute_sum": tf.image.total_variation,
     "power_sum": _power_sum,
     "nine_point": _nine_point,
 }
 
 
-def _right(image: tf.Tensor) -> tf.Tensor:
-    return image[:, 1:] - image[:, :-1]  # [H, W-1, 3]
-
-
-def _below(image: tf.Tensor) -> tf.Tensor:
-    return image[1:] - image[:-1]  # [H-1, W, 3]
+def _differences(image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns the differences to the neighbours on the right [H, W-1, 3] and below [H-1, W, 3]."""
+    return image[:, 1:] - image[:, :-1], image[1:] - image[:-1]
 
 
 def _mean_square(x: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(tf.square(x)) / _count(x)
-
-
-def _by_tape(loss: Callable[[tf.Tensor], tf.Tensor], image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    with tf.GradientTape(watch_accessed_variables=False) as tape:
-        tape.watch(image)
-        value = loss(image)
-    return value, tape.gradient(value, image)

@@ -1,6 +1,6 @@
 """Masks: which part of the content each style paints, and which part of a style picture counts.
 
-A mask is a picture whose brightness says how much a place belongs: white fully, black not at all, grey in between.
+A mask is a picture whose brightness says how much each place counts: white fully, black not at all, grey in between.
 What is transparent counts as black, as paint programs save a mask that is drawn on a layer of its own.
 """
 
@@ -19,34 +19,27 @@ def regions(masks: tf.Tensor, height: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
     Args:
       masks: string [S], encoded pictures of any size, or empty strings.
       height: int32 scalar, pixels of the result.
-      width: int32 scalar, pixels of the result.
+      width: int32 scalar.
 
     Returns:
       float32 [S, height, width], 0 to 1.
     """
-    drawn = tf.not_equal(masks, "")
 
     def decode(mask: tf.Tensor) -> tf.Tensor:
         return tf.cond(mask == "", lambda: tf.zeros([height, width]), lambda: _decoded(mask, height, width))
 
     given = tf.map_fn(decode, masks, fn_output_signature=tf.TensorSpec([None, None], tf.float32), parallel_iterations=1)
     rest = tf.maximum(1.0 - tf.reduce_sum(given, 0), 0.0)  # [height, width]
-    covered = tf.where(drawn[:, tf.newaxis, tf.newaxis], given, rest)
-    return checked(
-        covered,
-        tf.reduce_any(covered > 0),
-        "`content_mask_bytes` must leave some place to paint. Received: masks that are black everywhere",
-    )
+    covered = tf.where(tf.not_equal(masks, "")[:, tf.newaxis, tf.newaxis], given, rest)
+    error = "`content_mask_bytes` must leave some place to paint. Received: masks that are black everywhere"
+    return checked(covered, tf.reduce_any(covered > 0), error)
 
 
 def of_style(mask: tf.Tensor, height: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
     """Decodes the mask of one style picture, float32 [height, width]."""
     decoded = _decoded(mask, height, width, "style")
-    return checked(
-        decoded,
-        tf.reduce_any(decoded > 0),
-        "`style_mask_bytes` must leave some of the style picture. Received: a mask that is black everywhere",
-    )
+    error = "`style_mask_bytes` must leave some of the style picture. Received: a mask that is black everywhere"
+    return checked(decoded, tf.reduce_any(decoded > 0), error)
 
 
 def _decoded(mask: tf.Tensor, height: tf.Tensor, width: tf.Tensor, side: str = "content") -> tf.Tensor:
@@ -58,15 +51,7 @@ def _decoded(mask: tf.Tensor, height: tf.Tensor, width: tf.Tensor, side: str = "
 
 
 def pyramid(mask: tf.Tensor) -> list[tf.Tensor]:
-    """Returns a mask at the resolution of each of the network's blocks.
-
-    Args:
-      mask: float32 [R, H, W].
-
-    Returns:
-      A tensor for each block of the network, float32 [R, h, w], each the mean over squares of two of the one before
-      it, as pooling goes.
-    """
+    """Returns masks [R, H, W] at the resolution of each of the network's blocks, float32 [R, h, w], averaged."""
     levels = [mask[..., tf.newaxis]]  # [R, H, W, 1]
     for _ in range(len(BLOCK_STARTS) - 1):
         levels.append(tf.nn.avg_pool2d(levels[-1], 2, 2, "VALID"))

