@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 PREVIEW_SIZE_PX = 512  # long side, at most, of `preview_bytes`
 
@@ -21,11 +22,9 @@ class TensorInfo:
     dtype: str = "string"
 
 
-@dataclass(frozen=True)
-class Signature:
-    """One signature of the SavedModel."""
+class Signature(NamedTuple):
+    """What a signature of the SavedModel takes and returns."""
 
-    name: str
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[TensorInfo, ...]
 
@@ -69,16 +68,13 @@ _RECIPE = (CONTENT, STYLE, SETTINGS_TEXT)
 _GUIDED = (CONTENT, STYLE, CONTENT_MASK, STYLE_MASK, INITIAL, SETTINGS_TEXT)
 _RESUMED = (STATE_BYTES, TAKE_STEPS)
 _RESULT = (IMAGE, LOSSES, STOPPED)
-_STRETCH = (STATE_BYTES, PREVIEW, IMAGE_IF_ASKED, LOSSES, STEP, STEPS, PROGRESS, STOPPED)
+_CHUNK = (STATE_BYTES, PREVIEW, IMAGE_IF_ASKED, LOSSES, STEP, STEPS, PROGRESS, STOPPED)
 
 SIGNATURES: Mapping[str, Signature] = {
-    signature.name: signature
-    for signature in (
-        Signature("serving_default", (CONTENT, STYLE), (IMAGE,)),
-        Signature("stylize", _RECIPE, _RESULT),
-        Signature("stylize_guided", _GUIDED, _RESULT),
-        Signature("advance", (*_RECIPE, *_RESUMED), _STRETCH),
-        Signature("advance_guided", (*_GUIDED, *_RESUMED), _STRETCH),
-        Signature("describe", (SETTINGS_TEXT,), (DESCRIPTION,)),
-    )
+    "serving_default": Signature((CONTENT, STYLE), (IMAGE,)),
+    "stylize": Signature(_RECIPE, _RESULT),
+    "stylize_guided": Signature(_GUIDED, _RESULT),
+    "advance": Signature((*_RECIPE, *_RESUMED), _CHUNK),
+    "advance_guided": Signature((*_GUIDED, *_RESUMED), _CHUNK),
+    "describe": Signature((SETTINGS_TEXT,), (DESCRIPTION,)),
 }

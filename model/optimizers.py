@@ -181,18 +181,8 @@ def adam_step(
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """One step of Adam (Kingma and Ba, 2015, algorithm 1; epsilon as there, outside the corrected root).
 
-    Args:
-      gradient: float32, any shape.
-      first: running mean of the gradients, same shape.
-      second: running mean of their squares, same shape.
-      step: int32 scalar, 1 for the first step.
-      learning_rate: in the unit of what is optimised.
-      beta_1: decay of the first mean.
-      beta_2: decay of the second.
-      epsilon: added to the root of the corrected second moment.
-
-    Returns:
-      What to subtract from the variable, and the two means after the step.
+    Takes float32 tensors of one shape, the gradient and the running means of gradients and of their squares, and the
+    step, int32 scalar, 1 for the first. Returns what to subtract from the variable, and both means after the step.
     """
     t = tf.cast(step, tf.float32)
     first = beta_1 * first + (1.0 - beta_1) * gradient

@@ -11,7 +11,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from model import settings
-from model.contract import SIGNATURES, Signature
+from model.contract import SIGNATURES
 
 WARMUP_FILE = Path("assets.extra") / "tf_serving_warmup_requests"
 
@@ -30,10 +30,10 @@ def write(version: Path) -> None:
     path.parent.mkdir(exist_ok=True)
     with tf.io.TFRecordWriter(str(path)) as writer:
         for name in WARMED:
-            writer.write(request_of(SIGNATURES[name]))
+            writer.write(request_of(name))
 
 
-def request_of(signature: Signature) -> bytes:
+def request_of(name: str) -> bytes:
     """Returns a PredictionLog that runs one of the signatures in WARMED, at the cost of one step at most.
 
     It is encoded by hand, with the field numbers of tensorflow_serving/apis/{model,predict,prediction_log}.proto:
@@ -46,8 +46,8 @@ def request_of(signature: Signature) -> bytes:
         "state_bytes": b"",
         "take_steps": 1,
     }
-    request = _field(1, _field(3, signature.name.encode()))  # model_spec { signature_name }
-    for tensor in signature.inputs:
+    request = _field(1, _field(3, name.encode()))  # model_spec { signature_name }
+    for tensor in SIGNATURES[name].inputs:
         proto = tf.make_tensor_proto(values[tensor.name], tensor.dtype, [1] * len(tensor.shape))
         request += _field(2, _field(1, tensor.name.encode()) + _field(2, proto.SerializeToString()))  # inputs
     return _field(6, _field(1, request))  # predict_log { request }

@@ -17,7 +17,7 @@ from typing import Any
 
 from PIL import Image, ImageCms, PngImagePlugin
 
-from model.settings import SETTINGS, StyleSettings, format_value
+from model.settings import StyleSettings, format_value
 from serving.request import Request
 
 PROGRAM = "style-transfer-serving 0.1.0"
@@ -103,8 +103,7 @@ def resolve_settings(settings: StyleSettings, description: Mapping[str, Any]) ->
       settings: what was asked for.
       description: what `StyleTransferClient.describe` returned for these settings.
     """
-    read = {name: SETTINGS[name].parse(str(value)) for name, value in description.get("settings", {}).items()}
-    return settings.replace(**read)
+    return settings.replace(**description.get("settings", {}))
 
 
 def encode_result(png: bytes, suffix: str, origin: Origin | None = None) -> bytes:

@@ -60,7 +60,7 @@ def signatures_table() -> str:
         return ", ".join(f"`{tensor.name}`" for tensor in tensors)
 
     rows = ["| signature | takes | returns |", "|---|---|---|"]
-    rows += [f"| `{s.name}` | {side(s.inputs)} | {side(s.outputs)} |" for s in SIGNATURES.values()]
+    rows += [f"| `{name}` | {side(s.inputs)} | {side(s.outputs)} |" for name, s in SIGNATURES.items()]
     rows += ["", "| tensor | type | shape | meaning |", "|---|---|---|---|"]
     tensors = {t.name: t for s in SIGNATURES.values() for t in (*s.inputs, *s.outputs)}
     letters = dict.fromkeys(("style_bytes", "content_mask_bytes", "style_mask_bytes"), "[B, S]")

@@ -119,11 +119,5 @@ def given_settings(options: argparse.Namespace) -> dict[str, str]:
 
 
 def settings_from(options: argparse.Namespace) -> StyleSettings:
-    """Returns the settings that the flags stand for.
-
-    Raises:
-      InvalidInput: a value is wrong.
-    """
-    given = given_settings(options)
-    preset = PRESET.parse(given.pop(PRESET.name, PRESET.default))
-    return StyleSettings(preset, **{name: SETTINGS[name].parse(text) for name, text in given.items()})
+    """Returns the settings that the flags stand for; raises InvalidInput where one is wrong."""
+    return StyleSettings(**given_settings(options))
