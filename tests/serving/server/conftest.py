@@ -1,19 +1,21 @@
-"""Fixtures: models built once, servers in this process on free ports of 127.0.0.1."""
+"""Fixtures: a model that is built once, servers of it in this process on free ports of 127.0.0.1."""
 
 from __future__ import annotations
 
+import http.client
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import grpc
 import numpy as np
 import pytest
-import requests
 import tensorflow as tf
 from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2, predict_pb2
 from tensorflow_serving.apis.model_service_pb2_grpc import ModelServiceStub
@@ -25,59 +27,62 @@ from serving.server.app import ServerApp
 from serving.server.servable import Servable
 from tests.ports import free_port
 from tests.serving.server import models
+from tests.serving.server.models import request
 
 CALL_S = 30  # no call of a test may hang
 manager.POLL_S = 0.05  # for all servers of the tests
+
+
+def rest(url: str, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any]:
+    """Returns the status and the document of an answer: always JSON, never for web pages. Sends the path as it is."""
+    with closing(http.client.HTTPConnection(urlsplit(url).netloc, timeout=CALL_S)) as connection:
+        connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
+        response = connection.getresponse()
+        assert response.headers["Content-Type"] == "application/json"
+        assert not [name for name in response.headers if name.startswith("Access-Control")]
+        return response.status, json.loads(response.read())
 
 
 @dataclass
 class Client:
     """Talks to a server under test as any TensorFlow Serving client would."""
 
-    name: str
     app: ServerApp
     channel: grpc.Channel
     url: str  # of its REST API, without a path
 
-    def rest(self, method: str, path: str, **options: Any) -> requests.Response:
-        return requests.request(method, self.url + path, timeout=CALL_S, **options)
+    def post(self, body: Any, route: str = ":predict", **headers: str) -> tuple[int, Any]:
+        sent = body if isinstance(body, (bytes, str, Iterator)) else json.dumps(body)
+        return rest(self.url, "POST", f"/v1/models/zoo{route}", sent, **headers)
 
-    def post(self, body: Any, route: str = ":predict") -> requests.Response:
-        options = {"data": body} if isinstance(body, (bytes, str)) else {"json": body}
-        return self.rest("POST", f"/v1/models/{self.name}{route}", **options)
-
-    def get(self, route: str = "") -> requests.Response:
-        return self.rest("GET", f"/v1/models/{self.name}{route}")
+    def get(self, route: str = "", **headers: str) -> tuple[int, Any]:
+        return rest(self.url, "GET", f"/v1/models/zoo{route}", **headers)
 
     def states(self) -> dict[str, str]:
         """State by version, the newest first."""
-        return {entry["version"]: entry["state"] for entry in self.get().json()["model_version_status"]}
+        return {entry["version"]: entry["state"] for entry in self.get()[1]["model_version_status"]}
 
-    def request(self, signature: str = "", outputs: tuple[str, ...] = (), **inputs: Any) -> predict_pb2.PredictRequest:
-        return models.request(self.name, signature, outputs, **inputs)
-
-    def predict(self, request: predict_pb2.PredictRequest, timeout: float | None = CALL_S) -> Any:
-        return PredictionServiceStub(self.channel).Predict(request, timeout=timeout)
+    def predict(self, message: predict_pb2.PredictRequest, timeout: float | None = CALL_S) -> Any:
+        return PredictionServiceStub(self.channel).Predict(message, timeout=timeout)
 
     def run(self, signature: str = "", **inputs: Any) -> dict[str, np.ndarray]:
-        response = self.predict(self.request(signature, **inputs))
+        response = self.predict(request(signature, **inputs))
         return {name: tf.make_ndarray(proto) for name, proto in response.outputs.items()}
 
     def calling(self, signature: str, **inputs: Any) -> grpc.Future:
         """Starts a call; returns when it runs or waits."""
         admitted = self.app.admission.admitted
-        request = self.request(signature, **inputs)
-        call = PredictionServiceStub(self.channel).Predict.future(request, timeout=CALL_S)
+        call = PredictionServiceStub(self.channel).Predict.future(request(signature, **inputs), timeout=CALL_S)
         wait_until(lambda: self.app.admission.admitted > admitted)
         return call
 
     def status(self, spec: dict[str, Any] | None) -> get_model_status_pb2.GetModelStatusResponse:
-        request = get_model_status_pb2.GetModelStatusRequest(model_spec=spec)
-        return ModelServiceStub(self.channel).GetModelStatus(request, timeout=CALL_S)
+        message = get_model_status_pb2.GetModelStatusRequest(model_spec=spec)
+        return ModelServiceStub(self.channel).GetModelStatus(message, timeout=CALL_S)
 
     def metadata(self, spec: dict[str, Any] | None, *fields: str) -> get_model_metadata_pb2.GetModelMetadataResponse:
-        request = get_model_metadata_pb2.GetModelMetadataRequest(model_spec=spec, metadata_field=fields)
-        return PredictionServiceStub(self.channel).GetModelMetadata(request, timeout=CALL_S)
+        message = get_model_metadata_pb2.GetModelMetadataRequest(model_spec=spec, metadata_field=fields)
+        return PredictionServiceStub(self.channel).GetModelMetadata(message, timeout=CALL_S)
 
 
 def failure(call: Callable[[], Any]) -> tuple[str, str]:
@@ -96,25 +101,18 @@ def wait_until(condition: Callable[[], bool], seconds: float = 20) -> None:
 
 
 @contextmanager
-def started(base: Path, name: str, *more: str) -> Iterator[Client]:
-    """A server in this process; its ports are open but the model may still load. `more`: further flags."""
+def started(base: Path, *more: str, loaded: bool = True) -> Iterator[Client]:
+    """A server in this process, with further flags; whose model may still load, if it need not be loaded."""
     grpc_port, rest_port = free_port(), free_port()
     ports = f"--port={grpc_port}", f"--rest_api_port={rest_port}"
-    app = ServerApp(flags.parse([f"--model_base_path={base}", f"--model_name={name}", *ports, *more]))
+    app = ServerApp(flags.parse([f"--model_base_path={base}", "--model_name=zoo", *ports, *more]))
     with grpc.insecure_channel(f"127.0.0.1:{grpc_port}", options=GRPC_OPTIONS) as channel:
         app.start()
         try:
-            yield Client(name, app, channel, f"http://127.0.0.1:{rest_port}")
+            wait_until(lambda: app.manager.ready or not loaded)
+            yield Client(app, channel, f"http://127.0.0.1:{rest_port}")
         finally:
             app.stop()
-
-
-@contextmanager
-def available(base: Path, name: str, *more: str) -> Iterator[Client]:
-    """A server in this process whose model is loaded."""
-    with started(base, name, *more) as client:
-        wait_until(lambda: client.app.manager.ready)
-        yield client
 
 
 @pytest.fixture
@@ -132,23 +130,15 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
 
 
 @pytest.fixture(scope="session")
-def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory with both models, one directory each."""
-    base = tmp_path_factory.mktemp("models")
-    models.half_plus_two(base / "half_plus_two")
-    models.zoo(base / "zoo")
+def zoo_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The model's base path, with version 1."""
+    base = tmp_path_factory.mktemp("zoo")
+    models.zoo(base / "1")
     return base
 
 
 @pytest.fixture(scope="session")
-def half_plus_two(model_dir: Path) -> Iterator[Client]:
-    """A server of half_plus_two, version 123."""
-    with available(model_dir / "half_plus_two", "half_plus_two") as client:
-        yield client
-
-
-@pytest.fixture(scope="session")
-def zoo(model_dir: Path) -> Iterator[Client]:
+def zoo(zoo_dir: Path) -> Iterator[Client]:
     """A server of the model with many signatures."""
-    with available(model_dir / "zoo", "zoo") as client:
+    with started(zoo_dir) as client:
         yield client

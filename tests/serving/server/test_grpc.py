@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
+import inspect
 from typing import Any
 
 import numpy as np
 import pytest
-from tensorflow.core.framework import tensor_pb2, types_pb2
+from tensorflow.core.framework import tensor_pb2
 from tensorflow_serving.apis import get_model_metadata_pb2, predict_pb2
 
 from serving.server import messages
@@ -18,24 +18,20 @@ from serving.server.servable import Servable
 from serving.wire import PREDICT
 from tests import processes
 from tests.serving.server.conftest import CALL_S, Client, failure
+from tests.serving.server.models import request
 
-FLOATS = np.float32([[1], [5]])
 
-
-def test_answer_says_what_answered(half_plus_two: Client) -> None:
-    spec = half_plus_two.predict(half_plus_two.request(x=FLOATS)).model_spec
-    assert (spec.name, spec.version.value, spec.signature_name) == ("half_plus_two", 123, "serving_default")
+def test_answer_holds_the_outputs_that_were_asked_for_and_says_what_answered(zoo: Client) -> None:
+    response = zoo.predict(request("ragged", outputs=("z",), x=np.float32([7, 8])))
+    assert list(response.outputs) == ["z"]
+    spec = zoo.predict(request(x=[[1.0]])).model_spec
+    assert (spec.name, spec.version.value, spec.signature_name) == ("zoo", 1, "serving_default")
 
 
 @pytest.mark.parametrize("sent", [[[[1]], [[5]]], [[1, 5]], [], 1])
-def test_shapes_are_the_graphs_to_check(sent: Any, half_plus_two: Client) -> None:
+def test_shapes_are_the_graphs_to_check(sent: Any, zoo: Client) -> None:
     array = np.float32(sent)  # the signature says [-1, 1]
-    assert half_plus_two.run(x=array)["y"].tolist() == (array / 2 + 2).tolist()
-
-
-def test_output_filter_chooses_the_outputs(zoo: Client) -> None:
-    response = zoo.predict(zoo.request("ragged", outputs=("z",), x=np.float32([7, 8])))
-    assert list(response.outputs) == ["z"]
+    assert zoo.run(x=array)["y"].tolist() == (array / 2 + 2).tolist()
 
 
 def proto(dims: list[int], dtype: str = "DT_FLOAT", **fields: object) -> tensor_pb2.TensorProto:
@@ -74,7 +70,7 @@ def test_strings_pass_both_ways_whole(zoo: Client) -> None:
 
 
 def test_answer_that_is_too_long_for_grpc_is_refused(zoo: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    length = zoo.predict(zoo.request("identity_bytes", x=b"x" * 100)).ByteSize()
+    length = zoo.predict(request("identity_bytes", x=b"x" * 100)).ByteSize()
     monkeypatch.setattr("serving.server.grpc_service.MAX_MESSAGE_BYTES", length)
     assert zoo.run("identity_bytes", x=b"x" * 100)["y_bytes"] == b"x" * 100
     assert failure(lambda: zoo.run("identity_bytes", x=b"x" * 101)) == ("RESOURCE_EXHAUSTED", TOO_LONG)
@@ -90,17 +86,15 @@ def test_longest_messages_there_can_be(zoo: Client) -> None:
         pytest.skip(f"wants {FREE_GIB} GiB of free memory; there are {free_gib:.1f}")
 
     def message(length: int, signature: str) -> bytes:
-        request = zoo.request(signature, x=np.int32(0))
-        request.inputs["x"].dtype = types_pb2.DT_STRING
-        request.inputs["x"].string_val.append(bytes(length))
-        return request.SerializeToString()
+        tensor = tensor_pb2.TensorProto(dtype="DT_STRING", string_val=[bytes(length)])
+        return request(signature, x=tensor).SerializeToString()
 
     call = zoo.channel.unary_unary(PREDICT)
     longest = MAX_MESSAGE_BYTES - (len(message(2**28, "measure")) - 2**28)  # the framing is the same from there on
     answer = predict_pb2.PredictResponse.FromString(call(message(longest, "measure"), timeout=300))
     assert answer.outputs["length"].int_val[0] == longest
-    code, text = failure(lambda: call(message(longest - 8, "identity_bytes"), timeout=300))
-    assert (code, text) == ("RESOURCE_EXHAUSTED", TOO_LONG)
+    refusal = failure(lambda: call(message(longest - 8, "identity_bytes"), timeout=300))
+    assert refusal == ("RESOURCE_EXHAUSTED", TOO_LONG)
     code, text = failure(lambda: call(bytes(MAX_MESSAGE_BYTES + 1), timeout=300))
     assert (code, text[:44]) == ("RESOURCE_EXHAUSTED", "SERVER: Received message larger than max (21")
 
@@ -109,11 +103,9 @@ def test_nothing_holds_a_request_while_it_runs(zoo: Client, monkeypatch: pytest.
     held: list[object] = []
 
     def predict(*_: Any) -> dict[str, Any]:
-        frame = sys._getframe(1)
-        while frame is not None:
-            for value in frame.f_locals.values():
+        for caller in inspect.stack(0):
+            for value in caller.frame.f_locals.values():
                 held.extend(value if isinstance(value, (list, tuple)) else [value])
-            frame = frame.f_back
         return {}
 
     monkeypatch.setattr(Servable, "predict", predict)
@@ -125,7 +117,6 @@ def test_nothing_holds_a_request_while_it_runs(zoo: Client, monkeypatch: pytest.
 NOBODY = "Servable not found for request: "
 SIZE = "input size does not match signature: "
 MISSING = "not found in request and no default value provided. Inputs expected to be in the request"
-TOO_DEEP = np.full((1,) * 33, b"x", object)
 
 
 @pytest.mark.parametrize(
@@ -152,38 +143,25 @@ def test_model_that_is_not_there(zoo: Client, spec: dict[str, Any] | None, code:
         ("scalar", {"x": 1.0, "a": 1}, (), f"{SIZE}2!=1 len({{a,x}}) != len({{x}}). Sent extra: {{a}}. Missing but "),
         ("scalar", {"a": 1.0}, (), f"Signature input alias: x(feed name: scalar_x:0) {MISSING} {{a}}, or default in"),
         ("scalar", {"x": True}, (), "Expects arg[0] to be float but bool is provided"),
-        ("scalar", {"x": b"a"}, (), "Expects arg[0] to be float but string is provided"),
         ("scalar", {"x": 1.0}, ("z",), "output tensor alias not found in signature: z Outputs expected to be in the"),
         ("scalar", {"x": 1.0}, ("y", "y"), "duplicate output tensor alias: y"),
-        ("careful", {"x": ["not short"]}, (), "assertion failed: [`x` must be short. Received: ] [not short]"),
-        (
-            "careful",
-            {"x": [b"no text: \xff"]},
-            (),
-            "assertion failed: [`x` must be short. Received: ] [no text: \ufffd",
-        ),
-        ("identity_string", {"x": TOO_DEEP}, (), "Tensor identity_string_x:0 must have at most 32 dimensions, since"),
+        ("careful", {"x": [b"\xff" * 5]}, (), "assertion failed: [`x` must be short. Received: ] [\ufffd"),
+        ("identity_string", {"x": np.full((1,) * 33, b"x", object)}, (), "Tensor identity_string_x:0 must have at "),
         ("__saved_model_init_op", {}, (), "Tried to fetch data for 'NoOp', which produces no output."),
     ],
 )
 def test_call_that_does_not_fit_the_signature(
     zoo: Client, signature: str, inputs: dict[str, Any], outputs: tuple[str, ...], text: str
 ) -> None:
-    code, found = failure(lambda: zoo.predict(zoo.request(signature, outputs, **inputs)))
+    code, found = failure(lambda: zoo.predict(request(signature, outputs, **inputs)))
     assert code == "INVALID_ARGUMENT"
     assert found.startswith(text)
 
 
 def test_unknown_signature_is_named_and_a_long_text_is_cut(zoo: Client) -> None:
     sentence = 'Serving signature key "{}" not found.'
-    assert failure(zoo.run) == ("FAILED_PRECONDITION", sentence.format("serving_default"))
+    assert failure(lambda: zoo.run("n")) == ("FAILED_PRECONDITION", sentence.format("n"))
     assert failure(lambda: zoo.run("n" * 2000))[1] == sentence.format("n" * 2000)[:1024] + "...TRUNCATED"
-
-
-def test_status(half_plus_two: Client) -> None:
-    for spec in ({"name": "half_plus_two"}, {"name": "half_plus_two", "version": {"value": 123}}):
-        (version,) = half_plus_two.status(spec).model_version_status
-        assert (version.version, version.state, version.status.error_code) == (123, 30, 0)  # 30: AVAILABLE
 
 
 def test_metadata(zoo: Client) -> None:
@@ -211,12 +189,11 @@ def test_fault_of_the_server_shows_no_traceback(zoo: Client, monkeypatch: pytest
 
 def test_health(zoo: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     def check_health(service: str) -> int:
-        request = HEALTH_MESSAGES["Request"](service=service)
-        answer = zoo.channel.unary_unary("/grpc.health.v1.Health/Check")(request.SerializeToString(), timeout=CALL_S)
+        message = HEALTH_MESSAGES["Request"](service=service).SerializeToString()
+        answer = zoo.channel.unary_unary("/grpc.health.v1.Health/Check")(message, timeout=CALL_S)
         return int(HEALTH_MESSAGES["Response"].FromString(answer).status)
 
-    for service in ("", "ModelService", "PredictionService"):
-        assert check_health(service) == SERVING
+    assert [check_health(name) for name in ("", "ModelService", "PredictionService")] == [SERVING] * 3
     assert failure(lambda: check_health("other")) == ("NOT_FOUND", "service name unknown")
     monkeypatch.setattr(type(zoo.app.manager), "ready", False)
     assert check_health("") == NOT_SERVING
