@@ -82,14 +82,11 @@ def to_json(outputs: Mapping[str, Array], row_format: bool) -> bytes:
 
     Args:
       outputs: alias to array, strings as object arrays of bytes.
-      row_format: whether the request came as `instances`: every output then needs the same 0-th dimension.
+      row_format: whether the request came as `instances`: all outputs then have the same 0-th dimension.
 
     Raises:
-      InvalidInput: the row format cannot hold these outputs.
       ServingFailed: UNIMPLEMENTED, an output's dtype cannot be written in JSON.
     """
-    if row_format:
-        _check_rows(outputs)
     values = {name: _to_value(name, array) for name, array in sorted(outputs.items())}
     document: Any = next(iter(values.values())) if len(values) == 1 else values
     if row_format and len(values) > 1:
@@ -136,18 +133,6 @@ def _to_array(value: Any, dtype: tf.DType) -> Array:
             raise _type_error(leaf, dtype)
     with np.errstate(over="ignore"):  # beyond its range is infinite
         return leaves.astype(target)
-
-
-def _check_rows(outputs: Mapping[str, Array]) -> None:
-    batch = None
-    for name, array in sorted(outputs.items()):
-        if array.ndim == 0:
-            raise InvalidInput(f"Tensor name: {name} has no shape information ")
-        if batch not in (None, len(array)):
-            raise InvalidInput(
-                f"Tensor name: {name} has inconsistent batch size: {len(array)} expecting batch size: {batch}"
-            )
-        batch = len(array)
 
 
 def _to_bytes(leaf: Any) -> bytes:

@@ -137,8 +137,6 @@ class ModelManager:
         finally:
             with self._lock:
                 version.users -= 1
-                if version.users == 0 and version.state == UNLOADING:
-                    self._wake.set()
 
     def run(self) -> None:
         """Loads the newest version and, until `stop`, each newer one: runs in a thread of its own.

@@ -107,8 +107,3 @@ def strings(*values: bytes) -> np.ndarray:
 )  # fmt: skip
 def test_arrays_become_json(outputs: dict[str, np.ndarray], row_format: bool, text: str) -> None:
     assert json_tensor.to_json(outputs, row_format).decode() == text
-
-
-def test_scalar_is_no_row() -> None:
-    with pytest.raises(InvalidInput, match="Tensor name: z has no shape information"):
-        json_tensor.to_json({"y": np.float32([1]), "z": np.float32(1)}, row_format=True)
