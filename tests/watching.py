@@ -8,44 +8,34 @@ import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 _OPENED = 0x20  # IN_OPEN of Linux' inotify
 
 
-class Witness:
-    """A file that nobody may open, and a port that nobody may call.
-
-    Attributes:
-      file: the file; nothing else may be in its directory.
-      url: an address of the port.
-    """
-
-    def __init__(self, file: Path, watch: int, port: socket.socket) -> None:
-        self.file, self._watch, self._port = file, watch, port
-        self.url = f"http://127.0.0.1:{port.getsockname()[1]}/{file.name}"
-
-    def saw(self) -> set[str]:
-        """Returns what happened since it was last asked: `file`, `port`."""
-        seen = set()
-        with contextlib.suppress(BlockingIOError):
-            os.read(self._watch, 65536)
-            seen.add("file")
-        with contextlib.suppress(BlockingIOError):
-            self._port.accept()[0].close()
-            seen.add("port")
-        return seen
-
-
 @contextlib.contextmanager
-def witness(file: Path) -> Iterator[Witness]:
-    """Watches a file, and a port of its own; sees to it that both would be noticed."""
-    watch = ctypes.CDLL(None).inotify_init1(os.O_NONBLOCK)
+def witness(file: Path) -> Iterator[SimpleNamespace]:
+    """Watches a file, alone in its directory, and a port of its own; sees to it that both would be noticed.
+
+    Yields:
+      `url`, an address of the port, and `saw`, which returns what happened since it was last asked: `file`, `port`.
+    """
+    libc = ctypes.CDLL(None)
+    watch = libc.inotify_init1(os.O_NONBLOCK)
     with os.fdopen(watch), socket.create_server(("127.0.0.1", 0)) as port:
+
+        def saw() -> set[str]:
+            seen = set()
+            for name, take in (("file", lambda: os.read(watch, 65536)), ("port", lambda: port.accept()[0].close())):
+                with contextlib.suppress(BlockingIOError):
+                    take()
+                    seen.add(name)
+            return seen
+
         for path in (file.parent, file):
-            assert ctypes.CDLL(None).inotify_add_watch(watch, os.fsencode(path), _OPENED) >= 0
+            assert libc.inotify_add_watch(watch, os.fsencode(path), _OPENED) >= 0
         port.setblocking(False)
-        watching = Witness(file, watch, port)
         file.read_bytes()
         socket.create_connection(port.getsockname()).close()
-        assert watching.saw() == {"file", "port"}
-        yield watching
+        assert saw() == {"file", "port"}
+        yield SimpleNamespace(url=f"http://127.0.0.1:{port.getsockname()[1]}/{file.name}", saw=saw)

@@ -1,4 +1,4 @@
-"""Right responses of `advance`, a transport that gives them, and PNGs that Pillow does not write."""
+"""Two pictures, right responses of `advance`, a transport that gives them, and PNGs that Pillow does not write."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from PIL import PngImagePlugin
 
 from tests.conftest import encode, smooth_picture
 
+CONTENT, STYLE = encode(smooth_picture(40, 56, 1)), encode(smooth_picture(50, 40, 2))
 IMAGE = encode(smooth_picture(4, 4))
 PREVIEW = encode(smooth_picture(4, 4), "JPEG")
 

@@ -37,13 +37,6 @@ def folders(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def command(folders: Path, *more: str) -> list[str]:
-    return [
-        "batch", str(folders / "contents"), str(folders / "styles"), "-o", str(folders / "out"), "--quiet",
-        "--size", "56", "--smallest-size", "28", "--steps", "6", *more,
-    ]  # fmt: skip
-
-
 def outcomes(folders: Path, *models: FakeModel, settings: StyleSettings = SETTINGS, **options: Any) -> list[Outcome]:
     contents, styles = (pictures_in(folders / name, name) for name in ("contents", "styles"))
     tasks = plan(contents, styles, folders / "out", ".png")
@@ -56,18 +49,17 @@ def endings(folders: Path, *models: FakeModel, **options: Any) -> list[Ending]:
 
 
 def test_every_content_in_every_style(served: Served, folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    out = folders / "out"
-    assert main(command(folders, "--server", f"{served.grpc},{served.http}")) == 0
+    out, places = folders / "out", [str(folders / name) for name in ("contents", "styles")]
+    command = ["batch", *places, "-o", str(out), "--quiet", "--size=56", "--smallest-size=28", "--steps=8", "--server"]
+    assert main([*command, f"{served.grpc},{served.http}"]) == 0
     assert capsys.readouterr().out == f"{out}: 4 done\n"
     assert {path.name for path in out.iterdir()} == {"a_x.png", "a_y.png", "b_x.png", "b_y.png", MANIFEST}
-    assert settings_of((out / "a_x.png").read_bytes()) == StyleSettings(
-        size=56, smallest_size=28, steps=6, **DEFAULT_LAYERS
-    )
+    assert settings_of((out / "a_x.png").read_bytes()) == SETTINGS.replace(**DEFAULT_LAYERS)
     # Again: what is missing, has changed or cannot be read is made anew, and that alone.
     (out / "b_x.png").unlink()
     (folders / "contents" / "a.png").write_bytes(b"hello")
     away = f"http://127.0.0.1:{free_port()}"
-    assert main(command(folders, "--server", away, "--server", served.http)) == 1
+    assert main([*command, away, "--server", served.http]) == 1
     captured = capsys.readouterr()
     assert captured.out == f"{out}: 1 done, 1 skipped, 2 failed\n"
     assert f"No server answers at {away}." in captured.err
@@ -84,25 +76,27 @@ def test_a_stopped_batch_keeps_what_is_under_way_and_goes_on_from_there(folders:
     out, cancelled = folders / "out", threading.Event()
     stopped = FakeModel(before=lambda call: cancelled.set() if call == 2 else None)
     assert endings(folders, stopped, cancelled=cancelled) == STOPPED
-    assert load_run(out / PARTIAL / "a_x.png.run").step == 5
+    checkpoint = out / PARTIAL / "a_x.png.run"
     assert not (out / "a_x.png").exists()
-    checkpoint = (out / PARTIAL / "a_x.png.run").read_bytes()
-    for damage, settings, state in ((b"", SETTINGS, b"5"), (b"", SETTINGS.replace(seed=1), b""), (b"x", SETTINGS, b"")):
-        (out / PARTIAL).mkdir(exist_ok=True)
-        (out / PARTIAL / "a_x.png.run").write_bytes(damage or checkpoint)
+    kept, reached = checkpoint.read_bytes(), load_run(checkpoint).state
+    assert 2 <= int(reached) < SETTINGS.steps
+    for data, change, state in ((kept, {}, reached), (kept, {"seed": 1}, b""), (b"x", {}, b"")):
+        checkpoint.parent.mkdir(exist_ok=True)
+        checkpoint.write_bytes(data)
         (out / MANIFEST).unlink(missing_ok=True)
         model = FakeModel()
-        assert endings(folders, model, settings=settings) == DONE
+        assert endings(folders, model, settings=SETTINGS.replace(**change)) == DONE
         assert model.sent[0][1]["state_bytes"] == [state]
         assert not (out / PARTIAL).exists()
 
 
 def test_when_no_server_is_left_the_rest_is_not_tried(folders: Path) -> None:
     def gone(call: int) -> None:
-        if call > 3:
+        if call > 1 and not model.sent[-1][1]["state_bytes"][0]:  # at the start of the second picture
             raise ServingUnavailable("No server answers.")
 
-    first, second, *rest = outcomes(folders, FakeModel(before=gone))
+    model = FakeModel(before=gone)
+    first, second, *rest = outcomes(folders, model)
     assert (first.ending, second.ending, second.problem) == (Ending.DONE, Ending.FAILED, "No server answers.")
     assert [outcome.ending for outcome in rest] == STOPPED[:2]
 
@@ -148,9 +142,6 @@ def test_files_of_one_stem_keep_their_suffixes(tmp_path: Path) -> None:
 
 
 def test_mistakes_are_one_sentence(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    server = f"http://127.0.0.1:{free_port()}"
-    assert main(command(folders, "--server", server)) == 1
-    assert capsys.readouterr().err == f"error: No server answers at {server}.\n"
     assert main(["batch", "/nosuch", "/nosuch", "-o", "out"]) == 1
     assert capsys.readouterr().err.startswith("error: `CONTENTS` must be a readable directory. Received: /nosuch")
     (folders / "out").touch()

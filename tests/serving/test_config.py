@@ -1,11 +1,10 @@
-"""The configuration files for TensorFlow Serving, held against its messages."""
+"""The configuration file for TensorFlow Serving, held against its messages."""
 
 from __future__ import annotations
 
 from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
-from serving import wire
 from serving.contract import MODEL_NAME
 from tests.served import ROOT
 
@@ -19,15 +18,3 @@ def test_models_config_names_the_model_where_the_image_has_it() -> None:
     assert (config.name, config.base_path, config.model_platform) == (MODEL_NAME, f"/models/{MODEL_NAME}", "tensorflow")
     assert config.model_version_policy.latest.num_versions == 2
     assert config.version_labels == {"stable": 1, "canary": 2}  # commented out in the file
-
-
-def test_monitoring_config_switches_the_metrics_on() -> None:
-    messages = wire.build_messages(  # tensorflow_serving/config/monitoring_config.proto, which the wheel lacks
-        {
-            "PrometheusConfig": {"enable": (1, "BOOL"), "path": (2, "STRING")},
-            "MonitoringConfig": {"prometheus_config": (1, "PrometheusConfig")},
-        }
-    )
-    text = (CONFIG / "monitoring.config").read_text()
-    config = text_format.Parse(text, messages["MonitoringConfig"]()).prometheus_config
-    assert (config.enable, config.path) == (True, "/monitoring/prometheus/metrics")

@@ -8,28 +8,22 @@ import os
 import zipfile
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
 from model.settings import StyleSettings
-from serving import run_file
 from serving.errors import InvalidInput
 from serving.request import Request
 from serving.run_file import SavedRun, load_run, save_run
-from tests.conftest import encode, smooth_picture
 
-LARGE = encode(smooth_picture(30, 40), "TIFF")
-GUIDES = {"content_masks": [b"", LARGE], "style_masks": [LARGE, b""], "initial": LARGE}
 SETTINGS = StyleSettings(size=20, smallest_size=20, style_weight=0.125, style_layers=(("block1_conv2", 0.5),))
-GUIDED = SavedRun(Request(LARGE, [LARGE, LARGE], SETTINGS, **GUIDES).prepared(), "abc-float32", b"state", 7, 500)
-RUN = SavedRun(
-    Request(b"\0content", (b"one", b"two"), SETTINGS, sha256={"content": ("aa",), "styles": ("bb", "cc")}),
-    model_digest="abc-float32",
-    state=bytes(range(256)),
-    step=7,
-    steps=500,
-)
+DIGESTS = dict.fromkeys(("styles", "content_masks", "style_masks"), ("aa", "bb"))
+DIGESTS |= {"content": ("cc",), "initial": ("dd",)}
+REQUEST = Request(b"\0content", (b"1", b"2"), SETTINGS, (b"", b"mask"), (b"other", b""), b"start", sha256=DIGESTS)
+RUN = SavedRun(REQUEST, "abc-float32", bytes(range(256)), 7, 500)
 
 
 @pytest.fixture
@@ -39,61 +33,47 @@ def path(tmp_path: Path) -> Path:
 
 def test_what_is_saved_is_loaded_and_the_same_run_gives_the_same_file(path: Path) -> None:
     save_run(path, RUN)
-    save_run(path, GUIDED)
     again = load_run(path)
-    assert again == GUIDED
-    assert again.request.sha256 == GUIDED.request.sha256
+    assert again == RUN
+    assert again.request.sha256 == DIGESTS
     data = path.read_bytes()
     save_run(path, again)
     assert path.read_bytes() == data
     assert [file.name for file in path.parent.iterdir()] == ["a.run"]
-
-
-def test_any_tool_can_look_into_it(path: Path) -> None:
-    save_run(path, RUN)
-    with zipfile.ZipFile(path) as archive:
-        assert archive.testzip() is None
-        about = json.loads(archive.read("run.json"))
-    assert (about["format"], about["version"], about["step"]) == ("style-transfer-run", 1, 7)
-    assert "style_weight=0.125" in about["settings"]
+    about = json.loads(zipfile.ZipFile(path).read("run.json"))  # any tool can look into it
     assert f"steps={StyleSettings().steps}" in about["settings"]  # a default, which may change in a later version
 
 
-def test_every_flipped_byte_and_every_truncation_is_refused_or_does_no_harm(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_flipped_byte_and_every_truncation_is_refused_or_does_no_harm(path: Path) -> None:
     save_run(path, RUN)
     whole = path.read_bytes()
-    read: list[bytes] = [b""]
-    monkeypatch.setattr(run_file, "read_file", lambda *_: read[0])
     refused = 0
     for index in range(len(whole)):
-        read[0] = whole[:index] + bytes([whole[index] ^ 0xFF]) + whole[index + 1 :]
+        flipped = io.BytesIO(whole[:index] + bytes([whole[index] ^ 0xFF]) + whole[index + 1 :])
         try:
-            assert load_run(path) == RUN
+            assert load_run(SimpleNamespace(read_bytes=flipped.read)) == RUN  # two thousand files would take long
         except InvalidInput:
             refused += 1
-        read[0] = whole[:index]
         with pytest.raises(InvalidInput, match="undamaged run file"):
-            load_run(path)
+            load_run(SimpleNamespace(read_bytes=io.BytesIO(whole[:index]).read))
     assert refused > len(whole) / 2  # the rest is what zip says twice or nobody reads, such as times
 
 
 @pytest.mark.parametrize(
-    ("change", "kind", "words"),
+    ("change", "words"),
     [
-        ({"format": "other"}, zipfile.ZIP_STORED, "other of version 1"),
-        ({"version": 2}, zipfile.ZIP_STORED, "style-transfer-run of version 2"),
-        ({"settings": "nosuch=1"}, zipfile.ZIP_STORED, "nosuch=1"),
-        ({"pictures": {"content": ["aa", "dd"]}}, zipfile.ZIP_STORED, "pictures/content/1"),
-        ({"pictures": {}}, zipfile.ZIP_STORED, "content"),
-        ({}, zipfile.ZIP_DEFLATED, "run.json is compressed"),  # it might be a bomb
+        ({"format": "other"}, "other of version 1"),
+        ({"version": 2}, "style-transfer-run of version 2"),
+        ({"settings": "nosuch=1"}, "nosuch=1"),
+        ({"pictures": {"content": ["aa", "dd"]}}, "pictures/content/1"),
+        ({"pictures": {}}, "content"),
+        ({}, "run.json is compressed"),  # it might be a bomb
     ],
 )
-def test_what_is_no_run_is_refused_in_one_sentence(path: Path, change: Any, kind: int, words: str) -> None:
+def test_what_is_no_run_is_refused_in_one_sentence(path: Path, change: Any, words: str) -> None:
     save_run(path, RUN)
     source = zipfile.ZipFile(io.BytesIO(path.read_bytes()))
-    with zipfile.ZipFile(path, "w", kind) as archive:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED if change else zipfile.ZIP_DEFLATED) as archive:
         for name in source.namelist():
             data = source.read(name)
             archive.writestr(name, json.dumps(json.loads(data) | change) if name == "run.json" else data)
@@ -103,17 +83,10 @@ def test_what_is_no_run_is_refused_in_one_sentence(path: Path, change: Any, kind
 
 @pytest.mark.parametrize("step", ["fsync", "replace"])
 def test_a_write_that_fails_leaves_the_file_as_it_was(path: Path, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
-    def full(*_: object, **__: object) -> None:
-        raise OSError(28, "No space left on device")
-
     save_run(path, RUN)
+    full = Mock(side_effect=OSError(28, "No space left on device"))
     monkeypatch.setattr(*{"fsync": (os, "fsync"), "replace": (Path, "replace")}[step], full)
     with pytest.raises(InvalidInput, match=r"a file must be writable. Received: .*a.run \(No space left on device\)"):
         save_run(path, replace(RUN, step=8))
     assert load_run(path) == RUN
     assert [file.name for file in path.parent.iterdir()] == ["a.run"]
-
-
-def test_a_file_that_is_not_there_is_named(path: Path) -> None:
-    with pytest.raises(InvalidInput, match=r"`resume` must be a readable file. Received: .*a.run \(No such file"):
-        load_run(path)
