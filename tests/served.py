@@ -100,18 +100,13 @@ class Served:
         return str(getattr(self, way)) or pytest.skip(f"{VARIABLE} names a server from elsewhere")
 
 
-def from_elsewhere() -> Served | None:
-    """Returns the server that is named by the environment; what it does not offer is replaced by what it does."""
-    addresses = {address.partition("://")[0]: address for address in split_servers(os.environ.get(VARIABLE, ""))}
-    grpc, http = addresses.get("grpc", ""), addresses.get("http", "")
-    return Served(grpc or http, http or grpc, "", 0) if grpc or http else None
-
-
 @pytest.fixture(scope="session")
 def served(request: pytest.FixtureRequest) -> Iterator[Served]:
-    """A server with the small network, or whatever is served elsewhere."""
-    if elsewhere := from_elsewhere():
-        yield elsewhere
+    """A server with the small network, or whatever is served elsewhere: what that lacks is replaced by what it has."""
+    if named := os.environ.get(VARIABLE):
+        elsewhere = {address.partition("://")[0]: address for address in split_servers(named)}
+        either = next(iter(elsewhere.values()))
+        yield Served(elsewhere.get("grpc", either), elsewhere.get("http", either), "", 0)
         return
     small_model = request.getfixturevalue("small_model")
     with serving(small_model) as server:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
 
 import pytest
 import yaml
@@ -30,20 +28,6 @@ def test_files_are_right_by_the_specification(name: str) -> None:
     PyCompose.from_yaml(yaml.safe_dump(document))
 
 
-@pytest.mark.parametrize("overlays", [["gpu", "ports"], ["edge"], ["observability"]], ids=str)
-def test_docker_compose_takes_them(overlays: list[str]) -> None:
-    command = ["docker", "compose", "-f", DOCKER / "compose.yaml"]
-    if (
-        not shutil.which("docker")
-        or subprocess.run([*command[:2], "version"], capture_output=True, check=False).returncode
-    ):
-        pytest.skip("there is no docker compose")
-    for name in overlays:
-        command += ["-f", DOCKER / f"compose.{name}.yaml"]
-    done = subprocess.run([*command, "config", "--quiet"], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-
-
 @pytest.mark.parametrize("name", SERVICES)
 def test_services_may_do_little_and_are_watched(name: str) -> None:
     service = SERVICES[name]
@@ -58,12 +42,7 @@ def test_services_may_do_little_and_are_watched(name: str) -> None:
 def test_no_port_is_open_to_other_machines_but_the_edges_and_none_of_a_model_server() -> None:
     assert compose("compose.yaml")["networks"]["inside"] == {"internal": True}  # no way out
     assert SERVICES["serving"]["networks"] == ["inside"]
-    ports = {
-        name: service["ports"]
-        for services in FILES.values()
-        for name, service in services.items()
-        if "ports" in service
-    }
+    ports = {name: one["ports"] for services in FILES.values() for name, one in services.items() if "ports" in one}
     assert ports.keys() == {"ui", "balancer", "grafana", "edge"}
     assert [name for name in ports if not ports[name][0].startswith("127.0.0.1:")] == ["edge"]
 
@@ -80,15 +59,10 @@ def test_example_names_every_variable_with_its_default() -> None:
     assert {*example.items()} <= {*VARIABLE.findall(TEXT)}
 
 
-def test_readme_explains_every_file() -> None:
-    assert sorted(re.findall(r"^\| \[(compose[\w.]*)\]", README, re.MULTILINE)) == sorted(COMPOSE)
-
-
 def test_the_readmes_service_for_another_gpu_is_right() -> None:
     (example,) = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)]
     PyCompose.from_yaml(yaml.safe_dump(example))
-    (service,) = example["services"].values()
-    assert service["extends"] == {"file": "compose.yaml", "service": "serving"}
-    assert service["image"] == FILES["compose.gpu.yaml"]["serving"]["image"]
+    (service,), on_a_gpu = example["services"].values(), FILES["compose.gpu.yaml"]["serving"]
+    assert service["image"] == on_a_gpu["image"]
     assert service["networks"]["inside"]["aliases"] == ["serving"]  # what nginx asks for
-    assert service["environment"].items() <= FILES["compose.gpu.yaml"]["serving"]["environment"].items()
+    assert service["environment"].items() <= on_a_gpu["environment"].items()

@@ -9,18 +9,9 @@ import pytest
 from serving.contract import MODEL_NAME
 from tests.docker.files import DOCKER, ROOT, compose, manifests, pins, pods
 
-# tensorflow_serving/model_servers/main.cc: those that a deployment is likely to set.
-FLAGS = {
-    *("port", "rest_api_port", "rest_api_timeout_in_ms", "rest_api_num_threads", "rest_api_enable_cors_support"),
-    *("model_name", "model_base_path", "model_config_file", "model_config_file_poll_wait_seconds"),
-    *("allow_version_labels_for_unavailable_models", "file_system_poll_wait_seconds", "max_num_load_retries"),
-    *("load_retry_interval_micros", "saved_model_tags", "enable_model_warmup", "num_request_iterations_for_warmup"),
-    *("monitoring_config_file", "enable_grpc_healthcheck_service", "enable_signature_method_name_check"),
-    *("enable_serialization_as_tensor_content", "grpc_channel_arguments", "grpc_max_threads", "ssl_config_file"),
-    *("tensorflow_session_parallelism", "tensorflow_session_config_file", "per_process_gpu_memory_fraction"),
-    *("tensorflow_intra_op_parallelism", "tensorflow_inter_op_parallelism", "enable_batching"),
-    *("xla_cpu_compilation_enabled", "xla_gpu_compilation_enabled"),
-}
+# tensorflow_serving/model_servers/main.cc: those that this deployment sets.
+FLAGS = {"model_name", "model_base_path", "model_config_file", "monitoring_config_file", "port", "rest_api_port"}
+FLAGS |= {"rest_api_timeout_in_ms", "enable_grpc_healthcheck_service"}
 SERVICE = compose("compose.yaml")["services"]["serving"]
 ON_A_GPU = compose("compose.gpu.yaml")["services"]["serving"]
 POD = pods()["serving"]["spec"]["containers"][0]
