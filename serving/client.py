@@ -194,8 +194,7 @@ class StyleTransferClient:
                 seconds_left=0.0 if done >= 1 else None if math.isnan(done_per_s) else (1 - done) / done_per_s,
                 stopped=outputs["stopped"][0].decode(),
             )
-            if done > done_before:
-                take = pace.steps_after(size, len(losses), done - done_before, elapsed_s)
+            take = pace.steps_after(size, len(losses), done - done_before, elapsed_s)
 
 
 class _Pace:
@@ -216,7 +215,13 @@ class _Pace:
         self._seconds_a_byte = math.nan
 
     def steps_after(self, size: int, steps: int, work: float, seconds: float) -> int:
-        """Returns the steps of the next call, after one of so many bytes, steps, share of the work and seconds."""
+        """Returns the steps of the next call, after one of so many bytes, steps, share of the work and seconds.
+
+        The first call's share is no number: it also loads what the later ones find ready, and is not fitted.
+        """
+        most = min(GROWTH * steps, MAX_STEPS)
+        if not work > 0:
+            return max(1, min(round(steps * CHUNK_S / seconds), most))
         self._calls = [*self._calls[1 - self._FITTED_CALLS :], (size, work, seconds)]
         known = self._seconds_a_byte * size if self._seconds_a_byte >= 0 else seconds / 2
         calls = [(b / size, w / work, s) for b, w, s in self._calls]
@@ -225,7 +230,7 @@ class _Pace:
         overhead_s, steps_s = max(overhead_s, 0.0), max(steps_s, 0.01 * seconds)  # what noise took for less
         self._seconds_a_byte = overhead_s / size
         wanted_s = min(max(CHUNK_S, overhead_s * (1 / OVERHEAD - 1)), self._longest_s - overhead_s)
-        return max(1, min(round(steps * wanted_s / steps_s), GROWTH * steps, MAX_STEPS))
+        return max(1, min(round(steps * wanted_s / steps_s), most))
 
 
 def _call_with(request: Request) -> tuple[str, dict[str, Any]]:
