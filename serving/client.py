@@ -6,7 +6,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from model.limits import MAX_STEPS
-from model.settings import StyleSettings
+from model.settings import LOSS_TERMS, StyleSettings
 from serving.contract import MODEL_NAME
 from serving.endpoints import Endpoints, RetryPolicy, split_servers
 from serving.errors import InvalidInput, StyleTransferError
@@ -47,16 +47,16 @@ class Progress:
       stopped: why the run is over before its last step, `converged` or `not_finite`; "" if it is not.
     """
 
-    step: int
-    steps: int
-    fraction_done: float
-    losses: npt.NDArray[np.float32]
-    preview: bytes
-    image: bytes
-    state: bytes
-    seconds: float
-    steps_per_s: float
-    seconds_left: float | None
+    step: int = 0
+    steps: int = 0
+    fraction_done: float = 0.0
+    losses: npt.NDArray[np.float32] = field(default_factory=lambda: np.empty((0, len(LOSS_TERMS)), np.float32))
+    preview: bytes = b""
+    image: bytes = b""
+    state: bytes = b""
+    seconds: float = 0.0
+    steps_per_s: float = 0.0
+    seconds_left: float | None = None
     stopped: str = ""
 
     @property

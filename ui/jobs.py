@@ -17,10 +17,8 @@ from enum import Enum
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from model.limits import MAX_SIZE_PX
-from model.settings import LOSS_TERMS
 from serving.client import Progress, StyleTransferClient
 from serving.errors import Cancelled, ServingFailed, StyleTransferError
 from serving.files import sha256
@@ -46,39 +44,20 @@ class Status(Enum):
     FAILED = "failed"
 
 
-_AS_IN_PROGRESS = (
-    "step", "steps", "fraction_done", "preview", "image", "steps_per_s", "seconds_left", "stopped", "complete",
-)  # fmt: skip
-
-
 @dataclass(frozen=True)
-class Snapshot:
-    """A job at one moment.
+class Snapshot(Progress):
+    """A job at one moment: where its run stands, and more.
 
     Attributes:
-      status: where it stands.
-      step, steps, fraction_done, preview, steps_per_s, seconds_left, stopped, complete: as in
-        `serving.client.Progress`; `preview` is empty before the first chunk.
       losses: float32 [step, 4], all rows so far.
-      image: the result as PNG; empty until the server has sent it.
       seconds: of work, without pauses.
+      status: where the job stands.
       model: the model's description, with the settings as it reads them; empty until the server has sent it.
       waits_for: how many other runs must end before this one has its turn.
       problem: why the job failed; of an active job, why the server does not answer at the moment.
     """
 
     status: Status = Status.NEW
-    step: int = 0
-    steps: int = 0
-    fraction_done: float = 0.0
-    losses: npt.NDArray[np.float32] = field(default_factory=lambda: np.empty((0, len(LOSS_TERMS)), np.float32))
-    preview: bytes = b""
-    image: bytes = b""
-    seconds: float = 0.0
-    steps_per_s: float = 0.0
-    seconds_left: float | None = None
-    stopped: str = ""
-    complete: bool = False
     model: Mapping[str, Any] = field(default_factory=dict)
     waits_for: int = 0
     problem: StyleTransferError | None = None
@@ -167,7 +146,6 @@ class Job:
         self._lock = threading.Lock()
         self._cancelled = threading.Event()
         self._worker: threading.Thread | None = None
-        self._state = b""
         self._now = Snapshot(steps=request.settings.steps)
 
     def snapshot(self) -> Snapshot:
@@ -220,6 +198,7 @@ class Job:
         with self._lock:
             if self._now.complete:
                 status, problem = Status.DONE, None
+                self._now = replace(self._now, state=b"")  # 25 MB at 512 pixels that nobody needs any more
             elif cancelled.is_set():
                 status, problem = Status.STOPPED, None
             else:
@@ -231,7 +210,7 @@ class Job:
         """Runs when its turn comes; returns whether it gave up its place early, to a run that waits."""
         with self._queue.turn(cancelled, self._set_waits_for):
             before = self._now.seconds
-            run = self._client.run(self.request, state=self._state, cancelled=cancelled, on_retry=self._set_problem)
+            run = self._client.run(self.request, state=self._now.state, cancelled=cancelled, on_retry=self._set_problem)
             for progress in run:
                 self._add(progress, before)
                 self._describe_model()
@@ -251,14 +230,8 @@ class Job:
     def _add(self, progress: Progress, before: float) -> None:
         """Adds a chunk to what is known; `before` is how many seconds earlier turns took."""
         with self._lock:
-            self._state = progress.state
-            self._now = replace(
-                self._now,
-                **{name: getattr(progress, name) for name in _AS_IN_PROGRESS},
-                losses=np.concatenate([self._now.losses, progress.losses]),
-                seconds=before + progress.seconds,
-                problem=None,
-            )
+            losses, seconds = np.concatenate([self._now.losses, progress.losses]), before + progress.seconds
+            self._now = replace(self._now, **{**vars(progress), "losses": losses, "seconds": seconds}, problem=None)
 
     def _describe_model(self) -> None:
         """Gets the model's description once, when the server is known to answer; after a failure, tries again."""

@@ -5,6 +5,7 @@ Waits until both answer, prints the page's address, restarts the server if it di
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -152,24 +153,12 @@ def _wait_until_both_answer(
     deadline = time.monotonic() + START_TIMEOUT_S
     while not stop.wait(0.2):
         _check_alive(children)
-        if _model_is_available(rest) and _answers(f"http://{HOST}:{page}/_stcore/health"):
-            return
+        with contextlib.suppress(ServingUnavailable, requests.RequestException):
+            page_answers = requests.get(f"http://{HOST}:{page}/_stcore/health", timeout=5).ok
+            if page_answers and served_versions(f"http://{HOST}:{rest}", timeout_s=5):
+                return
         if time.monotonic() > deadline:
             raise LaunchError(f"Server and page did not answer within {START_TIMEOUT_S:.0f} s.")
-
-
-def _model_is_available(rest: int) -> bool:
-    try:
-        return bool(served_versions(f"http://{HOST}:{rest}", timeout_s=5))
-    except ServingUnavailable:
-        return False
-
-
-def _answers(url: str) -> bool:
-    try:
-        return requests.get(url, timeout=5).ok
-    except requests.RequestException:
-        return False
 
 
 def _check_alive(children: dict[str, subprocess.Popen[bytes]]) -> None:
