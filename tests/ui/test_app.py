@@ -126,7 +126,6 @@ def test_a_first_visit_gives_a_picture_with_one_click_in_the_format_of_ones_choi
     until(page, lambda: page.get("download_button"))
     assert f"{STEPS} steps in {STEPS // 10} seconds" in text_of(page)
     assert not page.button(key="start").disabled
-    assert not page.get("progress")
     assert client.calls == [Request(CONTENTS[0].path.read_bytes(), (STYLES[0].path.read_bytes(),), StyleSettings())]
     page.button_group(key="format").set_value("JPEG").run()
     assert page.get("download_button")[0].label == "Download JPEG"
@@ -173,7 +172,6 @@ def test_what_is_wrong_in_a_link_is_left_out_and_told_in_plain_words(client):
         "from 16 to 4096. There is no setting `colour`. There is no sample `moon`. There is no sample `[x](http://y)`."
     )
     assert page.number_input(key="knob_steps").value == 40
-    assert page.number_input(key="knob_size").value == 512
     st.cache_resource.clear()
     page = opened(style_weight="0", content_weight="0", total_variation_weight="0")
     assert "At least one of the three weights must be above 0." in page.warning[0].value
@@ -228,7 +226,6 @@ def test_a_file_takes_a_samples_place_or_is_refused_in_one_sentence_and_a_sample
     page.button_group(key=f"{what}_sample").set_value(samples[1].name).run()
     assert samples[1].alt in [image.proto.imgs[0].alt for image in page.get("image")]
     assert not page.error
-    assert not page.button(key="start").disabled
 
 
 def test_a_result_is_refined_and_enlarged_and_each_can_be_reused_and_deleted(client, page):

@@ -180,34 +180,18 @@ def is_light_above_dark(shown):
     return float(middle[: height // 3].mean()) > float(middle[-height // 3 :].mean()) + 40
 
 
-def test_a_mask_is_painted_with_the_mouse(tab):
-    tab.visit("content=lighthouse")
-    tab.chrome.find_element(By.XPATH, "//*[not(self::script)][contains(text(), 'Masks')]").click()
-    canvas = tab.within_component("canvas")
-    tab.wait(lambda: canvas.size["height"] > 100, "no picture under the canvas")
-    tab.settle()
-    tab.chrome.execute_script("arguments[0].scrollIntoView({block: 'center'})", canvas)
-    left = -canvas.size["width"] // 3
-    stroke = ActionChains(tab.chrome).move_to_element_with_offset(canvas, left, -canvas.size["height"] // 4)
-    stroke.click_and_hold().move_by_offset(-left, 0).move_by_offset(-left, 0).release().perform()
-    tab.says("painted where the mask is; elsewhere the photograph stays")
-    sent = tab.chrome.execute_script("return arguments[0].shown", canvas)
-    mask = decoded(base64.b64decode(sent.partition(",")[2]))
-    height, width = mask.shape[:2]
-    assert mask[height // 4, width // 4 : width * 3 // 4].min() == 255
-    assert mask[height // 2 :].max() == 0
-
-
 def test_every_control_of_a_full_page_has_a_name_and_a_phone_shows_it_in_its_width(tab, launched):
     tab.visit("size=64&steps=4&style=eddies,waves")
     tab.run()
     assert "Traceback" not in tab.chrome.page_source
     assert "tensorflow" not in Path(f"/proc/{launched.child('streamlit')}/maps").read_text()  # 500 MB, and slow to load
-    for element in tab.chrome.execute_script(CONTROLS):
+    paint_a_mask(tab)
+    for element in [one for one in tab.chrome.execute_script(CONTROLS) if one.is_displayed()]:
         name = element.get_attribute("alt") if element.tag_name == "img" else element.accessible_name
-        if element.is_displayed():
-            assert name, element.get_attribute("outerHTML")
-            assert not name.endswith(" icon"), element.get_attribute("outerHTML")
+        assert name, element.get_attribute("outerHTML")
+        assert not name.endswith(" icon"), element.get_attribute("outerHTML")
+    tab.within_component("[data-do=clear]").click()
+    tab.says("Without masks all of it counts.")
     tab.button("Try variations").click()
     tab.button("Download the sheet")
     tab.settle()
@@ -221,6 +205,24 @@ def test_every_control_of_a_full_page_has_a_name_and_a_phone_shows_it_in_its_wid
     assert tab.chrome.execute_script(wide) <= 0
     tab.button("Compare").click()
     tab.within_component(".compare")
+
+
+def paint_a_mask(tab):
+    """Paints a stroke over the upper half of the photograph."""
+    tab.chrome.find_element(By.XPATH, "//*[not(self::script)][contains(text(), 'Masks')]").click()
+    canvas = tab.within_component("canvas")
+    tab.wait(lambda: canvas.size["height"] > 100, "no picture under the canvas")
+    tab.settle()
+    tab.chrome.execute_script("arguments[0].scrollIntoView({block: 'center'})", canvas)
+    left = -canvas.size["width"] // 3
+    stroke = ActionChains(tab.chrome).move_to_element_with_offset(canvas, left, -canvas.size["height"] // 4)
+    stroke.click_and_hold().move_by_offset(-left, 0).move_by_offset(-left, 0).release().perform()
+    tab.says("painted where the mask is")
+    sent = tab.chrome.execute_script("return arguments[0].shown", canvas)
+    mask = decoded(base64.b64decode(sent.partition(",")[2]))
+    height, width = mask.shape[:2]
+    assert mask[height // 4, width // 4 : width * 3 // 4].min() == 255
+    assert mask[height // 2 :].max() == 0
 
 
 def test_a_run_goes_on_after_a_reload_and_after_its_server_was_killed_and_stop_keeps_the_picture(tab, launched):
