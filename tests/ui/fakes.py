@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,14 +15,13 @@ from model.settings import StyleSettings
 from serving.client import Progress
 from serving.errors import StyleTransferError
 from serving.request import Request
+from tests.conftest import encode
 
 
 def encoded(
     width: int = 24, height: int = 16, kind: str = "PNG", colour: tuple[int, int, int] = (200, 90, 40)
 ) -> bytes:
-    out = io.BytesIO()
-    Image.new("RGB", (width, height), colour).save(out, kind)
-    return out.getvalue()
+    return encode(Image.new("RGB", (width, height), colour), kind)
 
 
 def until(condition: Callable[[], object], timeout_s: float = 5.0) -> None:

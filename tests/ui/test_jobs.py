@@ -19,10 +19,8 @@ STEPS = 40
 REQUEST = Request(encoded(), (encoded(colour=(1, 2, 3)),), StyleSettings(steps=STEPS))
 
 
-def job_of(
-    client: FakeClient, queue: RunQueue | None = None, request: Request = REQUEST, *, unattended=lambda: False
-) -> Job:
-    return Job(client, request, queue or RunQueue(1), unattended)
+def job_of(client: FakeClient, queue: RunQueue | None = None, unattended=lambda: False) -> Job:
+    return Job(client, REQUEST, queue or RunQueue(1), unattended)
 
 
 def ended(job: Job) -> Snapshot:
@@ -35,7 +33,7 @@ def ended(job: Job) -> Snapshot:
 def begin(job: Job) -> None:
     """Starts a job and waits for the end of its first chunk."""
     job.start()
-    until(lambda: job.snapshot().step == 10)
+    until(lambda: job.snapshot().step)
 
 
 @pytest.fixture
@@ -44,16 +42,15 @@ def gated() -> FakeClient:
     return FakeClient(gate=threading.Semaphore(0))
 
 
-def test_runs_to_the_end_and_keeps_every_loss():
+def test_runs_to_the_end_once_however_often_it_is_started_and_keeps_every_loss():
     client = FakeClient(reads={"padding": "zero"})
     job = job_of(client)
-    assert job.snapshot().status is Status.NEW
+    job.start()
+    ended(job)
     now = ended(job)
-    assert now.status is Status.DONE
-    assert now.step == now.steps == STEPS
-    assert now.fraction_done == 1
+    assert (now.status, now.step, now.steps, now.fraction_done) == (Status.DONE, STEPS, STEPS, 1)
     np.testing.assert_allclose(now.losses[:, 2], 8 / np.arange(1, STEPS + 1), rtol=1e-6)
-    assert now.picture == now.image == encoded()
+    assert now.picture == encoded()
     assert client.calls == [REQUEST]
     assert now.origin(REQUEST).settings == REQUEST.settings.replace(padding="zero")  # as the model reads them
 
@@ -77,108 +74,70 @@ def test_stop_keeps_the_picture_and_the_run_goes_on_from_there(gated, renders):
     assert (now.status, len(now.losses)) == (Status.DONE, STEPS)
 
 
-def test_a_model_that_did_not_describe_itself_at_first_is_asked_again(gated):
-    gated.problem = ServingUnavailable("busy")
-    job = job_of(gated)
-    begin(job)
-    assert job.snapshot().origin(REQUEST).settings == REQUEST.settings
-    gated.problem = None
-    gated.gate.release(9)
-    job.wait(5)
-    assert job.snapshot().origin(REQUEST).model["digest"] == "0123"
-
-
-RESULT = encoded(40, 30)
-
-
-def test_refining_takes_more_steps_from_the_result_at_its_size_alone():
-    asked = Request(encoded(), (encoded(),), StyleSettings(size=512, seed=4), sha256={"content": ("c",)})
-    more = jobs.refined(asked, RESULT)
-    assert more.initial == RESULT
-    assert more.settings == StyleSettings(size=512, seed=4, steps=jobs.REFINE_STEPS, smallest_size=512)
-    assert more.sha256 == {"content": ("c",), "initial": (sha256(RESULT),)}
-    assert (more.content, more.styles) == (asked.content, asked.styles)
-
-
-def test_a_larger_picture_goes_on_above_the_size_of_the_result_up_to_the_limit():
-    asked = Request(encoded(), (encoded(),), StyleSettings(size=300))
-    larger = jobs.enlarged(asked, RESULT)
-    assert (larger.settings.size, larger.settings.smallest_size, larger.initial) == (600, 301, RESULT)
-    largest = jobs.enlarged(dataclasses.replace(asked, settings=StyleSettings(size=3000)), RESULT)
+def test_a_result_is_refined_at_its_size_and_enlarged_above_it_up_to_the_limit():
+    result = encoded(40, 30)
+    asked = dataclasses.replace(REQUEST, settings=StyleSettings(size=1500, seed=4), sha256={"content": ("c",)})
+    refined = dataclasses.replace(
+        asked,
+        settings=StyleSettings(size=1500, seed=4, steps=jobs.REFINE_STEPS, smallest_size=1500),
+        initial=result,
+        sha256={"content": ("c",), "initial": (sha256(result),)},
+    )
+    assert jobs.refined(asked, result) == refined
+    larger = jobs.enlarged(asked, result)
+    assert (larger.settings.size, larger.settings.smallest_size, larger.initial) == (3000, 1501, result)
+    largest = jobs.enlarged(larger, result)
     assert largest.settings.size == MAX_SIZE_PX
-    assert jobs.enlarged(largest, RESULT) is None
+    assert jobs.enlarged(largest, result) is None
 
 
-@pytest.mark.parametrize(
-    ("failure", "kind"), [(ServingUnavailable("gone"), ServingUnavailable), (ZeroDivisionError("a bug"), ServingFailed)]
-)
-def test_a_failure_and_a_bug_keep_the_picture_and_the_way_on(caplog, failure, kind):
-    client = FakeClient(run_problem=failure, breaks_at=2)
+def test_a_bug_is_logged_and_keeps_the_picture_and_the_way_on(caplog):
+    client = FakeClient(run_problem=ZeroDivisionError("a bug"), breaks_at=2)
     job = job_of(client)
     now = ended(job)
-    assert (now.status, type(now.problem), now.step) == (Status.FAILED, kind, 20)
-    assert now.picture
-    assert ("ZeroDivisionError" in caplog.text) == isinstance(failure, ZeroDivisionError)
+    assert (now.status, type(now.problem), now.step, bool(now.picture)) == (Status.FAILED, ServingFailed, 20, True)
+    assert "ZeroDivisionError" in caplog.text
     client.run_problem = None
     now = ended(job)
-    assert (now.status, now.problem) == (Status.DONE, None)
+    assert (now.status, now.problem, now.step) == (Status.DONE, None, STEPS)
 
 
-def test_the_reason_why_a_server_does_not_answer_stands_until_it_does(gated):
-    gated.outage, gated.breaks_at = ServingUnavailable("gone"), 1
+def test_the_reason_why_a_server_does_not_answer_stands_until_it_does_and_says_what_it_serves(gated):
+    gated.outage, gated.breaks_at, gated.problem = ServingUnavailable("gone"), 1, ServingUnavailable("busy")
     job = job_of(gated)
     job.start()
     until(lambda: job.problem is gated.outage)
     now = job.snapshot()
-    assert (now.active, now.step, bool(now.picture)) == (True, 10, True)
+    assert (now.active, now.step, bool(now.picture), now.model) == (True, 10, True, {})
+    gated.problem = None
     gated.gate.release()
     until(lambda: job.snapshot().step == 20)
     assert job.problem is None
     gated.gate.release(9)
     job.wait(5)
-    assert job.snapshot().status is Status.DONE
+    assert job.snapshot().origin(REQUEST).model["digest"] == "0123"
 
 
-def test_a_run_that_nobody_watches_gives_way_to_one_that_waits_and_goes_on_after_it(gated):
-    other = FakeClient(gate=threading.Semaphore(0))
-    queue = RunQueue(1)
-    job = job_of(gated, queue, unattended=lambda: True)
+def test_a_run_gives_way_to_one_that_waits_once_nobody_watches_and_goes_on_after_it(gated):
+    gated.chunks = 5
+    other, queue, watched = FakeClient(gate=threading.Semaphore(0)), RunQueue(1), threading.Event()
+    job = job_of(gated, queue, unattended=lambda: not watched.is_set())
     next_one = job_of(other, queue)
     begin(job)
     gated.gate.release()
-    until(lambda: job.snapshot().step == 20)  # nobody waits: it keeps its place
+    until(lambda: job.snapshot().step == 16)  # nobody waits: it keeps its place
+    watched.set()
     next_one.start()
     until(lambda: next_one.snapshot().waits_for == 1)
     gated.gate.release()
+    until(lambda: job.snapshot().step == 24)  # somebody watches: it keeps its place
+    watched.clear()
+    gated.gate.release()
     until(lambda: next_one.snapshot().step == 10)
-    assert (job.snapshot().status, job.snapshot().step) == (Status.RUNNING, 30)
+    assert (job.snapshot().status, job.snapshot().step) == (Status.RUNNING, 32)
     until(lambda: job.snapshot().waits_for == 1)
     gated.gate.release(9)
     other.gate.release(9)
-    next_one.wait(5)
     job.wait(5)
-    assert job.snapshot().status is Status.DONE
-    assert len(job.snapshot().losses) == STEPS
-    assert gated.states == [b"", b"30"]
-
-
-def test_a_run_that_somebody_watches_keeps_its_place(gated):
-    other, queue = FakeClient(), RunQueue(1)
-    job, next_one = job_of(gated, queue), job_of(other, queue)
-    begin(job)
-    next_one.start()
-    until(lambda: next_one.snapshot().waits_for == 1)
-    gated.gate.release(9)
-    job.wait(5)
-    next_one.wait(5)
-    assert len(gated.calls) == len(other.calls) == 1
-
-
-def test_starting_twice_runs_once(gated):
-    job = job_of(gated)
-    begin(job)
-    job.start()
-    gated.gate.release(9)
-    job.wait(5)
-    ended(job)
-    assert len(gated.calls) == 1
+    assert (job.snapshot().status, len(job.snapshot().losses)) == (Status.DONE, STEPS)
+    assert (gated.states, other.states) == ([b"", b"32"], [b""])

@@ -5,25 +5,21 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import threading
 from pathlib import Path
 
 import pytest
 
 import ui.launch
 from tests.ui.launched import START_S, Launched
-from ui.launch import GRPC, PAGE, REST, LaunchError, Port
+from ui.launch import PAGE, LaunchError
 
 
-@pytest.mark.parametrize("port", [GRPC, REST, PAGE])
-def test_a_taken_port_is_named_with_the_variable_that_changes_it(monkeypatch: pytest.MonkeyPatch, port: Port) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
+def test_a_taken_port_is_named_with_the_variable_that_changes_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
         number = taken.getsockname()[1]
-        monkeypatch.setenv(port.variable, str(number))
-        with pytest.raises(LaunchError, match=rf"^Port {number} for .* is taken. Set {port.variable} to another one"):
-            port.number()
+        monkeypatch.setenv(PAGE.variable, str(number))
+        with pytest.raises(LaunchError, match=rf"^Port {number} for the page is taken. Set NST_UI_PORT to another one"):
+            PAGE.number()
 
 
 @pytest.mark.parametrize("text", ["", "http", "0", "70000", "-1"])
@@ -33,27 +29,22 @@ def test_what_is_no_port_is_refused(monkeypatch: pytest.MonkeyPatch, text: str) 
         PAGE.number()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_the_end_of_its_terminal_stops_it_as_ctrl_c_does(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
-    def run(_: Path, stop: threading.Event) -> None:
-        os.kill(os.getpid(), number)
-        stopped.append(stop.wait(10))
-
+@pytest.mark.parametrize(
+    ("number", "before"),
+    [(signal.SIGTERM, signal.SIG_DFL), (signal.SIGHUP, signal.SIG_DFL), (signal.SIGHUP, signal.SIG_IGN)],
+    ids=["terminated", "its terminal is closed", "its terminal is closed under nohup"],
+)
+def test_a_signal_stops_it_unless_it_was_to_be_ignored(monkeypatch, number, before) -> None:
     stopped: list[bool] = []
-    monkeypatch.setattr(ui.launch, "run", run)
-    before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    monkeypatch.setattr(ui.launch, "run", lambda _, stop: (os.kill(os.getpid(), number), stopped.append(stop.wait(1))))
+    handlers = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:
-        signal.signal(number, signal.SIG_DFL)  # whatever the tests themselves were started with
+        signal.signal(number, before)
         assert ui.launch.main() == 0
-        assert stopped == [True]
-        if number is signal.SIGHUP:  # but not where nohup wants it to live on
-            signal.signal(number, signal.SIG_IGN)
-            monkeypatch.setattr(ui.launch, "run", lambda _, stop: stopped.append(stop.wait(0.2)))
-            assert ui.launch.main() == 0
-            assert signal.getsignal(number) is signal.SIG_IGN
     finally:
-        for each, handler in before.items():
+        for each, handler in handlers.items():
             signal.signal(each, handler)
+    assert stopped == [before is signal.SIG_DFL]
 
 
 def test_a_model_that_cannot_be_served_ends_both(tmp_path: Path) -> None:
