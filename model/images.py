@@ -130,15 +130,9 @@ def _over(rgba: tf.Tensor, background: tf.Tensor) -> tf.Tensor:
 
 
 def resize(image: tf.Tensor, height: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
-    """Resizes with a bicubic kernel (Keys), low-passed when it shrinks.
+    """Resizes [H, W, 3] of any number type to float32 [height, width, 3], pixels.
 
-    Args:
-      image: any number type, [H, W, 3].
-      height: int32 scalar, pixels.
-      width: int32 scalar, pixels.
-
-    Returns:
-      float32 [height, width, 3]; may overshoot the input's range.
+    By a bicubic kernel (Keys), low-passed when it shrinks, which may overshoot the input's range.
     """
     image = tf.image.resize(image, tf.stack([height, width]), method="bicubic", antialias=True)
     return tf.ensure_shape(image, [None, None, 3])

@@ -124,8 +124,7 @@ def enlarged(state: OptimizerState, settings: ParsedSettings, image: tf.Tensor) 
         pairs, units = _rounded(resized(state.pairs), tf.int8)
         return start._replace(pairs=pairs, units=factors * state.units * units, numbers=_without_loss(state.numbers))
 
-    branches = {"adam": adam, "lbfgs": lbfgs, "sgd": lambda: start}
-    return switch("optimizer", settings["optimizer"], branches)
+    return switch("optimizer", settings["optimizer"], {"adam": adam, "lbfgs": lbfgs, "sgd": lambda: start})
 
 
 def take_step(

@@ -242,10 +242,9 @@ def update(
 
 def enlarged_to(state: RunState, settings: ParsedSettings, height: tf.Tensor, width: tf.Tensor) -> RunState:
     """Returns the state at a size: as it is, or enlarged to start the next size from the present one's result."""
-    shape = tf.stack([height, width])
 
     def larger() -> RunState:
         image = images.fitted(size_result(state), height, width)
         return begin_size(state.step, optimizers.enlarged(state.optimizer, settings, image), settings)
 
-    return tf.cond(tf.reduce_all(tf.shape(state.image)[:2] == shape), lambda: state, larger)
+    return tf.cond(tf.reduce_all(tf.shape(state.image)[:2] == [height, width]), lambda: state, larger)

@@ -200,9 +200,8 @@ class StyleTransferClient:
 class _Pace:
     """Chooses how many steps the next call of a run takes.
 
-    A call takes some seconds for each byte that travels and some for its share of the work, by least squares over the
-    last calls. Calls that are all alike cannot tell these apart: then the price of a byte stays what it was, and of the
-    first call half is put down to either, so that the next one is longer and tells.
+    A call takes some seconds a byte and some for its share of the work, by least squares over the last calls. Calls
+    that are all alike cannot tell these apart: then the price of a byte stays what it was, at first half of the call.
     """
 
     _FITTED_CALLS = 6

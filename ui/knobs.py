@@ -103,11 +103,9 @@ def to_settings(shown: Mapping[str, Any], base: str = PRESET.default) -> StyleSe
     """
     values: dict[str, Any] = {}
     for name, of_preset in StyleSettings(base).items():
-        setting, value = SETTINGS[name], shown[name]
-        if value is None:
-            raise setting.error("nothing")
-        if is_text(setting):
-            value = setting.parse(value)
+        if shown[name] is None:
+            raise SETTINGS[name].error("nothing")
+        value = SETTINGS[name].parse(shown[name])
         if value != of_preset:
             values[name] = value
     return StyleSettings(base, **values)
