@@ -6,8 +6,11 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from model import optimizers
 from model.objective import Pictures
 from model.parsing import ParsedSettings, parse_settings
+from model.state import encode_state
+from model.stylizer import begin_size
 from tests.conftest import CHANNELS, encode, smooth_picture
 
 Picture = npt.NDArray[np.uint8]
@@ -44,3 +47,10 @@ def pictures(
 
 def _encoded(picture: Picture | None) -> bytes:
     return b"" if picture is None else encode(picture)
+
+
+def smallest_state(digest: str) -> bytes:
+    """Returns the state of a model, by its digest, whose picture is one pixel: there are few bytes to damage."""
+    parsed = settings("size=16,smallest_size=16,steps=2,optimizer=sgd")
+    state = begin_size(tf.constant(1), optimizers.initial(tf.ones([1, 1, 3]), parsed), parsed)
+    return bytes(encode_state(state, digest).numpy())

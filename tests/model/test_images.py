@@ -86,24 +86,17 @@ def test_a_jpeg_is_turned_upright_as_pillow_turns_it(orientation: int, order: st
 
 READABLE = {
     "behind other tags": [exif(6, ">", before=20)],
-    "far into its segment": [exif(6, at=60_000)],
-    "behind a long segment": [segment(0xFFE2, bytes(65_533)), exif(6, at=60_000)],
+    "far into its segment": [segment(0xFFE2, bytes(65_533)), exif(6, at=60_000)],
     "behind many": [segment(0xFFFE, b"a comment")] * 9 + [exif(6)],
     "behind filling": [b"\xff\xff", exif(6)],
     "behind XMP": [segment(0xFFE1, b"http://"), exif(6)],
-    "before another": [exif(6), segment(0xFFED, bytes(100))],
 }
 UNREADABLE = {
-    "0": [exif(0)],
-    "9": [exif(9)],
+    "of no meaning": [exif(9)],
     "two values": [exif(6, count=2)],
-    "empty": [segment(0xFFE1, b"Exif\0\0")],
-    "cut": [segment(0xFFE1, b"Exif\0\0II*\0")],
     "cut in the entry": [segment(0xFFE1, exif(6)[4:30])],
     "a directory behind the end": [segment(0xFFE1, b"Exif\0\0II*\0\xff\xff\xff\xff" + bytes(50))],
     "of no order": [exif(6).replace(b"II", b"XX")],
-    "no Exif": [segment(0xFFE2, b"Exif\0\0" + exif(6)[10:])],
-    "entries behind the end": [segment(0xFFE1, b"Exif\0\0II*\0\x08\0\0\0\xff\xff")],
     "behind too many segments": [segment(0xFFE0, b"")] * 20_000 + [exif(6)],
 }
 
@@ -118,7 +111,7 @@ def test_an_orientation_is_found_wherever_it_stands_and_ignored_where_it_cannot_
 def test_damaged_exif_never_does_more_than_turn_the_picture() -> None:
     whole, generator = exif(6, before=3), np.random.default_rng(0)
     turns = {image.tobytes() for image in (decode(with_segments(exif(turn))).numpy() for turn in range(1, 9))}
-    for _ in range(200):
+    for _ in range(100):
         damaged = bytearray(whole)
         for place in generator.integers(4, len(whole), 3):
             damaged[place] = generator.integers(0, 256)

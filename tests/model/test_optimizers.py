@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 from model import optimizers
-from model.optimizers import MAX_REJECTED, OptimizerState, adam_step, lbfgs_direction
+from model.optimizers import MAX_REJECTED, OptimizerState, lbfgs_direction
 from model.parsing import ParsedSettings
 from tests.model.inputs import settings
 
@@ -44,32 +44,22 @@ def run(parsed: ParsedSettings, steps: int, loss: Loss = bowl) -> tuple[list[flo
     return values, taken
 
 
-def test_steps_of_adam_are_those_of_the_paper() -> None:
-    """Algorithm 1 of Kingma and Ba in float64, over five steps of changing gradients."""
-    gradients = np.random.default_rng(0).normal(size=(5, 4))
-    first = second = np.zeros(4)
-    state = (tf.zeros(4), tf.zeros(4))
-    for t, gradient in enumerate(gradients, 1):
-        first, second = 0.9 * first + 0.1 * gradient, 0.99 * second + 0.01 * gradient**2
-        expected = 0.3 * (first / (1 - 0.9**t)) / (np.sqrt(second / (1 - 0.99**t)) + 1e-8)
-        update, *state = adam_step(tf.constant(gradient, tf.float32), *state, tf.constant(t), learning_rate=0.3)
-        np.testing.assert_allclose(update, expected, rtol=1e-4)
-
-
-def test_adam_takes_its_numbers_from_the_settings() -> None:
-    """With both betas 0 a step is the sign of the gradient, as far as epsilon lets it be."""
-    parsed = settings("optimizer=adam,learning_rate=2,beta_1=0,beta_2=0,epsilon=1")
-    _, (step,) = run(parsed, 1)
-    gradient = 2 * SCALES * (128 - VALLEY)
-    np.testing.assert_allclose(128 - step.state.image, 2 * gradient / (np.abs(gradient) + 1), rtol=1e-4)
+def test_steps_of_adam_are_those_of_the_paper_with_the_numbers_of_the_settings() -> None:
+    """Algorithm 1 of Kingma and Ba in float64."""
+    _, steps = run(settings("optimizer=adam,learning_rate=2,beta_1=0.8,beta_2=0.9,epsilon=0.5"), 5)
+    scales, valley, image = SCALES.numpy().astype(float), VALLEY.numpy().astype(float), np.full(SHAPE, 128.0)
+    first = second = np.zeros(SHAPE)
+    for t, step in enumerate(steps, 1):
+        gradient = 2 * scales * (image - valley)
+        first, second = 0.8 * first + 0.2 * gradient, 0.9 * second + 0.1 * gradient**2
+        image = image - 2 * (first / (1 - 0.8**t)) / (np.sqrt(second / (1 - 0.9**t)) + 0.5)
+        np.testing.assert_allclose(step.state.image, image, atol=1e-3)
 
 
 def test_the_learning_rate_decays_every_hundred_steps() -> None:
-    _, steps = run(settings("optimizer=sgd,learning_rate=1,learning_rate_decay=0.5"), 202, lambda x: tf.reduce_sum(x))
+    _, steps = run(settings("optimizer=sgd,learning_rate=1,learning_rate_decay=0.5"), 102, lambda x: tf.reduce_sum(x))
     images = [128.0] + [float(step.state.image[0, 0, 0]) for step in steps]
-    assert images[0] - images[1] == 1
-    moves = -np.diff(images)[:126]
-    np.testing.assert_array_equal(moves, [1.0] * 100 + [0.5] * 26)
+    np.testing.assert_array_equal(-np.diff(images), [1.0] * 100 + [0.5] * 2)
 
 
 def test_gradient_descent_follows_the_gradient() -> None:
@@ -96,33 +86,16 @@ def direction(gradient: Array, moves: list[Array], slopes: list[Array]) -> Array
     return np.ravel(lbfgs_direction(flat, pairs, tf.constant(units, tf.float32), tf.constant(len(moves))))
 
 
-def some_pairs() -> tuple[Array, list[Array], list[Array]]:
+@pytest.mark.parametrize("useless", [{}, {0: 0.0}, {2: -1.0}, {4: 0.0}], ids=str)
+def test_the_direction_of_lbfgs_is_that_of_dense_bfgs_over_its_pairs_with_curvature(useless: dict[int, float]) -> None:
     generator = np.random.default_rng(1)
     moves = [generator.normal(size=18) for _ in range(4)]
-    return generator.normal(size=18), moves, [move * generator.uniform(0.5, 2, 18) for move in moves]
-
-
-def test_the_direction_of_lbfgs_is_that_of_dense_bfgs_over_its_history() -> None:
-    gradient, moves, slopes = some_pairs()
+    gradient, slopes = generator.normal(size=18), [move * generator.uniform(0.5, 2, 18) for move in moves]
     expected = bfgs_direction(gradient, moves, slopes)
+    for place, curvature in useless.items():
+        moves.insert(place, np.arange(18.0))
+        slopes.insert(place, curvature * np.arange(18.0))
     np.testing.assert_allclose(direction(gradient, moves, slopes), expected, rtol=1e-3, atol=1e-4)
-
-
-@pytest.mark.parametrize("place", [0, 2, 4])
-@pytest.mark.parametrize("curvature", [0.0, -1.0])
-def test_a_pair_without_curvature_is_left_out(curvature: float, place: int) -> None:
-    gradient, moves, slopes = some_pairs()
-    expected = bfgs_direction(gradient, moves, slopes)
-    moves.insert(place, np.arange(18.0))
-    slopes.insert(place, curvature * np.arange(18.0))
-    np.testing.assert_allclose(direction(gradient, moves, slopes), expected, rtol=1e-3, atol=1e-4)
-
-
-def test_without_pairs_the_direction_is_downhill() -> None:
-    gradient = tf.constant(np.random.default_rng(0).normal(size=SHAPE), tf.float32)
-    np.testing.assert_allclose(
-        lbfgs_direction(gradient, tf.zeros((6, *SHAPE), tf.int8), tf.zeros(6), tf.constant(0)), -gradient, rtol=1e-6
-    )
 
 
 def test_the_first_step_from_nearly_the_bottom_does_not_leave_it() -> None:
@@ -133,11 +106,9 @@ def test_the_first_step_from_nearly_the_bottom_does_not_leave_it() -> None:
     assert float(bowl(step.state.image)) < float(loss)
 
 
-def test_lbfgs_finds_the_bottom_of_a_narrow_valley_where_gradient_descent_does_not() -> None:
+def test_lbfgs_finds_the_bottom_of_a_narrow_valley() -> None:
     losses, _ = run(settings("optimizer=lbfgs,learning_rate=50"), 60)
     assert min(losses) < 1e-4 * losses[0]
-    descent, _ = run(settings("optimizer=sgd,learning_rate=0.9"), 60)
-    assert min(descent) > 20 * min(losses)
 
 
 def test_lbfgs_never_keeps_a_step_that_raises_the_loss_beyond_its_rounding() -> None:
@@ -200,13 +171,6 @@ def test_every_optimiser_stays_within_black_and_white() -> None:
         assert float(tf.reduce_max(steps[-1].state.image)) == 255
 
 
-def test_lbfgs_remembers_as_many_pairs_as_its_history() -> None:
-    parsed = settings("optimizer=lbfgs,history=3")
-    _, steps = run(parsed, 8)
-    assert steps[-1].state.pairs.shape == (2 * 3, *SHAPE)
-    assert float(steps[-1].state.numbers[1]) == 3
-
-
 def test_enlarging_keeps_what_a_pair_says_of_the_curvature() -> None:
     """Losses are means: a pixel's gradient falls with the number of pixels, s'y stays, y'y falls with it."""
     parsed = settings("optimizer=lbfgs,history=1")
@@ -229,14 +193,15 @@ def test_enlarging_keeps_what_a_pair_says_of_the_curvature() -> None:
     np.testing.assert_allclose(after, [before[0], before[1] / 4], rtol=0.1)
 
 
-def test_a_pair_is_remembered_to_a_hundredth_of_its_largest_part() -> None:
+def test_the_newest_pairs_are_remembered_to_a_hundredth_of_their_largest_part() -> None:
     parsed = settings("optimizer=lbfgs,history=2,learning_rate=50")
-    _, steps = run(parsed, 3)
+    _, steps = run(parsed, 4)
     assert all(step.accepted for step in steps)
     images = [tf.fill(SHAPE, 128.0)] + [step.state.image for step in steps]
     state = steps[-1].state
     pairs = state.units[:, tf.newaxis, tf.newaxis, tf.newaxis] * tf.cast(state.pairs, tf.float32)
-    for move, slope, (before, after) in zip(pairs[:2], pairs[2:], ((1, 2), (0, 1)), strict=True):
+    assert float(state.numbers[1]) == 2
+    for move, slope, (before, after) in zip(pairs[:2], pairs[2:], ((2, 3), (1, 2)), strict=True):
         expected = images[after] - images[before]
         np.testing.assert_allclose(move, expected, atol=0.005 * np.abs(expected).max())
         np.testing.assert_allclose(slope, 2 * SCALES * expected, atol=0.005 * np.abs(2 * SCALES * expected).max())

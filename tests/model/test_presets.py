@@ -108,12 +108,8 @@ def crowsonkb(image: Array, own: Features, content: Features, style: Features) -
 
 
 FORMULAS: dict[str, Callable[[Array, Features, Features, Features], Terms]] = {
-    "classic": classic,
-    "gatys2016": gatys2016,
-    "neural-style": neural_style,
-    "keras-io": keras_io,
-    "tensorflow-tutorial": tensorflow_tutorial,
-    "crowsonkb": crowsonkb,
+    formula.__name__.replace("_", "-"): formula
+    for formula in (classic, gatys2016, neural_style, keras_io, tensorflow_tutorial, crowsonkb)
 }
 
 

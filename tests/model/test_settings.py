@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import pickle
 from collections.abc import Callable
@@ -17,7 +16,6 @@ from hypothesis import strategies as st
 from model.errors import InvalidInput
 from model.layers import LAYERS, Layer
 from model.parsing import parse_settings, recipe
-from model.presets import PRESETS
 from model.settings import PRESET, SETTINGS, Setting, StyleSettings, format_value
 from model.state import fingerprint
 from serving.errors import clean
@@ -130,41 +128,30 @@ def test_a_layer_that_the_model_lacks_is_refused_by_the_graph_alone() -> None:
 
 BLANKS = [chr(code) for code in range(0x3001) if chr(code).isspace()]
 spaces = st.sampled_from(["", "", "", " ", "\t \n", *BLANKS])
-weights, sizes, layer_names = st.floats(0, 10), st.integers(16, 4096), st.sampled_from(MODEL_LAYERS)
-layers = st.lists(st.tuples(layer_names, weights) | st.tuples(layer_names, weights, sizes), min_size=1, max_size=4)
 numbers = (
-    st.floats().map(str)
+    st.floats(0, 10).map(str)
+    | st.floats().map(str)
     | st.integers().map(str)
     | st.from_regex(r"[-+]?[0-9]{0,3}\.?[0-9]{0,3}([eE][-+]?[0-9]{0,3})?", fullmatch=True)
     | st.sampled_from(["nan", "inf", "1_000", "\N{FULLWIDTH DIGIT ZERO}", "1e5", ".5", "5.", "0x10", "1e99", "5\u200b"])
 )
-odd_lists = st.lists(st.sampled_from([*MODEL_LAYERS, "nosuch", "", ":", "@"]) | spaces | numbers).map("/".join)
-
-
-def values(setting: Setting) -> st.SearchStrategy[Any]:
-    if setting.kind == "integer":
-        return st.integers(int(setting.low), int(setting.high))
-    if setting.kind == "number":
-        return st.floats(setting.low, setting.high)
-    if setting.kind == "choice":
-        return st.sampled_from(setting.choices)
-    return layers if setting.kind == "layers" else st.lists(weights)
+weights, sizes = st.just("") | numbers.map(":{}".format), st.just("") | (st.just("4096") | numbers).map("@{}".format)
+layers = st.builds("{}{}{}".format, st.sampled_from([*MODEL_LAYERS, "nosuch", ""]), weights, sizes)
+lists = st.lists(layers | numbers | spaces, max_size=4).map("/".join)
 
 
 @st.composite
-def pairs(draw: st.DrawFn, odd: bool) -> str:
+def pairs(draw: st.DrawFn) -> str:
     setting = draw(st.sampled_from([PRESET, *SETTINGS.values()]))
-    name, equals, value = setting.name, "=", values(setting)
-    if odd:
-        ends = [near for end in (setting.low, setting.high) for near in (end, end - 1, np.nextafter(end, np.inf))]
-        value = st.sampled_from(ends) | numbers | odd_lists | st.text(max_size=4)
-        name = draw(st.sampled_from([name, name, name, name.upper(), *PRESETS, ""]))
-        equals = draw(st.sampled_from(["=", "=", "=", "", "=="]))
-    return "".join([draw(spaces), name, draw(spaces), equals, draw(spaces), format_value(draw(value)), draw(spaces)])
+    ends = [near for end in (setting.low, setting.high) for near in (end, end - 1, np.nextafter(end, np.inf))]
+    good = st.sampled_from([setting.default, *ends, *setting.choices]).map(format_value)
+    value = draw(good | good | numbers | lists | st.text(max_size=4))
+    name = draw(st.sampled_from([setting.name] * 8 + [setting.name.upper(), ""]))
+    equals = draw(st.sampled_from(["="] * 8 + ["", "=="]))
+    return "".join([draw(spaces), name, draw(spaces), equals, draw(spaces), value, draw(spaces)])
 
 
-good = st.lists(pairs(odd=False), min_size=1, max_size=3)
-texts = (good | good | st.lists(pairs(odd=True), max_size=3)).map(",".join) | st.text(max_size=20)
+texts = st.lists(pairs(), max_size=2).map(",".join) | st.text(max_size=20)
 
 
 @settings(max_examples=100)
@@ -181,12 +168,6 @@ def test_python_and_the_graph_agree_for_long(text: str) -> None:
 
 
 ASKED = {"style_layers": (("block1_conv1", 0.25), ("block2_conv2", 1, 192), "block3_conv1"), "blend_weights": [1, 0.5]}
-
-
-@pytest.mark.parametrize("preset", PRESETS)
-def test_text_and_settings_turn_into_each_other(preset: str) -> None:
-    made = StyleSettings(preset, **ASKED, seed=3)
-    assert StyleSettings.parse(str(made)) == made
 
 
 @pytest.mark.parametrize(
@@ -210,12 +191,10 @@ def test_only_what_was_asked_for_is_sent(made: StyleSettings, text: str) -> None
     [
         lambda: StyleSettings(total_variation_weight=8e-4),
         lambda: StyleSettings(total_variation_weight=8e-4, seed=3).replace(seed=0),
-        lambda: dataclasses.replace(StyleSettings(), total_variation_weight=8e-4),
         lambda: StyleSettings.parse("total_variation_weight=8e-4"),
-        lambda: copy.copy(StyleSettings(total_variation_weight=8e-4)),
         lambda: pickle.loads(pickle.dumps(StyleSettings(total_variation_weight=8e-4))),  # noqa: S301 - our own
     ],
-    ids=["by name", "replaced", "dataclasses.replace", "parsed", "copied", "pickled"],
+    ids=["by name", "replaced", "parsed", "pickled"],
 )
 def test_what_was_asked_for_is_sent_even_where_it_is_the_default(made: Callable[[], StyleSettings]) -> None:
     """The server's preset may differ: by its release, or because its model lacks a layer."""

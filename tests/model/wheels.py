@@ -54,13 +54,7 @@ def dictionary(items: Mapping[str, bytes]) -> bytes:
     return named("collections", "OrderedDict") + b")R(" + b"".join(pairs) + b"u"
 
 
-def saved(
-    arrays: Mapping[str, npt.NDArray[Any]],
-    magic: int = MAGIC,
-    version: int = VERSION,
-    little_endian: bool = True,
-    tensors: bytes | None = None,
-) -> bytes:
+def saved(arrays: Mapping[str, npt.NDArray[Any]], tensors: bytes | None = None) -> bytes:
     """Returns what torch before 1.6 saves of arrays, or of `tensors`, the opcodes of something else."""
     items, numbers = {}, b""
     for key, (name, array) in enumerate(arrays.items()):
@@ -68,7 +62,7 @@ def saved(
         strides = [step // array.itemsize for step in array.strides]
         items[name] = tensor(of, 0, array.shape, strides)
         numbers += struct.pack("<q", array.size) + array.tobytes()
-    head = [pickle.dumps(value, 2) for value in (magic, version, {"little_endian": little_endian})]
+    head = [pickle.dumps(value, 2) for value in (MAGIC, VERSION, {"little_endian": True})]
     keys = pickle.dumps([str(key) for key in range(len(arrays))], 2)
     return b"".join(head) + whole(dictionary(items) if tensors is None else tensors) + keys + numbers
 
