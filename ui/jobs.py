@@ -208,7 +208,7 @@ class Job:
 
     def _gives_way(self, cancelled: threading.Event) -> bool:
         """Runs when its turn comes; returns whether it gave up its place early, to a run that waits."""
-        with self._queue.turn(cancelled, self._set_waits_for):
+        with self._queue.turn(cancelled, lambda waits_for: self._set(waits_for=waits_for)):
             before = self._now.seconds
             run = self._client.run(self.request, state=self._now.state, cancelled=cancelled, on_retry=self._set_problem)
             for progress in run:
@@ -218,9 +218,9 @@ class Job:
                     return True
         return False
 
-    def _set_waits_for(self, waits_for: int) -> None:
+    def _set(self, **values: Any) -> None:
         with self._lock:
-            self._now = replace(self._now, waits_for=waits_for)
+            self._now = replace(self._now, **values)
 
     def _set_problem(self, problem: StyleTransferError) -> None:
         """Keeps the first reason why the server does not answer, until it does."""
@@ -237,9 +237,7 @@ class Job:
         """Gets the model's description once, when the server is known to answer; after a failure, tries again."""
         if not self._now.model:
             with contextlib.suppress(StyleTransferError):
-                model = self._client.describe(self.request.settings)
-                with self._lock:
-                    self._now = replace(self._now, model=model)
+                self._set(model=self._client.describe(self.request.settings))
 
 
 def refined(request: Request, result: bytes) -> Request:
