@@ -8,6 +8,7 @@ Wasserstein gradient amplifies rounding by up to 1 / sqrt(RIDGE). Where a bound 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,13 +18,15 @@ import tensorflow as tf
 from PIL import Image
 
 from model import losses
+from model.objective import Objective
 from model.optimizers import lbfgs_direction
 from model.parsing import choice_index
+from model.stylizer import Stylizer
 from model.vgg19 import VGG19
-from model.weights import from_file, random
+from model.weights import Weights, from_file, random
 from tests.conftest import smooth_picture
 from tests.model import rounding
-from tests.model.inputs import Picture
+from tests.model.inputs import Picture, pictures, settings
 
 Array = npt.NDArray[np.float64]
 
@@ -167,3 +170,23 @@ def test_the_direction_of_lbfgs_hardly_turns(device: str) -> None:
     exact = lbfgs_direction(*arguments)
     with rounding.device(device):
         assert float(tf.norm(lbfgs_direction(*arguments) - exact) / tf.norm(exact)) < 4 * rounding.UNITS[device]
+
+
+@pytest.fixture(scope="module")
+def end_of_a_run(small_weights: Weights) -> Callable[[str], float]:
+    """Makes the loss at the end of a run, as a share of that at its start, on a device."""
+
+    def end(device: str) -> float:
+        parsed = settings("size=40,smallest_size=40,steps=15")
+        with rounding.device(device):
+            stylizer = Stylizer(Objective(VGG19(small_weights.arrays, dtype_on(device))))
+            start = stylizer.initial_state(pictures(), parsed)
+            _, of_steps = stylizer.advance(pictures(), parsed, start, tf.constant(15))
+        return float(of_steps[-1, 0] / of_steps[0, 0])
+
+    return end
+
+
+def test_a_run_lowers_the_loss_as_far_as_one_in_float32(end_of_a_run: Callable[[str], float]) -> None:
+    exact, *others = [end_of_a_run(device) for device in ("float32", *rounding.DEVICES, "bfloat16 features")]
+    assert np.all(np.array(others) < 2 * exact), others  # which a NaN is not
