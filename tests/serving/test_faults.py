@@ -18,7 +18,6 @@ from serving.transports import connect
 from tests import processes
 from tests import served as servers
 from tests.faulty import FAULTS, faulty
-from tests.ports import free_port
 from tests.served import Served
 from tests.serving.fakes import CONTENT, STYLE, png_of
 
@@ -36,24 +35,19 @@ def undisturbed(served: Served) -> bytes:
 
 
 def test_a_run_goes_on_elsewhere_or_later_when_its_server_is_killed(served: Served, undisturbed: bytes) -> None:
-    model, ports = served.address("path"), (free_port(), free_port())
-    grpc, http = f"grpc://127.0.0.1:{ports[0]}", f"http://127.0.0.1:{ports[1]}"
     with (
-        StyleTransferClient([http, served.grpc], retry_policy=RETRIES) as with_another,
-        StyleTransferClient(grpc, retry_policy=RETRIES) as patient,
+        servers.serving(served.address("path")) as server,
+        StyleTransferClient([server.http, served.grpc], retry_policy=RETRIES) as with_another,
+        StyleTransferClient(server.grpc, retry_policy=RETRIES) as patient,
     ):
         moves, waits = (client.run(REQUEST) for client in (with_another, patient))
-        with servers.serving(model, *ports) as process:
-            (_, moved), (_, waited) = ((next(run), next(run)) for run in (moves, waits))
-            process.kill()
+        (_, moved), (_, waited) = ((next(run), next(run)) for run in (moves, waits))
+        server.kill()
         assert max(moved.step, waited.step) < moved.steps
-        process = servers.start(model, *ports)
-        try:
-            for records in (moves, waits):
-                *_, last = records
-                assert last.image == undisturbed
-        finally:
-            servers.stop(process)
+        server.start()
+        for records in (moves, waits):
+            *_, last = records
+            assert last.image == undisturbed
 
 
 @pytest.mark.parametrize("way", ["grpc", "http"])
