@@ -27,6 +27,7 @@ FIVE_LAYERS = f"style_layers={'/'.join(BLOCK_STARTS)}"
 
 FEW, MANY = 1, 5  # steps of two calls, whose difference is the price of the steps alone
 ROUNDS = 3  # of all that is compared, one after the other; the quickest of each counts
+LARGE, LARGE_ROUNDS = 512, 2  # pixels; a step is so long there that what else the machine does weighs less
 
 
 def sample_pair() -> dict[str, Any]:
@@ -110,9 +111,9 @@ def floor(model: Model, size: int, last: str) -> Timed:
     return timed
 
 
-def quickest(*timed: Timed, rounds: int = ROUNDS) -> list[float]:
+def quickest(*timed: Timed, size: int = 0) -> list[float]:
     """Returns the least seconds of each, taken in turns, so that what else the machine does falls on all alike."""
-    seconds = [[one() for one in timed] for _ in range(rounds)]
+    seconds = [[one() for one in timed] for _ in range(ROUNDS if size < LARGE else LARGE_ROUNDS)]
     return [min(column) for column in zip(*seconds, strict=True)]
 
 

@@ -37,7 +37,7 @@ def beside_torch(model: Model, sizes: Sequence[int]) -> Iterator[Record]:
     if not find_spec("torch"):
         return
     for size in sizes:
-        ours, theirs = quickest(step(model, size, _OURS), torch_step(model, size))
+        ours, theirs = quickest(step(model, size, _OURS), torch_step(model, size), size=size)
         detail = f"{ours:.3f} s a step, {theirs:.3f} s PyTorch's"
         yield Record(9, f"step over PyTorch's, float32, {size}x{size}", ours / theirs, OVER_PEER, "x", detail)
     yield _whole_picture(model)

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from model.layers import BLOCK_STARTS
-from tests.benchmarks.bench.loops import FIVE_LAYERS, ROUNDS, Model, floor, quickest, step
+from tests.benchmarks.bench.loops import FIVE_LAYERS, Model, floor, quickest, step
 from tests.benchmarks.bench.records import Record
 
 OVER_FLOOR = 1.2
-LARGE, LARGE_ROUNDS = 512, 2  # pixels; a step is so long there that what else the machine does weighs less
 STATISTICS = ("gram", "wasserstein")  # what Gatys et al. compare, and what our own recipe does
 PER_PIXEL = 1.15
 SHALLOW = 0.36  # 14.7 of 47.3 GFLOP at 256x256
@@ -19,8 +18,7 @@ def over_floor(model: Model, sizes: Sequence[int]) -> Iterator[Record]:
     """Compares a step with five style layers with the bare pass to the deepest of them, in the same type."""
     for size in sizes:
         steps = [step(model, size, f"{_DEEP},statistics={statistics}") for statistics in STATISTICS]
-        rounds = ROUNDS if size < LARGE else LARGE_ROUNDS
-        bare, *seconds = quickest(floor(model, size, BLOCK_STARTS[-1]), *steps, rounds=rounds)
+        bare, *seconds = quickest(floor(model, size, BLOCK_STARTS[-1]), *steps, size=size)
         for statistics, ours in zip(STATISTICS, seconds, strict=True):
             name = f"step over bare pass, {statistics}, {model.dtype.name}, {size}x{size}"
             detail = f"{ours:.3f} s a step, {bare:.3f} s the bare pass"
