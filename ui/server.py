@@ -115,7 +115,7 @@ def explain(error: StyleTransferError) -> str:
         return "The server took too long to answer: try again, or choose a smaller size."
     if isinstance(error, InvalidInput):
         return f"These pictures or settings cannot be used: {error}"
-    return "Something went wrong on the server: try again, and if it fails again, look in the server's log."
+    return "Something went wrong on the server: try again; if that fails too, look in the server's log."
 
 
 def refresh() -> None:
