@@ -42,7 +42,7 @@ def show(blend: Sequence[float] = ()) -> StyleSettings | None:
     with st.expander("Advanced", icon=":material/tune:"):
         st.selectbox(
             "Reproduce another system", knobs.REPRODUCTIONS, index=None, format_func=knobs.preset_label,
-            key=REPRODUCTION, placeholder="None: our own recipe", on_change=_use_preset, args=(REPRODUCTION,),
+            key=REPRODUCTION, placeholder="None: our own settings", on_change=_use_preset, args=(REPRODUCTION,),
             help="Sets every knob as a well-known system does.",
         )  # fmt: skip
         for group, names in knobs.ADVANCED.items():
@@ -86,7 +86,7 @@ def _key(name: str) -> str:
 
 
 def _use_preset(switch: str) -> None:
-    """Sets every knob to the chosen preset; clearing the choice of another system returns to our own recipe."""
+    """Sets every knob to the chosen preset; clearing the choice of another system returns to our own settings."""
     if st.session_state[switch] is not None:
         use(StyleSettings(st.session_state[switch]))
     elif switch == REPRODUCTION:
