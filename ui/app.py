@@ -1,4 +1,4 @@
-"""The page: `streamlit run ui/app.py`. One screen: two pictures, a few knobs, one button, and the result."""
+"""The page, started by `streamlit run ui/app.py`: two pictures, a few knobs, one button, and the result."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def main() -> None:
         with right:
             cards.show_styles(visit)
     with result, st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        # Beside the cards, so that a first visit finds the button without scrolling, however many samples there are.
+        # Beside the cards, so that a new visitor sees Start without scrolling, however many samples there are.
         panel.show_presets()
         go = st.container(width="stretch")
     with inputs:
@@ -57,7 +57,7 @@ def main() -> None:
         masks.show(visit)
         st.button(
             "Try variations", key="vary", icon=":material/grid_view:", width="stretch", disabled=blocked,
-            help="Paints nine small pictures: three style weights by three sizes of the strokes.",
+            help="Paints nine small pictures: three style weights, each with three sizes of brush strokes.",
             on_click=visits.start, args=(request, Variations),
         )  # fmt: skip
     with result:
@@ -72,7 +72,7 @@ def main() -> None:
 
 
 def _request(visit: Visit, settings: StyleSettings | None) -> Request | None:
-    """Returns what Start asks for, or None as long as something is missing."""
+    """Returns the request that Start sends, or None while something is missing."""
     if not (visit.content and visit.styles and settings):
         return None
     pictures = {"content": (visit.content.data,), "styles": tuple(style.picture.data for style in visit.styles)}

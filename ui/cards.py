@@ -1,4 +1,4 @@
-"""The two cards: the photograph, and the paintings, each of several with a slider for how much it counts."""
+"""The two cards: the photograph's and the paintings'. When several paintings are blended, each has a slider."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from ui.samples import CONTENTS, STYLES, Sample
 from ui.uploads import BadPicture, File, Picture
 from ui.visits import Style, Visit
 
-THUMBNAIL_PX = 66  # width of a painting among several
-LONGEST_NAME = 24  # characters of a file's name
-FULL = f"Up to {MAX_STYLES} styles can be blended: press the name of one to take it away first."
+THUMBNAIL_PX = 66  # width of each painting in a blend
+LONGEST_NAME = 24  # characters shown of a file's name
+FULL = f"You can blend up to {MAX_STYLES} styles. To add another, first press the name of one to remove it."
 
-# Keys of session_state: the selected samples, the switch between one style and several, what is wrong with a file.
+# Keys of session_state: the selected samples, the switch between one style and several, errors about files.
 CONTENT, ONE_STYLE, SEVERAL_STYLES, BLEND = "content_sample", "style_sample", "style_samples", "blend"
 CONTENT_PROBLEM, STYLE_PROBLEM = "content_problem", "style_problem"
 
@@ -27,14 +27,14 @@ _numbers = itertools.count(1)
 
 
 def begin(visit: Visit) -> None:
-    """Fills the cards of a page that shows a visit for the first time."""
+    """Fills the cards when a page first shows a visit."""
     _set_content(visit, visit.content or uploads.sample(CONTENTS[0]))
     _set_styles(visit, visit.styles or (_of_sample(STYLES[0].name),))
     _set_sliders(visit.styles, visit.blend)
 
 
 def choose(visit: Visit, content: str = "", styles: Sequence[str] = ()) -> None:
-    """Puts samples onto the cards, by name; a card for which none is named stays as it is."""
+    """Puts the named samples on the cards; a card without a named sample stays as it is."""
     if content:
         _set_content(visit, uploads.sample(_BY_NAME[content]))
     if styles:
@@ -42,7 +42,7 @@ def choose(visit: Visit, content: str = "", styles: Sequence[str] = ()) -> None:
 
 
 def reuse(visit: Visit, settings: StyleSettings) -> None:
-    """Sets every knob as in these settings, and the styles' sliders if there are as many styles."""
+    """Sets every knob to these settings, and the sliders too if the settings blend as many styles as the visit."""
     panel.use(settings)
     _set_sliders(visit.styles, settings.blend_weights)
 
@@ -50,7 +50,7 @@ def reuse(visit: Visit, settings: StyleSettings) -> None:
 def show_content(visit: Visit) -> None:
     """Draws the photograph's card."""
     with st.container(border=True, gap="small", height="stretch"):
-        _head(":material/landscape:", "Content", "Your photo", CONTENT_PROBLEM)
+        _head(":material/landscape:", "Content", "Your photograph", CONTENT_PROBLEM)
         if visit.content is not None:
             st.image(visit.content.thumbnail, width="stretch", alt=visit.content.alt)
         labels = _labels(CONTENTS)
@@ -63,7 +63,7 @@ def show_content(visit: Visit) -> None:
     if visit.content and visit.content.settings:
         st.button(
             "Use the settings of this picture", key="reuse", icon=":material/tune:", width="stretch",
-            help="This picture says how it was made: turns every knob to where it was then.",
+            help="This picture holds the settings that made it. Press to set every knob to them.",
             on_click=reuse, args=(visit, visit.content.settings),
         )  # fmt: skip
 
@@ -71,7 +71,7 @@ def show_content(visit: Visit) -> None:
 def show_styles(visit: Visit) -> None:
     """Draws the paintings' card, and reads the sliders."""
     with st.container(border=True, gap="small", height="stretch"):
-        _head(":material/palette:", "Style", "The style to apply", STYLE_PROBLEM)
+        _head(":material/palette:", "Style", "The painting to imitate", STYLE_PROBLEM)
         if len(visit.styles) == 1:
             st.image(visit.styles[0].picture.thumbnail, width="stretch", alt=visit.styles[0].picture.alt)
         else:
@@ -92,7 +92,7 @@ def show_styles(visit: Visit) -> None:
             )  # fmt: skip
         st.toggle(
             "Blend several styles", key=BLEND, on_change=_blend_or_not, args=(visit,),
-            help=f"Choose up to {MAX_STYLES} paintings, and how much of each the result takes on.",
+            help=f"Choose up to {MAX_STYLES} paintings, and how strongly each one shows in the result.",
         )  # fmt: skip
         uploads.show("style", lambda files: _take_styles(visit, files), several=True)
     sliders = map(_slider, visit.styles) if len(visit.styles) > 1 else ()
@@ -121,19 +121,19 @@ def _slider(style: Style) -> str:
 
 
 def _pill(style: Style) -> str:
-    """Returns what identifies a style among the pills."""
+    """Returns the key of a style's pill."""
     return style.picture.sample or f"file {style.number}"
 
 
 def _set_content(visit: Visit, picture: Picture | None, problem: str = "") -> None:
-    """Makes this the photograph, and selects its sample if it is one."""
+    """Sets the photograph, and selects its pill if it is a sample."""
     visit.content = picture
     st.session_state[CONTENT_PROBLEM] = problem
     st.session_state[CONTENT] = (picture.sample or None) if picture else None
 
 
 def _set_styles(visit: Visit, chosen: Sequence[Style], problem: str = "") -> None:
-    """Makes these the styles, and selects their samples."""
+    """Sets the styles, and selects their pills."""
     if len(chosen) > MAX_STYLES:
         chosen, problem = chosen[:MAX_STYLES], FULL
     visit.styles = tuple(chosen)
@@ -145,7 +145,7 @@ def _set_styles(visit: Visit, chosen: Sequence[Style], problem: str = "") -> Non
 
 
 def _set_sliders(styles: Sequence[Style], blend: Sequence[float]) -> None:
-    """Sets the sliders to blend weights; none: all alike. Weights for another number of styles are ignored."""
+    """Sets the sliders to blend weights, or all to 1 if there are none; ignores weights of the wrong number."""
     weights = blend or (1.0,) * len(styles)
     if len(weights) == len(styles):
         for style, weight in zip(styles, weights, strict=True):
@@ -157,13 +157,13 @@ def _of_sample(name: str) -> Style:
 
 
 def _of_file(file: File) -> Style:
-    picture = uploads.load(file.data, "style", f"Your style picture, {file.name}")
+    picture = uploads.load(file.data, "style", f"Your painting, {file.name}")
     name = file.name if len(file.name) <= LONGEST_NAME else f"{file.name[: LONGEST_NAME - 1]}…"
     return Style(next(_numbers), name, picture)
 
 
 def _use_selected(visit: Visit) -> None:
-    """Makes the selected pills the styles; the last style stays."""
+    """Uses the selected pills as the styles; the last style cannot be removed."""
     selected = st.session_state[SEVERAL_STYLES]
     kept = [style for style in visit.styles if _pill(style) in selected]
     added = [name for name in selected if name not in map(_pill, kept)]
@@ -178,18 +178,18 @@ def _blend_or_not(visit: Visit) -> None:
 def _take_content(visit: Visit, files: Sequence[File]) -> None:
     file = files[-1]
     try:
-        _set_content(visit, uploads.load(file.data, "content", f"Your content picture, {file.name}"))
+        _set_content(visit, uploads.load(file.data, "content", f"Your photograph, {file.name}"))
     except BadPicture as error:
         _set_content(visit, None, str(error))
 
 
 def _take_styles(visit: Visit, files: Sequence[File]) -> None:
-    brought: list[Style] = []
+    loaded: list[Style] = []
     problem = ""
     for file in files:
         try:
-            brought.append(_of_file(file))
+            loaded.append(_of_file(file))
         except BadPicture as error:
             problem = str(error)
     kept = visit.styles if st.session_state[BLEND] else ()
-    _set_styles(visit, [*kept, *brought], problem)
+    _set_styles(visit, [*kept, *loaded], problem)

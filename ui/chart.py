@@ -12,13 +12,13 @@ from model.settings import LOSS_TERMS
 
 LABELS = {"total": "Total", "content": "Content", "style": "Style", "total_variation": "Total variation"}
 COLOURS = {"total": "#8a8494", "content": "#3f88c5", "style": "#d1603d", "total_variation": "#4f9d69"}
-POINTS = 240  # of a line; more cannot be told apart, and all are sent again with every redraw
+POINTS = 240  # in a line; more would look the same, and every redraw sends them all again
 HEIGHT_PX = 300
 LEGEND_PX = 340  # below this width the legend takes two lines
 
 
 def show(losses: npt.NDArray[np.float32], steps: int) -> None:
-    """Draws the losses of a run of `steps` steps, as soon as there are two."""
+    """Draws the losses of a run of `steps` steps, once there are at least two."""
     if len(losses) > 1:
         st.vega_lite_chart(
             loss_table(losses),
@@ -33,10 +33,10 @@ def loss_table(losses: npt.NDArray[np.float32], points: int = POINTS) -> list[di
 
     Args:
       losses: float32 [N, 4], a row for each step, columns as in `LOSS_TERMS`.
-      points: the most points of a line. Steps are left out evenly; the last is always there.
+      points: the most points in a line. Steps are left out evenly, but never the last.
 
     Returns:
-      A row for each step and term that a logarithmic axis can show: finite and above 0.
+      A row for each step and term whose loss a logarithmic axis can show: finite and above 0.
     """
     steps = np.unique(np.linspace(0, len(losses) - 1, min(len(losses), points)).round().astype(int))
     return [
@@ -50,7 +50,7 @@ def loss_table(losses: npt.NDArray[np.float32], points: int = POINTS) -> list[di
 def specification(steps: int) -> dict[str, Any]:
     """Returns the chart in Vega-Lite: each term over the steps of the whole run, on a logarithmic axis.
 
-    It holds no data and stays the same for the whole run, so the browser draws new rows into the chart that is there.
+    It holds no data and never changes during a run, so the browser adds new rows to the chart it already shows.
     """
     terms = {"domain": [LABELS[term] for term in LOSS_TERMS], "range": [COLOURS[term] for term in LOSS_TERMS]}
     columns = {"expr": f"width < {LEGEND_PX} ? 2 : 4"}

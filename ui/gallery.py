@@ -1,4 +1,4 @@
-"""The foot of the page: your results, to download, to compare, to use the settings of, or to delete."""
+"""The foot of the page: the visitor's results, with buttons to compare, reuse, download and delete them."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from serving.results import Origin
 from ui import cards, components, knobs, uploads, wording
 from ui.visits import GRACE_S, MOST_RESULTS, Result, Visit
 
-NARROWEST_PX = 150  # of a result on the page
+NARROWEST_PX = 150  # width of a result on the page
 
 FORMATS = {"PNG": (".png", "image/png"), "JPEG": (".jpg", "image/jpeg"), "WebP": (".webp", "image/webp")}
-"""By the name that people read: suffix and MIME type of a download."""
+"""The download formats by their names on the page, each with its suffix and MIME type."""
 
 
 def encode(picture: bytes, name: str, origin: Origin) -> bytes:
-    """Returns a picture as a file of one of FORMATS, with what made it inside."""
+    """Returns a picture as a file in one of FORMATS, with its origin embedded."""
     return results.encode_result(uploads.to_png(picture), FORMATS[name][0], origin)
 
 
@@ -35,15 +35,15 @@ def as_zip(kept: Sequence[Result]) -> bytes:
 
 
 def show(visit: Visit) -> None:
-    """Draws the results; nothing before there is one."""
+    """Draws the results, if there are any."""
     if not visit.results:
         return
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="bottom"):
         with st.container(width="content", gap="xsmall"):
             st.subheader("Your results", anchor=False)
             st.caption(
-                f"The last {MOST_RESULTS} pictures at most. They are kept for {wording.duration(GRACE_S)} after you "
-                "leave the page, and then forgotten."
+                f"The page keeps your last {MOST_RESULTS} results, and deletes them {wording.duration(GRACE_S)} after "
+                "you leave."
             )
         st.download_button(
             "Download all", partial(as_zip, visit.results), file_name="stylised.zip", mime="application/zip",
@@ -87,7 +87,7 @@ def _compare(one: Result) -> None:
 
 
 def describe(one: Result) -> str:
-    """Says in a line how a result was made."""
+    """Describes in one line how a result was made."""
     settings = one.origin.settings
     preset = knobs.preset_label(settings.preset).partition(":")[0]
     onward = ", from another result" if "initial" in one.origin.guides_sha256 else ""

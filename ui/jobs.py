@@ -1,4 +1,4 @@
-"""Runs in the background, while the page is free to redraw: a job for each, and the queue that they wait in.
+"""Runs in the background, so that the page can redraw: a job for each run, and the queue in which runs wait.
 
 A worker thread consumes `StyleTransferClient.run`; the page reads `Job.snapshot()`. The thread never calls Streamlit,
 and shares nothing with the page but the job.
@@ -27,18 +27,18 @@ from serving.results import Origin
 
 log = logging.getLogger(__name__)
 
-REFINE_STEPS = 40  # more, at a result's own size
-LARGER_STEPS = 32  # more, over two sizes
-GROWTH = 2  # of the long side, from a result to its larger version
+REFINE_STEPS = 40  # extra steps at a result's own size
+LARGER_STEPS = 32  # extra steps, shared by two sizes
+GROWTH = 2  # factor of the long side when a result is enlarged
 POLL_S = 0.2  # how often a waiting run checks whether it has been stopped
 
 
 class Status(Enum):
-    """Where a job stands. A stopped or failed job can go on from where it was."""
+    """The state of a job. A stopped or failed job can continue from where it ended."""
 
     NEW = "new"
     RUNNING = "running"
-    STOPPING = "stopping"  # the chunk under way is still awaited
+    STOPPING = "stopping"  # the current chunk has not ended yet
     STOPPED = "stopped"
     DONE = "done"
     FAILED = "failed"
@@ -46,15 +46,15 @@ class Status(Enum):
 
 @dataclass(frozen=True)
 class Snapshot(Progress):
-    """A job at one moment: where its run stands, and more.
+    """A job at one moment: the progress of its run, and its status.
 
     Attributes:
       losses: float32 [step, 4], all rows so far.
       seconds: of work, without pauses.
-      status: where the job stands.
+      status: the state of the job.
       model: the model's description, with the settings as it reads them; empty until the server has sent it.
-      waits_for: how many other runs must end before this one has its turn.
-      problem: why the job failed; of an active job, why the server does not answer at the moment.
+      waits_for: how many other runs must end before this one can start.
+      problem: why the job failed, or, while it is active, why the server does not answer at the moment.
     """
 
     status: Status = Status.NEW
@@ -63,7 +63,7 @@ class Snapshot(Progress):
     problem: StyleTransferError | None = None
 
     def origin(self, request: Request) -> Origin:
-        """Returns what made the picture, with the settings as the model reads them."""
+        """Returns the picture's origin, with the settings as the model read them."""
         return Origin.of(request, self.model, step=self.step, steps=self.steps)
 
     @property
@@ -72,7 +72,7 @@ class Snapshot(Progress):
 
     @property
     def picture(self) -> bytes:
-        """The result, or else the preview, or else nothing."""
+        """The result, or the preview if there is no result yet; empty if there is neither."""
         return self.image or self.preview
 
 
@@ -80,9 +80,9 @@ class RunQueue:
     """Lets a few runs work at once; the others wait in order of arrival. All methods may be called from any thread."""
 
     def __init__(self, places: int) -> None:
-        """Takes how many may work at once."""
+        """Makes a queue in which `places` runs may work at once."""
         self._places = places
-        self._tickets: list[object] = []  # those at work first
+        self._tickets: list[object] = []  # in order of arrival; the first `_places` are at work
         self._moved = threading.Condition()
 
     @property
@@ -95,7 +95,7 @@ class RunQueue:
 
         Args:
           cancelled: once set, ends the wait.
-          report: called with the number of runs that must end before, again and again; at last with 0.
+          report: called repeatedly with the number of runs that must end first, and finally with 0.
 
         Raises:
           Cancelled: `cancelled` was set during the wait.
@@ -121,7 +121,7 @@ class Job:
     """One run of the served model, in a thread of its own. All methods may be called from any thread.
 
     Attributes:
-      request: what is asked for.
+      request: the pictures and the settings.
       number: unique in this process.
     """
 
@@ -133,10 +133,10 @@ class Job:
         """Prepares a run.
 
         Args:
-          client: of the server.
-          request: what is asked for.
-          queue: where it waits for its turn.
-          unattended: tells whether nobody watches any more: the run then gives way to others that wait.
+          client: a client of the server.
+          request: the pictures and the settings.
+          queue: the queue in which it waits for its turn.
+          unattended: returns whether nobody has the page open any more; the run then lets waiting runs go first.
         """
         self.number = next(self._numbers)
         self.request = request
@@ -161,7 +161,7 @@ class Job:
         return self.snapshot().problem
 
     def start(self) -> None:
-        """Starts the run, or continues it from where it is; does nothing while it runs or once it is done."""
+        """Starts the run, or continues it from where it ended; does nothing while it runs or once it is done."""
         with self._lock:
             if self._now.active or self._now.status is Status.DONE:
                 return
@@ -172,7 +172,7 @@ class Job:
             self._worker.start()
 
     def stop(self) -> None:
-        """Ends the run after the chunk under way; the picture stays."""
+        """Ends the run after the current chunk, and keeps the picture."""
         with self._lock:
             if self._now.status is Status.RUNNING:
                 self._cancelled.set()
@@ -187,18 +187,18 @@ class Job:
         problem: StyleTransferError | None = None
         try:
             while self._gives_way(cancelled):
-                pass  # it waits at the end of the queue, and goes on from its last state
+                pass  # go to the end of the queue, then continue from the last state
         except Cancelled:
             cancelled.set()
         except StyleTransferError as error:
             problem = error
-        except Exception as error:  # the boundary of the thread: nobody above could tell the visitor
+        except Exception as error:  # nothing above this thread could show the error to the visitor
             log.exception("A run failed unexpectedly.")
             problem = ServingFailed(f"{type(error).__name__}: {error}", "INTERNAL")
         with self._lock:
             if self._now.complete:
                 status, problem = Status.DONE, None
-                self._now = replace(self._now, state=b"")  # 25 MB at 512 pixels that nobody needs any more
+                self._now = replace(self._now, state=b"")  # 25 MB at 512 pixels, no longer needed
             elif cancelled.is_set():
                 status, problem = Status.STOPPED, None
             else:
@@ -207,7 +207,7 @@ class Job:
             self._now = replace(self._now, status=status, problem=problem, seconds_left=None, waits_for=0)
 
     def _gives_way(self, cancelled: threading.Event) -> bool:
-        """Runs when its turn comes; returns whether it gave up its place early, to a run that waits."""
+        """Waits for its turn and runs; returns whether it ended early to let a waiting run go first."""
         with self._queue.turn(cancelled, lambda waits_for: self._set(waits_for=waits_for)):
             before = self._now.seconds
             run = self._client.run(self.request, state=self._now.state, cancelled=cancelled, on_retry=self._set_problem)
@@ -223,36 +223,36 @@ class Job:
             self._now = replace(self._now, **values)
 
     def _set_problem(self, problem: StyleTransferError) -> None:
-        """Keeps the first reason why the server does not answer, until it does."""
+        """Keeps the first reason why the server does not answer, until it answers again."""
         with self._lock:
             self._now = replace(self._now, problem=self._now.problem or problem)
 
     def _add(self, progress: Progress, before: float) -> None:
-        """Adds a chunk to what is known; `before` is how many seconds earlier turns took."""
+        """Adds a chunk to the snapshot; `before` is how many seconds earlier turns took."""
         with self._lock:
             losses, seconds = np.concatenate([self._now.losses, progress.losses]), before + progress.seconds
             self._now = replace(self._now, **{**vars(progress), "losses": losses, "seconds": seconds}, problem=None)
 
     def _describe_model(self) -> None:
-        """Gets the model's description once, when the server is known to answer; after a failure, tries again."""
+        """Gets the model's description, once a chunk has shown that the server answers; retries after a failure."""
         if not self._now.model:
             with contextlib.suppress(StyleTransferError):
                 self._set(model=self._client.describe(self.request.settings))
 
 
 def refined(request: Request, result: bytes) -> Request:
-    """Returns a request for more steps on a result, at its own size only."""
+    """Returns a request for more steps on a result, at its own size."""
     return _onward(request, result, size=request.settings.size, steps=REFINE_STEPS)
 
 
 def enlarged(request: Request, result: bytes) -> Request | None:
-    """Returns a request that enlarges a result, or None where it is as large as can be."""
+    """Returns a request that enlarges a result, or None if it already has the largest size."""
     size = min(GROWTH * request.settings.size, MAX_SIZE_PX)
     return _onward(request, result, size=size, steps=LARGER_STEPS) if size > request.settings.size else None
 
 
 def _onward(request: Request, result: bytes, *, size: int, steps: int) -> Request:
-    # The result stands for all sizes up to its own; only those above it remain.
+    # The result replaces all sizes up to its own; only the larger ones remain to be painted.
     smallest = min(request.settings.size + 1, size)
     return replace(
         request,

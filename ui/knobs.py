@@ -1,4 +1,4 @@
-"""What the page shows of each setting, and the settings that people chose. All of it derives from `SETTINGS`."""
+"""How the page shows each setting, and the settings that its widgets hold. All of it derives from `SETTINGS`."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from model.settings import ALL_WEIGHTS_ZERO, GROUPS, PRESET, SETTINGS, Setting, 
 from serving.errors import InvalidInput
 
 VISIBLE = ("size", "steps", "style_weight", "content_weight", "total_variation_weight")
-"""The knobs that are always in sight; all others stand under Advanced."""
+"""The knobs that are always visible; all others are under Advanced."""
 
 BLEND = "blend_weights"
-"""The setting that has sliders beside the style pictures in place of a knob."""
+"""The setting that has sliders beside the paintings instead of a knob."""
 
 ADVANCED = {
     group: tuple(name for name, setting in SETTINGS.items() if setting.group == group and name not in (*VISIBLE, BLEND))
@@ -23,7 +23,7 @@ ADVANCED = {
 """The knobs under Advanced, by heading."""
 
 REPRODUCTIONS = tuple(name for name in PRESETS if name not in OUR_OWN)
-"""The presets that work as another system does."""
+"""The presets that reproduce another system."""
 
 REPRODUCTION_LABELS = {
     "classic": "Classic: style 1e6, Adam",
@@ -39,7 +39,7 @@ CHOICE_LABELS = {
     "lbfgs": "L-BFGS",
     "sgd": "Gradient descent",
 }
-"""Labels of choices whose names do not say enough."""
+"""Labels of choices whose own names are unclear."""
 
 
 def label(setting: Setting) -> str:
@@ -50,8 +50,8 @@ def label(setting: Setting) -> str:
 def step(setting: Setting) -> float:
     """Returns what a click on + or - adds to a number, as the number's type.
 
-    512 pixels move by 64, 500 steps by 50, a seed by 1. A number that is no integer moves by a small part of its range
-    if it goes up to 1, else by the power of ten near a tenth of its default: 1000 by 100, 8 by 1.
+    512 pixels change by 64, 500 steps by 50, a seed by 1. A number with a fraction changes by a small part of its range
+    if the range ends at 1 or below, else by the power of ten near a tenth of its default: 1000 by 100, 8 by 1.
     """
     high = setting.high or 0
     if setting.kind == "integer":
@@ -80,7 +80,7 @@ def preset_label(preset: str) -> str:
 
 
 def shown_values(settings: StyleSettings) -> dict[str, Any]:
-    """Returns what every widget shows for settings."""
+    """Returns the value that each widget shows for these settings."""
     return {name: format_value(value) if is_text(SETTINGS[name]) else value for name, value in settings.items()}
 
 
@@ -96,10 +96,10 @@ def matching_preset(shown: Mapping[str, Any]) -> str | None:
 
 
 def to_settings(shown: Mapping[str, Any], base: str = PRESET.default) -> StyleSettings:
-    """Returns the settings for what the widgets hold: a preset, and only what differs from it.
+    """Returns the settings that the widgets hold: a preset, and only the values that differ from it.
 
     Raises:
-      InvalidInput: a field is empty, a text does not parse, or the values do not make settings.
+      InvalidInput: a field is empty, a text does not parse, or the values are not valid.
     """
     values: dict[str, Any] = {}
     for name, of_preset in StyleSettings(base).items():
@@ -112,17 +112,17 @@ def to_settings(shown: Mapping[str, Any], base: str = PRESET.default) -> StyleSe
 
 
 def blend_text(weights: Sequence[float]) -> str:
-    """Returns `blend_weights` as text for the styles' sliders; "" if all are alike."""
+    """Returns the sliders' values as the text of `blend_weights`; "" if all are equal."""
     return "" if len(set(weights)) < 2 and any(weights) else format_value(tuple(map(float, weights)))
 
 
 def explain(error: InvalidInput) -> str:
-    """Says in plain words why values do not make settings: labels in place of names."""
+    """Explains in plain words why values are not valid, with labels instead of names."""
     text = str(error)
     if text == ALL_WEIGHTS_ZERO:
         return "At least one of the three weights must be above 0."
     if text.startswith(f"`{BLEND}`"):
-        return "At least one style must be above 0: move its slider to the right."
+        return "Move the slider of at least one style above 0."
     for name, setting in SETTINGS.items():
         if text.startswith(f"`{name}`"):
             return f"{setting.label} must be {setting.expected}."

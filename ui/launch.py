@@ -54,7 +54,7 @@ class Port:
         if not text.isdigit() or not 0 < int(text) < 65536:
             raise LaunchError(f"{self.variable} must be a port from 1 to 65535. Received: {text}")
         with socket.socket() as probe:
-            # As servers do: a port that lingers after its server has stopped is free.
+            # As servers do, count a port that lingers after its server has stopped as free.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind((HOST, int(text)))
@@ -72,10 +72,10 @@ PAGE = Port("NST_UI_PORT", UI_PORT, "the page")
 
 
 def main() -> int:
-    """Runs until Ctrl-C, SIGTERM or the end of its terminal; returns the exit status."""
+    """Runs until Ctrl-C, SIGTERM, or until its terminal closes; returns the exit status."""
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:  # as nohup leaves it
+        if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores it
             signal.signal(number, lambda _number, _frame: set_event(stop))
     try:
         run(Path(os.environ.get("NST_MODEL_DIR", f"models/{MODEL_NAME}")), stop)
@@ -116,7 +116,7 @@ def run(model_dir: Path, stop: threading.Event) -> None:
 
 
 def _export(model_dir: Path, stop: threading.Event) -> None:
-    print("No model yet: exporting it, once.", flush=True)
+    print("There is no model yet: exporting one. Later starts reuse it.", flush=True)
     child = _start("model.export", "--weights=imagenet", f"--output={model_dir}")
     while child.poll() is None:
         if stop.wait(0.1):
@@ -134,12 +134,12 @@ def _serve(model_dir: Path, grpc: int, rest: int) -> subprocess.Popen[bytes]:
         f"--port={grpc}",
         f"--rest_api_port={rest}",
         f"--rest_api_timeout_in_ms={REST_TIMEOUT_MS}",
-        "--max_num_load_retries=0",  # somebody is waiting, and should learn at once what is wrong
+        "--max_num_load_retries=0",  # somebody is waiting: a model that cannot be loaded must fail at once
     )
 
 
 def _start(module: str, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:
-    # A session of its own: Ctrl-C in the terminal reaches this process alone, which stops the others in order.
+    # In a session of its own, so that Ctrl-C reaches this process alone, which then stops the others in order.
     return subprocess.Popen(
         [sys.executable, "-m", module, *arguments],
         env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **environment},

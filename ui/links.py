@@ -15,11 +15,11 @@ from ui.samples import CONTENTS, STYLES, Sample
 from ui.visits import Visit
 
 CONTENT, STYLE = "content", "style"
-LONGEST_NAME = 32  # characters of a name that somebody else put into a link
+LONGEST_NAME = 32  # characters shown of an unknown name in a link
 
 
 def follow(visit: Visit) -> list[str]:
-    """Does what the page's address asks for, before cards and knobs are drawn; returns sentences on what it ignored."""
+    """Applies the page's address before cards and knobs are drawn; returns a sentence for each part that it ignored."""
     query, problems = st.query_params.to_dict(), []
     preset = query.get(PRESET.name, PRESET.default)
     if preset not in PRESETS:
@@ -48,9 +48,9 @@ def follow(visit: Visit) -> list[str]:
 
 
 def write(visit: Visit) -> None:
-    """Puts what the page shows into its address, as far as it differs from a first visit.
+    """Writes what the page shows into its address, except for the defaults of a new visit.
 
-    Pictures that a person brought are in no link.
+    A link never holds visitors' own pictures.
     """
     base, shown = st.session_state[panel.BASE], panel.shown()
     query = {PRESET.name: base} if base != PRESET.default else {}
@@ -76,5 +76,5 @@ def _samples(text: str, samples: Sequence[Sample], problems: list[str]) -> list[
 
 
 def _quoted(name: str) -> str:
-    # As code, so that nothing in a stranger's link is formatted, or becomes a link itself.
+    # As code, so that Markdown in a stranger's link is neither formatted nor clickable.
     return f"`{name[:LONGEST_NAME].replace('`', '')}`"

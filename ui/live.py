@@ -1,4 +1,4 @@
-"""The result's side of the page: nothing yet, a picture that improves, or the finished picture."""
+"""The right side of the page: an empty frame, then the picture in progress, then the result."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from serving.request import Request
 from ui import chart, components, gallery, jobs, server, visits, wording
 from ui.jobs import Job, Snapshot, Status
 
-ALT = "The stylised picture"
+ALT = "The result"
 BEAT_S = 1.0  # how often the browser asks for the state of a run; each time costs as much as drawing the page
-LARGEST_PNG = 4_000_000  # bytes of a result that is shown as it is, some 1300 pixels square
+LARGEST_PNG = 4_000_000  # bytes, some 1300 pixels square; larger results are shown as JPEG
 
 
 def show(job: Job | None, active: bool) -> None:
-    """Draws a job, every second while it runs; `active` is whether the rest of the page was drawn with it running."""
+    """Draws a job, every second while it runs; `active` says whether it ran when the page was drawn."""
     st.fragment(_draw, run_every=BEAT_S if active else None)(job, active)
 
 
@@ -28,7 +28,7 @@ def _draw(job: Job | None, active: bool) -> None:
         return
     now = job.snapshot()
     if now.active != active or server.is_new_outage(now.problem):
-        st.rerun()  # the whole page: Start is freed or blocked, the timer stops or starts, the header changes
+        st.rerun()  # the whole page, because Start, the timer or the header has to change
     if now.active:
         _running(job, now)
     else:
@@ -41,8 +41,8 @@ def _nothing_yet() -> None:
         border=True, height=440, horizontal_alignment="center", vertical_alignment="center", key="nothing_yet"
     ):
         st.markdown("### :material/imagesmode:", width="content")
-        st.markdown("**Your picture appears here**", width="content")
-        st.caption("Press Start, and watch it being painted.", width="content")
+        st.markdown("**Your result appears here**", width="content")
+        st.caption("Press Start and watch it being painted.", width="content")
 
 
 def _running(job: Job, now: Snapshot) -> None:
@@ -50,17 +50,17 @@ def _running(job: Job, now: Snapshot) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.progress(min(max(now.fraction_done, 0.0), 1.0), text=wording.progress_line(now))
         st.button(
-            "Stop", key="stop", icon=":material/stop_circle:", help="Ends the run and keeps the picture as it stands.",
+            "Stop", key="stop", icon=":material/stop_circle:", help="Ends the run and keeps the picture so far.",
             disabled=now.status is Status.STOPPING, on_click=job.stop,
         )  # fmt: skip
     if now.problem is not None:
         st.warning(wording.interrupted(now), icon=":material/sync:")
-    # Before the first chunk the photograph stands in: the picture grows out of it.
+    # Until the first preview comes, show the photograph.
     st.image(now.preview or job.request.content, width="stretch", alt="The picture so far")
 
 
 def _ended(job: Job, now: Snapshot) -> None:
-    if isinstance(now.problem, ServingUnavailable):  # the header says how to mend that
+    if isinstance(now.problem, ServingUnavailable):  # the header says what to do
         st.error(wording.cut_off(now), icon=":material/error:")
     elif now.problem is not None:
         st.error(server.explain(now.problem), icon=":material/error:")
@@ -87,7 +87,7 @@ def _ended(job: Job, now: Snapshot) -> None:
 
 
 def _picture(job: Job, now: Snapshot) -> None:
-    """Draws the result with every pixel as it is, only a very large one as JPEG; beside it the comparison."""
+    """Draws the result, without loss unless it is very large, and the comparison in a second tab."""
     result, compared = st.tabs(["Result", "Before and after"])
     with result:
         exact = now.image and len(now.image) <= LARGEST_PNG
@@ -105,22 +105,22 @@ def _download(job: Job, now: Snapshot) -> None:
     st.download_button(
         f"Download {name}", partial(gallery.encode, now.picture, name, now.origin(job.request)),
         file_name=f"stylised{suffix}", mime=mime, key="download", icon=":material/download:", type="primary",
-        help="The settings are inside the file: bring it back as the content to use them again.", on_click="ignore",
+        help="The file also holds the settings: upload it as your photograph to use them again.", on_click="ignore",
     )  # fmt: skip
 
 
 def _onward(request: Request, result: bytes) -> None:
-    """Draws the ways to go on from a result."""
+    """Draws the buttons that continue from a result."""
     st.button(
         "Refine", key="refine", icon=":material/auto_fix_high:", disabled=not server.is_ready(),
-        help=f"Goes on from this picture with {jobs.REFINE_STEPS} more steps at its full size.",
+        help=f"Improves this result with {jobs.REFINE_STEPS} more steps at the same size.",
         on_click=visits.start, args=(jobs.refined(request, result),),
     )  # fmt: skip
     larger = jobs.enlarged(request, result)
     if larger is not None:
         st.button(
             "Larger", key="larger", icon=":material/zoom_out_map:", disabled=not server.is_ready(),
-            help=f"Goes on from this picture at {larger.settings.size} pixels. Takes longer: each step has four times "
-            "as much to do.",
+            help=f"Paints this result again at {larger.settings.size} pixels. Each step takes up to four times as "
+            "long.",
             on_click=visits.start, args=(larger,),
         )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Masks: where on the photograph a style paints, and which part of a painting counts; painted or uploaded."""
+"""Masks, painted or uploaded: where a style goes on the photograph, and which part of a painting is used."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ui.uploads import BadPicture, Picture
 from ui.visits import Style, Visit
 
 TARGET, PROBLEM, OPEN, PAINTER = "mask_target", "mask_problem", "masks_open", "painter"  # keys of session_state
-LONGEST_PX = 640  # of the picture that is painted on; masks are soft enough to be enlarged
+LONGEST_PX = 640  # long side of the picture to paint on; masks are soft enough to be enlarged
 QUALITY = 80  # of its JPEG
 
 
@@ -25,9 +25,9 @@ class Target:
     """What a mask is for.
 
     Attributes:
-      kind: `content` or `style`, the picture that it lies over.
-      style: the painting that it is about.
-      over: the picture that it lies over. Another picture there is another target.
+      kind: `content` for a mask on the photograph, `style` for one on a painting.
+      style: the style that the mask limits.
+      over: the picture that the mask covers. A mask does not carry over to another picture.
     """
 
     kind: str
@@ -40,12 +40,12 @@ class Target:
 
     @property
     def label(self) -> str:
-        where = "where on the photograph it paints" if self.kind == "content" else "which part of the painting counts"
+        where = "where it goes on the photograph" if self.kind == "content" else "which part of the painting to use"
         return f"{self.style.plain_name}: {where}"
 
 
 def targets(visit: Visit) -> list[Target]:
-    """Returns all masks that there can be, the photograph's first."""
+    """Returns all possible masks, those on the photograph first."""
     if visit.content is None:
         return []
     of_content = [Target("content", style, visit.content) for style in visit.styles]
@@ -53,13 +53,13 @@ def targets(visit: Visit) -> list[Target]:
 
 
 def of(visit: Visit, kind: str) -> tuple[bytes, ...]:
-    """Returns the masks of a kind, one for each style, an empty one where it has none; () if no style has one."""
+    """Returns the masks of a kind, one for each style, empty for a style without a mask; () if no style has one."""
     masks = tuple(visit.masks.get(target.key, b"") for target in targets(visit) if target.kind == kind)
     return masks if any(masks) else ()
 
 
 def show(visit: Visit) -> None:
-    """Draws the masks' place, folded until somebody wants one."""
+    """Draws the masks' section, folded until somebody opens it."""
     by_key = {target.key: target for target in targets(visit)}
     with st.expander("Masks", icon=":material/format_paint:", key=OPEN, on_change="rerun") as place:
         if not (place.open and by_key):
@@ -82,21 +82,19 @@ def show(visit: Visit) -> None:
 
 
 def explain(visit: Visit) -> str:
-    """Says in plain words what the masks do."""
+    """Explains in plain words what the masks do."""
     used = [target for target in targets(visit) if target.key in visit.masks]
     if not used:
-        return (
-            "Paint over a part of the picture, or bring a picture that is white there. Without masks all of it counts."
-        )
+        return "Paint over part of the picture, or upload a mask that is white there. Without masks, all of it is used."
     masked = [target.style.name for target in used if target.kind == "content"]
     rest = [style.name for style in visit.styles if style.name not in masked]
     words = []
     if masked:
-        elsewhere = f"{' and '.join(rest)} where none of them does" if rest else "elsewhere the photograph stays"
-        words.append(f"{' and '.join(masked)} painted where the mask is; {elsewhere}.")
+        elsewhere = f"{' and '.join(rest)}: everywhere else." if rest else "The rest of the photograph stays as it is."
+        words.append(f"{' and '.join(masked)}: only where masked. {elsewhere}")
     parts = [target.style.name for target in used if target.kind == "style"]
     if parts:
-        words.append(f"Of {' and '.join(parts)} only the masked part counts.")
+        words.append(f"Only the masked part of {' and '.join(parts)} is used.")
     return " ".join(words)
 
 
@@ -109,7 +107,7 @@ def _small(data: bytes) -> tuple[str, tuple[int, int]]:
 
 
 def _painted(visit: Visit) -> None:
-    """Takes a mask from the painter after each stroke: its key and its data URL, which is empty if nothing is white."""
+    """Takes a mask from the painter after each stroke: its key, and its data URL, empty if nothing is painted."""
     key, _, url = str(st.session_state[PAINTER].get("mask") or "").partition(" ")
     file = uploads.from_url(url, "mask")
     if key and (file or not url):
@@ -117,7 +115,7 @@ def _painted(visit: Visit) -> None:
 
 
 def _set(visit: Visit, key: str, mask: bytes) -> None:
-    """Keeps a mask; one that is empty, black, or not a picture only removes the one before."""
+    """Replaces a mask; an empty, black or unreadable one only removes the mask before it."""
     visit.masks.pop(key, None)
     st.session_state[PROBLEM] = ""
     if not mask:
@@ -126,7 +124,7 @@ def _set(visit: Visit, key: str, mask: bytes) -> None:
         ready = uploads.load(mask, "mask", "A mask", MASK_BACKGROUND).data
         with Image.open(io.BytesIO(ready)) as image:
             if image.convert("L").getextrema()[1] == 0:
-                raise BadPicture("This mask is black everywhere: it must be white where something counts.")
+                raise BadPicture("This mask is black everywhere: make it white in the areas that you want.")
         visit.masks[key] = ready
     except BadPicture as error:
         st.session_state[PROBLEM] = str(error)

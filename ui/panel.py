@@ -1,4 +1,4 @@
-"""The knobs: a preset switch, those that are always in sight, and all others under Advanced."""
+"""The preset switch and the knobs: a few always visible, all others under Advanced."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from model.settings import PRESET, SETTINGS, StyleSettings
 from serving.errors import InvalidInput
 from ui import knobs
 
-NARROWEST_PX = 130  # of a widget; on a phone two stand side by side
-MOST_NAMES = 4  # of changed knobs in one sentence
+NARROWEST_PX = 130  # width of a widget; two fit side by side on a phone
+MOST_NAMES = 4  # of changed knobs listed by name
 
 BASE = "base"  # key of session_state: the preset that the knobs were last set to
 SWITCH, REPRODUCTION = "preset", "reproduction"  # keys of the widgets that choose one
@@ -30,10 +30,10 @@ def show_presets() -> None:
 
 
 def show(blend: Sequence[float] = ()) -> StyleSettings | None:
-    """Draws the knobs and returns the settings, or None where they do not make any.
+    """Draws the knobs and returns the settings, or None if they are not valid.
 
     Args:
-      blend: how much each style counts; empty where there is one.
+      blend: the weight of each style; empty if there is only one.
     """
     for row in (knobs.VISIBLE[:2], knobs.VISIBLE[2:]):
         with st.grid(len(row), min_column_width=NARROWEST_PX, vertical_alignment="bottom"):
@@ -42,8 +42,8 @@ def show(blend: Sequence[float] = ()) -> StyleSettings | None:
     with st.expander("Advanced", icon=":material/tune:"):
         st.selectbox(
             "Reproduce another system", knobs.REPRODUCTIONS, index=None, format_func=knobs.preset_label,
-            key=REPRODUCTION, placeholder="None: our own recipe", on_change=_use_preset, args=(REPRODUCTION,),
-            help="Turns every knob to where a well-known system has it.",
+            key=REPRODUCTION, placeholder="None: our own settings", on_change=_use_preset, args=(REPRODUCTION,),
+            help="Sets every knob as a well-known system does.",
         )  # fmt: skip
         for group, names in knobs.ADVANCED.items():
             st.markdown(f"**{group}**")
@@ -64,12 +64,12 @@ def show(blend: Sequence[float] = ()) -> StyleSettings | None:
 
 
 def shown() -> dict[str, Any]:
-    """Returns what every knob holds."""
+    """Returns the value of every knob."""
     return {name: st.session_state[_key(name)] for name in SETTINGS if name != knobs.BLEND}
 
 
 def use(settings: StyleSettings) -> None:
-    """Sets every knob as in these settings."""
+    """Sets every knob to these settings."""
     st.session_state[BASE] = settings.preset
     turn(**knobs.shown_values(settings))
 
@@ -86,7 +86,7 @@ def _key(name: str) -> str:
 
 
 def _use_preset(switch: str) -> None:
-    """Sets every knob as in the chosen preset; a cleared choice of another system means our own recipe again."""
+    """Sets every knob to the chosen preset; clearing the choice of another system returns to our own settings."""
     if st.session_state[switch] is not None:
         use(StyleSettings(st.session_state[switch]))
     elif switch == REPRODUCTION:
@@ -94,7 +94,7 @@ def _use_preset(switch: str) -> None:
 
 
 def _show_preset() -> None:
-    """Selects the preset whose values the knobs have, if any."""
+    """Selects the preset that has the knobs' values, if any."""
     preset = knobs.matching_preset(shown())
     st.session_state[BASE] = preset or st.session_state[BASE]
     st.session_state[SWITCH] = preset if preset in OUR_OWN else None

@@ -1,4 +1,4 @@
-"""The server behind the page: where it is, what it says of itself, its errors in plain words, and the page's header."""
+"""The server behind the page: its address, its description, its errors in plain words, and the page's header."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from serving.errors import (
 from serving.transports import served_versions
 
 TITLE = "Neural style transfer"
-SENTENCE = "Choose a photograph and a painting: the photograph is painted anew in the painting's style."
-RETRIES = RetryPolicy(max_elapsed_s=120.0)  # a server that starts has to load the model; Stop ends the wait
-ASK_AGAIN_S = 5.0  # how often a page whose server is down asks again by itself
+SENTENCE = "Choose a photograph and a painting: your photograph is repainted in the painting's style."
+RETRIES = RetryPolicy(max_elapsed_s=120.0)  # a starting server has to load the model first; Stop ends the wait
+ASK_AGAIN_S = 5.0  # how often the page asks a server that is down
 SCHEMES = ("grpc://", "http://", "https://")
 
 
@@ -36,8 +36,8 @@ class Server:
     """The server's state when it was last asked.
 
     Attributes:
-      facts: what it says of itself, by label.
-      notice: what people should know before they judge the pictures, or "".
+      facts: its description, by label.
+      notice: a warning about the quality of the pictures, or "".
       problem: why it does not answer, in a plain sentence, or "".
       asked_at: when it was asked, on the clock of `time.monotonic`.
     """
@@ -57,8 +57,8 @@ def connect(server: str) -> StyleTransferClient:
     """Returns a client of the server.
 
     Raises:
-      InvalidInput: the address is not a server's. A path would make the client run the model in this process, and
-        load TensorFlow into it.
+      InvalidInput: the address is not a server's. Given a path, the client would load TensorFlow and run the model in
+        this process.
     """
     if not server.startswith(SCHEMES):
         raise InvalidInput(f"`{SERVER_VARIABLE}` must be grpc://HOST:PORT or http://HOST:PORT. Received: {server}")
@@ -73,18 +73,18 @@ def client() -> StyleTransferClient:
 
 
 def ask(client: StyleTransferClient) -> Server:
-    """Asks a server what it serves; a failure is part of the answer."""
+    """Asks a server to describe its model; a failure is part of the answer."""
     try:
         description = client.describe()
     except StyleTransferError as error:
-        # A server that is busy with other people's runs answers a question about its status at once.
+        # A server that is busy with other people's runs still reports its status at once.
         busy = isinstance(error, (DeadlineExceeded, Overloaded)) and _model_version()
         return read({}, busy) if busy else Server(problem=explain(error))
     return read(description, _model_version())
 
 
 def read(description: Mapping[str, Any], version: int | None) -> Server:
-    """Reads a model's description; what it lacks is not shown."""
+    """Returns the facts to show from a model's description, without those that it lacks."""
     weights = description.get("weights", {})
     facts = {
         "Weights": f"{weights.get('name', '')} ({weights.get('digest', '')[:8]})" if weights else "",
@@ -96,7 +96,7 @@ def read(description: Mapping[str, Any], version: int | None) -> Server:
 
 
 def _model_version() -> int | None:
-    """Returns the version that is served, or None where no server says so."""
+    """Returns the version that is served, or None if no server reports one."""
     for one in split_servers(address()):
         with contextlib.suppress(StyleTransferError):
             return next(iter(served_versions(one)), None)
@@ -104,7 +104,7 @@ def _model_version() -> int | None:
 
 
 def explain(error: StyleTransferError) -> str:
-    """Says in one plain sentence what went wrong and what helps."""
+    """Says in one plain sentence what went wrong and what to do."""
     if isinstance(error, ServingUnavailable):
         return f"The server at {address()} does not answer: start it, or wait until it has loaded the model."
     if isinstance(error, ModelNotFound):
@@ -114,8 +114,8 @@ def explain(error: StyleTransferError) -> str:
     if isinstance(error, DeadlineExceeded):
         return "The server took too long to answer: try again, or choose a smaller size."
     if isinstance(error, InvalidInput):
-        return f"This does not work: {error}"
-    return "Something went wrong on the server: try again, and if it happens again look into the server's log."
+        return f"These pictures or settings cannot be used: {error}"
+    return "Something went wrong on the server: try again; if that fails too, look in the server's log."
 
 
 def refresh() -> None:
@@ -134,7 +134,7 @@ def is_new_outage(problem: StyleTransferError | None) -> bool:
 
 
 def note(problem: StyleTransferError | None) -> None:
-    """Makes the header show an outage that a run met with."""
+    """Makes the header show an outage that interrupts a run."""
     if problem is not None and is_new_outage(problem):
         st.session_state["outage"] = problem
         st.session_state["server"] = Server(problem=explain(problem))
@@ -148,7 +148,7 @@ def show() -> None:
             st.markdown(SENTENCE)
         badges = st.container(width="content", horizontal=True, gap="xsmall")
     if "server" not in st.session_state:
-        with st.spinner("Asking the server what it serves"):
+        with st.spinner("Connecting to the server"):
             refresh()
     server: Server = st.session_state["server"]
     with badges:

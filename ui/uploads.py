@@ -1,4 +1,4 @@
-"""Pictures that people bring, by a file, the camera or the clipboard: checked, upright, and with a thumbnail."""
+"""Visitors' pictures from files, the camera or the clipboard: checked, turned upright, and given a thumbnail."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from ui.wording import megapixels
 
 THUMBNAIL_PX = (480, 320)
 PASTED = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp", "image/gif": "gif", "image/bmp": "bmp"}
-"""Suffixes by the types that are taken from the clipboard."""
+"""The picture types accepted from the clipboard, each with its file suffix."""
 
 HEIF = f"This is {pictures.HEIF}."
-NO_PICTURE = "This file is not a picture that can be read: choose a JPEG, PNG, WebP, GIF, BMP or TIFF file."
-BROKEN = "This picture is damaged or of an unusual kind: open it in an image program, save it as JPEG and try again."
+NO_PICTURE = "This file is not a picture that the page can read: choose a JPEG, PNG, WebP, GIF, BMP or TIFF file."
+BROKEN = "This picture is damaged or in an unusual format: open it in an image editor, save it as JPEG and try again."
 
 
 class BadPicture(Exception):
-    """A file cannot be used. The text is one plain sentence for the person who brought it."""
+    """A file cannot be used. The text is one plain sentence for the visitor."""
 
 
 class File(NamedTuple):
-    """A file that was brought."""
+    """A visitor's file."""
 
     name: str
     data: bytes
@@ -53,9 +53,9 @@ class Picture:
       data: encoded, upright, sRGB.
       thumbnail: see `thumbnail`.
       alt: what it shows, for those who cannot see it.
-      digest: of the file that was brought.
-      settings: what made it, if it is a result that says so.
-      sample: name of the sample that it is, or "" for a file that was brought.
+      digest: of the original file.
+      settings: the settings that made it, if it is a result that holds them.
+      sample: the sample's name, or "" for a visitor's file.
     """
 
     data: bytes
@@ -67,7 +67,7 @@ class Picture:
 
 
 def load(data: bytes, argument: str, alt: str, background: str = pictures.BACKGROUND) -> Picture:
-    """Makes a picture of a file's bytes.
+    """Makes a picture from a file's bytes.
 
     Args:
       data: the file.
@@ -99,7 +99,7 @@ def _too_large(size: tuple[int, int] | None) -> str:
 
 
 def thumbnail(data: bytes) -> bytes:
-    """Returns a PNG of THUMBNAIL_PX with a picture in its middle, transparent around it, so that cards line up."""
+    """Returns a picture centred in a transparent PNG of THUMBNAIL_PX, so that cards line up."""
     with Image.open(io.BytesIO(data)) as image:
         return _as_png(ImageOps.pad(image.convert("RGBA"), THUMBNAIL_PX, color=(0, 0, 0, 0)))
 
@@ -120,19 +120,19 @@ def to_png(data: bytes) -> bytes:
 
 @lru_cache
 def sample(which: Sample) -> Picture:
-    """Returns a sample as a picture. The cache is for all sessions: samples are nobody's."""
+    """Returns a sample as a picture. All sessions share the cache: samples are public."""
     data = which.path.read_bytes()
     return Picture(data, thumbnail(data), which.alt, sha256(data), sample=which.name)
 
 
 def show(what: str, take: Take, *, several: bool = False, listens: bool = False) -> None:
-    """Draws the ways to bring a picture.
+    """Draws the ways to add a picture: file, camera and clipboard.
 
     Args:
       what: `content` or `style`.
-      take: called with the files that were brought.
-      several: whether more than one file may be brought at a time.
-      listens: whether Ctrl+V anywhere on the page is for this card.
+      take: called with the new files.
+      several: whether more than one file may be added at a time.
+      listens: whether Ctrl+V anywhere on the page pastes into this card.
     """
     show_uploader(what, take, several=several)
     with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
@@ -142,11 +142,11 @@ def show(what: str, take: Take, *, several: bool = False, listens: bool = False)
 
 
 def show_uploader(what: str, take: Take, *, several: bool = False) -> None:
-    """Draws the place for files alone; see `show`."""
+    """Draws only the file uploader; see `show`."""
     # An uploader cannot be emptied, but under a new key it starts empty.
     key = f"{what}_upload_{st.session_state.setdefault(_generation(what), 0)}"
     st.file_uploader(
-        f"Your own {what} picture", type="image", label_visibility="collapsed",
+        f"Upload your own {what}", type="image", label_visibility="collapsed",
         key=key, on_change=_uploaded, args=(what, key, take), accept_multiple_files=several,
     )  # fmt: skip
 
@@ -156,9 +156,9 @@ def _generation(what: str) -> str:
 
 
 def _uploaded(what: str, key: str, take: Take) -> None:
-    """Hands the files over and empties the uploader, whose list would otherwise stand beside the picture."""
-    brought = st.session_state[key]
-    files = brought if isinstance(brought, list) else [brought]
+    """Hands over the files and empties the uploader, so that it does not list them beside the picture."""
+    uploaded = st.session_state[key]
+    files = uploaded if isinstance(uploaded, list) else [uploaded]
     files = [File(file.name, file.getvalue()) for file in files if file is not None]
     if files:
         st.session_state[_generation(what)] += 1
@@ -166,7 +166,7 @@ def _uploaded(what: str, key: str, take: Take) -> None:
 
 
 def _camera(what: str, take: Take) -> None:
-    @st.dialog(f"Take a picture for the {what}", icon=":material/photo_camera:")
+    @st.dialog(f"Take a picture to use as the {what}", icon=":material/photo_camera:")
     def shoot() -> None:
         shot = st.camera_input("Camera", key=f"{what}_shot", label_visibility="collapsed", resolution="1080p")
         if shot is not None:
@@ -182,7 +182,7 @@ def _paste(what: str, take: Take, listens: bool) -> None:
     components.element("paste")(
         key=key,
         data={
-            "label": f"Paste a picture for the {what}",
+            "label": f"Paste a picture to use as the {what}",
             "listens": listens,
             "most": most_mb * 1_000_000,
             "tooLarge": f"Larger than {most_mb} MB.",

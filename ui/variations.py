@@ -1,4 +1,4 @@
-"""Variations: the same pictures at several style weights and scales, small and quick, side by side."""
+"""Variations: small, quick results side by side, at several style weights and style scales."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ ROWS, COLUMNS = "style_weight", "style_scale"
 """The settings that change from row to row and from column to column."""
 
 FACTORS = {ROWS: (0.2, 1.0, 5.0), COLUMNS: (0.6, 1.0, 1.6)}
-"""What each multiplies the setting's value by."""
+"""The factors by which each setting's value is multiplied."""
 
-SIZE_PX, STEPS = 192, 40  # at most
+SIZE_PX, STEPS = 192, 40  # of a variation, at most
 
 MARGIN_PX, LINE_PX = 14, 30  # of the contact sheet
 INK, PAPER = "#2a2530", "#fcfaf6"
 
-NARROWEST_PX = 100  # of a cell on the page, so that three stand side by side on a phone too
+NARROWEST_PX = 100  # width of a cell; three fit side by side even on a phone
 BEAT_S = 1.0  # how often the page draws them while they run
 
 
@@ -56,7 +56,7 @@ class Variations:
     """The runs of all variations, one after another. All methods may be called from any thread.
 
     Attributes:
-      rows: the jobs, arranged as by `grid`.
+      rows: the jobs, in the arrangement of `grid`.
       jobs: all of them.
     """
 
@@ -83,14 +83,14 @@ class Variations:
 
     @property
     def problem(self) -> StyleTransferError | None:
-        """Why one failed, which ends them all; while they run, why the server does not answer at the moment."""
+        """Why a variation failed, which ends them all, or why the server does not answer at the moment."""
         return next((problem for job in self.jobs if (problem := job.problem)), None)
 
     def start(self) -> None:
         self._worker.start()
 
     def stop(self) -> None:
-        """Ends the work after the chunk under way; the pictures so far stay."""
+        """Ends the work after the current chunk, and keeps the pictures so far."""
         self._cancelled.set()
         for job in self.jobs:
             job.stop()
@@ -115,8 +115,8 @@ def contact_sheet(rows: Sequence[Sequence[tuple[StyleSettings, bytes]]]) -> byte
     """Returns pictures in rows, labelled with their settings, as PNG.
 
     Args:
-      rows: settings and encoded picture of each cell, equally many in every row, the pictures equally large; an empty
-        picture makes an empty cell.
+      rows: the settings and the encoded picture of each cell. All rows have the same length, all pictures the same
+        size; an empty picture leaves its cell empty.
     """
     pictures = [[Image.open(io.BytesIO(data)).convert("RGB") if data else None for _, data in row] for row in rows]
     width, height = next(picture.size for row in pictures for picture in row if picture)
@@ -154,7 +154,7 @@ def _draw(variations: Variations, active: bool) -> None:
             st.button("Stop", key="stop_variations", icon=":material/stop_circle:", on_click=variations.stop)
     else:
         st.subheader("Variations", anchor=False)
-        st.caption("Small and quick: Start paints the one that you like at full size.")
+        st.caption("Choose the one you like, then press Start to paint it at full size.")
     waiting = next((now for job in variations.jobs if (now := job.snapshot()).active and now.problem), None)
     if waiting is not None:
         st.warning(wording.interrupted(waiting), icon=":material/sync:")
@@ -180,11 +180,11 @@ def _cell(job: Job) -> None:
             st.skeleton(height=110)
         st.caption(words)
         used = st.button(
-            "Use this look", key=f"use_{job.number}", icon=":material/tune:", help=f"Turns the knobs to {words}.",
+            "Use this one", key=f"use_{job.number}", icon=":material/tune:", help=f"Sets the knobs to {words}.",
             on_click=panel.turn, kwargs={name: getattr(settings, name) for name in (ROWS, COLUMNS)},
         )  # fmt: skip
         if used:
-            st.rerun()  # the knobs stand outside of this fragment
+            st.rerun()  # the knobs are outside this fragment
 
 
 def _sheet(variations: Variations) -> bytes:

@@ -1,7 +1,7 @@
-"""Visits: what one person has brought and made, kept apart from everyone else's and forgotten after they have left.
+"""Visits: one visitor's pictures and results, kept apart from everyone else's and forgotten after the visitor leaves.
 
-A visit outlives the connection of its page, so that reloading the tab loses nothing: the tab keeps the visit's key and
-hands it in when it is loaded again. Nobody can guess the key, and it stands in no address and in no cookie.
+A visit outlives its page's connection, so that reloading the tab loses nothing: the tab keeps the visit's key and sends
+it when it loads again. Nobody can guess the key, and it is in no address and no cookie.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from ui.jobs import Job, RunQueue
 from ui.uploads import Picture
 from ui.variations import Variations
 
-GRACE_S = 300.0  # how long a visit without a page is kept; a reload takes a second, a tunnel minutes
-RELOAD_S = 15.0  # how long a page may be away before the visit's run gives way to others that wait
-HERE_S = 60.0  # how often an idle page says that it is there
-MOST_RESULTS = 12  # of a visit; the oldest goes
+GRACE_S = 300.0  # how long a visit without a page is kept: a lost connection may take minutes
+RELOAD_S = 15.0  # how long a page may be away before the visit's run lets waiting runs go first
+HERE_S = 60.0  # how often an idle page reports that it is open
+MOST_RESULTS = 12  # kept for a visit; then the oldest is dropped
 RUNS_VARIABLE, RUNS_AT_ONCE = "NST_RUNS_AT_ONCE", 2
 
 KEY, OFFERED, TAB = "visit", "visit_offered", "visit_tab"  # of session_state; the last is the tab's element
@@ -33,11 +33,11 @@ KEY, OFFERED, TAB = "visit", "visit_offered", "visit_tab"  # of session_state; t
 
 @dataclass(frozen=True)
 class Style:
-    """One painting that was chosen.
+    """A chosen painting.
 
     Attributes:
       number: unique in this process.
-      plain_name: what a person reads.
+      plain_name: the name that visitors read.
       picture: the painting.
     """
 
@@ -47,7 +47,7 @@ class Style:
 
     @property
     def name(self) -> str:
-        """The name as Markdown: a file may be called anything."""
+        """The name, escaped for Markdown: a file may have any name."""
         return "".join(f"\\{c}" if c in "\\`*_[]$:#<>~" else c for c in self.plain_name)
 
 
@@ -59,8 +59,8 @@ class Result:
       number: of the job that made it.
       png: the picture.
       thumbnail: see `uploads.thumbnail`.
-      content: the photograph that it was made from, encoded.
-      origin: what made it.
+      content: the encoded photograph that it was made from.
+      origin: how it was made.
     """
 
     number: int
@@ -72,19 +72,19 @@ class Result:
 
 @dataclass
 class Visit:
-    """What one person has at hand.
+    """One visitor's pictures, work and results.
 
     Attributes:
-      key: identifies it among the visits at the moment.
-      content: the photograph; None: the file that was brought cannot be used.
+      key: identifies it among the current visits.
+      content: the photograph; None if the last file could not be used.
       styles: the paintings.
-      blend: how much each of them counts; empty: all alike.
+      blend: the weight of each painting; empty if all are equal.
       masks: encoded pictures by `ui.masks.Target.key`.
-      work: what is running, or has ended last.
+      work: the latest run or variations, running or ended.
       results: the latest first.
-      kept: number and step of the job's picture that was added to the results last.
+      kept: job number and step of the picture that was last added to the results.
       pages: how many pages show it.
-      left: when its last page went, on the clock of `time.monotonic`; None: there is one.
+      left: when its last page closed, on the clock of `time.monotonic`; None while a page is open.
     """
 
     key: str
@@ -110,17 +110,17 @@ class Visit:
 
     @property
     def problem(self) -> StyleTransferError | None:
-        """Why the work is held up, or has failed."""
+        """Why the work waits or has failed."""
         return self.work.problem if self.work is not None else None
 
     def take(self, work: Job | Variations) -> None:
-        """Starts work in place of what was running before, which is stopped."""
+        """Stops the current work and starts this."""
         self.close()
         self.work = work
         work.start()
 
     def keep_result(self) -> None:
-        """Adds a job's picture to the results once it has ended; one that was deleted does not come back."""
+        """Adds the picture of an ended job to the results; a deleted result does not come back."""
         if not isinstance(self.work, Job):
             return
         job, now = self.work, self.work.snapshot()
@@ -128,14 +128,14 @@ class Visit:
             self.kept = (job.number, now.step)
             png, origin = uploads.to_png(now.picture), now.origin(job.request)
             new = Result(job.number, png, uploads.thumbnail(png), job.request.content, origin)
-            # A job that went on replaces its own earlier picture.
+            # A continued job replaces its own earlier picture.
             self.results = (new, *(one for one in self.results if one.number != job.number))[:MOST_RESULTS]
 
     def delete_result(self, number: int) -> None:
         self.results = tuple(one for one in self.results if one.number != number)
 
     def close(self) -> None:
-        """Stops what is running."""
+        """Stops the current work."""
         if self.work is not None:
             self.work.stop()
 
@@ -152,7 +152,7 @@ class Visits:
         return key in self._visits
 
     def enter(self, key: str) -> Visit:
-        """Counts a page in and returns its visit: a new one if the key is not known."""
+        """Adds a page to a visit and returns the visit, a new one if the key is unknown."""
         with self._lock:
             visit = self._visits.setdefault(key, Visit(key))
             visit.pages += 1
@@ -160,7 +160,7 @@ class Visits:
             return visit
 
     def leave(self, visit: Visit) -> None:
-        """Counts a page out; if none comes back in time, the visit ends and nothing of it is kept."""
+        """Removes a page from a visit; if none comes back in time, the visit ends and is forgotten."""
         with self._lock:
             visit.pages -= 1
             if visit.pages == 0:
@@ -172,7 +172,7 @@ class Visits:
     def _forget(self, visit: Visit, left: float) -> None:
         with self._lock:
             if visit.left != left:
-                return  # a page has come since
+                return  # a page has come back since
             self._visits.pop(visit.key, None)
         visit.close()
 
@@ -194,19 +194,19 @@ def _enter(key: str) -> Visit:
 
 
 def current() -> Visit:
-    """Returns the visit that this page belongs to."""
+    """Returns the visit of this page."""
     return _enter(st.session_state.setdefault(KEY, secrets.token_urlsafe()))
 
 
 def start(request: Request, kind: type[Job] | type[Variations] = Job) -> None:
-    """Starts a run or variations; a callback, so that the page is drawn with it under way."""
+    """Starts a run or variations; a button's callback, so that the page is drawn with the work already running."""
     visit = current()
     visit.take(kind(server.client(), request, QUEUE, visit.unattended))
 
 
 def stay_with_tab() -> None:
-    """Lets the tab keep the visit's key, and takes up the visit that it had before."""
-    # When its connection is back, an idle page asks for nothing unless something on it runs by the clock.
+    """Stores the visit's key in the tab, or returns to the visit that the tab had before."""
+    # Without a timer, an idle page would stay silent when its connection comes back.
     st.fragment(current, run_every=HERE_S)()
     components.element("visit")(
         key=TAB,
@@ -217,7 +217,7 @@ def stay_with_tab() -> None:
 
 
 def _come_back() -> None:
-    """Takes up the visit that the tab had, unless it has been forgotten meanwhile."""
+    """Returns to the visit that the tab had, unless it has been forgotten meanwhile."""
     offered = str(st.session_state[TAB].get("kept") or "")
     st.session_state[OFFERED] = offered
     if offered in VISITS:

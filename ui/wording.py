@@ -7,7 +7,7 @@ from ui.jobs import Snapshot, Status
 
 
 def duration(seconds: float) -> str:
-    """Says how long something takes, about as exactly as anybody cares: `8 seconds`, `2 minutes`, `1 h 10 min`."""
+    """Says how long something takes, rounded as people would say it: `8 seconds`, `2 minutes`, `1 h 10 min`."""
     if seconds < 1:
         return "less than a second"
     if seconds < 20:
@@ -22,7 +22,7 @@ def duration(seconds: float) -> str:
 
 
 def time_left(seconds: float | None) -> str:
-    """Says how long a run still takes; None: there is no estimate yet."""
+    """Says how long a run still takes; None means that there is no estimate yet."""
     if seconds is None:
         return "estimating the time left"
     return "almost done" if seconds < 2 else f"about {duration(seconds)} left"
@@ -33,16 +33,16 @@ def speed(steps_per_s: float) -> str:
     if steps_per_s <= 0:
         return ""
     if steps_per_s < 1:
-        return f"{1 / steps_per_s:.1f} s a step"
+        return f"{1 / steps_per_s:.1f} s per step"
     return f"{steps_per_s:.0f} steps/s" if steps_per_s >= 10 else f"{steps_per_s:.1f} steps/s"
 
 
 def progress_line(now: Snapshot) -> str:
-    """Returns what stands beside the progress bar."""
+    """Returns the text of the progress bar."""
     if now.status is Status.STOPPING:
         return "Stopping after the current step…"
     if now.waits_for:
-        return f"Waiting: {_count(now.waits_for, 'run')} before yours"
+        return f"Waiting: {_count(now.waits_for, 'run')} ahead of yours"
     if now.problem is not None:
         return f"Step {now.step} of {now.steps} · waiting for the server"
     if not now.step:
@@ -52,35 +52,35 @@ def progress_line(now: Snapshot) -> str:
 
 
 def summary(now: Snapshot) -> str:
-    """Returns what stands under a picture when the run has ended."""
+    """Returns the line under the picture of a run that has ended."""
     if now.status is Status.DONE and now.stopped:
         return f"Finished at step {now.step} of {now.steps}, after {duration(now.seconds)}"
     if now.status is Status.DONE:
         return f"{_count(now.steps, 'step')} in {duration(now.seconds)}"
     if now.status is Status.STOPPED:
         return f"Stopped at step {now.step} of {now.steps}, after {duration(now.seconds)}"
-    return f"As it stood at step {now.step} of {now.steps}"
+    return f"The picture at step {now.step} of {now.steps}"
 
 
-CONVERGED = "The picture no longer changed, so it was finished early."
+CONVERGED = "The picture had stopped changing, so the run ended early."
 NOT_FINITE = (
-    "The numbers grew too large to go on, so the run ended early and the last good picture is kept. A lower learning "
-    "rate or lower weights, both among the knobs, help."
+    "The numbers grew too large, so the run ended early and kept its last good picture. Lower the learning rate or the "
+    "weights, then start again."
 )
 
 
 def cut_off(now: Snapshot) -> str:
-    """Says that the server went away in mid-run, and what is left."""
+    """Says that the server stopped answering during a run, and whether there is a picture."""
     if not now.step:
         return "The server stopped answering before the first step: start again when it is back."
-    return f"The server stopped answering at step {now.step}: the picture is kept, and can go on when it is back."
+    return f"The server stopped answering at step {now.step}. Your picture is kept: press Continue when it is back."
 
 
 def interrupted(now: Snapshot) -> str:
-    """Says that the server does not answer at the moment, and that the run goes on by itself."""
-    what = "is busy" if isinstance(now.problem, Overloaded) else "does not answer just now"
+    """Says that the server does not answer at the moment, and that the run will resume by itself."""
+    what = "is busy" if isinstance(now.problem, Overloaded) else "does not answer at the moment"
     where = f"resume from step {now.step}" if now.step else "start"
-    return f"The server {what}: asking again. Your run will {where} automatically."
+    return f"The server {what}: trying again. Your run will {where} automatically."
 
 
 def megapixels(pixels: int) -> str:

@@ -1,4 +1,4 @@
-"""A client that needs no server: a run of a few chunks with real small pictures; and a wait."""
+"""A client that needs no server, with runs of a few chunks and small real pictures; and a wait."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def encoded(
 
 
 def until(condition: Callable[[], object], timeout_s: float = 5.0) -> None:
-    """Waits until something holds that other threads bring about."""
+    """Waits until other threads make a condition true."""
     end = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < end, "it did not happen in time"
@@ -34,18 +34,18 @@ def until(condition: Callable[[], object], timeout_s: float = 5.0) -> None:
 
 @dataclass
 class FakeClient:
-    """Answers as `StyleTransferClient` does, a record for each chunk of steps."""
+    """Answers like `StyleTransferClient`, with a record for each chunk of steps."""
 
     chunks: int = 4  # of a run
-    gate: threading.Semaphore | None = None  # lets a run go on, once for each chunk after the first
+    gate: threading.Semaphore | None = None  # each release lets a run take one more chunk after the first
     problem: StyleTransferError | None = None  # raised by `describe`
-    outage: StyleTransferError | None = None  # why no server answers before a chunk, until the gate lets it come
+    outage: StyleTransferError | None = None  # reported before a chunk, until the gate lets the chunk come
     run_problem: Exception | None = None  # raised by `run`
-    breaks_at: int = 0  # the chunk before which a run meets with `outage` or `run_problem`
+    breaks_at: int = 0  # the chunk before which `outage` or `run_problem` occurs
     ends_early: str = ""  # why a run ends with its second chunk
     renders: bool = False  # whether a cancelled run ends with the result as PNG
     notice: str = ""  # about the weights
-    reads: dict[str, Any] = field(default_factory=dict)  # settings that the model reads otherwise than asked for
+    reads: dict[str, Any] = field(default_factory=dict)  # settings that the model reads differently from the request
     calls: list[Request] = field(default_factory=list)  # what `run` was called with
     states: list[bytes] = field(default_factory=list)
 
@@ -99,7 +99,7 @@ class FakeClient:
 
 
 def header_of(width: int, height: int) -> bytes:
-    """Returns a BMP's header that claims a size, with nothing behind it."""
+    """Returns a BMP with a header of this size and almost no pixels."""
     data = bytearray(encoded(1, 1, "BMP"))
     data[18:22], data[22:26] = width.to_bytes(4, "little"), height.to_bytes(4, "little")
     return bytes(data)

@@ -1,4 +1,4 @@
-"""What `make run` starts, in a process of its own."""
+"""Runs what `make run` starts, in its own process."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ START_S = 120.0
 
 
 class Launched:
-    """Starts it with a model's base path on free ports, and stops it at the end of a `with` block.
+    """Serves a model's base path on free ports; stops at the end of a `with` block.
 
     Attributes:
-      process: of `ui.launch`, which starts the others.
+      process: that of `ui.launch`, which starts the others.
       ports: by environment variable.
-      log: all that they print.
+      log: the file with all that they print.
       page: the page's address.
     """
 
@@ -45,20 +45,20 @@ class Launched:
         self.process.wait(30)
 
     def wait_for(self, text: str) -> str:
-        """Waits until something is printed, and returns all that is."""
+        """Waits until a text is printed, and returns the whole log."""
         deadline = time.monotonic() + START_S
         while text not in self.log.read_text() and self.process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.2)
         return self.log.read_text()
 
     def child(self, words: str) -> int:
-        """Returns the process that it has started, by words of its command line."""
+        """Returns the id of the child process whose command line has these words."""
         pid = self.process.pid
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
         return next(int(child) for child in children if words in Path(f"/proc/{child}/cmdline").read_text())
 
     def nobody_listens(self) -> bool:
-        """Tells whether all its ports are free."""
+        """Returns whether all its ports are free."""
         for number in self.ports.values():
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", number)) == 0:

@@ -1,4 +1,4 @@
-"""The page as a whole, through Streamlit's own test harness and a client that needs no server."""
+"""The whole page, in Streamlit's own test harness, with a client that needs no server."""
 
 import threading
 import time
@@ -20,6 +20,7 @@ from serving.request import Request
 from tests.conftest import encode
 from tests.ui.fakes import FakeClient, encoded
 from ui import server, visits
+from ui.cards import FULL
 from ui.jobs import LARGER_STEPS, REFINE_STEPS, RunQueue
 from ui.samples import CONTENTS, STYLES
 from ui.visits import Visit, Visits
@@ -37,11 +38,11 @@ def client(monkeypatch) -> Iterator[FakeClient]:
     monkeypatch.setattr(visits, "QUEUE", RunQueue(visits.RUNS_AT_ONCE))
     monkeypatch.setenv("NST_SERVING_URL", "grpc://fake:8500")
     yield fake
-    st.cache_resource.clear()  # all pages of the harness have one session's name, and so one session's cache
+    st.cache_resource.clear()  # all pages in the harness share one session's cache
 
 
 def opened(visit: str = "", **query: str) -> AppTest:
-    """Returns a page, as a tab draws it that had a visit before, or that follows a link."""
+    """Returns a page as drawn by a new tab, by a tab with an earlier visit, or by a link."""
     page = AppTest.from_file(str(ROOT / "ui" / "app.py"), default_timeout=20)
     if visit:
         page.session_state["visit"] = visit
@@ -56,7 +57,7 @@ def page(client) -> AppTest:
 
 @pytest.fixture
 def blend(page) -> AppTest:
-    """A page whose visit blends two samples."""
+    """A page that blends two samples."""
     page.toggle(key="blend").set_value(True).run()
     page.button_group(key="style_samples").set_value([STYLES[0].name, STYLES[2].name]).run()
     return page
@@ -111,7 +112,7 @@ def upload(page: AppTest, key: str, data: bytes, name: str = "mine.png") -> None
     page.file_uploader(key=key).upload(name, data, "image/png").run()
 
 
-def test_a_first_visit_gives_a_picture_with_one_click_in_the_format_of_ones_choice(client, page):
+def test_a_first_visit_gives_a_result_with_one_click_in_a_chosen_format(client, page):
     assert not page.query_params
     for fact in ("Server ready", "grpc://fake:8500", "imagenet (01234567)", "bfloat16", "Device: CPU", "version: 3"):
         assert fact in text_of(page)
@@ -165,7 +166,7 @@ def test_samples_and_knobs_reach_the_server_and_the_address_reproduces_them(clie
     assert not other.warning
 
 
-def test_what_is_wrong_in_a_link_is_left_out_and_told_in_plain_words(client):
+def test_invalid_parts_of_a_link_are_ignored_and_explained(client):
     page = opened(size="huge", steps="40", preset="none", content="moon", style="`[x](http://y)", colour="<b>")
     assert page.warning[0].value == (
         f"Some settings in this link were ignored: Preset must be one of {', '.join(PRESETS)}. Size must be an integer "
@@ -178,7 +179,7 @@ def test_what_is_wrong_in_a_link_is_left_out_and_told_in_plain_words(client):
     assert not page.button(key="start").disabled
 
 
-def test_variations_give_a_grid_whose_settings_can_be_taken(client, page):
+def test_variations_give_a_grid_and_one_of_them_sets_the_knobs(client, page):
     start(page, "vary")
     until(page, lambda: "download_sheet" in keys(page, "download_button"))
     assert len(client.calls) == 9
@@ -189,36 +190,39 @@ def test_variations_give_a_grid_whose_settings_can_be_taken(client, page):
     assert not page.button(key="start").disabled
 
 
-def bring_mask(page: AppTest, which: int, mask: bytes) -> None:
+def upload_mask(page: AppTest, which: int, mask: bytes) -> None:
     page.selectbox(key="mask_target").set_value(page.selectbox(key="mask_target").options[which]).run()
     upload(page, max(key for key in keys(page, "file_uploader") if key.startswith("mask")), mask)
 
 
-def test_each_style_gets_its_masks_and_the_result_says_so(client, blend):
+def test_each_style_gets_its_masks_and_the_result_records_them(client, blend):
     blend.session_state["masks_open"] = True
     blend.run()
     sky, part = encoded(30, 20, colour=(255, 255, 255)), encoded(20, 20, colour=(9, 9, 9))
-    bring_mask(blend, 1, sky)
-    bring_mask(blend, 2, part)
-    assert f"{STYLES[2].label} painted where the mask is; {STYLES[0].label} where none of them does." in text_of(blend)
-    assert f"Of {STYLES[0].label} only the masked part counts." in text_of(blend)
+    upload_mask(blend, 1, sky)
+    upload_mask(blend, 2, part)
+    assert f"{STYLES[2].label}: only where masked. {STYLES[0].label}: everywhere else." in text_of(blend)
+    assert f"Only the masked part of {STYLES[0].label} is used." in text_of(blend)
     finish(blend)
     assert client.calls[0].content_masks == (b"", sky)
     assert client.calls[0].style_masks == (part, b"")
     assert visit_of(blend).results[0].origin.guides_sha256["content_masks"] == (sha256(b""), sha256(sky))
-    bring_mask(blend, 1, encode(Image.new("RGBA", (20, 10), (255, 255, 255, 0))))  # what is transparent is not painted
+    upload_mask(blend, 1, encode(Image.new("RGBA", (20, 10), (255, 255, 255, 0))))  # transparent areas count as black
     assert "black everywhere" in errors(blend)[0]
-    bring_mask(blend, 1, sky)
+    upload_mask(blend, 1, sky)
     assert not blend.error
-    blend.button_group(key="content_sample").set_value(CONTENTS[1].name).run()  # where the mask has no meaning
+    blend.button_group(key="content_sample").set_value(CONTENTS[1].name).run()  # the mask does not carry over
     finish(blend)
     assert (client.calls[1].content_masks, client.calls[1].style_masks) == ((), (part, b""))
 
 
-@pytest.mark.parametrize(("what", "samples"), [("content", CONTENTS), ("style", STYLES)])
-def test_a_file_takes_a_samples_place_or_is_refused_in_one_sentence_and_a_sample_comes_back(page, what, samples):
+@pytest.mark.parametrize(
+    ("what", "samples", "alt"),
+    [("content", CONTENTS, "Your photograph, mine.png"), ("style", STYLES, "Your painting, mine.png")],
+)
+def test_a_file_replaces_a_sample_or_is_refused_in_one_sentence_and_a_sample_replaces_it(page, what, samples, alt):
     upload(page, f"{what}_upload_0", encoded(40, 30))
-    assert f"Your {what} picture, mine.png" in [image.proto.imgs[0].alt for image in page.get("image")]
+    assert alt in [image.proto.imgs[0].alt for image in page.get("image")]
     assert page.button_group(key=f"{what}_sample").value in (None, [])
     upload(page, f"{what}_upload_1", b"no picture")
     assert ["not a picture" in error for error in errors(page)] == [True]
@@ -243,7 +247,7 @@ def test_a_result_is_refined_and_enlarged_and_each_can_be_reused_and_deleted(cli
     assert visit_of(page).results == (results[0], results[2])
 
 
-def test_a_page_that_is_loaded_anew_finds_its_run_pictures_and_results(client, blend):
+def test_a_reloaded_page_finds_its_run_pictures_and_results(client, blend):
     upload(blend, "content_upload_0", encoded(40, 30))
     finish(blend)
     client.gate = threading.Semaphore(0)
@@ -251,13 +255,13 @@ def test_a_page_that_is_loaded_anew_finds_its_run_pictures_and_results(client, b
     until(blend, lambda: f"Step {REFINE_STEPS // 4}" in progress(blend))
     again = opened(visit=blend.session_state["visit"])
     assert f"Step {REFINE_STEPS // 4} of {REFINE_STEPS}" in progress(again)
-    assert again.get("image")[0].proto.imgs[0].alt == "Your content picture, mine.png"
+    assert again.get("image")[0].proto.imgs[0].alt == "Your photograph, mine.png"
     assert list(sliders(again)) == [STYLES[0].label, STYLES[2].label]
     assert f"{STEPS} of {STEPS} steps" in text_of(again)
     client.gate.release(9)
 
 
-def test_a_visit_that_was_forgotten_under_its_page_begins_anew(page, monkeypatch):
+def test_a_page_whose_visit_was_forgotten_starts_a_new_one(page, monkeypatch):
     st.cache_resource.clear()
     monkeypatch.setattr(visits, "VISITS", Visits())
     page.run()
@@ -265,13 +269,13 @@ def test_a_visit_that_was_forgotten_under_its_page_begins_anew(page, monkeypatch
     assert not page.button(key="start").disabled
 
 
-def test_a_file_joins_a_blend_and_its_pill_takes_styles_away(blend):
+def test_a_file_joins_a_blend_and_pills_remove_styles(blend):
     upload(blend, "style_upload_0", encoded(30, 30), "mine_1.png")
     assert sliders(blend) == {STYLES[0].label: 1.0, STYLES[2].label: 1.0, "mine\\_1.png": 1.0}
     for slider in blend.slider:
         slider.set_value(0.0)
     blend.run()
-    assert errors(blend) == ["At least one style must be above 0: move its slider to the right."]
+    assert errors(blend) == ["Move the slider of at least one style above 0."]
     pills = blend.button_group(key="style_samples")
     assert pills.options[-1] == "mine\\_1.png"
     pills.set_value(pills.value[-1:]).run()
@@ -281,11 +285,11 @@ def test_a_file_joins_a_blend_and_its_pill_takes_styles_away(blend):
     assert [style.plain_name for style in visit_of(blend).styles] == ["mine_1.png"]
 
 
-def test_several_files_are_a_blend_of_no_more_than_the_model_takes(client, page):
+def test_several_files_make_a_blend_up_to_the_models_limit(client, page):
     files = [(f"{number}.png", encoded(20 + number, 30), "image/png") for number in range(MAX_STYLES + 1)]
     page.file_uploader(key="style_upload_0").set_value(files).run()
     assert list(sliders(page)) == [name for name, _, _ in files[:-1]]
-    assert errors(page) == ["Up to 8 styles can be blended: press the name of one to take it away first."]
+    assert errors(page) == [FULL]
     pills = page.button_group(key="style_samples")
     pills.set_value(pills.value[1:]).run()
     assert len(page.slider) == MAX_STYLES - 1
@@ -296,7 +300,7 @@ def test_several_files_are_a_blend_of_no_more_than_the_model_takes(client, page)
     assert client.calls[0].styles == (files[1][1],)
 
 
-def test_a_result_that_is_brought_back_gives_its_settings(blend):
+def test_an_uploaded_result_offers_its_settings(blend):
     settings = StyleSettings("classic", steps=77, blend_weights=(1.0, 0.5))
     made = results.encode_result(encoded(40, 30), ".png", results.Origin(settings, {}, "", (), 77, 77))
     upload(blend, "content_upload_0", encoded(40, 30))
@@ -308,12 +312,12 @@ def test_a_result_that_is_brought_back_gives_its_settings(blend):
     assert list(sliders(blend).values()) == [1.0, 0.5]
 
 
-def test_a_server_that_is_down_is_one_sentence_and_a_retry(client):
+def test_a_server_that_is_down_is_explained_and_can_be_retried(client):
     client.problem = ServingUnavailable("connection refused: 127.0.0.1")
     page = opened()
     assert ["grpc://fake:8500 does not answer" in error for error in errors(page)] == [True]
     assert page.button(key="start").disabled
-    page.number_input(key="knob_size").set_value(256).run()  # the rest of the page is in use meanwhile
+    page.number_input(key="knob_size").set_value(256).run()  # the rest of the page still works
     client.problem, client.notice = None, "These weights are random."
     start(page, "retry")
     assert not page.error
@@ -322,7 +326,7 @@ def test_a_server_that_is_down_is_one_sentence_and_a_retry(client):
     assert page.number_input(key="knob_size").value == 256
 
 
-def test_a_server_that_goes_away_in_mid_run_leaves_the_picture(client, page):
+def test_the_picture_is_kept_when_the_server_goes_away_during_a_run(client, page):
     client.run_problem, client.breaks_at = ServingUnavailable("gone"), 2
     client.problem = client.run_problem
     start(page)
@@ -334,18 +338,18 @@ def test_a_server_that_goes_away_in_mid_run_leaves_the_picture(client, page):
     client.run_problem = client.problem = None
     start(page, "retry")
     finish(page, "continue")
-    assert [one.origin.step for one in visit_of(page).results] == [STEPS]  # in place of what there was
+    assert [one.origin.step for one in visit_of(page).results] == [STEPS]  # replacing the earlier result
     assert not page.error
 
 
-def test_a_run_waits_for_another_visitors_and_can_be_stopped_meanwhile(client, page, monkeypatch):
+def test_a_run_waits_for_another_visitors_run_and_can_be_stopped_meanwhile(client, page, monkeypatch):
     client.gate = threading.Semaphore(0)
     monkeypatch.setattr(visits, "QUEUE", RunQueue(1))
     other = opened()
     start(other)
     until(other, lambda: client.calls)
     start(page)
-    until(page, lambda: "Waiting: 1 run before yours" in progress(page))
+    until(page, lambda: "Waiting: 1 run ahead of yours" in progress(page))
     start(page, "stop")
     until(page, lambda: "Stopped before the first step" in text_of(page))
     assert len(client.calls) == 1
@@ -357,8 +361,8 @@ def test_a_run_waits_for_another_visitors_and_can_be_stopped_meanwhile(client, p
 @pytest.mark.parametrize(
     ("end", "kind", "words"),
     [
-        ({"ends_early": "converged"}, "info", "The picture no longer changed, so it was finished early."),
-        ({"ends_early": "not_finite"}, "warning", "the last good picture is kept. A lower learning rate or lower"),
+        ({"ends_early": "converged"}, "info", "The picture had stopped changing, so the run ended early."),
+        ({"ends_early": "not_finite"}, "warning", "kept its last good picture. Lower the learning rate or the"),
         ({"run_problem": Overloaded("queue is full")}, "error", "The server is busy: try again in a minute."),
     ],
     ids=["converged", "not finite", "busy"],

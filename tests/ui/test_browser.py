@@ -1,6 +1,6 @@
-"""The page as a person meets it: Chromium against what `make run` starts, with a small network and small pictures.
+"""The page as visitors see it: Chromium and what `make run` starts, with a small network and small pictures.
 
-How each test ends is kept as a screenshot in artifacts/. What needs Chromium skips where it or its driver is missing.
+Each test ends with a screenshot in artifacts/. Tests that need Chromium skip if it or its driver is missing.
 """
 
 import base64
@@ -29,8 +29,8 @@ from tests.conftest import decoded, encode
 from tests.ui.launched import ROOT, Launched
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-PATIENCE_S = 120  # a busy machine is slow to start a server again
-RESULT = "img[alt='The stylised picture']"
+PATIENCE_S = 120  # a busy machine is slow to restart a server
+RESULT = "img[alt='The result']"
 CONTROLS = """
   const all = (root) => [...root.querySelectorAll("*")].flatMap((e) => [e, ...(e.shadowRoot ? all(e.shadowRoot) : [])]);
   return all(document).filter((e) => e.matches("button, input, img, canvas"));
@@ -50,12 +50,12 @@ class Tab:
         chrome.switch_to.new_window("tab")
 
     def wait(self, condition, why):
-        """Waits until something holds, and returns it; elements may be replaced meanwhile."""
+        """Waits until a condition is true, and returns its value; elements may be replaced meanwhile."""
         waiting = WebDriverWait(self.chrome, PATIENCE_S, ignored_exceptions=[StaleElementReferenceException])
         return waiting.until(lambda _: condition(), why)
 
     def visit(self, query=""):
-        """Opens the page, which shows nothing of other tabs, and waits until it is drawn."""
+        """Opens the page, checks that it shows no other tab's result, and waits until it is drawn."""
         self.chrome.get(f"{self._page}/?{query}")
         self.button("Start")
         self.settle()
@@ -82,18 +82,18 @@ class Tab:
         self.wait(lambda: words in self.text, f"never said: {words}")
 
     def step(self):
-        """Waits until the page says at which step a run is, and returns it."""
+        """Waits until the page shows a run's step, and returns it."""
         bars = lambda: " ".join(bar.text for bar in self.all("[data-testid=stProgress]"))  # noqa: E731
         return int(self.wait(lambda: re.search(r"Step (\d+) of", bars()), "no step")[1])
 
     def run(self):
-        """Presses Start and waits until the picture is there."""
+        """Presses Start and waits for the result."""
         self.button("Start").click()
         self.button("Download PNG")
         self.settle()
 
     def picture(self, selector=RESULT):
-        """Returns a picture of the page as uint8 [H, W, 3]."""
+        """Returns a picture on the page as uint8 [H, W, 3]."""
         source = self.wait(lambda: self.all(selector), f"no {selector}")[0].get_attribute("src")
         assert source.startswith(self._page)
         with urllib.request.urlopen(source) as answer:
@@ -143,7 +143,7 @@ def tab(chromium, launched, request):
 def test_a_phone_photograph_is_painted_upright_with_one_click_compared_and_downloaded(tab, tmp_path):
     tab.visit("size=96&steps=5&content_weight=100")
     lying = np.zeros((40, 60, 3), np.uint8)
-    lying[:, :30] = 255  # as a phone that is held upright stores it: what is on the left is the top
+    lying[:, :30] = 255  # a phone held upright stores the top of a picture on the left
     exif = Image.Exif()
     exif[0x0112] = 6
     (tmp_path / "tall.jpg").write_bytes(encode(lying, "JPEG", exif=exif))
@@ -176,11 +176,11 @@ def test_a_phone_photograph_is_painted_upright_with_one_click_compared_and_downl
 
 def is_light_above_dark(shown):
     height, width = shown.shape[:2]
-    middle = shown[:, width * 2 // 5 : width * 3 // 5]  # a thumbnail has a ground on both sides
+    middle = shown[:, width * 2 // 5 : width * 3 // 5]  # a thumbnail has borders on both sides
     return float(middle[: height // 3].mean()) > float(middle[-height // 3 :].mean()) + 40
 
 
-def test_every_control_of_a_full_page_has_a_name_and_a_phone_shows_it_in_its_width(tab, launched):
+def test_every_control_has_a_name_and_the_page_fits_a_phones_width(tab, launched):
     tab.visit("size=64&steps=4&style=eddies,waves")
     tab.run()
     assert "Traceback" not in tab.chrome.page_source
@@ -191,12 +191,12 @@ def test_every_control_of_a_full_page_has_a_name_and_a_phone_shows_it_in_its_wid
         assert name, element.get_attribute("outerHTML")
         assert not name.endswith(" icon"), element.get_attribute("outerHTML")
     tab.within_component("[data-do=clear]").click()
-    tab.says("Without masks all of it counts.")
+    tab.says("Without masks, all of it is used.")
     tab.button("Try variations").click()
     tab.button("Download the sheet")
     tab.settle()
-    tab.button("Use this look").click()
-    tab.wait(lambda: "style_weight=200" in tab.chrome.current_url, "the look was not used")
+    tab.button("Use this one").click()
+    tab.wait(lambda: "style_weight=200" in tab.chrome.current_url, "the variation was not used")
     tab.chrome.execute_cdp_cmd(
         "Emulation.setDeviceMetricsOverride", {"width": 390, "height": 2400, "deviceScaleFactor": 1, "mobile": True}
     )
@@ -217,7 +217,7 @@ def paint_a_mask(tab):
     left = -canvas.size["width"] // 3
     stroke = ActionChains(tab.chrome).move_to_element_with_offset(canvas, left, -canvas.size["height"] // 4)
     stroke.click_and_hold().move_by_offset(-left, 0).move_by_offset(-left, 0).release().perform()
-    tab.says("painted where the mask is")
+    tab.says("only where masked")
     sent = tab.chrome.execute_script("return arguments[0].shown", canvas)
     mask = decoded(base64.b64decode(sent.partition(",")[2]))
     height, width = mask.shape[:2]
@@ -225,8 +225,8 @@ def paint_a_mask(tab):
     assert mask[height // 2 :].max() == 0
 
 
-def test_a_run_goes_on_after_a_reload_and_after_its_server_was_killed_and_stop_keeps_the_picture(tab, launched):
-    tab.visit("size=48&steps=10000&optimizer=adam")  # which never ends early
+def test_a_run_survives_a_reload_and_a_killed_server_and_stop_keeps_the_picture(tab, launched):
+    tab.visit("size=48&steps=10000&optimizer=adam")  # Adam never ends early
     ActionChains(tab.chrome).key_down(Keys.CONTROL).send_keys(Keys.ENTER).key_up(Keys.CONTROL).perform()
     before = tab.step()
     assert "visit" not in tab.chrome.current_url

@@ -1,4 +1,4 @@
-"""The job: a run in a thread, that can be stopped, fail, and go on; and the queue where it waits for its turn."""
+"""The job: a run in a thread that can stop, fail and continue; and the queue in which it waits for its turn."""
 
 import dataclasses
 import threading
@@ -24,7 +24,7 @@ def job_of(client: FakeClient, queue: RunQueue | None = None, unattended=lambda:
 
 
 def ended(job: Job) -> Snapshot:
-    """Starts a job, waits for its end, and returns where it stands."""
+    """Starts a job, waits for its end, and returns its snapshot."""
     job.start()
     job.wait(5)
     return job.snapshot()
@@ -42,7 +42,7 @@ def gated() -> FakeClient:
     return FakeClient(gate=threading.Semaphore(0))
 
 
-def test_runs_to_the_end_once_however_often_it_is_started_and_keeps_every_loss():
+def test_a_job_runs_to_the_end_once_however_often_it_is_started_and_keeps_every_loss():
     client = FakeClient(reads={"padding": "zero"})
     job = job_of(client)
     job.start()
@@ -56,7 +56,7 @@ def test_runs_to_the_end_once_however_often_it_is_started_and_keeps_every_loss()
 
 
 @pytest.mark.parametrize("renders", [False, True], ids=["the preview", "the full picture, if the client renders it"])
-def test_stop_keeps_the_picture_and_the_run_goes_on_from_there(gated, renders):
+def test_stop_keeps_the_picture_and_the_run_continues_from_there(gated, renders):
     gated.renders = renders
     job = job_of(gated)
     begin(job)
@@ -91,7 +91,7 @@ def test_a_result_is_refined_at_its_size_and_enlarged_above_it_up_to_the_limit()
     assert jobs.enlarged(largest, result) is None
 
 
-def test_a_bug_is_logged_and_keeps_the_picture_and_the_way_on(caplog):
+def test_after_a_bug_the_picture_is_kept_and_the_run_can_continue(caplog):
     client = FakeClient(run_problem=ZeroDivisionError("a bug"), breaks_at=2)
     job = job_of(client)
     now = ended(job)
@@ -102,7 +102,7 @@ def test_a_bug_is_logged_and_keeps_the_picture_and_the_way_on(caplog):
     assert (now.status, now.problem, now.step) == (Status.DONE, None, STEPS)
 
 
-def test_the_reason_why_a_server_does_not_answer_stands_until_it_does_and_says_what_it_serves(gated):
+def test_an_outage_is_reported_until_the_server_answers_and_describes_its_model(gated):
     gated.outage, gated.breaks_at, gated.problem = ServingUnavailable("gone"), 1, ServingUnavailable("busy")
     job = job_of(gated)
     job.start()
@@ -118,7 +118,7 @@ def test_the_reason_why_a_server_does_not_answer_stands_until_it_does_and_says_w
     assert job.snapshot().origin(REQUEST).model["digest"] == "0123"
 
 
-def test_a_run_gives_way_to_one_that_waits_once_nobody_watches_and_goes_on_after_it(gated):
+def test_an_unattended_run_lets_a_waiting_run_go_first_and_then_continues(gated):
     gated.chunks = 5
     other, queue, watched = FakeClient(gate=threading.Semaphore(0)), RunQueue(1), threading.Event()
     job = job_of(gated, queue, unattended=lambda: not watched.is_set())

@@ -1,4 +1,4 @@
-"""`make run`: its ports, its signals, and its end where there is nothing to serve; see test_browser.py for the rest."""
+"""`make run`: its ports, its signals, and its end if there is nothing to serve; test_browser.py tests the rest."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_a_taken_port_is_named_with_the_variable_that_changes_it(monkeypatch: py
 
 
 @pytest.mark.parametrize("text", ["", "http", "0", "70000", "-1"])
-def test_what_is_no_port_is_refused(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+def test_an_invalid_port_is_refused(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     monkeypatch.setenv(PAGE.variable, text)
     with pytest.raises(LaunchError, match=rf"^NST_UI_PORT must be a port from 1 to 65535. Received: {text}$"):
         PAGE.number()
@@ -34,7 +34,7 @@ def test_what_is_no_port_is_refused(monkeypatch: pytest.MonkeyPatch, text: str) 
     [(signal.SIGTERM, signal.SIG_DFL), (signal.SIGHUP, signal.SIG_DFL), (signal.SIGHUP, signal.SIG_IGN)],
     ids=["terminated", "its terminal is closed", "its terminal is closed under nohup"],
 )
-def test_a_signal_stops_it_unless_it_was_to_be_ignored(monkeypatch, number, before) -> None:
+def test_a_signal_stops_it_unless_it_was_ignored_before(monkeypatch, number, before) -> None:
     stopped: list[bool] = []
     monkeypatch.setattr(ui.launch, "run", lambda _, stop: (os.kill(os.getpid(), number), stopped.append(stop.wait(1))))
     handlers = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}

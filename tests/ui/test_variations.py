@@ -1,4 +1,4 @@
-"""Variations: their settings, their runs one after another, and the contact sheet."""
+"""Variations: their settings, their runs in sequence, and the contact sheet."""
 
 import threading
 
@@ -19,17 +19,17 @@ def started(client: FakeClient) -> Variations:
     return work
 
 
-def test_variations_change_weight_by_row_and_scale_by_column_around_the_settings_within_their_ranges():
+def test_rows_change_the_style_weight_and_columns_the_style_scale_within_their_ranges():
     rows = grid(StyleSettings(style_weight=500, style_scale=1, seed=3))
     assert [[cell.style_weight for cell in row] for row in rows] == [[100] * 3, [500] * 3, [2500] * 3]
     assert [[cell.style_scale for cell in row] for row in rows] == [[0.6, 1, 1.6]] * 3
     assert {(cell.size, cell.steps, cell.seed) for row in rows for cell in row} == {(SIZE_PX, STEPS, 3)}
-    for end in ("low", "high"):  # of the ranges; and never larger or longer than was asked for
+    for end in ("low", "high"):  # of the ranges; size and steps never exceed the request's
         edge = StyleSettings(**{name: getattr(SETTINGS[name], end) for name in FACTORS}, size=64, steps=3)
         assert {(cell.size, cell.steps) for row in grid(edge) for cell in row} == {(64, 3)}
 
 
-def test_the_runs_come_one_after_another_and_all_are_painted():
+def test_the_variations_run_one_after_another():
     client = FakeClient(gate=threading.Semaphore(0))
     work = started(client)
     until(lambda: work.jobs[0].snapshot().step)
@@ -40,7 +40,7 @@ def test_the_runs_come_one_after_another_and_all_are_painted():
     assert (work.fraction_done, work.active) == (1, False)
 
 
-def test_variations_that_are_stopped_keep_what_is_there():
+def test_stopped_variations_keep_their_pictures():
     client = FakeClient(gate=threading.Semaphore(3))
     work = started(client)
     until(lambda: work.jobs[1].snapshot().step)
@@ -58,13 +58,13 @@ def test_variations_end_with_the_first_failure():
     assert (work.problem, len(client.calls)) == (client.run_problem, 1)
 
 
-def test_the_contact_sheet_has_every_picture_in_its_place():
+def test_the_contact_sheet_shows_every_picture_in_its_place():
     colours = [[(40 * row + 20, 60 * column + 20, 99) for column in range(3)] for row in range(3)]
     rows = [
         [(cell, encoded(60, 40, colour=colour)) for cell, colour in zip(*pair, strict=True)]
         for pair in zip(grid(StyleSettings()), colours, strict=True)
     ]
-    rows[2][2] = (rows[2][2][0], b"")  # which did not come to its turn
+    rows[2][2] = (rows[2][2][0], b"")  # this variation never ran
     paper = colours[2][2] = (252, 250, 246)
     sheet = decoded(contact_sheet(rows))
     left, top = sheet.shape[1] - 3 * (60 + MARGIN_PX), LINE_PX + MARGIN_PX

@@ -1,4 +1,4 @@
-"""What the page says and shows, apart from Streamlit."""
+"""What the page says and shows, tested without Streamlit."""
 
 import base64
 import io
@@ -43,15 +43,15 @@ AWAY, BUSY = ServingUnavailable("gone"), Overloaded("full")
     ("say", "state", "words"),
     [
         (LINE, {}, "Sending the pictures"),
-        (LINE, {"waits_for": 1}, "Waiting: 1 run before yours"),
+        (LINE, {"waits_for": 1}, "Waiting: 1 run ahead of yours"),
         (LINE, {"step": 1}, "Step 1 of 300 · estimating the time left"),
-        (LINE, {"step": 9, "steps_per_s": 0.25}, "Step 9 of 300 · 4.0 s a step · estimating the time left"),
+        (LINE, {"step": 9, "steps_per_s": 0.25}, "Step 9 of 300 · 4.0 s per step · estimating the time left"),
         (LINE, {"step": 9, "steps_per_s": 6.28, "seconds_left": 26}, " · 6.3 steps/s · about 25 seconds left"),
         (LINE, {"step": 299, "steps_per_s": 31.4, "seconds_left": 1}, "Step 299 of 300 · 31 steps/s · almost done"),
         (LINE, {"step": 9, "problem": AWAY}, "Step 9 of 300 · waiting for the server"),
         (LINE, {"step": 9, "status": Status.STOPPING}, "Stopping after the current step…"),
         (INTERRUPTED, {"step": 9, "problem": AWAY}, "Your run will resume from step 9 automatically."),
-        (INTERRUPTED, {"problem": BUSY}, "The server is busy: asking again. Your run will start automatically."),
+        (INTERRUPTED, {"problem": BUSY}, "The server is busy: trying again. Your run will start automatically."),
         (SUMMARY, {"step": 300, "status": Status.DONE}, "300 steps in 1 minute"),
         (
             SUMMARY,
@@ -61,11 +61,11 @@ AWAY, BUSY = ServingUnavailable("gone"), Overloaded("full")
         (SUMMARY, {"step": 9, "status": Status.STOPPED}, "Stopped at step 9 of 300, after 1 minute"),
     ],
 )
-def test_what_is_said_of_a_run(say, state, words):
+def test_the_lines_that_describe_a_run(say, state, words):
     assert say(Snapshot(**{"status": Status.RUNNING, "steps": 300, "seconds": 61, **state})).endswith(words)
 
 
-def test_the_loss_curve_thins_long_runs_keeps_both_ends_and_leaves_out_what_a_logarithm_cannot_show():
+def test_the_loss_curve_thins_long_runs_keeps_both_ends_and_skips_losses_without_a_logarithm():
     losses = np.ones((5000, 4), np.float32)
     losses[-1] = [np.nan, 0, 2, np.inf]
     lines = {name: [] for name in chart.LABELS.values()}
@@ -84,18 +84,18 @@ def test_every_setting_has_one_knob():
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_knobs_and_settings_are_one(preset):
+def test_knobs_and_settings_convert_into_each_other(preset):
     shown = knobs.shown_values(StyleSettings(preset))
     assert knobs.matching_preset(shown) == preset
     assert str(knobs.to_settings(shown, preset)) == str(StyleSettings(preset))
 
 
-def test_blend_weights_are_sent_only_where_they_differ():
+def test_blend_weights_are_sent_only_if_they_differ():
     assert [knobs.blend_text(weights) for weights in ((), (1.0,), (0.5, 0.5), (1.0, 0.25))] == ["", "", "", "1/0.25"]
 
 
 @pytest.mark.parametrize("name", [name for name in SETTINGS if SETTINGS[name].kind in ("integer", "number")])
-def test_a_knob_can_be_turned_both_ways_or_stands_at_its_end(name):
+def test_a_knob_can_be_turned_both_ways_unless_it_is_at_its_limit(name):
     setting, step = SETTINGS[name], knobs.step(SETTINGS[name])
     default, low, high = setting.default, setting.low, setting.high
     assert default + step <= high or default == high
@@ -137,19 +137,19 @@ def damaged(length: int) -> bytes:
     ],
     ids=["empty", "svg", "heif", "too large", "a bomb", "cut in its header", "cut in its pixels"],
 )
-def test_what_cannot_be_used_is_refused_in_plain_words(data, words):
+def test_unusable_files_are_refused_in_plain_words(data, words):
     with pytest.raises(uploads.BadPicture) as caught:
         uploads.load(data, "content", "")
     assert str(caught.value).endswith(words)
 
 
-def test_a_pasted_picture_is_a_file_named_by_its_type_and_anything_else_is_none():
+def test_a_pasted_picture_is_named_by_its_type_and_anything_else_is_ignored():
     assert uploads.from_url("data:image/png;base64,aGFsbG8=", "pasted") == uploads.File("pasted.png", b"hallo")
     for url in ("", "data:text/html;base64,aGFsbG8=", "data:image/png;base64,?", "http://example.com/a.png"):
         assert uploads.from_url(url, "pasted") is None
 
 
-def test_every_picture_of_the_folder_is_a_sample_and_stands_on_its_card():
+def test_every_picture_in_the_folder_is_a_sample_and_is_listed_in_its_readme():
     folder, samples = CONTENTS[0].path.parent, CONTENTS + STYLES
     card = (folder / "README.md").read_text()
     assert sorted(folder.glob("*.jpg")) == sorted(sample.path for sample in samples)
@@ -167,14 +167,14 @@ ORIGIN = Origin(StyleSettings("classic", steps=9), {"digest": "ab"}, "c" * 64, (
 
 @pytest.mark.parametrize("name", gallery.FORMATS)
 @pytest.mark.parametrize("source", ["PNG", "JPEG"])
-def test_a_download_says_what_made_it(name, source):
+def test_a_download_holds_its_settings(name, source):
     data = gallery.encode(encoded(kind=source), name, ORIGIN)
     with Image.open(io.BytesIO(data)) as image:
         assert (image.format, image.size) == (name.upper(), (24, 16))
     assert uploads.load(data, "content", "").settings == ORIGIN.settings
 
 
-def test_the_zip_has_every_result_oldest_first():
+def test_the_zip_holds_every_result_oldest_first():
     newest_first = [Result(n, encoded(10 * n, 10), b"", b"", ORIGIN) for n in (2, 1)]
     with zipfile.ZipFile(io.BytesIO(gallery.as_zip(newest_first))) as archive:
         assert archive.namelist() == ["stylised-01.png", "stylised-02.png"]
@@ -183,7 +183,7 @@ def test_the_zip_has_every_result_oldest_first():
         assert results.settings_of(archive.read("stylised-02.png")) == ORIGIN.settings
 
 
-def test_before_and_after_are_equally_large():
+def test_compared_pictures_have_the_same_size():
     pair = components.pair.__wrapped__(encoded(300, 200, kind="JPEG"), encoded(2400, 1600))
     for url in pair.values():
         with Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))) as image:
@@ -193,12 +193,12 @@ def test_before_and_after_are_equally_large():
 # Server
 
 
-def test_a_path_is_no_server():
+def test_a_path_is_not_a_servers_address():
     with pytest.raises(InvalidInput, match="NST_SERVING_URL"):
         server.connect("models/style_transfer")
 
 
-def test_a_server_that_is_busy_with_others_is_ready(monkeypatch):
+def test_a_server_that_is_busy_with_other_runs_counts_as_ready(monkeypatch):
     client = FakeClient(problem=DeadlineExceeded("No answer within 10 s."))
     monkeypatch.setattr(server, "served_versions", lambda address: [3, 2])
     assert server.ask(client).facts == {"Model version": "3"}
@@ -208,7 +208,7 @@ def test_a_server_that_is_busy_with_others_is_ready(monkeypatch):
 
 
 @pytest.mark.parametrize(("text", "runs"), [("", 2), ("5", 5), ("0", 1), ("many", 2)])
-def test_how_many_runs_work_at_once(monkeypatch, text, runs):
+def test_the_environment_sets_how_many_runs_work_at_once(monkeypatch, text, runs):
     monkeypatch.setenv(visits.RUNS_VARIABLE, text)
     assert visits.runs_at_once() == runs
 

@@ -1,4 +1,4 @@
-"""Visits: kept apart, found again, and forgotten; and their results."""
+"""Visits: how they are kept apart, found again and forgotten; and their results."""
 
 import threading
 from collections.abc import Callable
@@ -27,7 +27,7 @@ def running() -> Job:
 
 @pytest.fixture
 def timers(monkeypatch) -> list[Callable[[], object]]:
-    """What each timer that was set calls when the time of grace is over."""
+    """The calls that the timers would make when the grace period is over."""
     calls: list[Callable[[], object]] = []
 
     def timer(seconds, function, arguments):
@@ -38,7 +38,7 @@ def timers(monkeypatch) -> list[Callable[[], object]]:
     return calls
 
 
-def test_a_visit_is_found_again_in_time_and_forgotten_and_stopped_once_its_last_page_has_been_gone(timers, running):
+def test_a_visit_is_found_again_during_the_grace_period_and_then_stopped_and_forgotten(timers, running):
     known = Visits()
     visit = known.enter("a")
     assert known.enter("a") is visit
@@ -51,14 +51,14 @@ def test_a_visit_is_found_again_in_time_and_forgotten_and_stopped_once_its_last_
     timers[0]()
     known.leave(visit)
     timers[0]()
-    assert "a" in known  # it has the whole time anew
+    assert "a" in known  # its grace period starts again
     assert running.snapshot().status is Status.RUNNING
     timers[1]()
     assert "a" not in known
     assert running.snapshot().status is not Status.RUNNING
 
 
-def test_a_visit_is_unattended_once_its_page_has_been_away_for_longer_than_a_reload_takes(timers, monkeypatch):
+def test_a_visit_is_unattended_once_its_page_is_away_for_longer_than_a_reload_takes(timers, monkeypatch):
     known = Visits()
     visit = known.enter("a")
     known.leave(visit)
@@ -69,7 +69,7 @@ def test_a_visit_is_unattended_once_its_page_has_been_away_for_longer_than_a_rel
     assert not visit.unattended()
 
 
-def test_a_new_run_takes_the_place_of_the_one_before_which_is_stopped(running):
+def test_a_new_run_stops_and_replaces_the_one_before(running):
     visit, second = Visit("a"), job(FakeClient())
     visit.take(running)
     visit.take(second)
@@ -77,14 +77,14 @@ def test_a_new_run_takes_the_place_of_the_one_before_which_is_stopped(running):
     assert running.snapshot().status in (Status.STOPPING, Status.STOPPED)
 
 
-def test_a_visit_keeps_its_last_results_and_what_was_deleted_stays_away():
+def test_a_visit_keeps_its_last_results_and_deleted_ones_do_not_come_back():
     visit = Visit("a")
     made = [job(FakeClient(chunks=1)) for _ in range(visits.MOST_RESULTS + 1)]
     for work in made:
         visit.take(work)
         work.wait(5)
         visit.keep_result()
-        visit.keep_result()  # as each drawing of the page does
+        visit.keep_result()  # as every redraw of the page does
     latest_first = [work.number for work in made[:0:-1]]
     assert [one.number for one in visit.results] == latest_first
     assert visit.results[0].origin.model["digest"] == "0123"

@@ -1,4 +1,4 @@
-"""The page's own elements: markup, style and script of each in files of their own, beside this one."""
+"""The page's own elements: the markup, style and script of each are in files beside this one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import streamlit as st
 from PIL import Image
 
-LONGEST_PX = 1024  # of a picture that is compared; the download has all pixels
+LONGEST_PX = 1024  # long side of a compared picture; a download has all pixels
 QUALITY = 88  # of its JPEG
 
 
@@ -28,20 +28,20 @@ def _text(file: str) -> str | None:
 
 
 def jpeg_url(image: Image.Image, quality: int) -> str:
-    """Returns a picture as a data URL, as an element's script takes it."""
+    """Returns a picture as a data URL for an element's script."""
     out = io.BytesIO()
     image.convert("RGB").save(out, "JPEG", quality=quality)
     return "data:image/jpeg;base64," + base64.b64encode(out.getvalue()).decode()
 
 
 def compare(before: bytes, after: bytes, key: str) -> None:
-    """Draws two pictures in one frame, with a line between them that is dragged or moved by the arrow keys."""
+    """Draws two pictures in one frame, with a line between them that the mouse or the arrow keys move."""
     element("compare")(data=pair(before, after), key=key)
 
 
 @st.cache_data(scope="session", max_entries=2, show_spinner=False)
 def pair(before: bytes, after: bytes) -> dict[str, str]:
-    """Returns the pictures as the frame shows them, equally large."""
+    """Returns both pictures for the frame, as data URLs of the same size in pixels."""
     with Image.open(io.BytesIO(after)) as result, Image.open(io.BytesIO(before)) as photograph:
         shown = result.convert("RGB")
         shown.thumbnail((LONGEST_PX, LONGEST_PX))

@@ -5,7 +5,7 @@ export default function({ parentElement, data, setTriggerValue }) {
   const tools = [...parentElement.querySelectorAll("[data-tool]")];
   const tool = () => tools.find((button) => button.getAttribute("aria-pressed") === "true").dataset.tool;
 
-  // What is seen is coloured and transparent; what is sent is white on black.
+  // The mask on screen is coloured and transparent; the mask sent is white on black.
   const over = (paint) => {
     const sheet = new OffscreenCanvas(canvas.width, canvas.height), at = sheet.getContext("2d");
     at.drawImage(canvas, 0, 0);

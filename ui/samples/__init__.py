@@ -1,7 +1,7 @@
-"""The sample pictures: what there is to choose from, and the files. README.md says how they were made.
+"""The sample pictures and their files. README.md says how they were made.
 
-The first content and the first style are what a first visit has chosen: a large, plain shape and a painting whose
-strokes take to it.
+A new visit starts with the first content and the first style: a large, plain shape, and a painting with strokes that
+suit it.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ class Sample:
     """One sample picture.
 
     Attributes:
-      name: of its file, without the suffix.
-      label: what a person reads.
-      alt: what is to be seen, for those who cannot see it.
+      name: the file's name without its suffix.
+      label: the name that visitors read.
+      alt: what it shows, for those who cannot see it.
     """
 
     name: str
