@@ -10,7 +10,8 @@ COPY docker/requirements-export.txt /tmp/requirements.txt
 RUN --mount=type=cache,target=/root/.cache/pip --mount=type=bind,source=docker/wheels,target=/wheels \
     python -m venv --without-pip /venv \
     && if ls /wheels/*.whl >/dev/null 2>&1; then set -- --no-index --find-links=/wheels; fi \
-    && pip --python /venv/bin/python install --no-compile --disable-pip-version-check "$@" -r /tmp/requirements.txt
+    && pip --python /venv/bin/python install --no-compile --require-hashes --disable-pip-version-check "$@" \
+         -r /tmp/requirements.txt
 
 FROM python:3.11.13-slim-bookworm${PYTHON_DIGEST} AS weights
 # imagenet: the image carries ImageNet's weights, so that an export needs no network. file: what is in docker/weights/.

@@ -11,7 +11,8 @@ COPY docker/requirements-ui.txt /tmp/requirements.txt
 RUN --mount=type=cache,target=/root/.cache/pip --mount=type=bind,source=docker/wheels,target=/wheels \
     python -m venv --without-pip /venv \
     && if ls /wheels/*.whl >/dev/null 2>&1; then set -- --no-index --find-links=/wheels; fi \
-    && pip --python /venv/bin/python install --disable-pip-version-check "$@" -r /tmp/requirements.txt
+    && pip --python /venv/bin/python install --require-hashes --disable-pip-version-check "$@" \
+         -r /tmp/requirements.txt
 
 FROM python:3.11.13-slim-bookworm${PYTHON_DIGEST}
 ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PATH=/venv/bin:$PATH HOME=/tmp \

@@ -2,7 +2,8 @@
 # Starts the deployment, holds it against all that a client expects of a model server, and says whether it does:
 #   make verify-deployment          on an NVIDIA GPU
 #   make verify-deployment GPU=0    on the CPU
-# Needs Docker with Compose; exit status 0 if all is well. What was started is removed, its volumes are kept.
+# Needs Docker with Compose; exit status 0 if all is well. What was started is removed, its volumes are kept. It is a
+# project of its own at free ports, so a deployment that runs on this machine goes on.
 set -u
 cd "$(dirname "$0")/.."
 gpu=${GPU:-1}
@@ -13,9 +14,11 @@ if [ "$gpu" != 0 ]; then
   what="on a GPU"
 fi
 replicas=${REPLICAS:-1}
+# Before docker/.env; 0 is any free port.
+export UI_ADDRESS=127.0.0.1 API_ADDRESS=127.0.0.1 UI_PORT=0 GRPC_PORT=0 REST_PORT=0
 
 # shellcheck disable=SC2086 # the flags are several words
-compose() { docker compose $files "$@"; }
+compose() { docker compose --project-name style-transfer-verify $files "$@"; }
 
 verdict() {
   echo
@@ -24,6 +27,7 @@ verdict() {
 }
 
 compose config --quiet || verdict "FAILED: docker compose does not take the files" 1
+[ -z "$(compose ps --quiet)" ] || verdict "FAILED: another verification runs" 1
 trap 'compose down --remove-orphans >/dev/null 2>&1' EXIT
 # --wait: until every health check is well, and the export has ended well
 if ! compose up --build --detach --wait --wait-timeout "${START_S:-1200}" --scale serving="$replicas"; then
@@ -31,14 +35,19 @@ if ! compose up --build --detach --wait --wait-timeout "${START_S:-1200}" --scal
   compose logs --tail 50
   verdict "FAILED: the deployment did not become healthy" 1
 fi
+grpc=$(compose port balancer 8500)
+rest=$(compose port balancer 8501)
 if [ "$gpu" != 0 ]; then
   compose exec -T serving nvidia-smi --query-gpu=name,driver_version,memory.used --format=csv,noheader ||
     verdict "FAILED: the model server has no GPU" 1
-  compose logs serving | grep -q "Created device.*GPU" ||
-    verdict "FAILED: TensorFlow Serving does not use the GPU; its log says why" 1
+  # The model says where its work is placed; the log's line on that is of a level that is not written.
+  if ! curl -fsS -d '{"signature_name": "describe", "inputs": {"settings": [""]}}' \
+    "http://$rest/v1/models/style_transfer:predict" | grep -qF '\"device\": \"GPU\"'; then
+    compose logs serving
+    verdict "FAILED: TensorFlow Serving does not use the GPU; its log, above, says why" 1
+  fi
 fi
-# Where Compose has put them, whatever docker/.env says.
-server="grpc://$(compose port balancer 8500),http://$(compose port balancer 8501)"
 curl -fsS "http://$(compose port ui 8080)/_stcore/health" || verdict "FAILED: the page does not answer" 1
-make test-serving SERVER="$server" || verdict "FAILED: the client's tests, against TensorFlow Serving $what" 1
+make test-serving SERVER="grpc://$grpc,http://$rest" ||
+  verdict "FAILED: the client's tests, against TensorFlow Serving $what" 1
 verdict "OK: page, load balancer and $replicas model server(s) $what; the client's tests passed" 0

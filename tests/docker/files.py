@@ -12,8 +12,9 @@ import yaml
 ROOT = Path(__file__).parents[2]
 DOCKER = ROOT / "docker"
 COMPOSE = sorted((path.name for path in DOCKER.glob("compose*.yaml")), key=len)  # that which others change first
-MANIFESTS = sorted(path for path in (DOCKER / "kubernetes").glob("*.yaml") if path.stem != "prometheus-adapter")
-VARIABLE = re.compile(r"\$\{(\w+):-([^}]*)\}")
+OTHERS = {"prometheus-adapter", "kustomization"}  # read by other programs than the cluster
+MANIFESTS = sorted(path for path in (DOCKER / "kubernetes").rglob("*.yaml") if path.stem not in OTHERS)
+VARIABLE = re.compile(r"\$\{(\w+):[-?]([^}]*)\}")  # ?: it has no default, and the text says what to do
 
 
 def compose(name: str) -> dict[str, Any]:
@@ -36,5 +37,4 @@ def pods() -> dict[str, dict[str, Any]]:
 
 def pins(path: Path) -> dict[str, str]:
     """Returns the versions in a file of requirements by package."""
-    lines = [line.split("#")[0].strip() for line in path.read_text().splitlines()]
-    return dict(line.split("==") for line in lines if line)
+    return dict(re.findall(r"(?m)^([\w.-]+)==([\w.]+)", path.read_text()))

@@ -40,11 +40,30 @@ def test_services_may_do_little_and_are_watched(name: str) -> None:
 
 
 def test_no_port_is_open_to_other_machines_but_the_edges_and_none_of_a_model_server() -> None:
-    assert compose("compose.yaml")["networks"]["inside"] == {"internal": True}  # no way out
-    assert SERVICES["serving"]["networks"] == ["inside"]
     ports = {name: one["ports"] for services in FILES.values() for name, one in services.items() if "ports" in one}
     assert ports.keys() == {"ui", "balancer", "grafana", "edge"}
     assert [name for name in ports if not ports[name][0].startswith("127.0.0.1:")] == ["edge"]
+
+
+def test_who_reaches_the_model_servers() -> None:
+    networks = {name: made for file in COMPOSE for name, made in compose(file).get("networks", {}).items()}
+    assert [name for name, made in networks.items() if made != {"internal": True}] == ["outside"]  # the one way out
+    within = [(name, {*one.get("networks", ())}) for services in FILES.values() for name, one in services.items()]
+    assert SERVICES["serving"]["networks"] == ["back"]
+    assert {name for name, those in within if "back" in those} == {"serving", "balancer", "prometheus"}
+    assert {name for name, those in within if "front" in those} == {"balancer", "ui", "edge"}
+
+
+def test_no_limit_is_above_the_cpus_of_a_machine_and_tensorflow_has_as_many_threads() -> None:
+    limits = {name: service["deploy"]["resources"]["limits"]["cpus"] for name, service in SERVICES.items()}
+    assert set(limits.values()) == {"0", "1"}  # 0: none
+    threads = {flag for flag in SERVICES["serving"]["command"] if "parallelism" in flag}
+    assert threads == {f"--tensorflow_{kind}_op_parallelism={limits['serving']}" for kind in ("intra", "inter")}
+    assert [line for line in TEXT.splitlines() if "SERVING_CPUS" in line and "${SERVING_CPUS:-0}" not in line] == []
+
+
+def test_no_password_is_one_that_everybody_knows() -> None:
+    assert re.findall(r"_PASSWORD: \$\{GRAFANA_PASSWORD:(.)", TEXT) == ["?"]  # without it Compose starts nothing
 
 
 def test_mounted_files_exist() -> None:
@@ -55,8 +74,10 @@ def test_mounted_files_exist() -> None:
 def test_example_names_every_variable_with_its_default() -> None:
     lines = (DOCKER / "env.example").read_text().splitlines()
     example = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
-    assert example.keys() == dict(VARIABLE.findall(TEXT)).keys() - SECRETS
-    assert {*example.items()} <= {*VARIABLE.findall(TEXT)}
+    found = [(name, default) for name, default in VARIABLE.findall(TEXT) if name not in SECRETS]
+    assert example.keys() == dict(found).keys()
+    for name, value in example.items():  # empty: the default of each file, as that of a precision on a CPU and a GPU
+        assert {default for other, default in found if other == name} == {value} or not value, name
 
 
 def test_the_readmes_service_for_another_gpu_is_right() -> None:
@@ -64,5 +85,5 @@ def test_the_readmes_service_for_another_gpu_is_right() -> None:
     PyCompose.from_yaml(yaml.safe_dump(example))
     (service,), on_a_gpu = example["services"].values(), FILES["compose.gpu.yaml"]["serving"]
     assert service["image"] == on_a_gpu["image"]
-    assert service["networks"]["inside"]["aliases"] == ["serving"]  # what nginx asks for
+    assert service["networks"]["back"]["aliases"] == ["serving"]  # what nginx asks for
     assert service["environment"].items() <= on_a_gpu["environment"].items()

@@ -10,13 +10,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from tests.docker.files import DOCKER, ROOT, pins
 
 DOCKERFILES = sorted(DOCKER.glob("*.Dockerfile"))
-REQUIREMENTS = sorted(DOCKER.glob("requirements-*.txt"))
+REQUIREMENTS = sorted(DOCKER.glob("requirements-*.in"))
 
 
 def instructions(path: Path) -> list[str]:
@@ -48,18 +47,21 @@ def test_pins_are_those_of_the_project(path: Path) -> None:
     wanted["tensorflow-cpu"] = wanted["tensorflow"]
     assert pins(path)
     assert pins(path).items() <= wanted.items()
+    assert pins(path).items() <= pins(path.with_suffix(".txt")).items()  # which uv made of it
+
+
+@pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.name)
+def test_all_that_an_image_installs_is_pinned_to_the_byte(path: Path) -> None:
+    (step,) = [line for line in instructions(path) if "pip --python" in line]
+    assert "--require-hashes" in step
+    (name,) = re.findall(r"COPY (\S+) /tmp/requirements.txt", path.read_text())
+    text = (ROOT / name).read_text()
+    assert all("--hash=sha256:" in rest for rest in text.split("==")[1:])
 
 
 def absent(requirements: str) -> set[str]:
-    """Returns the modules of this environment that a file of requirements does not bring along."""
-    brought: set[str] = set()
-    left = [name.removesuffix("-cpu") for name in pins(DOCKER / requirements)]
-    while left:
-        name = canonicalize_name(left.pop())
-        if name not in brought:
-            brought.add(name)
-            needs = map(Requirement, importlib.metadata.requires(name) or [])
-            left += [need.name for need in needs if not need.marker or need.marker.evaluate({"extra": ""})]
+    """Returns the modules of this environment that a file of requirements does not list."""
+    brought = {canonicalize_name(name.removesuffix("-cpu")) for name in pins(DOCKER / requirements)}
     owners = importlib.metadata.packages_distributions()
     return {module for module, names in owners.items() if not brought & {canonicalize_name(name) for name in names}}
 
@@ -124,38 +126,49 @@ def test_the_export_image_takes_weights_and_wheels_that_are_at_hand(tools: Stand
     assert {"--require-hashes", "--no-index", "--find-links=/wheels", f"{tmp_path}/imagenet.txt"} <= set(call.split())
 
 
-def test_export_happens_once_unless_it_is_asked_for_again(tools: StandIns, tmp_path: Path) -> None:
+def test_export_happens_once_for_the_same_flags_unless_it_is_asked_for_again(tools: StandIns, tmp_path: Path) -> None:
     models = tmp_path / "models"
-    command, wanted = (DOCKER / "export_once.sh", models, "-x"), [f"python -m model.export --output={models} -x"]
-    tools.add("python", "exit 3")
     (models / "1").mkdir(parents=True)  # a version without a model is none
-    assert tools.run(*command) == (3, "", wanted)  # the container fails with it
-    (models / "1" / "saved_model.pb").touch()
-    status, output, calls = tools.run(*command)
-    assert (status, calls) == (0, [])
-    assert "FORCE_EXPORT=1" in output
-    assert tools.run(*command, FORCE_EXPORT="1") == (3, "", wanted)
+
+    def export(flags: str, python: str, **variables: str) -> tuple[int, str]:
+        """Returns the exit status and with what flags the model was exported, if it was."""
+        tools.add("python", python)
+        status, _, calls = tools.run(DOCKER / "export_once.sh", models, flags, **variables)
+        return status, "".join(calls).removeprefix(f"python -m model.export --output={models} ")
+
+    fails, writes = "exit 3", f"sleep 0.05; touch {models}/1/saved_model.pb"
+    assert export("-x", fails) == (3, "-x")  # the container fails with it
+    assert export("-x", writes) == (0, "-x")
+    assert export("-x", writes) == (0, "")
+    assert export("-x", writes, FORCE_EXPORT="1") == (0, "-x")
+    for python, status in ((fails, 3), (fails, 3), (writes, 0)):  # the CPU's model is none for a GPU
+        assert export("--precision=bfloat16", python) == (status, "--precision=bfloat16")
+    assert export("--precision=bfloat16", writes) == (0, "")
 
 
 DOCKER_OK = """case "$*" in
-  *"logs serving"*) echo "Created device /job:localhost/device:GPU:0";;
+  *config*) exit "$UI_PORT$GRPC_PORT$REST_PORT";;  # those of a deployment that runs are taken
   *" port "*) for port; do :; done; echo "127.0.0.1:1$port";;
+esac"""
+CURL_OK = r"""case "$*" in
+  *:predict) printf '%s' '{"outputs": ["{\"precision\": \"bfloat16\", \"device\": \"GPU\"}"]}';;
 esac"""
 # What docker/verify.sh says in the end: the command that it calls and that does so.
 VERDICTS = {
     "OK: page, load balancer and 3 model server(s) on a GPU": ("make", ""),
     "FAILED: docker compose does not take the files": ("docker", 'case "$*" in *config*) exit 1;; esac'),
     "FAILED: the deployment did not become healthy": ("docker", 'case "$*" in *" up "*) exit 1;; esac'),
+    "FAILED: another verification runs": ("docker", 'case "$*" in *" ps "*) echo 0f;; esac'),
     "FAILED: the model server has no GPU": ("docker", 'case "$*" in *nvidia-smi*) exit 1;; esac'),
-    "FAILED: TensorFlow Serving does not use the GPU": ("docker", ""),
-    "FAILED: the page does not answer": ("curl", "exit 22"),
+    "FAILED: TensorFlow Serving does not use the GPU": ("curl", ""),
+    "FAILED: the page does not answer": ("curl", f'case "$*" in *health) exit 22;; esac\n{CURL_OK}'),
     "FAILED: the client's tests": ("make", "exit 2"),
 }
 
 
 def verify(tools: StandIns, *changed: tuple[str, str], **variables: str) -> tuple[int, str, list[str]]:
     """Returns exit status, verdict and calls of docker/verify.sh where all else is well."""
-    for name, body in (("docker", DOCKER_OK), ("curl", ""), ("make", ""), *changed):
+    for name, body in (("docker", DOCKER_OK), ("curl", CURL_OK), ("make", ""), *changed):
         tools.add(name, body)
     status, output, calls = tools.run(DOCKER / "verify.sh", REPLICAS="3", **variables)
     return status, output.splitlines()[-1], calls
@@ -167,6 +180,8 @@ def test_verdict_says_what_failed_and_nothing_is_left_running(verdict: str, tool
     assert said.startswith(f"VERDICT: {verdict}")
     assert status == int(verdict.startswith("FAILED"))
     assert " down " in calls[-1] or not any(" up " in call for call in calls)
+    ours = "docker compose --project-name style-transfer-verify -f"  # and not a deployment that runs
+    assert all(call.startswith(ours) for call in calls if call.startswith("docker"))
 
 
 def test_a_deployment_on_the_cpu_is_verified_at_the_ports_that_compose_names(tools: StandIns) -> None:

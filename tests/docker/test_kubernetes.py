@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -21,7 +22,7 @@ PODS = pods()
 
 def check(text: str, version: str) -> None:
     for document in yaml.safe_load_all(text):
-        if "serving.kserve.io" not in document["apiVersion"]:  # Kubernetes has no schema for these
+        if not re.match(r"serving\.kserve\.io|monitoring\.coreos\.com", document["apiVersion"]):  # has no schema there
             kubernetes_validate.validate(document, version, strict=True)
 
 
@@ -34,12 +35,22 @@ def test_manifests_are_right_by_the_schemas(path: Path, version: str) -> None:
 def test_kustomization_puts_them_together() -> None:
     listed = yaml.safe_load((DOCKER / "kustomization.yaml").read_text())
     left_out = {path.name for path in MANIFESTS} - {Path(name).name for name in listed["resources"]}
-    assert left_out == {"batch.yaml", "kserve.yaml"}
+    assert left_out == {"batch.yaml", "kserve.yaml", "ingress.yaml", "podmonitor.yaml"}
     for name in (*listed["resources"], *(file for one in listed["configMapGenerator"] for file in one["files"])):
         assert (DOCKER / name).exists(), name
-    if shutil.which("kubectl"):
-        done = subprocess.run(["kubectl", "kustomize", str(DOCKER)], capture_output=True, text=True, check=True)
-        check(done.stdout, VERSIONS[-1])
+
+
+@pytest.mark.skipif(not shutil.which("kubectl"), reason="there is no kubectl")
+@pytest.mark.parametrize("part", [".", "kubernetes/batch", "kubernetes/kserve"])
+def test_our_images_come_from_the_registry_that_is_named_once(part: str, tmp_path: Path) -> None:
+    folder = shutil.copytree(DOCKER, tmp_path / "docker", ignore=shutil.ignore_patterns("wheels", "weights"))
+    names = folder / "kubernetes" / "images" / "kustomization.yaml"
+    names.write_text(names.read_text().replace("newName: ", "newName: registry.example.com/"))
+    done = subprocess.run(["kubectl", "kustomize", folder / part], capture_output=True, text=True, check=True)
+    check(done.stdout, VERSIONS[-1])
+    ours = re.findall("image: (.*style-transfer.*)", done.stdout)
+    assert ours
+    assert all(re.fullmatch(r"registry\.example\.com/style-transfer-(ui|export):[\d.]+", image) for image in ours)
 
 
 @pytest.mark.parametrize("name", PODS)
@@ -68,10 +79,40 @@ def test_names_and_ports_agree() -> None:
     assert manifests("HorizontalPodAutoscaler")["serving"]["spec"]["scaleTargetRef"]["name"] in PODS
 
 
-def test_upstreams_are_those_of_compose_under_other_names() -> None:
-    ours, of_compose = ((DOCKER / place / "upstreams.conf").read_text() for place in ("kubernetes", "nginx"))
-    renamed = ours.replace("server serving.style-transfer.svc.cluster.local:", "server serving:")
-    assert re.findall("(?m)^ .*$", renamed) == re.findall("(?m)^ .*$", of_compose)
+@pytest.mark.parametrize(("address", "resolver"), [("10.96.0.10", "10.96.0.10"), ("fd00::a", "[fd00::a]")])
+def test_nginx_asks_the_clusters_name_server_by_the_clusters_names(
+    address: str, resolver: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "resolv.conf").write_text(f"search art.svc.example.org svc.example.org\nnameserver {address}\n")
+    script = (DOCKER / "kubernetes" / "balancer.sh").read_text()
+    for place, here in (("/tmp/", "./"), ("/etc/balancer", DOCKER / "nginx"), ("/etc", tmp_path)):  # noqa: S108
+        script = script.replace(place, str(here))
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    (tmp_path / "nginx").write_text("#!/bin/sh\n")
+    (tmp_path / "nginx").chmod(0o755)
+    subprocess.run(["sh", "-c", script], cwd=tmp_path, check=True)
+    made, of_compose = (tmp_path / "upstreams.conf").read_text(), (DOCKER / "nginx" / "upstreams.conf").read_text()
+    assert made.count(f"\nresolver {resolver} ") == 1
+    assert len(re.findall(r"server serving\.art\.svc\.example\.org:850[01] resolve ", made)) == 2
+    assert made.count("\n") == of_compose.count("\n")
+    assert (tmp_path / "nginx.conf").exists()
+
+
+def test_nothing_is_named_that_differs_by_cluster() -> None:
+    files = [*MANIFESTS, *(DOCKER / "kubernetes").glob("*.sh"), DOCKER / "nginx" / "upstreams.conf"]
+    text = re.sub("#.*", "", "".join(path.read_text() for path in files))
+    assert not re.findall("cluster\\.local|kube-dns|kube-system|ingress-nginx|: monitoring}|ingressClassName", text)
+
+
+def test_ingress_and_monitor_mean_ports_that_exist() -> None:
+    (rule,) = manifests("Ingress")["ui"]["spec"]["rules"]
+    ((path,),) = rule["http"].values()
+    service = path["backend"]["service"]
+    assert service["port"]["name"] in {port["name"] for port in manifests("Service")[service["name"]]["spec"]["ports"]}
+    (endpoint,) = manifests("PodMonitor")["serving"]["spec"]["podMetricsEndpoints"]
+    (server,) = PODS["serving"]["spec"]["containers"]
+    assert endpoint["port"] in {port["name"] for port in server["ports"]}
+    assert endpoint["path"] == PODS["serving"]["metadata"]["annotations"]["prometheus.io/path"]
 
 
 def test_selectors_mean_pods_that_exist() -> None:

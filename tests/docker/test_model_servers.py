@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,10 +14,12 @@ from tests.docker.files import DOCKER, ROOT, compose, manifests, pins, pods
 # tensorflow_serving/model_servers/main.cc: those that this deployment sets.
 FLAGS = {"model_name", "model_base_path", "model_config_file", "monitoring_config_file", "port", "rest_api_port"}
 FLAGS |= {"rest_api_timeout_in_ms", "enable_grpc_healthcheck_service"}
+FLAGS |= {"tensorflow_intra_op_parallelism", "tensorflow_inter_op_parallelism"}
 SERVICE = compose("compose.yaml")["services"]["serving"]
 ON_A_GPU = compose("compose.gpu.yaml")["services"]["serving"]
 POD = pods()["serving"]["spec"]["containers"][0]
 RUNTIME = manifests("ServingRuntime")["style-transfer"]["spec"]["containers"][0]
+README = (DOCKER / "README.md").read_text()
 ARGUMENTS = {"compose": SERVICE["command"], "kubernetes": POD["args"], "kserve": RUNTIME["args"]}
 
 
@@ -27,6 +31,25 @@ def options(way: str) -> dict[str, str]:
 def test_flags_are_those_of_the_server(way: str) -> None:
     assert options(way).keys() <= FLAGS
     assert options(way)["rest_api_timeout_in_ms"] == "600000"
+
+
+@pytest.mark.parametrize("server", [POD, RUNTIME], ids=["kubernetes", "kserve"])
+def test_threads_are_as_many_as_a_pods_limit(server: dict[str, Any]) -> None:
+    cpus = {"name": "CPUS", "valueFrom": {"resourceFieldRef": {"resource": "limits.cpu"}}}
+    assert cpus in server["env"]
+    assert {f"--tensorflow_{kind}_op_parallelism=$(CPUS)" for kind in ("intra", "inter")} <= {*server["args"]}
+
+
+def test_the_first_recipe_is_one_container_with_the_exported_model() -> None:
+    first = re.findall(r"```console\n(.*?)```", README, re.DOTALL)[0]
+    export, _, command = first.replace("\\\n", " ").partition("docker run ")
+    before, after = (part.split() for part in command.split(f"{ON_A_GPU['image']} "))
+    assert "--gpus all" in " ".join(before)
+    models = f"models/{MODEL_NAME}"
+    assert {f"MODEL_NAME={MODEL_NAME}", f'"$PWD/{models}:/{models}:ro"'} <= {*before}
+    assert {f"{key}={value}" for key, value in ON_A_GPU["environment"].items() if "CUDA" not in key} <= {*before}
+    assert after == ["--rest_api_timeout_in_ms=600000"]
+    assert export.split("model.export ")[1].split() == ["--precision=bfloat16", f"--output={models}"]
 
 
 def test_all_are_of_the_version_of_tensorflow_and_those_on_gpus_compute_without_tf32() -> None:

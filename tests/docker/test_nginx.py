@@ -163,6 +163,14 @@ def test_one_channel_reaches_every_server(balancer: Balancer, replicas: list[Ser
     wait_until(lambda: answered() == expected)  # nginx writes its line after the caller has the answer
 
 
+def test_the_model_says_on_what_it_runs_when_it_is_asked_as_verify_asks(balancer: Balancer) -> None:
+    script = (DOCKER / "verify.sh").read_text()
+    patterns = ("-d '(.*)'", r"\$rest(/[^\"]+)", "grep -qF '(.*)'")
+    body, path, sought = (re.findall(pattern, script)[0] for pattern in patterns)
+    answer = requests.post(balancer.http + path, body, timeout=CALL_S)
+    assert sought.replace("GPU", "CPU") in answer.text
+
+
 def test_a_message_that_is_too_long_is_said_to_be(replicas: list[Server], tmp_path: Path) -> None:
     with balancing(tmp_path, [replica.ports for replica in replicas], longest="64k") as balancer:
         for server in (balancer.grpc, balancer.http):
@@ -227,6 +235,28 @@ def test_without_servers_callers_are_told_in_a_sentence(tmp_path: Path) -> None:
                 pytest.raises(ServingUnavailable, match=r"^No model server is free or answers\.$"),
             ):
                 client.describe()
+
+
+def test_bodies_over_rest_go_through_and_are_not_kept(tmp_path: Path) -> None:
+    length = 64 << 20  # bytes; more than all sockets hold
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(CALL_S)
+        with (
+            balancing(tmp_path, [(free_port(), server.getsockname()[1])]) as balancer,
+            socket.create_connection(("127.0.0.1", int(balancer.http.rpartition(":")[2]))) as caller,
+        ):
+            caller.settimeout(CALL_S)
+            head = f"POST /v1/models/{MODEL_NAME}:predict HTTP/1.1\r\nHost: x\r\nContent-Length: 2000000\r\n\r\n"
+            caller.sendall(head.encode() + bytes(1_000_000))
+            answering, _ = server.accept()  # before all of the body has come
+            with answering:
+                caller.sendall(bytes(1_000_000))
+                answering.settimeout(1)
+                with contextlib.suppress(TimeoutError):
+                    while answering.recv(1 << 20):
+                        pass
+                with pytest.raises(TimeoutError):  # the caller reads nothing, and nobody in its place
+                    answering.sendall(f"HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n".encode() + bytes(length))
 
 
 class Page(http.server.BaseHTTPRequestHandler):
