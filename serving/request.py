@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+
+from PIL import Image
 
 from model.limits import MAX_STYLES
 from model.settings import StyleSettings
@@ -82,9 +85,8 @@ class Request:
         if name in ("styles", "style_masks"):
             # As large as the model may use it.
             longest_px = math.ceil((self.settings.style_size or longest_px) * max(1.0, self.settings.style_scale))
-        return prepare(
-            data,
-            "style" if name == "styles" else name,
-            longest_px=longest_px,
-            background=MASK_BACKGROUND if name in MASKS else self.background,
-        )
+        background = MASK_BACKGROUND if name in MASKS else self.background
+        ready = prepare(data, "style" if name == "styles" else name, longest_px=longest_px, background=background)
+        if name in MASKS and Image.open(io.BytesIO(ready)).convert("L").getextrema()[1] == 1:
+            raise InvalidInput(f"`{name}` must be white, 255, where a style counts. Received: a picture from 0 to 1")
+        return ready
