@@ -36,8 +36,7 @@ MANIFEST = "manifest.sha256"
 PARTIAL = ".partial"
 MAX_NAME_BYTES = 230  # of a file's 255: suffixes, and the marks of a run and of a draft, come to it
 
-_NO_SERVER = (ServingUnavailable, ModelNotFound, Overloaded)
-"""After all retries these mean that no server is left for the rest."""
+_NO_SERVER = (ServingUnavailable, ModelNotFound, Overloaded)  # after all retries: none is left for the rest
 _HEIF_SUFFIXES = {".heic", ".heif"}  # not read, but the error says why; skipping them would not
 
 
@@ -205,9 +204,8 @@ class Batch:
 
     def _make(self, client: StyleTransferClient, task: Task) -> Ending:
         content, style = read_file(task.content, "`content`"), read_file(task.style, "`style`")
-        digest, metadata = str(self.model["digest"]), str(self.metadata)
-        settings = full_text(self.settings)
-        made_from = "\n".join((settings, sha256(content), sha256(style), self.background, metadata, digest))
+        digest, about = str(self.model["digest"]), (full_text(self.settings), sha256(content), sha256(style))
+        made_from = "\n".join((*about, self.background, str(self.metadata), digest))
         if task.output.is_file() and _entry(task, read_file(task.output, "`output`"), made_from) in self._made:
             return Ending.SKIPPED
         atomic_write(task.output, None)

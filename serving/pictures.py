@@ -20,12 +20,10 @@ HEIF = (
     "save or export it as JPEG first"
 )
 
-_AS_IS = ("JPEG", "PNG")  # formats that may stay until a picture is sent
 _ORIENTATION = 0x0112  # an EXIF tag; the turns are those of its values from 2 on
 _TURNS = dict(enumerate((Image.Transpose(turn) for turn in (0, 3, 1, 5, 4, 6, 2)), 2))
 _BITS, _PHOTOMETRIC, _SAMPLES = 258, 262, 339  # TIFF tags
 _WHITE_IS_ZERO, _SIGNED = 0, 2  # values of the latter two
-_PNG_BITS = 24  # where a PNG says how many bits a sample has
 _OVERSHOOT = 0.5  # how far beyond black and white resizing and sharpening may lead
 
 
@@ -64,30 +62,27 @@ def prepare(data: bytes, argument: str, *, longest_px: int | None = None, backgr
         colour = ImageColor.getrgb(background)[:3]
     except ValueError as error:
         raise InvalidInput(f"`background` must be a colour, by name or as #RRGGBB. Received: {background}") from error
+    limit = f"`{argument}` must be a picture of at most {MAX_INPUT_PX} pixels"
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what is odd in a file need not be shown, and Pillow's source still less
             image = Image.open(io.BytesIO(data))
             if image.width * image.height > MAX_INPUT_PX:
-                raise TooManyPixels(
-                    f"`{argument}` must be a picture of at most {MAX_INPUT_PX} pixels. "
-                    f"Received: {image.width}x{image.height}",
-                    image.size,
-                )
+                raise TooManyPixels(f"{limit}. Received: {image.width}x{image.height}", image.size)
             image.load()
             if image.format == "PNG":
-                _scale_transparency(image, data[_PNG_BITS])
+                _scale_transparency(image, bits=data[24])  # as its header has them
             ready = _ready(image, longest_px, colour)
     except UnidentifiedImageError as error:
         received = HEIF if is_heif(data) else f"{len(data)} bytes that are not one"
         raise NotAPicture(f"`{argument}` must be a picture. Received: {received}") from error
     except Image.DecompressionBombError as error:
-        raise TooManyPixels(f"`{argument}` must be a picture of at most {MAX_INPUT_PX} pixels. {error}") from error
+        raise TooManyPixels(f"{limit}. {error}") from error
     except InvalidInput:
         raise
     except Exception as error:  # Pillow's readers raise almost anything on hostile files
         raise InvalidInput(f"`{argument}` must be an undamaged picture. Received: {error}") from error
-    if longest_px is None and ready is image and image.format in _AS_IS:
+    if longest_px is None and ready is image and image.format in ("JPEG", "PNG"):
         return data
     ready.info = {}  # the profile that it came with is no longer true
     output = io.BytesIO()
@@ -160,8 +155,6 @@ def _srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
         image = image.convert("RGB") if image.mode in ("P", "1") else image
         # If it is broken or does not fit the picture, the plain values are the best guess.
         with contextlib.suppress(ImageCms.PyCMSError, OSError):
-            converted = ImageCms.profileToProfile(
-                image, io.BytesIO(profile), ImageCms.createProfile("sRGB"), outputMode="RGB"
-            )
-            return converted or image
+            srgb = ImageCms.createProfile("sRGB")
+            return ImageCms.profileToProfile(image, io.BytesIO(profile), srgb, outputMode="RGB") or image
     return image if image.mode == "RGB" else image.convert("RGB")

@@ -69,11 +69,7 @@ class Request:
         return {"content": (self.content,), "styles": tuple(self.styles), **said}
 
     def prepared(self) -> Request:
-        """Returns the same request with its pictures as sent, see `prepare`; prepared pictures stay as they are.
-
-        Raises:
-          InvalidInput: see `prepare`.
-        """
+        """Returns the same request with its pictures as `prepare` makes them, or raises its InvalidInput."""
         ready = {name: tuple(self._prepared(data, name) for data in all_) for name, all_ in self.pictures.items()}
         digests = self.sha256 or {name: tuple(map(sha256, all_)) for name, all_ in self.pictures.items()}
         return Request.from_pictures(ready, self.settings, digests)

@@ -38,15 +38,14 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "-o", "--output", type=Path, required=True, metavar="OUT", help="the result, a .png, .jpg or .webp file"
     )
-    parser.add_argument(
-        "--checkpoint", type=Path, metavar="FILE", help="save the run to this file after every chunk of steps"
-    )
-    parser.add_argument(
-        "--resume",
-        type=Path,
-        metavar="FILE",
-        help="go on with a run that was saved; the file holds its pictures and settings, and is kept up to date",
-    )
+    for flag, meaning in (
+        ("--checkpoint", "save the run to this file after every chunk of steps"),
+        (
+            "--resume",
+            "go on with a saved run; the file holds its pictures and settings, and is kept up to date",
+        ),
+    ):
+        parser.add_argument(flag, type=Path, metavar="FILE", help=meaning)
     for flag, meaning in (
         ("--content-mask", "a picture that is white where a style paints, - for what the others leave"),
         ("--style-mask", "a picture that is white where a style picture counts, - for all of it"),
@@ -60,11 +59,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def run(arguments: list[str]) -> int:
-    """Runs the command line; returns the exit status.
-
-    Raises:
-      StyleTransferError: what went wrong, for the caller to show.
-    """
+    """Runs the command line; returns the exit status, or raises a StyleTransferError for the caller to show."""
     options = build_parser().parse_args(arguments)
     if options.output.suffix.lower() not in SUFFIXES:
         *others, last = SUFFIXES
@@ -141,8 +136,8 @@ def _stylise(client: StyleTransferClient, run: SavedRun, model: Mapping[str, Any
         if last is not None:
             kept = checkpoint or options.output.with_name(f"{options.output.name}.run")
             save_run(kept, run.at(last))
-            where = f"step {last.step}/{last.steps}"
-            print(f"{kept}: the run at {where}; --resume {kept} goes on with it", file=sys.stderr)
+            told = f"{kept}: the run at step {last.step}/{last.steps}; --resume {kept} goes on with it"
+            print(told, file=sys.stderr)
         raise
     if last is None:  # a run has at least one record
         return 1
