@@ -37,14 +37,11 @@ def decode(data: tf.Tensor, argument: tf.Tensor | str, background: tf.Tensor | i
     Returns:
       uint8 [H, W, 3], RGB.
     """
-
-    def check(data: tf.Tensor, condition: tf.Tensor, expected: str, *received: str | tf.Tensor) -> tf.Tensor:
-        return checked(data, condition, "`", argument, f"` must be {expected}. Received: ", *received)
-
     is_png, is_jpeg = [tf.strings.substr(data, 0, len(magic)) == magic for magic in (_PNG, _JPEG)]
     length = tf.strings.length(data)
     is_picture = (is_png | is_jpeg) & (length >= _HEADER_BYTES)
-    data = check(data, is_picture, "a JPEG or PNG picture", length, " bytes that are neither")
+    kinds = "` must be a JPEG or PNG picture. Received: "
+    data = checked(data, is_picture, "`", argument, kinds, length, " bytes that are neither")
     with tf.device("CPU:0"):  # for each of a header's few bytes a GPU would be asked and waited for
         height, width = tf.cond(
             is_png,
@@ -54,7 +51,8 @@ def decode(data: tf.Tensor, argument: tf.Tensor | str, background: tf.Tensor | i
         orientation = tf.cond(is_jpeg, lambda: _orientation(data), lambda: tf.constant(1, tf.int64))
     pixels = tf.cast(height, tf.int64) * tf.cast(width, tf.int64)
     fits = (height > 0) & (width > 0) & (pixels <= MAX_INPUT_PX)
-    data = check(data, fits, f"a picture of 1 to {MAX_INPUT_PX} pixels", width, "x", height)
+    sizes = f"` must be a picture of 1 to {MAX_INPUT_PX} pixels. Received: "
+    data = checked(data, fits, "`", argument, sizes, width, "x", height)
     image = tf.cond(
         is_png,
         lambda: _over(tf.io.decode_png(data, channels=4), background),

@@ -27,16 +27,16 @@ from serving.errors import Cancelled, InvalidInput, ModelNotFound, Overloaded, S
 from serving.files import atomic_write, read_file, sha256
 from serving.pictures import BACKGROUND
 from serving.request import Request
-from serving.results import Origin, encode_result, full_text
+from serving.results import Origin, encode_result, full_text, origin_of
 from serving.run_file import SavedRun, load_run, save_run
 
 log = logging.getLogger(__name__)
 
 MANIFEST = "manifest.sha256"
 PARTIAL = ".partial"
+MAX_NAME_BYTES = 230  # of a file's 255: suffixes, and the marks of a run and of a draft, come to it
 
-_NO_SERVER = (ServingUnavailable, ModelNotFound, Overloaded)
-"""After all retries these mean that no server is left for the rest."""
+_NO_SERVER = (ServingUnavailable, ModelNotFound, Overloaded)  # after all retries: none is left for the rest
 _HEIF_SUFFIXES = {".heic", ".heif"}  # not read, but the error says why; skipping them would not
 
 
@@ -67,20 +67,25 @@ class Outcome:
     problem: str = ""
 
 
-def pictures_in(path: Path, argument: str) -> list[Path]:
+def pictures_in(path: Path, argument: str, output: Path) -> list[Path]:
     """Returns the pictures in a directory, sorted by name; or the path itself, if it is a file.
+
+    In the directory for the results, `output`, what names its origin is a result, and left out.
 
     Raises:
       InvalidInput: there are none.
     """
     if path.is_file():
         return [path]
-    known = set(Image.registered_extensions()) | _HEIF_SUFFIXES
+    kinds = Image.registered_extensions()  # some, as .pdf, are only written
+    among_results = path.resolve() == output.resolve()
     try:
         found = sorted(
             entry
             for entry in path.iterdir()
-            if entry.suffix.lower() in known and not entry.name.startswith(".") and entry.is_file()
+            if kinds.get(suffix := entry.suffix.lower()) in Image.OPEN or suffix in _HEIF_SUFFIXES
+            if not entry.name.startswith(".") and entry.is_file()
+            if not (among_results and origin_of(entry.read_bytes()))
         )
     except OSError as error:
         raise InvalidInput(f"`{argument}` must be a readable directory. Received: {path} ({error.strerror})") from error
@@ -92,8 +97,10 @@ def pictures_in(path: Path, argument: str) -> list[Path]:
 def plan(contents: Sequence[Path], styles: Sequence[Path], output: Path, suffix: str) -> list[Task]:
     """Returns a task for every content in every style; `photo.jpg` in `waves.png` gives `photo_waves` and the suffix.
 
+    A name that is too long is cut, and gets a part of its digest.
+
     Raises:
-      InvalidInput: two results would have one name.
+      InvalidInput: two results would have one name, or one that of a picture.
     """
     # Files that differ in their suffix alone keep it, so that their results differ in name.
     names = {path: path.stem for path in (*contents, *styles)}
@@ -101,24 +108,28 @@ def plan(contents: Sequence[Path], styles: Sequence[Path], output: Path, suffix:
         stems = Counter(path.stem for path in group)
         names |= {path: path.name for path in group if stems[path.stem] > 1}
     tasks = [
-        Task(content, style, output / f"{names[content]}_{names[style]}{suffix}")
+        Task(content, style, output / f"{_short(f'{names[content]}_{names[style]}')}{suffix}")
         for content in contents
         for style in styles
     ]
-    clashes = [name for name, count in Counter(task.output.name for task in tasks).items() if count > 1]
-    if clashes:
-        raise InvalidInput(f"the pictures' names must give results of different names. Received: {clashes[0]} twice")
+    places = [*(task.output.resolve() for task in tasks), *{path.resolve() for path in (*contents, *styles)}]
+    if clashes := [place.name for place, count in Counter(places).items() if count > 1]:
+        raise InvalidInput(f"results and pictures must differ in their names. Received: {clashes[0]} twice")
     return tasks
+
+
+def _short(name: str) -> str:
+    data = os.fsencode(name)
+    if len(data) <= MAX_NAME_BYTES:
+        return name
+    short = f"{data[: MAX_NAME_BYTES - 9].decode(errors='ignore')}~{sha256(data)[:8]}"
+    log.warning("%s is too long for a file's name: the result is called %s.", name, short)
+    return short
 
 
 @dataclass
 class Batch:
     """Runs tasks, in one thread for each client.
-
-    ```
-    for outcome in Batch(tasks, clients, settings, model).outcomes():
-        print(outcome.task.output, outcome.ending.value)
-    ```
 
     Attributes:
       tasks: what to make, all in one directory.
@@ -145,7 +156,6 @@ class Batch:
 
     def __post_init__(self) -> None:
         self._no_server = False
-        self._todo: queue.SimpleQueue[Task] = queue.SimpleQueue()
         self._done: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
         directory = self.tasks[0].output.parent
         self._partial, self._manifest = directory / PARTIAL, directory / MANIFEST
@@ -159,11 +169,10 @@ class Batch:
 
     def outcomes(self, every_s: float | None = None) -> Iterator[Outcome | None]:
         """Does the tasks; yields the outcome of each as it comes, and None after `every_s` seconds without one."""
-        for task in self.tasks:
-            self._todo.put(task)
+        todo = iter(self.tasks)  # shared: each thread takes the next
         for client in self.clients:
             # A daemon: a call that hangs must not keep the process from ending.
-            threading.Thread(target=self._work, args=(client,), name="batch", daemon=True).start()
+            threading.Thread(target=self._work, args=(client, todo), name="batch", daemon=True).start()
         left = len(self.tasks)
         while left:
             outcome = None
@@ -174,12 +183,10 @@ class Batch:
         if not any(self._partial.iterdir()):
             self._partial.rmdir()
 
-    def _work(self, client: StyleTransferClient) -> None:
-        with contextlib.suppress(queue.Empty):
-            while True:
-                task = self._todo.get_nowait()
-                self._done.put(self._outcome(client, task))
-                self.fractions.pop(task, None)
+    def _work(self, client: StyleTransferClient, todo: Iterator[Task]) -> None:
+        for task in todo:
+            self._done.put(self._outcome(client, task))
+            self.fractions.pop(task, None)
 
     def _outcome(self, client: StyleTransferClient, task: Task) -> Outcome:
         if self._no_server or self.cancelled.is_set():
@@ -197,11 +204,11 @@ class Batch:
 
     def _make(self, client: StyleTransferClient, task: Task) -> Ending:
         content, style = read_file(task.content, "`content`"), read_file(task.style, "`style`")
-        digest, metadata = str(self.model["digest"]), str(self.metadata)
-        settings = full_text(self.settings)
-        made_from = "\n".join((settings, sha256(content), sha256(style), self.background, metadata, digest))
+        digest, about = str(self.model["digest"]), (full_text(self.settings), sha256(content), sha256(style))
+        made_from = "\n".join((*about, self.background, str(self.metadata), digest))
         if task.output.is_file() and _entry(task, read_file(task.output, "`output`"), made_from) in self._made:
             return Ending.SKIPPED
+        atomic_write(task.output, None)
         self.fractions[task] = 0.0
         request = Request(content, [style], self.settings, background=self.background).prepared()
         checkpoint = self._partial / f"{task.output.name}.run"

@@ -3,30 +3,45 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
+import tempfile
 from pathlib import Path
 
 from serving.errors import InvalidInput
 
 
-def atomic_write(path: Path, data: bytes) -> None:
+def atomic_write(path: Path, data: bytes | None) -> None:
     """Writes a file so that a reader, or a crash at any moment, finds the old one or the new one.
 
+    None only tries whether a file can be written there, and leaves everything as it is.
+
     Raises:
-      InvalidInput: the file cannot be written there.
+      InvalidInput: the file cannot be written there; the text names a temporary file that has the data.
     """
     draft = path.with_name(f".{path.name}.part")
     try:
         with draft.open("wb") as file:
-            file.write(data)
+            file.write(data or b"")
             file.flush()
             os.fsync(file.fileno())
-        draft.replace(path)
+        if data is not None:
+            draft.replace(path)
+        elif path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        else:
+            draft.unlink()
     except OSError as error:
+        problem = f"a file must be writable. Received: {path} ({error.strerror})"
         with contextlib.suppress(OSError):
             draft.unlink()
-        raise InvalidInput(f"a file must be writable. Received: {path} ({error.strerror})") from error
+        with contextlib.suppress(OSError):
+            if data is not None:
+                kept = Path(tempfile.mkdtemp(prefix="style_transfer_"), f"kept{path.suffix}")
+                kept.write_bytes(data)
+                problem += f"; it is kept as {kept}"
+        raise InvalidInput(problem) from error
 
 
 def read_file(path: Path, what: str) -> bytes:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import warnings
 
+import numpy as np
 from PIL import Image, ImageCms, ImageColor, ImageOps, UnidentifiedImageError
 
 from model.limits import MAX_INPUT_PX, SHORT_SIDE_PX
@@ -18,7 +20,11 @@ HEIF = (
     "save or export it as JPEG first"
 )
 
-_AS_IS = ("JPEG", "PNG")  # formats that the graph decodes as well as Pillow does
+_ORIENTATION = 0x0112  # an EXIF tag; the turns are those of its values from 2 on
+_TURNS = dict(enumerate((Image.Transpose(turn) for turn in (0, 3, 1, 5, 4, 6, 2)), 2))
+_BITS, _PHOTOMETRIC, _SAMPLES = 258, 262, 339  # TIFF tags
+_WHITE_IS_ZERO, _SIGNED = 0, 2  # values of the latter two
+_OVERSHOOT = 0.5  # how far beyond black and white resizing and sharpening may lead
 
 
 class NotAPicture(InvalidInput):
@@ -36,17 +42,18 @@ class TooManyPixels(InvalidInput):
 def prepare(data: bytes, argument: str, *, longest_px: int | None = None, background: str = BACKGROUND) -> bytes:
     """Returns a picture as the served model wants it: upright, sRGB, opaque, no larger than it will be used.
 
-    Handles EXIF orientation, ICC profiles, transparency, greyscale, CMYK, 16 bits and animations (first frame). A
-    picture that needs none of that is returned as it came.
+    Handles EXIF orientation, ICC profiles, transparency, greyscale, CMYK, 16 bits and animations (first frame). What
+    Pillow forgives in a file the graph may not: so what is to be sent is encoded anew.
 
     Args:
       data: an encoded picture of any format that Pillow reads.
       argument: what to call the picture in an error.
-      longest_px: longest side to keep, as far as the short side then has SHORT_SIDE_PX; None keeps all.
+      longest_px: longest side to keep, as far as the short side then has SHORT_SIDE_PX; None, where the picture is not
+        to be sent yet, keeps all.
       background: colour that shows where the picture is transparent, by name or as #RRGGBB.
 
     Returns:
-      An encoded picture, JPEG or PNG.
+      A PNG, the same for what was returned before; without `longest_px` a plain PNG or JPEG as it came.
 
     Raises:
       InvalidInput: NotAPicture, TooManyPixels, or another: the picture is damaged, or the background is no colour.
@@ -55,32 +62,31 @@ def prepare(data: bytes, argument: str, *, longest_px: int | None = None, backgr
         colour = ImageColor.getrgb(background)[:3]
     except ValueError as error:
         raise InvalidInput(f"`background` must be a colour, by name or as #RRGGBB. Received: {background}") from error
+    limit = f"`{argument}` must be a picture of at most {MAX_INPUT_PX} pixels"
     try:
         with warnings.catch_warnings():
-            # The size is checked right below, from the header; Pillow's own warning would come twice.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            warnings.simplefilter("ignore")  # what is odd in a file need not be shown, and Pillow's source still less
             image = Image.open(io.BytesIO(data))
-        if image.width * image.height > MAX_INPUT_PX:
-            raise TooManyPixels(
-                f"`{argument}` must be a picture of at most {MAX_INPUT_PX} pixels. "
-                f"Received: {image.width}x{image.height}",
-                image.size,
-            )
-        image.load()
-        ready = _ready(image, longest_px, colour)
+            if image.width * image.height > MAX_INPUT_PX:
+                raise TooManyPixels(f"{limit}. Received: {image.width}x{image.height}", image.size)
+            image.load()
+            if image.format == "PNG":
+                _scale_transparency(image, bits=data[24])  # as its header has them
+            ready = _ready(image, longest_px, colour)
     except UnidentifiedImageError as error:
         received = HEIF if is_heif(data) else f"{len(data)} bytes that are not one"
         raise NotAPicture(f"`{argument}` must be a picture. Received: {received}") from error
     except Image.DecompressionBombError as error:
-        raise TooManyPixels(f"`{argument}` must be a picture of at most {MAX_INPUT_PX} pixels. {error}") from error
+        raise TooManyPixels(f"{limit}. {error}") from error
     except InvalidInput:
         raise
     except Exception as error:  # Pillow's readers raise almost anything on hostile files
         raise InvalidInput(f"`{argument}` must be an undamaged picture. Received: {error}") from error
-    if ready is image and image.format in _AS_IS:
+    if longest_px is None and ready is image and image.format in ("JPEG", "PNG"):
         return data
+    ready.info = {}  # the profile that it came with is no longer true
     output = io.BytesIO()
-    ready.save(output, "PNG", compress_level=1, icc_profile=None)  # the profile that it came with is no longer true
+    ready.save(output, "PNG", compress_level=1)
     return output.getvalue()
 
 
@@ -94,9 +100,12 @@ def is_heif(data: bytes) -> bool:
 
 def _ready(image: Image.Image, longest_px: int | None, background: tuple[int, int, int]) -> Image.Image:
     """Returns the same object when there is nothing to do."""
-    upright = ImageOps.exif_transpose(image) if image.getexif().get(0x0112, 1) != 1 else image  # 0x0112: Orientation
-    opaque = _opaque(_eight_bits(upright), background)
+    opaque = _opaque(_eight_bits(image), background)
     result = _srgb(opaque, image.info.get("icc_profile"))
+    # Pillow's own way writes the tags anew, and fails on those of a wrong type.
+    with contextlib.suppress(Exception):  # what cannot be read says nothing of the picture
+        turn = _TURNS.get(image.getexif().get(_ORIENTATION, 1))
+        result = result if turn is None else result.transpose(turn)
     # A side of a few pixels would no longer say what ratio the picture has.
     scale = max(longest_px / max(result.size), SHORT_SIDE_PX / min(result.size)) if longest_px else 1.0
     if scale < 1:
@@ -105,15 +114,32 @@ def _ready(image: Image.Image, longest_px: int | None, background: tuple[int, in
     return result
 
 
+def _scale_transparency(image: Image.Image, bits: int) -> None:
+    """Brings the grey or colour that stands for clear from the range of a PNG's samples to that of the pixels."""
+    clear = image.info.get("transparency")
+    if image.mode == "L" and clear is not None:
+        image.info["transparency"] = clear * 255 // (2**bits - 1)
+    if image.mode == "RGB" and clear is not None:
+        image.info["transparency"] = tuple(value >> bits - 8 for value in clear)
+
+
 def _eight_bits(image: Image.Image) -> Image.Image:
-    if image.mode in ("I", "I;16", "I;16B", "I;16L", "I;16N", "F"):
-        # Pillow clips these modes instead of scaling them. 16-bit files use the whole range; numbers with a point go
-        # from 0 to 1 by custom.
-        values = image.convert("F")
-        unit = image.mode == "F" and max(map(abs, values.getextrema())) <= 1  # type: ignore[arg-type]
-        white = 1.0 if unit else 65535.0
-        return values.point(lambda value: value * (255.0 / white) + 0.5).convert("L")
-    return image
+    if image.mode != "F" and not image.mode.startswith("I"):
+        return image
+    # Pillow clips these modes instead of scaling them. Integers use the whole range of their bits, 32 of them that of
+    # 16; numbers with a point go from 0 to 1 by custom.
+    tags = getattr(image, "tag_v2", {})
+    bits = tags.get(_BITS, (16,))[0] - (tags.get(_SAMPLES, (1,))[0] == _SIGNED)
+    white, beyond = (1, _OVERSHOOT) if image.mode == "F" else (2 ** min(bits, 16) - 1, 0)
+    values = np.asarray(image.convert("F"))
+    if not (values.min() >= -beyond and values.max() <= white + beyond):
+        raise ValueError(f"grey from {values.min():g} to {values.max():g}, where {white} is white")
+    grey = Image.fromarray((np.clip(values / white, 0, 1) * 255 + 0.5).astype(np.uint8))
+    if tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO:
+        grey = ImageOps.invert(grey)
+    if "transparency" in image.info:
+        grey.putalpha(Image.fromarray(np.where(values == image.info["transparency"], 0, 255).astype(np.uint8)))
+    return grey
 
 
 def _opaque(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
@@ -127,12 +153,8 @@ def _srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
     if profile:
         # A profile is for the colours that a palette names; of two colours LittleCMS knows nothing.
         image = image.convert("RGB") if image.mode in ("P", "1") else image
-        try:
-            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-            if "sRGB" not in ImageCms.getProfileDescription(source):
-                converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
-                if converted is not None:
-                    return converted
-        except (ImageCms.PyCMSError, OSError):
-            pass  # a profile that is broken or does not fit the picture: its plain values are the best guess
+        # If it is broken or does not fit the picture, the plain values are the best guess.
+        with contextlib.suppress(ImageCms.PyCMSError, OSError):
+            srgb = ImageCms.createProfile("sRGB")
+            return ImageCms.profileToProfile(image, io.BytesIO(profile), srgb, outputMode="RGB") or image
     return image if image.mode == "RGB" else image.convert("RGB")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+
+from PIL import Image
 
 from model.limits import MAX_STYLES
 from model.settings import StyleSettings
@@ -66,11 +69,7 @@ class Request:
         return {"content": (self.content,), "styles": tuple(self.styles), **said}
 
     def prepared(self) -> Request:
-        """Returns the same request with its pictures as sent, see `prepare`; prepared pictures stay as they are.
-
-        Raises:
-          InvalidInput: see `prepare`.
-        """
+        """Returns the same request with its pictures as `prepare` makes them, or raises its InvalidInput."""
         ready = {name: tuple(self._prepared(data, name) for data in all_) for name, all_ in self.pictures.items()}
         digests = self.sha256 or {name: tuple(map(sha256, all_)) for name, all_ in self.pictures.items()}
         return Request.from_pictures(ready, self.settings, digests)
@@ -82,9 +81,8 @@ class Request:
         if name in ("styles", "style_masks"):
             # As large as the model may use it.
             longest_px = math.ceil((self.settings.style_size or longest_px) * max(1.0, self.settings.style_scale))
-        return prepare(
-            data,
-            "style" if name == "styles" else name,
-            longest_px=longest_px,
-            background=MASK_BACKGROUND if name in MASKS else self.background,
-        )
+        background = MASK_BACKGROUND if name in MASKS else self.background
+        ready = prepare(data, "style" if name == "styles" else name, longest_px=longest_px, background=background)
+        if name in MASKS and Image.open(io.BytesIO(ready)).convert("L").getextrema()[1] == 1:
+            raise InvalidInput(f"`{name}` must be white, 255, where a style counts. Received: a picture from 0 to 1")
+        return ready

@@ -54,14 +54,7 @@ class Origin:
 
     @classmethod
     def of(cls, request: Request, description: Mapping[str, Any], *, step: int, steps: int) -> Origin:
-        """Returns the origin of a run.
-
-        Args:
-          request: what it was made from.
-          description: the model's; empty where it is not known.
-          step: where the run ended.
-          steps: of the whole run.
-        """
+        """Returns the origin of a run; the model's `description` is empty where it is not known."""
         guides = dict(request.sha256)
         content, styles = guides.pop("content", ("",)), guides.pop("styles", ())
         model = {name: str(description.get(name, "")) for name in ("digest", "precision", "tensorflow")}
@@ -97,12 +90,7 @@ def full_text(settings: StyleSettings) -> str:
 
 
 def resolve_settings(settings: StyleSettings, description: Mapping[str, Any]) -> StyleSettings:
-    """Returns the settings as the model reads them: its presets may differ with its weights and layers.
-
-    Args:
-      settings: what was asked for.
-      description: what `StyleTransferClient.describe` returned for these settings.
-    """
+    """Returns the settings as the model reads them, whose presets may differ: `describe` returned this for them."""
     return settings.replace(**description.get("settings", {}))
 
 
@@ -120,9 +108,8 @@ def encode_result(png: bytes, suffix: str, origin: Origin | None = None) -> byte
     kind = SUFFIXES[suffix.lower()]
     if kind == "PNG":
         return _with_chunks(png, origin)
-    options: dict[str, Any] = {"quality": _QUALITY, "icc_profile": _srgb_profile()}
-    if kind == "JPEG":
-        options["subsampling"] = "4:4:4"
+    # Only JPEG knows the last.
+    options: dict[str, Any] = {"quality": _QUALITY, "icc_profile": _srgb_profile(), "subsampling": "4:4:4"}
     if origin is not None:
         options["exif"] = exif = Image.Exif()
         exif[_SOFTWARE] = PROGRAM

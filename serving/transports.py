@@ -74,7 +74,8 @@ def connect(server: str, model_name: str = MODEL_NAME) -> Transport:
       InvalidInput: it is none of these.
     """
     scheme, separator, address = server.partition("://")
-    if not separator:
+    _, colon, port = server.rpartition(":")
+    if not separator and not (colon and port.isdecimal()):  # an address without a scheme is no path
         return LocalTransport(Path(server))
     if scheme == "grpc" and address:
         return GrpcTransport(server, model_name)

@@ -59,7 +59,8 @@ def run(arguments: list[str]) -> int:
     """
     options = build_parser().parse_args(arguments)
     settings = flags.settings_from(options)
-    contents, styles = pictures_in(options.contents, "CONTENTS"), pictures_in(options.styles, "STYLES")
+    contents = pictures_in(options.contents, "CONTENTS", options.output)
+    styles = pictures_in(options.styles, "STYLES", options.output)
     tasks = plan(contents, styles, options.output, f".{options.format}")
     servers = flags.servers_of(options)
     with contextlib.ExitStack() as stack:

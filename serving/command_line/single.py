@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
@@ -22,6 +23,8 @@ from serving.results import SUFFIXES, Origin, encode_result, resolve_settings
 from serving.run_file import SavedRun, load_run, save_run
 from serving.signals import EXIT_STOPPED, stopped_by_ctrl_c
 
+log = logging.getLogger(__name__)
+
 
 def build_parser() -> argparse.ArgumentParser:
     """Returns the parser; the flags of the settings come from `StyleSettings`."""
@@ -35,15 +38,14 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "-o", "--output", type=Path, required=True, metavar="OUT", help="the result, a .png, .jpg or .webp file"
     )
-    parser.add_argument(
-        "--checkpoint", type=Path, metavar="FILE", help="save the run to this file after every chunk of steps"
-    )
-    parser.add_argument(
-        "--resume",
-        type=Path,
-        metavar="FILE",
-        help="go on with a run that was saved; the file holds its pictures and settings, and is kept up to date",
-    )
+    for flag, meaning in (
+        ("--checkpoint", "save the run to this file after every chunk of steps"),
+        (
+            "--resume",
+            "go on with a saved run; the file holds its pictures and settings, and is kept up to date",
+        ),
+    ):
+        parser.add_argument(flag, type=Path, metavar="FILE", help=meaning)
     for flag, meaning in (
         ("--content-mask", "a picture that is white where a style paints, - for what the others leave"),
         ("--style-mask", "a picture that is white where a style picture counts, - for all of it"),
@@ -57,18 +59,21 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def run(arguments: list[str]) -> int:
-    """Runs the command line; returns the exit status.
-
-    Raises:
-      StyleTransferError: what went wrong, for the caller to show.
-    """
+    """Runs the command line; returns the exit status, or raises a StyleTransferError for the caller to show."""
     options = build_parser().parse_args(arguments)
     if options.output.suffix.lower() not in SUFFIXES:
         *others, last = SUFFIXES
         raise InvalidInput(f"`output` must end in {', '.join(others)} or {last}. Received: {options.output}")
-    if not options.output.absolute().parent.is_dir():
-        raise InvalidInput(f"`output` must be in a directory that exists. Received: {options.output}")
-    run = _resumed(options) if options.resume else _begun(options)
+    guides = (*options.content_mask, *options.style_mask, options.initial)
+    pictures = [str(path) for path in (options.content, *options.styles, *guides) if path]
+    checkpoint = options.checkpoint or options.resume
+    files = [options.output, checkpoint] if checkpoint else [options.output]
+    places = [Path(path).resolve() for path in (*files, *set(pictures))]
+    for path in files:
+        if places.count(path.resolve()) > 1:
+            raise InvalidInput(f"a file that is written must be none of the others. Received: {path}")
+        atomic_write(path, None)
+    run = _resumed(options, pictures) if options.resume else _begun(options)
     with flags.open_client(flags.servers_of(options), options) as client:
         settings = run.request.settings
         model = flags.common_model([client], settings, options)
@@ -103,11 +108,8 @@ def _read_masks(names: list[str]) -> list[bytes]:
     return [b"" if name == "-" else read_file(Path(name), "a mask") for name in names]
 
 
-def _resumed(options: argparse.Namespace) -> SavedRun:
-    given = [f"--{name.replace('_', '-')}" for name in flags.given_settings(options)]
-    guides = (*options.content_mask, *options.style_mask, options.initial)
-    given += [str(path) for path in (options.content, *options.styles, *guides) if path]
-    if given:
+def _resumed(options: argparse.Namespace, pictures: list[str]) -> SavedRun:
+    if given := [*(f"--{name.replace('_', '-')}" for name in flags.given_settings(options)), *pictures]:
         raise InvalidInput(
             f"`--resume` takes pictures and settings from the file. Received beside it: {' '.join(given)}"
         )
@@ -122,7 +124,11 @@ def _stylise(client: StyleTransferClient, run: SavedRun, model: Mapping[str, Any
         with stopped_by_ctrl_c() as cancelled, bar, logging_redirect_tqdm():
             for last in client.run(run.request, state=run.state, cancelled=cancelled):
                 if checkpoint:
-                    save_run(checkpoint, run.at(last))
+                    try:
+                        save_run(checkpoint, run.at(last))
+                    except InvalidInput as error:
+                        log.warning("%s. The run goes on, and is no longer saved.", error)
+                        checkpoint = None
                 bar.n = last.fraction_done
                 left = "" if last.seconds_left is None else f", {last.seconds_left:.0f} s left"
                 bar.set_description_str(f"{last.step}/{last.steps} steps, {last.steps_per_s:.1f} steps/s{left}")
@@ -130,8 +136,8 @@ def _stylise(client: StyleTransferClient, run: SavedRun, model: Mapping[str, Any
         if last is not None:
             kept = checkpoint or options.output.with_name(f"{options.output.name}.run")
             save_run(kept, run.at(last))
-            where = f"step {last.step}/{last.steps}"
-            print(f"{kept}: the run at {where}; --resume {kept} goes on with it", file=sys.stderr)
+            told = f"{kept}: the run at step {last.step}/{last.steps}; --resume {kept} goes on with it"
+            print(told, file=sys.stderr)
         raise
     if last is None:  # a run has at least one record
         return 1

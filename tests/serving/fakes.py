@@ -13,7 +13,7 @@ from PIL import PngImagePlugin
 
 from tests.conftest import encode, smooth_picture
 
-CONTENT, STYLE = encode(smooth_picture(40, 56, 1)), encode(smooth_picture(50, 40, 2))
+CONTENT, STYLE = (encode(smooth_picture(*shape), compress_level=1) for shape in ((40, 56, 1), (50, 40, 2)))  # as sent
 IMAGE = encode(smooth_picture(4, 4))
 PREVIEW = encode(smooth_picture(4, 4), "JPEG")
 

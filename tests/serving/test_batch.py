@@ -15,6 +15,7 @@ from serving.batch import MANIFEST, PARTIAL, Batch, Ending, Outcome, pictures_in
 from serving.client import StyleTransferClient
 from serving.endpoints import RetryPolicy
 from serving.errors import InvalidInput, ServingUnavailable
+from serving.files import atomic_write
 from serving.results import settings_of
 from serving.run_file import load_run
 from tests.conftest import encode, smooth_picture
@@ -37,9 +38,11 @@ def folders(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def outcomes(folders: Path, *models: FakeModel, settings: StyleSettings = SETTINGS, **options: Any) -> list[Outcome]:
-    contents, styles = (pictures_in(folders / name, name) for name in ("contents", "styles"))
-    tasks = plan(contents, styles, folders / "out", ".png")
+def outcomes(
+    folders: Path, *models: FakeModel, settings: StyleSettings = SETTINGS, out: str = "out", **options: Any
+) -> list[Outcome]:
+    contents, styles = (pictures_in(folders / name, name, folders / out) for name in ("contents", "styles"))
+    tasks = plan(contents, styles, folders / out, ".png")
     clients = [StyleTransferClient(model, retry_policy=RetryPolicy(0)) for model in models]
     return [outcome for outcome in Batch(tasks, clients, settings, MODEL, **options).outcomes() if outcome]
 
@@ -125,20 +128,44 @@ def test_a_damaged_manifest_costs_work_and_nothing_else(folders: Path, damage: b
 
 
 def test_a_directory_is_read_for_pictures_by_name(tmp_path: Path) -> None:
-    for name in ("b.JPG", "a.png", "c.heic", ".hidden.png", "notes.txt"):
+    for name in ("b.JPG", "a.png", "c.heic", ".hidden.png", "notes.txt", "d.pdf"):
         (tmp_path / name).touch()
     (tmp_path / "folder.png").mkdir()
-    assert [path.name for path in pictures_in(tmp_path, "CONTENTS")] == ["a.png", "b.JPG", "c.heic"]
-    assert pictures_in(tmp_path / "notes.txt", "CONTENTS") == [tmp_path / "notes.txt"]
+    assert [path.name for path in pictures_in(tmp_path, "CONTENTS", tmp_path)] == ["a.png", "b.JPG", "c.heic"]
+    assert pictures_in(tmp_path / "notes.txt", "CONTENTS", tmp_path) == [tmp_path / "notes.txt"]
     with pytest.raises(InvalidInput, match="`STYLES` must be a directory with pictures"):
-        pictures_in(tmp_path / "folder.png", "STYLES")
+        pictures_in(tmp_path / "folder.png", "STYLES", tmp_path)
 
 
 def test_files_of_one_stem_keep_their_suffixes(tmp_path: Path) -> None:
     planned = plan([Path("a.png"), Path("a.jpg"), Path("b.jpg")], [Path("x.png")], tmp_path, ".jpg")
     assert [task.output.name for task in planned] == ["a.png_x.jpg", "a.jpg_x.jpg", "b_x.jpg"]
-    with pytest.raises(InvalidInput, match=r"different names. Received: a_b_c.png twice"):
+    with pytest.raises(InvalidInput, match=r"differ in their names. Received: a_b_c.png twice"):
         plan([Path("a.png"), Path("a_b.png")], [Path("c.png"), Path("b_c.png")], tmp_path, ".png")
+
+
+def test_names_that_are_too_long_are_cut_and_stay_different(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    contents = [tmp_path / f"{'ы' * 120}{end}.png" for end in "ab"]
+    tasks = plan(contents, [tmp_path / f"{'ж' * 120}.png"], tmp_path, ".webp")
+    assert len({task.output for task in tasks}) == 2
+    assert [record.args[1] for record in caplog.records] == [task.output.stem for task in tasks]
+    for task in tasks:
+        atomic_write(task.output.with_name(f"{task.output.name}.run"), b"")
+
+
+def test_among_the_pictures_results_are_known_and_never_take_a_pictures_place(folders: Path) -> None:
+    assert endings(folders, FakeModel(), out="contents") == DONE
+    assert endings(folders, FakeModel(), out="contents") == SKIPPED
+    (folders / "contents" / "a_x.png").write_bytes(encode(smooth_picture(40, 56)))
+    with pytest.raises(InvalidInput, match=r"differ in their names. Received: a_x.png twice"):
+        endings(folders, FakeModel(), out="contents")
+
+
+def test_a_place_that_is_taken_costs_no_steps(folders: Path) -> None:
+    (folders / "out" / "a_x.png").mkdir(parents=True)
+    model = FakeModel()
+    assert endings(folders, model) == [Ending.FAILED, *DONE[:3]]
+    assert len([state for _, inputs in model.sent if not (state := inputs["state_bytes"][0])]) == 3
 
 
 def test_mistakes_are_one_sentence(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,8 @@ import pytest
 
 from model.settings import SETTINGS, StyleSettings, format_value
 from serving.__main__ import main
+from serving.client import StyleTransferClient
+from serving.command_line import flags
 from serving.command_line.flags import servers_of, settings_from
 from serving.command_line.single import build_parser
 from serving.contract import DEFAULT_SERVER, SERVER_VARIABLE
@@ -26,6 +29,7 @@ from tests.conftest import decoded, encode, smooth_picture
 from tests.faulty import faulty
 from tests.ports import free_port
 from tests.served import ROOT, Served
+from tests.serving.fakes import FakeModel
 from tests.small_model import DEFAULT_LAYERS
 
 
@@ -74,7 +78,12 @@ def test_every_setting_is_a_flag_and_reaches_the_settings() -> None:
         (["--timeout", "0"], "`timeout_s` must be above 0 seconds. Received: 0.0"),
         (["--size", "9"], "`size` must be an integer from 16 to 4096. Received: 9"),
         (["-o", "picture.gif"], "`output` must end in .png, .jpg, .jpeg or .webp. Received: picture.gif"),
-        (["-o", "/nosuch/out.png"], "`output` must be in a directory that exists"),
+        (["-o", "/nosuch/out.png"], "a file must be writable. Received: /nosuch/out.png (No such file or directory)"),
+        (["-o", "{folder}"], "a file must be writable. Received: {folder} (Is a directory)"),
+        (["-o", "{content}"], "a file that is written must be none of the others. Received: {content}"),
+        (["--checkpoint", "{content}"], "a file that is written must be none of the others. Received: {content}"),
+        (["--checkpoint", "{folder}"], "a file must be writable. Received: {folder} (Is a directory)"),
+        (["--server", "localhost:8500"], "`server` must be grpc://HOST:PORT, http://HOST:PORT or the path of a SavedM"),
         (["--background", "nosuch"], "`background` must be a colour, by name or as #RRGGBB. Received: nosuch"),
         (["--initial", "/nosuch"], "`initial` must be a readable file. Received: /nosuch (No such file or directory)"),
         (["--style-mask", __file__], "`style_masks` must be a picture. Received: "),
@@ -87,11 +96,12 @@ def test_every_setting_is_a_flag_and_reaches_the_settings() -> None:
 def test_mistakes_are_one_sentence(
     pair: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], change: list[str], sentence: str
 ) -> None:
-    nobody = f"grpc://127.0.0.1:{free_port()}"
-    where = [] if {"--server", "--local"} & set(change) else ["--server", nobody]
-    arguments = [*pair, "-o", str(tmp_path / "out.png"), *where, *(text.format(nobody=nobody) for text in change)]
+    (tmp_path / "folder.png").mkdir()
+    names = {"nobody": f"grpc://127.0.0.1:{free_port()}", "folder": tmp_path / "folder.png", "content": pair[0]}
+    where = [] if {"--server", "--local"} & set(change) else ["--server", names["nobody"]]
+    arguments = [*pair, "-o", str(tmp_path / "out.png"), *where, *(text.format(**names) for text in change)]
     assert main(arguments) == 1
-    assert capsys.readouterr().err.startswith(f"error: {sentence.format(nobody=nobody)}")
+    assert capsys.readouterr().err.startswith(f"error: {sentence.format(**names)}")
     assert not (tmp_path / "out.png").exists()
 
 
@@ -153,6 +163,28 @@ def test_a_run_that_fails_is_kept_for_the_same_model_and_says_how_to_go_on(
     save_run(kept, replace(run, model_digest="another"))
     assert main(["--resume", str(kept), "-o", str(output), "--server", served.http]) == 1
     assert "error: `resume` must be a run of the model that is served" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("lost", ["out.png", "a.run"])
+def test_what_can_no_longer_be_written_costs_no_result(
+    monkeypatch: pytest.MonkeyPatch, pair: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], lost: str
+) -> None:
+    def take_the_place(call: int) -> None:
+        (tmp_path / lost).unlink(missing_ok=True)
+        (tmp_path / lost).mkdir()
+
+    client = StyleTransferClient(FakeModel(before=lambda call: call == 2 and take_the_place(call)))
+    monkeypatch.setattr(client, "describe", lambda *_, **__: {"digest": "abc", "weights": {}})
+    monkeypatch.setattr(flags, "open_client", lambda *_: client)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    command = [*pair, "-o", str(tmp_path / "out.png"), "--checkpoint", str(tmp_path / "a.run"), "--quiet"]
+    assert main(command) == (lost == "out.png")
+    said = capsys.readouterr().err.splitlines()[-1]
+    kept = Path(said.partition("; it is kept as ")[2].partition(". The run goes on, and is no longer saved.")[0])
+    if lost == "a.run":
+        assert load_run(kept).step < 8
+    picture = kept if lost == "out.png" else tmp_path / "out.png"
+    assert decoded(picture.read_bytes()).shape == (4, 4, 3)
 
 
 def test_ctrl_c_keeps_the_picture_as_it_stands(served: Served, pair: list[str], tmp_path: Path) -> None:

@@ -40,12 +40,24 @@ def animated(kind: str, **options: Any) -> bytes:
 
 
 def swapped_profile() -> bytes:
-    """A profile whose red is sRGB's green and the other way round: two tags of LittleCMS's own sRGB, exchanged."""
+    """A profile that has sRGB's name, its red for green and the other way round: two tags of LittleCMS's, exchanged."""
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    profile = profile.replace("sRGB".encode("utf-16-be"), "test".encode("utf-16-be"))
     for old, new in ((b"rXYZ", b"swap"), (b"gXYZ", b"rXYZ"), (b"swap", b"gXYZ")):
         profile = profile.replace(old, new, 1)
     return profile
+
+
+def keyed(bits: int, colours: int, row: bytes, clear: tuple[int, ...]) -> bytes:
+    """A PNG of which one grey or colour, in its own range, stands for clear."""
+    png, chunk = png_of(8, 8, bits, colours, row), b"tRNS" + struct.pack(f">{len(clear)}H", *clear)
+    return png[:33] + struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk)) + png[33:]
+
+
+def tiff_of(bits: int, samples: int, photometric: int, pixels: bytes) -> bytes:
+    """A TIFF of 8x8 grey pixels; samples are 1: unsigned, 2: signed, 3: with a point."""
+    tags = {256: 8, 257: 8, 258: bits, 259: 1, 262: photometric, 273: 8, 277: 1, 278: 8, 279: len(pixels), 339: samples}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    return struct.pack("<4sI", b"II*\0", 8 + len(pixels)) + pixels + struct.pack("<H", len(tags)) + entries + bytes(4)
 
 
 PROFILE = swapped_profile()
@@ -71,6 +83,15 @@ RGB48 = png_of(8, 8, 16, 2, struct.pack(">3H", 0xFF12, 0x80FE, 0x34) * 8)
         pytest.param(palette(icc_profile=PROFILE), "white", (51, 204, 51), id="profile of a palette"),
         pytest.param(plain("L", 77, icc_profile=PROFILE), "white", (77, 77, 77), id="profile for other colours"),
         pytest.param(plain("RGB", RED, icc_profile=b"no profile"), "white", RED, id="broken profile"),
+        pytest.param(keyed(2, 0, b"\x55" * 2, (1,)), "blue", (0, 0, 255), id="a clear grey of 2 bits"),
+        pytest.param(keyed(4, 0, b"\x55" * 4, (5,)), "blue", (0, 0, 255), id="a clear grey of 4 bits"),
+        pytest.param(keyed(16, 0, b"\x9c\x40" * 8, (40000,)), "blue", (0, 0, 255), id="a clear grey of 16 bits"),
+        pytest.param(keyed(16, 0, bytes(16), (39936,)), "blue", (0, 0, 0), id="black beside it"),
+        pytest.param(keyed(16, 2, b"\x9c\x40" * 24, (40000,) * 3), "blue", (0, 0, 255), id="a clear colour of 16 bits"),
+        pytest.param(tiff_of(12, 1, 1, b"\x80\x08\x00" * 32), "white", (128, 128, 128), id="grey of 12 bits"),
+        pytest.param(tiff_of(16, 2, 1, b"\0\x40" * 64), "white", (128, 128, 128), id="signed grey"),
+        pytest.param(tiff_of(16, 1, 0, bytes(128)), "black", (255, 255, 255), id="white is zero"),
+        pytest.param(tiff_of(32, 3, 1, struct.pack("<64f", 1.01, *[0.5] * 63)), "white", (128,) * 3, id="above white"),
         *[pytest.param(animated(kind), "white", (255, 0, 0), id=f"first frame of {kind}") for kind in ("GIF", "PNG")],
         pytest.param(animated("WEBP", lossless=True), "white", (255, 0, 0), id="first frame of WebP"),
     ],
@@ -82,17 +103,43 @@ def test_a_picture_becomes_opaque_srgb(data: bytes, background: str, colour: tup
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "BMP", "TIFF"])
-def test_a_plain_png_or_jpeg_is_sent_as_it_came_and_others_become_png(kind: str) -> None:
+def test_what_is_sent_is_png_and_a_plain_picture_stays_as_it_came_until_then(kind: str) -> None:
     data = encode(PICTURE, kind)
-    ready = prepare(data, "content")
-    assert (ready is data) == (kind in ("PNG", "JPEG"))
-    assert kind == "JPEG" or ready.startswith(b"\x89PNG")
+    assert (prepare(data, "content") is data) == (kind in ("PNG", "JPEG"))
+    ready = prepare(data, "content", longest_px=500)
+    assert ready == prepare(ready, "content", longest_px=500)
+    assert ready.startswith(b"\x89PNG")
     np.testing.assert_array_equal(decoded(ready), decoded(data))
 
 
-def test_exif_orientation_is_applied_once() -> None:
-    exif = Image.Exif()
-    exif[0x0112] = 6
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_a_damaged_picture_has_one_verdict_at_any_size_and_what_is_sent_is_whole(kind: str) -> None:
+    whole, generator = encode(PICTURE, kind), np.random.default_rng(0)
+    places = generator.integers(8, len(whole), 100)
+    for data in [whole[:-12], *[whole[:place] + b"\x5a" + whole[place + 1 :] for place in places]]:
+        verdicts = []
+        for longest in (20, 500):
+            try:
+                ready = prepare(data, "content", longest_px=longest)
+            except InvalidInput as error:
+                verdicts.append(str(error))
+            else:
+                verdicts.append("")
+                assert ready.startswith(b"\x89PNG")
+                Image.open(io.BytesIO(ready)).verify()
+        assert verdicts[0] == verdicts[1]
+
+
+# Tags as Pillow writes them; one that is a ratio, given as text; and a directory that ends too early.
+EXIF = [
+    struct.pack("<4sIHHHII", b"II*\0", 8, count, 0x0112, 3, 1, 6) + rest
+    for count, rest in ((1, bytes(4)), (2, struct.pack("<HHI4sI", 0x011A, 2, 4, b"odd\0", 0)), (9, b"\x1a\x01"))
+]
+
+
+@pytest.mark.parametrize("exif", EXIF, ids=["plain", "odd", "cut"])
+@pytest.mark.filterwarnings("error")
+def test_exif_orientation_is_applied_once(exif: bytes) -> None:
     ready = prepare(encode(PICTURE, exif=exif), "content")
     np.testing.assert_array_equal(decoded(ready), np.rot90(PICTURE, -1))
     assert not Image.open(io.BytesIO(ready)).getexif()
@@ -117,7 +164,7 @@ def test_deep_grey_uses_its_whole_range(white: int, dtype: type) -> None:
 def test_pictures_shrink_to_the_longest_side_and_never_grow(size: Any, longest: int, kept: Any) -> None:
     ready = prepare(encode(Image.new("RGB", size)), "content", longest_px=longest)
     assert Image.open(io.BytesIO(ready)).size == kept
-    assert prepare(ready, "content", longest_px=longest) is ready
+    assert prepare(ready, "content", longest_px=longest) == ready
 
 
 # Pillow's reader fails with an IndexError on a colour profile without bytes.
@@ -132,6 +179,11 @@ EMPTY_PROFILE = PNG[:-12] + b"\0\0\0\0iCCP" + struct.pack(">I", zlib.crc32(b"iCC
         (PNG[:-500], "an undamaged picture"),
         (encode(PICTURE, "JPEG")[:-500], "an undamaged picture"),
         (EMPTY_PROFILE, "an undamaged picture"),
+        (
+            tiff_of(32, 3, 1, struct.pack("<64f", 40, *[0.5] * 63)),
+            "an undamaged picture. Received: grey from 0.5 to 4",
+        ),
+        (tiff_of(32, 2, 1, struct.pack("<64i", *range(-1, 63))), "an undamaged picture. Received: grey from -1 to 62"),
         (png_of(30000, 30000, 8, 2, b""), "a picture of at most 64000000 pixels"),
         (png_of(9000, 9000, 8, 2, b""), "a picture of at most 64000000 pixels. Received: 9000x9000"),
     ],
@@ -140,6 +192,11 @@ def test_what_cannot_be_read_is_refused(data: bytes, sentence: str) -> None:
     with pytest.raises(InvalidInput) as failure:
         prepare(data, "style")
     assert str(failure.value).startswith(f"`style` must be {sentence}")
+
+
+def test_labels_are_no_mask() -> None:
+    with pytest.raises(InvalidInput, match=r"`style_masks` must be white, 255, .* Received: a picture from 0 to 1"):
+        Request(PNG, [PNG], style_masks=[plain("L", 1)]).prepared()
 
 
 @pytest.mark.parametrize("count", [0, 9])
