@@ -1,4 +1,4 @@
 """Code traced into the SavedModel, and its settings.
 
-Importing this package imports no TensorFlow: clients and the page need the settings and the errors only.
+Importing this package does not import TensorFlow: clients and the page need only the settings and the errors.
 """

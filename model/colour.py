@@ -8,13 +8,13 @@ from __future__ import annotations
 import tensorflow as tf
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
-_LEAST_VARIANCE = 1.0  # grey levels squared; directions without colour, as in a grey picture, have none to divide by
+_LEAST_VARIANCE = 1.0  # grey levels squared; the colours of a grey picture do not vary in all directions
 
 
 def with_colours_of(image: tf.Tensor, content: tf.Tensor) -> tf.Tensor:
     """Returns the content's colours with the image's luma.
 
-    Adding the same difference of luma to all three channels leaves their differences, the chroma, as they were.
+    The difference of luma is added to all three channels, so their differences (the chroma) stay the same.
 
     Args:
       image: float32 [H, W, 3], 0 to 255.
@@ -28,14 +28,16 @@ def with_colours_of(image: tf.Tensor, content: tf.Tensor) -> tf.Tensor:
 
 
 def matched(style: tf.Tensor, content: tf.Tensor) -> tf.Tensor:
-    """Returns the style picture with the content's mean and covariance of colour, by the symmetric linear map.
+    """Returns the style picture, mapped linearly to the content's mean and covariance of colour.
+
+    The map is the product of the symmetric square roots of the covariances, the style's inverted.
 
     Args:
       style: float32 [h, w, 3], 0 to 255.
       content: float32 [H, W, 3], 0 to 255.
 
     Returns:
-      float32 [h, w, 3]; may leave 0 to 255 a little.
+      float32 [h, w, 3]; values may lie slightly outside 0 to 255.
     """
     style_mean, style_covariance = _statistics(style)
     content_mean, content_covariance = _statistics(content)
@@ -45,13 +47,13 @@ def matched(style: tf.Tensor, content: tf.Tensor) -> tf.Tensor:
 
 def _statistics(image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns the mean [3] and covariance [3, 3] of a picture's colours."""
-    # Row by row: one sum over all pixels, as a CPU makes it, would lose digits.
+    # Row by row: on a CPU, one float32 sum over all pixels loses digits.
     mean = tf.reduce_mean(tf.reduce_mean(image, 1), 0)
     centred = tf.reshape(image - mean, [-1, 3])
     return mean, tf.matmul(centred, centred, transpose_a=True) / tf.cast(tf.shape(centred)[0], tf.float32)
 
 
 def _power(covariance: tf.Tensor, exponent: float) -> tf.Tensor:
-    """Returns a power of a symmetric matrix [3, 3]; rounding may have left it eigenvalues below zero."""
+    """Returns a power of a covariance [3, 3], whose eigenvalues are raised to _LEAST_VARIANCE first."""
     values, vectors = tf.linalg.eigh(covariance)
     return tf.matmul(vectors * tf.pow(tf.maximum(values, _LEAST_VARIANCE), exponent), vectors, transpose_b=True)

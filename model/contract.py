@@ -1,6 +1,6 @@
 """The served model's signatures: the one table that the graph, the clients and the tests read.
 
-Every input and output is batch-major: B content pictures in a call (mostly 1), S style pictures for each of them.
+Every input and output is batch-major: B content pictures per call (usually 1), each with S style pictures.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-PREVIEW_SIZE_PX = 512  # long side, at most, of `preview_bytes`
+PREVIEW_SIZE_PX = 512  # largest long side of `preview_bytes`
 
 
 @dataclass(frozen=True)
@@ -23,46 +23,47 @@ class TensorInfo:
 
 
 class Signature(NamedTuple):
-    """What a signature of the SavedModel takes and returns."""
+    """The inputs and outputs of one signature of the SavedModel."""
 
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[TensorInfo, ...]
 
 
 CONTENT = TensorInfo("content_bytes", "an encoded picture: JPEG (turned upright by its Exif data) or PNG")
-STYLE = TensorInfo("style_bytes", "S encoded pictures whose style is taken", (None, None))
+STYLE = TensorInfo("style_bytes", "S encoded style pictures", (None, None))
 CONTENT_MASK = TensorInfo(
     "content_mask_bytes",
-    "for each style a picture that is white where that style paints, black or transparent where not; empty: what the "
-    "others leave, or everywhere",
+    "one mask per style, over the content: white where that style paints, black or transparent elsewhere; empty: all "
+    "that the other masks leave",
     (None, None),
 )
 STYLE_MASK = TensorInfo(
     "style_mask_bytes",
-    "for each style a picture that is white where it counts, black or transparent where not; empty: all of it",
+    "one mask per style, over the style picture: white where it counts, black or transparent elsewhere; empty: all of "
+    "it",
     (None, None),
 )
-INITIAL = TensorInfo("initial_bytes", "an encoded picture to start from; empty: as `start` says")
+INITIAL = TensorInfo("initial_bytes", "an encoded picture to start from; empty: start as the setting `start` says")
 SETTINGS_TEXT = TensorInfo("settings", "name=value pairs, comma separated; empty: the default preset")
-STATE_BYTES = TensorInfo("state_bytes", "where the run stands; empty: at its start")
+STATE_BYTES = TensorInfo("state_bytes", "the state of the run; as an input, empty: start a new run")
 TAKE_STEPS = TensorInfo("take_steps", "steps to take in this call; 0 only renders `image_bytes`", dtype="int32")
 
 IMAGE = TensorInfo("image_bytes", "the result as PNG")
-IMAGE_IF_ASKED = TensorInfo("image_bytes", "the picture as PNG: when the run is over or `take_steps` is 0, else empty")
+IMAGE_IF_ASKED = TensorInfo("image_bytes", "the picture as PNG if the run is over or `take_steps` is 0, else empty")
 PREVIEW = TensorInfo("preview_bytes", f"the picture as JPEG, at most {PREVIEW_SIZE_PX} pixels long")
 LOSSES = TensorInfo(
-    "losses", "per step: total, content, style, total_variation; NaN: no step", (None, None, 4), "float32"
+    "losses", "a row per step: total, content, style, total_variation; NaN: no step", (None, None, 4), "float32"
 )
 STEP = TensorInfo("step", "steps taken since the start of the run", dtype="int32")
 STEPS = TensorInfo("steps", "steps of the whole run", dtype="int32")
-PROGRESS = TensorInfo("progress", "share of the whole run's work that is done, 0 to 1", dtype="float32")
+PROGRESS = TensorInfo("progress", "fraction of the run's work that is done, 0 to 1", dtype="float32")
 CONVERGED, NOT_FINITE = "converged", "not_finite"
 STOPPED = TensorInfo(
     "stopped",
-    f"why the run is over before its last step: {CONVERGED} (L-BFGS finds no lower loss), or {NOT_FINITE} (a loss was "
-    "not; the last finite picture is kept, smaller than `size` if the run had not come to its last size); else empty",
+    f"why the run ended before its last step: {CONVERGED} (L-BFGS finds no lower loss) or {NOT_FINITE} (a loss was not "
+    "finite; the result is the last picture with a finite loss, at the size the run had reached); else empty",
 )
-DESCRIPTION = TensorInfo("description", "what the model is and the settings in full, as JSON")
+DESCRIPTION = TensorInfo("description", "the model and the settings in full, as JSON")
 
 _RECIPE = (CONTENT, STYLE, SETTINGS_TEXT)
 _GUIDED = (CONTENT, STYLE, CONTENT_MASK, STYLE_MASK, INITIAL, SETTINGS_TEXT)

@@ -14,12 +14,12 @@ class StyleTransferError(Exception):
 
 
 class InvalidInput(StyleTransferError, ValueError):
-    """An argument is wrong. The text names it, says what was expected and what came."""
+    """An argument is wrong. The text names it, and says what was expected and what was received."""
 
     code = "INVALID_ARGUMENT"
 
 
 class WeightsUnavailable(StyleTransferError):
-    """No feature weights could be had. The text says what was tried and what to do."""
+    """ImageNet's weights were found nowhere. The text says what was tried and what to do."""
 
     code = "FAILED_PRECONDITION"

@@ -20,16 +20,16 @@ from model.versions import find_versions
 from model.weights import Weights, load
 
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
-MEASURABLE_S = 0.005  # far above what starting an operation takes
-GAIN = 0.8  # of float32's time: a smaller gain is within a busy machine's noise
+MEASURABLE_S = 0.005  # far longer than it takes to start an operation
+GAIN = 0.8  # of float32's time; smaller savings are within a busy machine's noise
 
 
 def choose_precision() -> str:
     """Returns the type in which this machine convolves fastest; float32 unless another saves a fifth of its time.
 
-    It is measured, since no name tells whether a processor or GPU computes in a type or only converts it. That takes a
-    second or two, or half a minute where a GPU's kernels are compiled first. float16 is tried on GPUs alone:
-    TensorFlow's kernels for CPUs convert it.
+    The types are timed, because a device's name does not say whether it computes in a type or only converts it. That
+    takes a second or two, or half a minute where a GPU's kernels are compiled first. float16 is tried on GPUs only:
+    TensorFlow's CPU kernels convert it.
     """
     import tensorflow as tf
 
@@ -42,7 +42,7 @@ def choose_precision() -> str:
 
 
 def _convolution_s(dtype: Any, side: int) -> float:
-    """Returns the seconds of a convolution of block1 and its gradient at `side` x `side` pixels, the best of three."""
+    """Returns the seconds that a block1 convolution and its gradient take at `side` x `side` pixels, best of three."""
     import tensorflow as tf
 
     x, kernel = tf.ones([1, side, side, WIDTHS[0]], dtype), tf.ones([3, 3, WIDTHS[0], WIDTHS[0]], dtype)
@@ -61,7 +61,7 @@ def _convolution_s(dtype: Any, side: int) -> float:
 
 
 def describe(weights: Weights, precision: str) -> dict[str, Any]:
-    """Returns what the signature `describe` tells, without the settings and the device."""
+    """Returns what the signature `describe` answers, except the settings and the device."""
     import tensorflow as tf
 
     return {
@@ -75,7 +75,7 @@ def describe(weights: Weights, precision: str) -> dict[str, Any]:
 
 
 def served_layers(weights: Weights) -> Weights:
-    """Leaves out the layers after the deepest one that a preset uses."""
+    """Returns the weights without the layers beyond the deepest one that a preset uses."""
     used = LAYERS[: LAYERS.index(DEEPEST_LAYER) + 1]
     return replace(weights, arrays={key: a for key, a in weights.arrays.items() if key.partition("/")[0] in used})
 
@@ -83,7 +83,7 @@ def served_layers(weights: Weights) -> Weights:
 def export(weights: Weights, output: Path, precision: str = "auto") -> Path:
     """Writes a new version of the model and returns its directory, `output`/N.
 
-    It is written to a draft directory and renamed, so that a server that watches `output` never sees half a version.
+    It is written to a draft directory and then renamed: a server that watches `output` never sees half a version.
     """
     import tensorflow as tf
 
@@ -95,7 +95,7 @@ def export(weights: Weights, output: Path, precision: str = "auto") -> Path:
     network = VGG19(weights.arrays, tf.as_dtype(precision))
     served = ServedModel(network, describe(weights, precision))
     output.mkdir(parents=True, exist_ok=True)
-    # tensorflow_model_server only looks at names that are integers.
+    # tensorflow_model_server ignores the draft, whose name is not an integer.
     with tempfile.TemporaryDirectory(prefix=".draft-", dir=output) as folder:
         draft = Path(folder) / "version"
         tf.saved_model.save(served, str(draft), signatures=dict(served.functions))
@@ -104,7 +104,7 @@ def export(weights: Weights, output: Path, precision: str = "auto") -> Path:
 
 
 def _placed(draft: Path, output: Path) -> Path:
-    """Renames a draft to the next version in `output`, whose number another export may take at the same time."""
+    """Renames a draft to the next version in `output`; tries a higher number if another export takes this one."""
     number = max((version.number for version in find_versions(output)), default=0)
     while True:
         number += 1
@@ -121,7 +121,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m model.export", description=__doc__)
     add = parser.add_argument
     add("--weights", default="imagenet", help="imagenet, random, or a .whl, .h5 or .npz file (default: imagenet)")
-    add("--output", type=Path, required=True, help="base path: the model goes into a new OUTPUT/VERSION")
+    add("--output", type=Path, required=True, help="base path; the model is written to OUTPUT/VERSION")
     add("--precision", choices=PRECISIONS, default="auto", help="type of the convolutions (default: auto)")
     options = parser.parse_args(arguments)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -136,6 +136,6 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    # Ended by SIGTERM it still removes its drafts and stops pip.
+    # By default SIGTERM would leave the draft directory and a running pip behind.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     sys.exit(main())

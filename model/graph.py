@@ -1,4 +1,4 @@
-"""Helpers of graph code: checks of inputs, and functions that TensorFlow does not inline."""
+"""Helpers for graph code: checks of inputs, and functions that TensorFlow does not inline."""
 
 from __future__ import annotations
 
@@ -9,33 +9,33 @@ import tensorflow as tf
 
 
 def checked(value: tf.Tensor, condition: tf.Tensor, *message: str | tf.Tensor) -> tf.Tensor:
-    """Returns the value once the condition holds; else fails the run with INVALID_ARGUMENT.
+    """Returns the value if the condition holds; else fails the call with INVALID_ARGUMENT.
 
-    TensorFlow Serving itself checks no shape or value. An assertion that nothing depends on may run too late: compute
-    from the returned value, which waits for it.
+    TensorFlow Serving checks neither shapes nor values. Compute from the returned value, which waits for the check: an
+    assertion that nothing depends on may run too late.
 
     Args:
       value: any tensor.
       condition: bool scalar.
-      message: parts of one sentence: the argument in backticks, what was expected, what was received. Tensors that
-        are no strings are written as numbers.
+      message: parts of one sentence: the argument in backticks, what was expected, what was received. Numeric tensors
+        are converted to text.
     """
     parts = [
         part if isinstance(part, str) or part.dtype == tf.string else tf.strings.as_string(part) for part in message
     ]
-    # The op itself: `tf.debugging.Assert` wraps it in a tf.cond, and a hundred of those double a graph's time to load.
+    # The raw op: `tf.debugging.Assert` wraps it in a tf.cond, and a hundred of those double a graph's loading time.
     check = tf.raw_ops.Assert(condition=condition, data=[tf.strings.join(parts)], summarize=3)
-    with tf.control_dependencies([check] if check is not None else []):  # eager code has no op to wait for
+    with tf.control_dependencies([check] if check is not None else []):  # None in eager code
         return tf.identity(value)
 
 
 def noinline(*specs: tf.TensorSpec) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Makes a function a graph function that is traced, stored and optimised once, however often it is called.
+    """Decorates a function that is to be traced, stored and optimised once, however often it is called.
 
-    TensorFlow inlines an ordinary `tf.function` at every call and then optimises the whole, which takes about a
-    millisecond for each op when a server first calls a signature. A call that stays one costs less than a tenth.
+    TensorFlow inlines an ordinary `tf.function` at every call and then optimises all the copies. That takes about a
+    millisecond per op when a server first calls a signature. A call that is not inlined takes less than a tenth of it.
 
     Args:
-      specs: of the function's arguments, all tensors; it returns tensors, in nests.
+      specs: one per argument of the function; all are tensors. It may return nests of tensors.
     """
     return tf.function(input_signature=specs, autograph=False, experimental_attributes={"_noinline": True})

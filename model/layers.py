@@ -12,18 +12,18 @@ WIDTHS = (64, 128, 256, 512, 512)
 LAYERS = tuple(
     f"block{block}_conv{conv}" for block, convs in enumerate((2, 2, 4, 4, 4), start=1) for conv in range(1, convs + 1)
 )
-"""The convolutions in the order in which a picture passes them."""
+"""The convolutions, in forward order."""
 
 BLOCK_STARTS = tuple(layer for layer in LAYERS if layer.endswith("_conv1"))
-"""The first convolution of each block. All but the very first take the pooled output of the layer before them."""
+"""The first convolution of each block. All except block1_conv1 take the pooled output of the layer before."""
 
 
 class Layer(NamedTuple):
-    """A layer that a loss looks at.
+    """A layer of the style or content loss.
 
     Attributes:
-      name: as in LAYERS.
-      weight: of its loss, from 0.
+      name: one of LAYERS.
+      weight: weight of its loss, from 0.
       up_to: the largest long side, in pixels, at which it counts; MAX_SIZE_PX: it counts at every size.
     """
 
@@ -33,5 +33,5 @@ class Layer(NamedTuple):
 
 
 def block_of(layer: str) -> int:
-    """Returns the index of the block that a layer is in, 0 for the first."""
+    """Returns the index of a layer's block, 0 for the first."""
     return int(layer.removeprefix("block").partition("_")[0]) - 1

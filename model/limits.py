@@ -1,4 +1,4 @@
-"""What a model takes at most. Imports no TensorFlow."""
+"""The limits of what a model accepts. Imports no TensorFlow."""
 
 from __future__ import annotations
 
@@ -7,4 +7,4 @@ SHORT_SIDE_PX = 16  # the smallest side that survives four 2x2 poolings
 MAX_RATIO = MAX_SIZE_PX // SHORT_SIDE_PX  # of the long side to the short one
 MAX_STEPS = 10_000  # of a whole run
 MAX_STYLES = 8  # style pictures for one content picture
-MAX_INPUT_PX = 64_000_000  # width times height of a picture that is sent in; 192 MB once decoded to uint8
+MAX_INPUT_PX = 64_000_000  # width times height of a picture that is sent; 192 MB decoded to uint8

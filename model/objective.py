@@ -1,4 +1,4 @@
-"""The objective: the weighted style, content and total variation losses of an image, and their gradient."""
+"""The objective: the weighted sum of an image's style, content and total variation losses, and its gradient."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from model.parsing import ParsedSettings, choice_index, is_chosen
 from model.sizes import Sizes, least_long_side
 from model.vgg19 import VGG19, NetworkOptions, gradient_dtype
 
-LEAST_GAP = (0.5 / 127.5) ** 2  # of a style's size: an 8-bit picture is known to half a grey level in half the range
+LEAST_GAP = (0.5 / 127.5) ** 2  # of a style target's size: the squared rounding error of 8-bit pixels at mid-range
 
 
 class Pictures(NamedTuple):
@@ -23,12 +23,11 @@ class Pictures(NamedTuple):
 
     Attributes:
       content: uint8 [H, W, 3].
-      styles: string [S], encoded: a call whose targets are known from an earlier one decodes none.
+      styles: string [S], encoded: they are decoded only if the targets are not known from an earlier call.
       content_masks: string [S], encoded masks over the content (see model/masks.py), or empty strings.
       style_masks: string [S], encoded masks over each style picture, or empty strings.
       initial: string scalar, the encoded picture to start from, or empty.
-      fingerprint: int64 scalar, of all that a run is made from, its settings too: what was computed for one
-        fingerprint holds for that alone.
+      fingerprint: int64 scalar, a hash of all inputs and settings. Measurements are valid only for the same hash.
     """
 
     content: tf.Tensor
@@ -40,13 +39,13 @@ class Pictures(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """What takes passes through the network to compute; a state carries it to the next call.
+    """The results of passes through the network; a state carries them to the next call.
 
     Attributes:
-      style: float32 [N]: the rows of each layer's style target (0: not in use); then, layer by layer, the target, its
-        scales and the content scale.
-      content: bfloat16 [M], the content's features at the layers of its term, one after the other. Rounded, they cost
-        the content loss 1e-5 of the features' mean square, and a state 32 bytes a pixel at block3_conv1.
+      style: float32 [N]. First the number of rows of each layer's style target (0: not in use). Then, layer by layer,
+        the target, its scales and the content scale.
+      content: bfloat16 [M], the features of the content at the content layers, concatenated. The rounding changes the
+        content loss by 1e-5 of the features' mean square; at block3_conv1 they take 32 bytes a pixel of the state.
     """
 
     style: tf.Tensor
@@ -54,14 +53,14 @@ class Measured(NamedTuple):
 
     @classmethod
     def nothing(cls) -> Measured:
-        """Returns what stands for no measurements yet."""
+        """Returns empty measurements."""
         return cls(tf.zeros([0]), tf.zeros([0], tf.bfloat16))
 
 
 class Targets(NamedTuple):
-    """What a size is optimised towards. Lists have an element for each of the L layers, empty where it is not in use.
+    """The targets of one size. Lists have an element for each of the L layers, empty if the layer is not in use.
 
-    There is one region for each style where masks say who paints where, else one for their blend.
+    With masks over the content there is one region for each style, else a single region for the blend of all styles.
 
     Attributes:
       masks: float32 [R, h, w], each region's mask at the layer's resolution; [0, 1, 1] without masks.
@@ -69,8 +68,8 @@ class Targets(NamedTuple):
       style: float32 [R, rows, C], from `losses.style_target`.
       style_scale: float32 [R], factor on each region's style loss.
       content: bfloat16 [1, h, w, C], features of the content picture.
-      content_scale: float32 scalars, factor on the content loss.
-      measured: what all but masks and shares are made from.
+      content_scale: float32 scalar, factor on the content loss.
+      measured: the packed form of everything except masks and shares.
     """
 
     masks: list[tf.Tensor]
@@ -83,20 +82,20 @@ class Targets(NamedTuple):
 
 
 class Objective(tf.Module):
-    """The loss of a picture under a network; all methods are graph code and take what `parse_settings` returns."""
+    """The loss of an image under a network; all methods are graph code and take what `parse_settings` returns."""
 
     def __init__(self, network: VGG19) -> None:
         super().__init__(name="objective")
         self.network = network
         features = tf.TensorSpec([1, None, None, None], network.dtype)
         stack, vector, number = [tf.TensorSpec([None] * rank) for rank in (3, 1, 0)]
-        places, index = [tf.TensorSpec(shape, tf.int32) for shape in ([None], [])]
+        positions, index = [tf.TensorSpec(shape, tf.int32) for shape in ([None], [])]
         flag = tf.TensorSpec([], tf.bool)
         self._features = noinline(stack, index, flag, flag)(
             lambda image, last, *options: network.features(image, last, NetworkOptions(*options))
         )
         self._moments = noinline(features, stack)(_moments)
-        self._style_target = noinline(features, stack, stack, places, vector, index, index)(_style_target)
+        self._style_target = noinline(features, stack, stack, positions, vector, index, index)(_style_target)
         self._content_scale = noinline(features, index, index)(_content_scale)
         self._style_term = noinline(features, stack, stack, vector, index)(_style_term)
         self._style_gradient = noinline(features, stack, stack, stack)(_style_gradient)
@@ -111,11 +110,11 @@ class Objective(tf.Module):
         """Computes the targets for one size of the result.
 
         Args:
-          pictures: the decoded inputs.
+          pictures: the inputs of the run.
           settings: parsed settings.
           height: int32 scalar, pixels.
           width: int32 scalar, pixels.
-          measured: that of earlier targets for the same inputs, settings and size; each part may be empty.
+          measured: `measured` of earlier targets for the same inputs, settings and size; each part may be empty.
         """
         channels, masked = self.network.channels, is_masked(pictures)
         style_weights, content_weights, last = layer_weights(settings, tf.maximum(height, width))
@@ -139,8 +138,8 @@ class Objective(tf.Module):
             return Measured(measured.style, content)
 
         def unknown() -> Measured:
-            styles, places = self._style_moments(pictures, settings, image, in_style)
-            # One after the other: each pass through the network takes much memory.
+            styles, positions = self._style_moments(pictures, settings, image, in_style)
+            # One pass through the network at a time, to save memory.
             with tf.control_dependencies(styles):
                 features = self._features(tf.identity(image), last, *options)
             rows, parts = [], []
@@ -148,7 +147,7 @@ class Objective(tf.Module):
                 target, scale = tf.cond(
                     in_style[index],
                     lambda index=index, content=content: self._style_target(
-                        content, masks_at[index], styles[index], places[:, index], shares,
+                        content, masks_at[index], styles[index], positions[:, index], shares,
                         settings["statistics"], settings["normalisation"],
                     ),
                     lambda: (tf.zeros([0, 0, 0]), tf.zeros([0])),
@@ -201,7 +200,7 @@ class Objective(tf.Module):
         in_style, in_content = tf.unstack(style_weights > 0), tf.unstack(content_weights > 0)
         options = network_options(settings)
         activations = self._features(image, last, *options)
-        # All layers' at once, since a decomposition keeps but one core busy.
+        # The style losses of all layers may run in parallel: an eigendecomposition keeps only one core busy.
         style_terms = [
             tf.cond(
                 in_style[index],
@@ -248,16 +247,16 @@ class Objective(tf.Module):
         return tf.stack([total, content, style, variation]), gradient
 
     def step_cost(self, settings: ParsedSettings, sizes: Sizes) -> tf.Tensor:
-        """Returns what a step costs at each of K sizes, in products of one forward pass, float32 [K]."""
+        """Returns the cost of a step at each of K sizes: multiplications of one forward pass, float32 [K]."""
         _, _, last = layer_weights(settings, tf.maximum(sizes.heights, sizes.widths))
         return tf.gather(self.network.products, last) * tf.cast(sizes.heights * sizes.widths, tf.float32)
 
     def _style_moments(
         self, pictures: Pictures, settings: ParsedSettings, content_image: tf.Tensor, in_style: tf.Tensor
     ) -> tuple[list[tf.Tensor], tf.Tensor]:
-        """Returns each style's moments at the layers of the style term and how many places of each they were taken at.
+        """Returns each style's moments at the style layers, and the number of positions they were taken over.
 
-        The moments are float32 [S, C + 1, C] for each layer, zeros for layers not in use; the places int32 [S, L].
+        The moments are float32 [S, C + 1, C] for each layer, zeros for layers not in use; the positions int32 [S, L].
         """
         height, width = tf.unstack(tf.shape(content_image)[:2])
 
@@ -292,7 +291,7 @@ class Objective(tf.Module):
         )
 
     def _at_layers(self, masked: tf.Tensor, regions: Callable[[], tf.Tensor]) -> list[tf.Tensor]:
-        """Returns the masks [R, H, W] of regions at each layer's resolution; [0, 1, 1] if not `masked`."""
+        """Returns the masks [R, H, W] that `regions` makes at each layer's resolution; [0, 1, 1] if not `masked`."""
         nothing = [tf.zeros([0, 1, 1])] * len(BLOCK_STARTS)
         pyramid = tf.cond(masked, lambda: masks.pyramid(regions()), lambda: nothing)
         return [pyramid[block_of(name)] for name in self.network.layers]
@@ -306,7 +305,7 @@ def _shares(pictures: Pictures, settings: ParsedSettings, regions: tf.Tensor) ->
         (tf.size(given) == 0) | (tf.size(given) == styles),
         "`blend_weights` must be one number for each of the ",
         styles,
-        " styles, or nothing. Received: ",
+        " styles, or empty. Received: ",
         tf.size(given),
     )
     blend = tf.cond(tf.size(given) == 0, lambda: tf.ones([styles]), lambda: given)
@@ -315,7 +314,7 @@ def _shares(pictures: Pictures, settings: ParsedSettings, regions: tf.Tensor) ->
     shares = checked(
         shares,
         tf.reduce_sum(shares) > 0,
-        "`blend_weights` must be above 0 for a style whose mask is not black. Received: none that is",
+        "`blend_weights` must be above 0 for a style whose mask is not black. Received: 0 for all of them",
     )
     return shares / tf.reduce_sum(shares)
 
@@ -325,7 +324,7 @@ def _are_masks(regions: tf.Tensor) -> tf.Tensor:
 
 
 def _joined(*features_and_used: tf.Tensor) -> tf.Tensor:
-    """Returns the features [1, h, w, C] of the layers in use, bool [L], one after the other as bfloat16 [M]."""
+    """Concatenates the features [1, h, w, C] of the layers that the last argument, bool [L], marks: bfloat16 [M]."""
     *features, used = features_and_used
     parts = [
         tf.cond(u, lambda f=f: tf.reshape(tf.cast(f, tf.bfloat16), [-1]), lambda: tf.zeros([0], tf.bfloat16))
@@ -335,33 +334,33 @@ def _joined(*features_and_used: tf.Tensor) -> tf.Tensor:
 
 
 def _moments(features: tf.Tensor, regions: tf.Tensor) -> tf.Tensor:
-    """Returns the moments of features [1, h, w, C] in each region, float32 [R, C + 1, C]; without masks there is one.
+    """Returns the moments of features [1, h, w, C] in each region, float32 [R, C + 1, C]; R is 1 without masks.
 
-    Gatys et al., "Controlling Perceptual Factors in Neural Style Transfer", CVPR 2017, section 4: features times a
-    guidance channel whose squares sum to one; a mask here is that channel's square.
+    Gatys et al., "Controlling Perceptual Factors in Neural Style Transfer", CVPR 2017, section 4, multiply the features
+    by a guidance channel, normalised to a sum of squares of one. A mask here is the square of that channel.
     """
     return tf.cond(
         _are_masks(regions),
-        # One region after another, so that memory does not grow with their number.
+        # One region at a time: memory does not grow with the number of regions.
         lambda: tf.map_fn(lambda mask: losses.moments(features, mask), regions, parallel_iterations=1),
         lambda: losses.moments(features)[tf.newaxis],
     )
 
 
 def _style_target(
-    content: tf.Tensor, regions: tf.Tensor, styles: tf.Tensor, places: tf.Tensor, shares: tf.Tensor,
+    content: tf.Tensor, regions: tf.Tensor, styles: tf.Tensor, positions: tf.Tensor, shares: tf.Tensor,
     statistics: tf.Tensor, normalisation: tf.Tensor,
 ) -> tuple[tf.Tensor, tf.Tensor]:  # fmt: skip
-    """Returns what a layer's features are compared with, [R, rows, C], and the factor on each region's loss, [R]."""
-    styles, places = tf.cond(
+    """Returns a layer's style target, [R, rows, C], and the factor on each region's style loss, [R]."""
+    styles, positions = tf.cond(
         _are_masks(regions),
-        lambda: (styles, places),
-        lambda: (losses.blended(styles, shares), tf.reduce_sum(places, keepdims=True)),
+        lambda: (styles, positions),
+        lambda: (losses.blended(styles, shares), tf.reduce_sum(positions, keepdims=True)),
     )
-    target = losses.style_target(styles, places, statistics)
+    target = losses.style_target(styles, positions, statistics)
     size = losses.style_sizes(target, statistics)
     gap, _ = losses.style_losses_and_gradient(_moments(content, regions), target, statistics)
-    # A style that is the content itself leaves nothing to divide by.
+    # If the style is the content itself, the gap is zero.
     return target, _one_over(normalisation, tf.maximum(gap, LEAST_GAP * size), size)
 
 
@@ -376,7 +375,7 @@ def _content_scale(features: tf.Tensor, normalisation: tf.Tensor, content_loss: 
 def _style_term(
     features: tf.Tensor, regions: tf.Tensor, target: tf.Tensor, scale: tf.Tensor, statistics: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Returns the sum over the regions of `scale` [R] times the style loss; the moments; the gradient at them."""
+    """Returns the style loss, weighted by `scale` [R] and summed over regions; the moments; the gradient at them."""
     own = _moments(features, regions)
     value, slope = losses.style_losses_and_gradient(own, target, statistics)
     return tf.reduce_sum(scale * value), own, scale[:, tf.newaxis, tf.newaxis] * slope
@@ -398,10 +397,9 @@ def _style_gradient(features: tf.Tensor, regions: tf.Tensor, own: tf.Tensor, slo
 
 
 def _in_turn(value: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:
-    """Returns the value, once the gradient is there that comes from deeper layers.
+    """Returns the value, but not before the gradient from the deeper layers is computed.
 
-    What a layer's own gradient is made from goes through here: made before their turn, they are as large as all
-    features.
+    A layer's own gradient is computed from such a value, so the gradients of all layers are never in memory at once.
     """
     with tf.control_dependencies([tf.identity(gradient)]):
         return tf.identity(value)
@@ -413,7 +411,7 @@ def is_masked(pictures: Pictures) -> tf.Tensor:
 
 
 def network_options(settings: ParsedSettings) -> NetworkOptions:
-    """Returns how the settings want the network to compute."""
+    """Returns the pooling and padding that the settings choose."""
     return NetworkOptions(
         average_pooling=is_chosen(settings, "pooling", "average"),
         zero_padding=is_chosen(settings, "padding", "zero"),
@@ -423,15 +421,15 @@ def network_options(settings: ParsedSettings) -> NetworkOptions:
 def layer_weights(settings: ParsedSettings, long_side: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Returns each layer's share in the style and content terms at a size, and the deepest layer in use.
 
-    The shares of the layers that count at every size have the sum 1; those of small sizes alone come on top of them.
-    All are 0 where the term's weight is 0.
+    The shares of the layers that count at every size have the sum 1; layers limited to small sizes are added on top.
+    All shares of a term are 0 if its weight is 0.
 
     Args:
       settings: parsed settings.
       long_side: int32 [...], pixels.
 
     Returns:
-      float32 [..., L], twice, and int32 [...], its index.
+      float32 [..., L] for style and for content, and int32 [...], the index of the deepest layer.
     """
     long_side = tf.cast(long_side, tf.float32)[..., tf.newaxis]
     shares = []
@@ -445,22 +443,21 @@ def layer_weights(settings: ParsedSettings, long_side: tf.Tensor) -> tuple[tf.Te
 
 
 def _deepest(used: tf.Tensor) -> tf.Tensor:
-    """Returns the index of the deepest of layers in use, int32 [...] for [..., L]; 0 if none is."""
+    """Returns the index of the deepest layer in use, int32 [...], for bool [..., L]; 0 if none is in use."""
     return tf.reduce_max(tf.where(used, tf.range(tf.shape(used)[-1]), 0), -1)
 
 
 def _one_over(normalisation: tf.Tensor, relative: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
-    """Returns the factor that `normalisation` puts on a loss: one over what it is to be measured in."""
+    """Returns the factor on a loss: one over the divisor that `normalisation` chooses."""
     is_relative, is_target = [normalisation == choice_index("normalisation", one) for one in ("relative", "target")]
     unit = tf.where(is_relative, relative, tf.where(is_target, size, 1.0))
     return 1.0 / (unit + losses.EPSILON)
 
 
 def _resized_style(image: tf.Tensor, size: tf.Tensor, settings: ParsedSettings) -> tf.Tensor:
-    """Resizes a style picture, in its own shape, to the long side that the settings give it beside a result of a size.
+    """Resizes a style picture to the long side that the settings give for a result of this size.
 
-    Where the short side would leave the network nothing, the picture is as much larger: stretched, it would have
-    another style.
+    It keeps its aspect ratio. If its short side would have less than SHORT_SIDE_PX pixels, it is made larger.
     """
     sides = tf.cast(tf.shape(image)[:2], tf.float32)
     base = tf.where(settings["style_size"] > 0, settings["style_size"], size)

@@ -1,8 +1,8 @@
 """Optimisers as pure step functions over their state: Adam, limited-memory BFGS, gradient descent.
 
-Written here rather than taken from a library: TensorFlow's own optimisers keep their state in variables, which a served
-graph that remembers nothing cannot have, and TensorFlow Probability's L-BFGS (last released in November 2024) runs a
-line search of its own to the end, with no losses, no result and no stop between its steps.
+No library fits. TensorFlow's own optimisers keep their state in variables, which a stateless served graph cannot have.
+TensorFlow Probability's L-BFGS (last released in November 2024) runs to the end, with a line search of its own: between
+its steps there are no losses, no result and no way to stop.
 """
 
 from __future__ import annotations
@@ -13,28 +13,28 @@ import tensorflow as tf
 
 from model.parsing import ParsedSettings, is_chosen, switch
 
-DECAY_STEPS = 100  # between two applications of `learning_rate_decay`
-INITIAL_STEP = 1.0  # grey levels that L-BFGS moves pixels by on average while it knows no curvature
-BACKTRACK = 0.25  # share of a rejected step that is tried next
-ROUNDING = 1e-3  # of a loss: features of 8 bits (bfloat16) leave it right to about this
-MAX_REJECTED = 8  # steps in a row that do not lower the loss: 0.25^8 of a step is nothing
-LEAST_CURVATURE = 1e-10  # s'y over s's and y'y's root, below which a pair says nothing
+DECAY_STEPS = 100  # steps between two applications of `learning_rate_decay`
+INITIAL_STEP = 1.0  # mean change of a pixel, in grey levels, in a step of L-BFGS before any curvature is known
+BACKTRACK = 0.25  # the next trial step as a fraction of the rejected one
+ROUNDING = 1e-3  # relative error of a loss from bfloat16 features, which have 8 bits of precision
+MAX_REJECTED = 8  # trial points in a row; 0.25^8 of a step no longer changes the image
+LEAST_CURVATURE = 1e-10  # least s'y / sqrt(s's y'y) of a useful pair
 
 
 class OptimizerState(NamedTuple):
-    """What an optimiser remembers.
+    """The state of an optimiser.
 
     Attributes:
-      slots: float32 [K, H, W, 3]. Adam: the picture, mean of the gradients, mean of their squares. Gradient descent:
-        the picture. L-BFGS: none.
-      points: int16 [P, H, W, 3]. L-BFGS: the trial point and the last accepted picture, in steps of 1/256 of a grey
-        level about 127.5, and the gradient at the latter. The others: none.
-      pairs: int8 [2 m, H, W, 3], -127 to 127. L-BFGS with a history of m: differences of m pictures, then of their
-        gradients, newest first. The others: m = 0. They are the most of a state, and rounded pairs are pairs of a
-        matrix too.
-      units: float32 [2 m], what a 1 in each of `pairs` stands for.
-      numbers: float32 [4]. L-BFGS: loss of the last accepted picture (infinite: there is none), pairs in the history,
-        trial points rejected in a row, what a 1 in the gradient stands for.
+      slots: float32 [K, H, W, 3]. Adam: the image, the mean of the gradients, the mean of their squares. Gradient
+        descent: the image. L-BFGS: none.
+      points: int16 [P, H, W, 3]. L-BFGS: the trial point and the last accepted image, both in 1/256 of a grey level
+        from 127.5, and the gradient at the last accepted image. The others: none.
+      pairs: int8 [2 m, H, W, 3], -127 to 127. L-BFGS with a history of m: m differences of images, then m differences
+        of gradients, newest first. The others: m = 0. They are the largest part of a state, hence int8; rounded
+        differences still give a usable curvature.
+      units: float32 [2 m], the value of a 1 in each of `pairs`.
+      numbers: float32 [4]. L-BFGS: loss of the last accepted image (infinity: none yet), pairs in the history, trial
+        points rejected in a row, the value of a 1 in the gradient of `points`.
     """
 
     slots: tf.Tensor
@@ -45,24 +45,24 @@ class OptimizerState(NamedTuple):
 
     @property
     def image(self) -> tf.Tensor:
-        """The picture whose loss is to be computed next, float32 [H, W, 3], 0 to 255: L-BFGS's trial point."""
+        """The image whose loss is computed next, float32 [H, W, 3], 0 to 255; for L-BFGS the trial point."""
         return tf.cond(tf.shape(self.points)[0] > 0, lambda: _off_grid(self.points[0]), lambda: self.slots[0])
 
     @property
     def last_accepted(self) -> tf.Tensor:
-        """The last accepted picture, float32 [H, W, 3], where `image` may be a trial point of L-BFGS."""
+        """The last accepted image, float32 [H, W, 3]; `image` if there is none, or with another optimiser."""
         return tf.cond(tf.math.is_finite(self.numbers[0]), lambda: _off_grid(self.points[1]), lambda: self.image)
 
 
 class Step(NamedTuple):
-    """What an optimiser's step gives.
+    """The outcome of an optimiser's step.
 
     Attributes:
       state: the optimiser's state after the step.
-      result: float32 [H, W, 3], the picture that counts for the result.
-      accepted: bool scalar, whether `result` is a new one.
-      failed: bool scalar, whether the loss or the gradient was not finite and no step can be taken.
-      exhausted: bool scalar, whether no step lowers the loss any more.
+      result: float32 [H, W, 3], the image that becomes the result if the step was accepted.
+      accepted: bool scalar, whether the step was accepted.
+      failed: bool scalar, whether the loss or the gradient was not finite and the run cannot go on.
+      exhausted: bool scalar, whether MAX_REJECTED trial points in a row did not lower the loss.
     """
 
     state: OptimizerState
@@ -73,7 +73,7 @@ class Step(NamedTuple):
 
 
 def initial(image: tf.Tensor, settings: ParsedSettings) -> OptimizerState:
-    """Returns the state before the first step from a picture, float32 [H, W, 3]."""
+    """Returns the state before the first step from an image, float32 [H, W, 3]."""
     slots, points, pairs = _counts(settings)
     start, nothing = image[tf.newaxis], tf.zeros_like(image)
     return OptimizerState(
@@ -86,9 +86,9 @@ def initial(image: tf.Tensor, settings: ParsedSettings) -> OptimizerState:
 
 
 def state_for(state: OptimizerState, settings: ParsedSettings) -> OptimizerState:
-    """Returns the state that goes on from the last accepted picture, without its loss.
+    """Returns the state for changed settings: it goes on from the last accepted image and forgets its loss.
 
-    What else it remembers stays if it is of the optimiser that the settings name.
+    Adam's means and L-BFGS's pairs are kept if optimiser and history stay the same.
     """
     start = initial(state.last_accepted, settings)
     same = [tf.shape(old)[0] == tf.shape(new)[0] for old, new in zip(state, start, strict=True)]
@@ -102,17 +102,17 @@ def state_for(state: OptimizerState, settings: ParsedSettings) -> OptimizerState
 
 
 def enlarged(state: OptimizerState, settings: ParsedSettings, image: tf.Tensor) -> OptimizerState:
-    """Carries a state to the next size, at which it goes on from a picture, float32 [H, W, 3].
+    """Carries a state to the next size, where the run goes on from `image`, float32 [H, W, 3].
 
-    The losses are means, so a pixel's share of the gradient shrinks as the pixels grow in number. The last accepted
-    picture and its gradient are of the smaller size, so L-BFGS starts from the next one, with its pairs.
+    The losses are means, so the gradient at a pixel shrinks as the number of pixels grows. L-BFGS keeps its pairs, but
+    not the last accepted image and its gradient, which belong to the smaller size.
     """
     start, shape = initial(image, settings), tf.shape(image)[:2]
     old, new = [tf.cast(tf.reduce_prod(n), tf.float32) for n in (tf.shape(state.pairs)[1:3], shape)]
     ratio = old / new
 
     def resized(pictures: tf.Tensor) -> tf.Tensor:
-        # Keys' cubic kernel, as for the picture.
+        # Keys' cubic kernel, as for the image itself.
         return tf.image.resize(tf.cast(pictures, tf.float32), shape, method="bicubic", antialias=True)
 
     def adam() -> OptimizerState:
@@ -137,10 +137,10 @@ def take_step(
     """Takes one step of the optimiser that the settings name.
 
     Args:
-      gradient: float32 [H, W, 3], at the picture of `state`.
-      loss: float32 scalar, its.
-      state: the optimiser's.
-      settings: `optimizer` and its numbers.
+      gradient: float32 [H, W, 3], at `state.image`.
+      loss: float32 scalar, at `state.image`.
+      state: the optimiser's state.
+      settings: the optimiser and its parameters.
       step: int32 scalar, 1 for the first step of the run.
     """
     finite = tf.math.is_finite(loss) & tf.reduce_all(tf.math.is_finite(gradient))
@@ -178,10 +178,10 @@ def adam_step(
     beta_2: tf.Tensor | float = 0.99,
     epsilon: tf.Tensor | float = 1e-8,
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """One step of Adam (Kingma and Ba, 2015, algorithm 1; epsilon as there, outside the corrected root).
+    """One step of Adam (Kingma and Ba, 2015, algorithm 1, with that epsilon, not "epsilon hat").
 
-    Takes float32 tensors of one shape, the gradient and the running means of gradients and of their squares, and the
-    step, int32 scalar, 1 for the first. Returns what to subtract from the variable, and both means after the step.
+    Takes the gradient and the running means of gradients and of their squares, float32 tensors of one shape, and the
+    step, int32 scalar, 1 for the first. Returns the update to subtract from the variable, and both means after it.
     """
     t = tf.cast(step, tf.float32)
     first = beta_1 * first + (1.0 - beta_1) * gradient
@@ -196,27 +196,27 @@ def lbfgs_step(
 ) -> Step:
     """One step of limited-memory BFGS (Nocedal and Wright, "Numerical Optimization", 2006, section 7.2), backtracking.
 
-    There is no line search: the full step is tried, no longer than `longest` grey levels on average. Where it did not
-    lower the loss, or the loss is not finite, the next trial point is nearer to the last accepted image, by BACKTRACK.
-    So every step is one evaluation, and a step that goes wrong is never kept. Between losses that differ by no more
-    than ROUNDING the gradients decide (the idea of Hager and Zhang's approximate Wolfe conditions, "A new conjugate
-    gradient method with guaranteed descent and an efficient line search", 2005).
+    A step evaluates one trial point. The first is the full step, shortened to `longest` grey levels on average. If the
+    loss there is not finite, or not lower, the trial point is rejected, and the next one lies at BACKTRACK of the way
+    from the last accepted image to it. If the two losses differ by no more than ROUNDING, the gradients decide instead
+    (the idea of Hager and Zhang's approximate Wolfe conditions, "A new conjugate gradient method with guaranteed
+    descent and an efficient line search", 2005).
 
-    Takes what `take_step` does; `finite` is a bool scalar, whether loss and gradient are, `longest` a float32 scalar.
+    Takes what `take_step` does; `finite`, bool scalar: loss and gradient are finite; `longest`, float32 scalar.
     """
     loss_before, known_pairs, rejected, unit_before = tf.unstack(state.numbers)
     image, before = _off_grid(state.points[0]), _off_grid(state.points[1])
     slope_before = unit_before * tf.cast(state.points[2], tf.float32)
     has_before = tf.math.is_finite(loss_before)
-    # Where rounding may hide by how much the loss changed, the gradients at both ends tell whether it fell.
-    hidden = tf.abs(loss - loss_before) <= ROUNDING * tf.abs(loss_before)
+    # If rounding may hide the change of the loss, the mean slope along the step tells whether the loss fell.
+    within_rounding = tf.abs(loss - loss_before) <= ROUNDING * tf.abs(loss_before)
     rise = tf.reduce_sum((gradient + slope_before) * (image - before))
-    fell = tf.where(hidden, rise < 0.0, loss < loss_before)
+    fell = tf.where(within_rounding, rise < 0.0, loss < loss_before)
     accepted = finite & (~has_before | fell)
 
     def advance() -> OptimizerState:
         newest, newest_units = _rounded(tf.stack([image - before, gradient - slope_before]), tf.int8)
-        products = _products(tf.cast(newest, tf.float32))  # the units do not change an angle
+        products = _products(tf.cast(newest, tf.float32))  # of unscaled pairs: the units do not change the angle
         curved = products[0, 1] > LEAST_CURVATURE * tf.sqrt(products[0, 0] * products[1, 1])
         useful = has_before & curved
         pairs, units = tf.cond(
@@ -229,11 +229,11 @@ def lbfgs_step(
         direction = lbfgs_direction(gradient, pairs, units, tf.cast(known, tf.int32))
         downhill = tf.reduce_sum(direction * gradient) < 0
         direction = tf.cond(downhill, lambda: direction, lambda: -gradient)
-        # Without curvature no further than to where this slope would bring the loss to nothing (Polyak's step).
+        # Without curvature, no further than to where the loss would be zero along its tangent (Polyak's step).
         slope = tf.maximum(tf.reduce_mean(tf.abs(gradient)), _TINY)
-        to_nothing = loss / slope / tf.maximum(tf.reduce_sum(tf.square(gradient / slope)), _TINY)
-        first = tf.minimum(longest, tf.where(loss > 0, tf.minimum(INITIAL_STEP, to_nothing), INITIAL_STEP))
-        # Without curvature the gradient's own length means nothing: it is brought to `first`, not only below it.
+        polyak_step = loss / slope / tf.maximum(tf.reduce_sum(tf.square(gradient / slope)), _TINY)
+        first = tf.minimum(longest, tf.where(loss > 0, tf.minimum(INITIAL_STEP, polyak_step), INITIAL_STEP))
+        # Without curvature the length of the gradient means nothing: the step is scaled to `first`, up or down.
         informed, length = downhill & (known > 0), tf.maximum(tf.reduce_mean(tf.abs(direction)), _TINY)
         scale = tf.where(informed, tf.minimum(longest / length, 1.0), first / length)
         target = tf.clip_by_value(image + scale * direction, 0.0, 255.0)
@@ -244,34 +244,33 @@ def lbfgs_step(
 
     def backtrack() -> OptimizerState:
         nearer = _on_grid(before + BACKTRACK * (image - before))
-        # A first picture without a loss has none before it to go back to.
+        # With no accepted image yet, the trial point stays.
         points = tf.cond(has_before, lambda: tf.concat([nearer[tf.newaxis], state.points[1:]], 0), lambda: state.points)
         return state._replace(points=points, numbers=tf.stack([loss_before, known_pairs, rejected + 1.0, unit_before]))
 
     after = tf.cond(accepted, advance, backtrack)
-    given_up = after.numbers[2] >= MAX_REJECTED
-    nowhere = ~finite & ~has_before
+    too_many_rejected = after.numbers[2] >= MAX_REJECTED
+    no_start = ~finite & ~has_before
     return Step(
         state=after,
         result=image,
         accepted=accepted,
-        failed=nowhere | (given_up & ~finite),
-        exhausted=given_up & finite,
+        failed=no_start | (too_many_rejected & ~finite),
+        exhausted=too_many_rejected & finite,
     )
 
 
 def lbfgs_direction(gradient: tf.Tensor, pairs: tf.Tensor, units: tf.Tensor, known: tf.Tensor) -> tf.Tensor:
-    """Returns -H g for the L-BFGS approximation H of the inverse Hessian, which starts from the newest s'y / y'y.
+    """Returns -H g for the L-BFGS approximation H of the inverse Hessian, with H0 = (s'y / y'y) I of the newest pair.
 
-    In the compact form of Byrd, Nocedal and Schnabel, "Representations of quasi-Newton matrices and their use in
-    limited memory methods", 1994, theorem 2.2: all but inner products of the pictures is arithmetic on m numbers, and
-    without loops.
+    The compact form of Byrd, Nocedal and Schnabel, "Representations of quasi-Newton matrices and their use in limited
+    memory methods", 1994, theorem 2.2, needs no loops: beside inner products of images it is algebra on m x m matrices.
 
     Args:
       gradient: float32 [H, W, 3].
-      pairs: [2 m, H, W, 3], s and then y, newest first, of any type.
-      units: float32 [2 m], what a 1 in each of them stands for.
-      known: int32 scalar, how many pairs are known.
+      pairs: any type, [2 m, H, W, 3]: differences of images s, then of gradients y, newest first.
+      units: float32 [2 m], the value of a 1 in each of `pairs`.
+      known: int32 scalar, the number of known pairs.
 
     Returns:
       float32 [H, W, 3]; -g if no pair is known.
@@ -282,7 +281,7 @@ def lbfgs_direction(gradient: tf.Tensor, pairs: tf.Tensor, units: tf.Tensor, kno
     scales = tf.cast(units, tf.float64)
     products = scales[:, tf.newaxis] * tf.cast(_products(vectors), tf.float64) * scales
     s_y, y_y = products[:history, history:-1], products[history:-1, history:-1]
-    # A pair that has lost its curvature on the way to a larger size says nothing.
+    # A pair may have lost its positive curvature when it was resized.
     in_use = ((tf.range(history) < known) & (tf.linalg.diag_part(s_y) > 0))[:, tf.newaxis]
     s_g, y_g = [tf.where(in_use, column, 0.0) for column in tf.split(products[:-1, -1:], 2)]
     newest = tf.argmax(tf.cast(in_use[:, 0], tf.float32))  # the first of those in use
@@ -298,11 +297,11 @@ def lbfgs_direction(gradient: tf.Tensor, pairs: tf.Tensor, units: tf.Tensor, kno
 
 
 _TINY = 1e-30
-_CENTRE, _PER_LEVEL = 127.5, 256.0  # of the grid that L-BFGS's pictures are on, so that 0 to 255 fit into 16 bits
+_CENTRE, _PER_LEVEL = 127.5, 256.0  # the grid of L-BFGS's images: 0 to 255 in 16 bits
 
 
 def _counts(settings: ParsedSettings) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Returns how many slots, points and pairs the optimiser has, int32 scalars."""
+    """Returns the optimiser's numbers of slots, points and pairs, int32 scalars."""
     is_lbfgs = is_chosen(settings, "optimizer", "lbfgs")
     slots = tf.where(is_lbfgs, 0, tf.where(is_chosen(settings, "optimizer", "adam"), 3, 1))
     return slots, tf.where(is_lbfgs, 3, 0), tf.where(is_lbfgs, 2 * settings["history"], 0)
@@ -317,24 +316,24 @@ def _off_grid(image: tf.Tensor) -> tf.Tensor:
 
 
 def _rounded(pictures: tf.Tensor, dtype: tf.DType) -> tuple[tf.Tensor, tf.Tensor]:
-    """Rounds float32 [K, H, W, 3] to an integer type, and returns what a 1 stands for in each, float32 [K]."""
+    """Returns float32 [K, H, W, 3] scaled and rounded to an integer type, and the value of a 1 in each, float32 [K]."""
     units = tf.reduce_max(tf.abs(pictures), [1, 2, 3]) / dtype.max
     rounded = tf.round(tf.math.divide_no_nan(pictures, units[:, tf.newaxis, tf.newaxis, tf.newaxis]))
     return tf.cast(rounded, dtype), units
 
 
 def _without_loss(numbers: tf.Tensor) -> tf.Tensor:
-    """Returns a state's `numbers` where no loss is known that the next could be held against; pairs stay."""
+    """Returns a state's `numbers` without the loss of the last accepted image; the number of pairs stays."""
     return tf.stack([float("inf"), numbers[1], 0.0, 1.0])
 
 
 def _pushed(newest: tf.Tensor, memory: tf.Tensor) -> tf.Tensor:
-    """Returns [2 m, ...] with the newest move and slope, [2, ...], in place of the oldest."""
+    """Returns [2 m, ...] with the newest pair, [2, ...], in front and the oldest left out."""
     history = tf.shape(memory)[0] // 2
     return tf.concat([newest[:1], memory[: history - 1], newest[1:], memory[history:-1]], 0)
 
 
 def _products(vectors: tf.Tensor) -> tf.Tensor:
-    """Returns the inner products [K, K] of [K, ...]."""
+    """Returns the inner products [K, K] of K tensors [K, ...]."""
     rows = tf.reshape(vectors, tf.stack([tf.shape(vectors)[0], -1]))
     return tf.matmul(rows, rows, transpose_b=True)

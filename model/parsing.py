@@ -1,7 +1,7 @@
 """Parses a settings string inside the graph, by the grammar and limits of model/settings.py.
 
-The same texts give the same values, or the same error, as `StyleSettings.parse` in Python; only the layers must be
-those of the exported model.
+A text gives the same values or the same error as `StyleSettings.parse` in Python, with one difference: the graph
+accepts only the layers of the exported model.
 """
 
 from __future__ import annotations
@@ -30,22 +30,22 @@ from model.settings import (
 )
 
 ParsedSettings = dict[str, tf.Tensor]
-"""By name: int32 or float32 scalars; for a choice its index in `Setting.choices`, int32 scalar; for layers float32
-[2, L], the weight of each and the largest long side at which it counts; for `blend_weights` float32 [S or 0]."""
+"""Settings by name. An integer: int32 scalar; a number: float32 scalar; a choice: its index in `Setting.choices`, int32
+scalar; layers: float32 [2, L], each layer's weight and `up_to`, 0 if not named; `blend_weights`: float32 [S or 0]."""
 
 
 def choice_index(name: str, choice: str) -> int:
-    """Returns the parsed value of one of a setting's choices."""
+    """Returns the parsed value of a choice: its index."""
     return SETTINGS[name].choices.index(choice)
 
 
 def is_chosen(settings: ParsedSettings, name: str, choice: str) -> tf.Tensor:
-    """Returns whether a setting has a certain one of its choices, bool scalar."""
+    """Returns whether a setting has this choice, bool scalar."""
     return settings[name] == choice_index(name, choice)
 
 
 def switch(name: str, chosen: tf.Tensor, branches: Mapping[str, Callable[[], Any]]) -> Any:
-    """Returns the result of the branch for a setting's choice, as `tf.switch_case` does; each choice has a branch."""
+    """Runs the branch of a setting's choice by `tf.switch_case`; every choice must have a branch."""
     return tf.switch_case(chosen, [branches[choice] for choice in SETTINGS[name].choices])
 
 
@@ -60,7 +60,7 @@ def parse_settings(text: tf.Tensor, layers: Sequence[str]) -> ParsedSettings:
       Every setting.
 
     Raises:
-      tf.errors.InvalidArgumentError: when the graph runs; the text names the setting, what was expected, what came.
+      tf.errors.InvalidArgumentError: when the graph runs; the text says which setting, what was expected and received.
     """
     pairs = _strip(tf.strings.split(text, ","))
     pairs = tf.boolean_mask(pairs, tf.not_equal(pairs, ""))
@@ -70,14 +70,14 @@ def parse_settings(text: tf.Tensor, layers: Sequence[str]) -> ParsedSettings:
     values = checked(values, tf.size(wrong) == 0, UNKNOWN_SETTING, tf.concat([wrong, [""]], 0)[0])
 
     def last_of(wanted: list[str], otherwise: tf.Tensor) -> tf.Tensor:
-        """Returns for each name the last value that was given, or `otherwise`; string [K] both."""
+        """Returns the last value given for each name, or `otherwise`; both string [K]."""
         position = tf.where(names[:, tf.newaxis] == wanted, tf.range(tf.size(names))[:, tf.newaxis], -1)
         last = tf.reduce_max(tf.concat([position, tf.fill([1, len(wanted)], -1)], 0), 0)  # [K]
         return tf.where(last >= 0, tf.gather(tf.concat([values, [""]], 0), tf.maximum(last, 0)), otherwise)
 
     preset = last_of([PRESET.name], tf.constant([PRESET.default]))[0]
     row = _choices([PRESET], {PRESET.name: preset})[PRESET.name]
-    # One tensor for all settings: an op for each would be thousands, and a graph's time to load grows with them.
+    # One tensor for all settings: ops for each of them would be thousands, and a graph loads more slowly with each op.
     by_preset = [[_preset_text(name, setting, layers) for setting in SETTINGS.values()] for name in PRESET.choices]
     all_texts = last_of(list(SETTINGS), tf.constant(by_preset)[row])
     texts = dict(zip(SETTINGS, tf.unstack(all_texts, num=len(SETTINGS)), strict=True))
@@ -91,10 +91,10 @@ def parse_settings(text: tf.Tensor, layers: Sequence[str]) -> ParsedSettings:
 
 
 def recipe(settings: ParsedSettings) -> list[tf.Tensor]:
-    """Returns all settings but `steps`, which changes how long a run is, not its losses.
+    """Returns all settings except `steps`, which does not change the losses.
 
-    They are in few tensors, as each costs ops: the scalars of a type in one, and every vector by itself. The first
-    says what the numbers mean, so that a release with other settings or choices has other recipes.
+    There are few tensors, because each costs ops: all scalars of a type in one, every vector by itself. The first
+    tensor names the settings and their choices: a release with different ones has different recipes.
     """
     meaning = tf.constant(str([(setting.name, setting.choices) for setting in SETTINGS.values()]))
     integers = tf.stack([settings[s.name] for s in _of("integer", "choice") if s.name != "steps"])
@@ -106,7 +106,7 @@ def _of(*kinds: str) -> list[Setting]:
     return [setting for setting in SETTINGS.values() if setting.kind in kinds]
 
 
-# What Python's `str.strip` takes away, as RE2 writes it; `tf.strings.strip` knows ASCII's blanks alone.
+# The blanks that Python's `str.strip` removes, as an RE2 class; `tf.strings.strip` removes only ASCII blanks.
 _BLANK = r"[\t-\r\x1c-\x20\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}]"
 
 
@@ -115,12 +115,12 @@ def _strip(text: tf.Tensor) -> tf.Tensor:
 
 
 def _groups(texts: tf.Tensor, pattern: str, count: int) -> list[tf.Tensor]:
-    """Returns what each of the first groups of a pattern that matches every text has, without blanks around it."""
+    """Returns the first `count` groups of a pattern that matches every text, without blanks around them."""
     return [_strip(tf.strings.regex_replace(texts, rf"(?s)\A{pattern}\z", rf"\{n}")) for n in range(1, count + 1)]
 
 
 def _preset_text(preset: str, setting: Setting, layers: Sequence[str]) -> str:
-    """Writes a preset's value: of its layers those that the model has, or its deepest if none counts at every size."""
+    """Writes a preset's value: only layers of the model, or its deepest one if none of them counts at every size."""
     value = PRESETS[preset].get(setting.name, setting.default)
     if setting.kind == "layers":
         value = tuple(layer for layer in value if layer.name in layers)
@@ -134,12 +134,12 @@ def _choices(settings: Sequence[Setting], texts: Mapping[str, tf.Tensor]) -> Par
     most = max(len(setting.choices) for setting in settings)
     table = [[*setting.choices, *[""] * (most - len(setting.choices))] for setting in settings]
     own = tf.stack([texts[setting.name] for setting in settings])
-    same = (own[:, tf.newaxis] == table) & tf.not_equal(table, "")  # [K, most]; an empty text is no choice
+    same = (own[:, tf.newaxis] == table) & tf.not_equal(table, "")  # [K, most]; "" only pads the table
     return _checked(settings, own, tf.argmax(same, -1, output_type=tf.int32), tf.reduce_any(same, -1))
 
 
 def _numbers(settings: Sequence[Setting], texts: Mapping[str, tf.Tensor]) -> ParsedSettings:
-    """Returns int32 or float32 scalars, by way of float64, which holds every integer and number exactly."""
+    """Returns int32 or float32 scalars; they are checked in float64, which holds every int32 and float32 exactly."""
     own = tf.stack([texts[setting.name] for setting in settings])
     low, high = tf.unstack(tf.constant([(setting.low, setting.high) for setting in settings], tf.float64), axis=1)
     is_integer = [setting.kind == "integer" for setting in settings]
@@ -149,7 +149,7 @@ def _numbers(settings: Sequence[Setting], texts: Mapping[str, tf.Tensor]) -> Par
 
 
 def _checked(settings: Sequence[Setting], texts: tf.Tensor, values: tf.Tensor, good: tf.Tensor) -> ParsedSettings:
-    """Returns K settings' values by name once all are good; else fails with the error of the first that is not."""
+    """Returns K settings' values by name if all are good, bool [K]; else fails with the error of the first bad one."""
     first = tf.argmin(tf.cast(good, tf.int32))
     words = tf.constant([str(setting.error("")) for setting in settings])
     values = checked(values, tf.reduce_all(good), words[first], texts[first])
@@ -157,7 +157,7 @@ def _checked(settings: Sequence[Setting], texts: tf.Tensor, values: tf.Tensor, g
 
 
 def _number(text: tf.Tensor, pattern: re.Pattern[str], low: tf.Tensor | float, high: tf.Tensor | float) -> tf.Tensor:
-    """Reads float64 numbers from strings of any shape; NaN where one does not match the pattern or is out of range."""
+    """Reads float64 numbers from strings of any shape; NaN for a text that is out of range or not a number."""
     matches = tf.strings.regex_full_match(text, pattern.pattern)
     value = tf.strings.to_number(tf.where(matches, text, "nan"), tf.float64)
     return tf.where((value >= low) & (value <= high), value, float("nan"))
@@ -173,8 +173,8 @@ def _weights(setting: Setting, text: tf.Tensor) -> tf.Tensor:
 
 def _layers(setting: Setting, text: tf.Tensor, layers: Sequence[str]) -> tf.Tensor:
     items = tf.strings.split(text, "/")
-    items = tf.strings.regex_replace(items, r"(?s)\A([^:@]*)(@.*)?\z", r"\1:1\2")  # the weights that are left out
-    items = tf.strings.regex_replace(items, r"(?s)\A([^@]*)\z", rf"\1@{MAX_SIZE_PX}")  # the sizes that are left out
+    items = tf.strings.regex_replace(items, r"(?s)\A([^:@]*)(@.*)?\z", r"\1:1\2")  # adds a missing weight
+    items = tf.strings.regex_replace(items, r"(?s)\A([^@]*)\z", rf"\1@{MAX_SIZE_PX}")  # adds a missing size
     names, written_weights, written_sizes = _groups(items, r"([^:@]*):([^@]*)@(.*)", 3)
     size = SETTINGS["size"]
     weights = _number(written_weights, NUMBER, 0, MAX_WEIGHT)  # [items]

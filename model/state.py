@@ -1,10 +1,10 @@
-"""A run's state as one string that a client carries from call to call; the server keeps nothing.
+"""A run's state as one string, which the client carries from call to call; the server keeps nothing.
 
-The bytes, from the end: a checksum of 8 bytes of all that follow here; the mark of 8, which names format and model;
-the shapes of the tensors, int32; the tensors themselves in the order of their fields. What stands before them frames
-them as a serialised tensor and is not read: no other op makes a string of a tensor's bytes. Whatever is damaged on the
-way fails the checksum, so what passes it is trusted to have the shapes it had when it was written. It is most of what a
-call carries, and is copied as few times as the ops allow.
+The string is a serialised uint8 tensor, because no other op turns a tensor's bytes into a string. It holds, in order:
+the header of the serialised tensor, which is not read; the tensors of the state, in the order of their fields; their
+shapes, int32; a mark of 8 bytes, a hash of format and model; a checksum of 8 bytes over everything but the header. The
+string is read from its end. A damaged state fails the checksum, so the shapes of one that passes are trusted. The state
+is the largest part of a call, and is copied as few times as the ops allow.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _TAIL = [sum(_RANKS) * tf.int32.size, tf.int64.size, 8]  # bytes of shapes, mark
 
 
 def encode_state(state: RunState, model_digest: str) -> tf.Tensor:
-    """Returns the state as a string scalar; `model_digest` names the model that it belongs to."""
+    """Returns the state as a string scalar, marked as a state of the model with this digest."""
     parts = tf.nest.flatten(state)
     shapes = tf.concat([tf.shape(part) for part in parts], 0)
     pieces = [_bytes(part) for part in (*parts, shapes, _mark(model_digest))]
@@ -30,10 +30,10 @@ def encode_state(state: RunState, model_digest: str) -> tf.Tensor:
 
 
 def decode_state(data: tf.Tensor, model_digest: str) -> RunState:
-    """Reads what `encode_state` wrote.
+    """Reads a state that `encode_state` wrote.
 
     Raises:
-      tf.errors.InvalidArgumentError: when the graph runs; the state is damaged, or of another model.
+      tf.errors.InvalidArgumentError: when the graph runs, if the state is damaged or of another model.
     """
     content = tf.io.decode_raw(data, tf.uint8)
     length = tf.size(content, tf.int64)
@@ -55,7 +55,7 @@ def decode_state(data: tf.Tensor, model_digest: str) -> RunState:
         _of_bytes(pieces[-1], tf.int64)[0] == _mark(model_digest),
         f"`state_bytes` must come from this model ({_FORMAT}, {model_digest}). Received: the state of another",
     )
-    with tf.control_dependencies([shapes]):  # TensorFlow leaves a vector's `tf.reshape` out, and `shapes` with it
+    with tf.control_dependencies([shapes]):  # TensorFlow removes a vector's `tf.reshape`, and with it `shapes`
         pieces = [tf.identity(piece) for piece in pieces[: len(_SPECS)]]
     parts = [
         tf.ensure_shape(tf.reshape(_of_bytes(piece, spec.dtype), shape), spec.shape)
@@ -65,7 +65,7 @@ def decode_state(data: tf.Tensor, model_digest: str) -> RunState:
 
 
 def fingerprint(inputs: list[tf.Tensor]) -> tf.Tensor:
-    """Returns an int64 scalar that tells other inputs apart from these, so that a state knows what it was made from."""
+    """Returns a hash of the inputs, int64 scalar, by which a later call knows whether a state was made from them."""
     hashes = [tf.strings.to_hash_bucket_fast(tf.io.serialize_tensor(one), _HASH_BUCKETS) for one in inputs]
     return tf.strings.to_hash_bucket_fast(tf.io.serialize_tensor(tf.stack(hashes)), _HASH_BUCKETS)
 
@@ -74,9 +74,9 @@ def _intact(content: tf.Tensor, condition: tf.Tensor, length: tf.Tensor) -> tf.T
     return checked(
         content,
         condition,
-        "`state_bytes` must be empty or what an earlier call of `advance` returned, unchanged. Received: ",
+        "`state_bytes` must be empty or the unchanged state that an earlier call of `advance` returned. Received: ",
         length,
-        " bytes that are damaged or no state at all",
+        " bytes that are not a state, or a damaged one",
     )
 
 
@@ -85,7 +85,7 @@ def _mark(model_digest: str) -> tf.Tensor:
 
 
 def _checksum(pieces: list[tf.Tensor]) -> tf.Tensor:
-    """Returns uint8 [8] for uint8 vectors."""
+    """Returns the checksum, uint8 [8], of uint8 vectors."""
     each = [tf.raw_ops.Fingerprint(data=piece[tf.newaxis], method="farmhash64") for piece in pieces]  # [1, 8]
     return tf.raw_ops.Fingerprint(data=tf.concat(each, 1), method="farmhash64")[0]
 
@@ -95,5 +95,5 @@ def _bytes(tensor: tf.Tensor) -> tf.Tensor:
 
 
 def _of_bytes(content: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
-    """Returns the numbers [N / size] that uint8 [N] holds."""
+    """Returns uint8 [N] read as numbers of a type, [N / size of the type]."""
     return tf.bitcast(tf.reshape(content, [-1, dtype.size]), dtype)

@@ -1,8 +1,8 @@
-"""The run: from the first picture over sizes and steps to the result.
+"""The run: from the starting image, over sizes and steps, to the result.
 
-Coarse to fine: the picture is made at sizes that grow by sqrt(2). At each size the targets are computed once, the
-optimiser takes its share of the steps, and the size's result, enlarged, starts the next. What the optimiser remembers
-is carried along.
+The image is optimised from coarse to fine, at sizes that grow by sqrt(2). At each size the targets are computed once
+per call and the optimiser takes its share of the steps. The next size starts from the enlarged result and the enlarged
+state of the optimiser.
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ from model.settings import LOSS_TERMS
 from model.sizes import plan_sizes
 from model.vgg19 import IMAGENET_MEAN_BGR
 
-DITHER = 0.5  # grey levels either way on every start, no more than rounding to 8 bits: flat areas alone give no slope
+DITHER = 0.5  # grey levels, largest noise added to every start: flat areas have no gradient; rounding hides the noise
 RUNNING, CONVERGED, NOT_FINITE = range(3)
 STOPPED = ("", contract.CONVERGED, contract.NOT_FINITE)
-"""What `stopped` says, by RunState.stopped."""
+"""The output `stopped`, indexed by RunState.stopped."""
 
 
 class RunState(NamedTuple):
-    """Where a run stands; all that a later call needs to go on.
+    """The state of a run: all that a later call needs to go on.
 
     Attributes:
-      step: int32 scalar, steps since the start of the run; those of a size that converged early count as taken.
+      step: int32 scalar, steps since the start of the run; a size that converged early counts with all its steps.
       stopped: int32 scalar, RUNNING, CONVERGED or NOT_FINITE.
-      kept: float32 [K, H, W, 3], the weighted sum of the iterates at the present size; K is 0 where `result` is `last`,
-        whose iterate the optimiser has anyway.
-      kept_weight: float32 scalar, the sum of the weights in `kept`; 0: it holds none yet.
-      optimizer: the last iterate, and what the optimiser remembers.
-      fingerprint: int64 scalar, of the inputs that `measured` and losses are of; 0: of none yet.
-      measured: `Targets.measured` of the present size, so that a call need not compute it anew.
+      kept: float32 [K, H, W, 3], the weighted sum of the iterates at the present size; K is 1 if the setting `result`
+        is `average`, 0 if it is `last`.
+      kept_weight: float32 scalar, the sum of the weights in `kept`; 0: no iterate was added yet.
+      optimizer: the optimiser's state, with the last iterate.
+      fingerprint: int64 scalar, hash of the inputs and settings that `measured` and the losses belong to; 0: none yet.
+      measured: `Targets.measured` of the present size, which the next call reuses.
     """
 
     step: tf.Tensor
@@ -68,13 +68,13 @@ STATE_SPECS = RunState(
     fingerprint=tf.TensorSpec([], tf.int64),
     measured=Measured(style=tf.TensorSpec([None]), content=tf.TensorSpec([None], tf.bfloat16)),
 )
-"""Types and shapes of a state: what a loop keeps, and what is read back from a client."""
+"""Types and shapes of a state, for the loops and for decoding."""
 
 _Loop = tuple[RunState, tf.Tensor, tf.TensorArray]
 
 
 def size_result(state: RunState) -> tf.Tensor:
-    """Returns the present size's result, float32 [H, W, 3]: what `result` names, or the start if no step was taken."""
+    """Returns the present size's result, float32 [H, W, 3]: the average if one is kept, else the last iterate."""
     return tf.cond(
         state.kept_weight > 0,
         lambda: state.kept[0] / state.kept_weight,
@@ -83,7 +83,7 @@ def size_result(state: RunState) -> tf.Tensor:
 
 
 def result_image(state: RunState, pictures: Pictures, settings: ParsedSettings) -> tf.Tensor:
-    """Returns what a person gets to see, float32 [H, W, 3]: in the colours asked for, the content where no mask is."""
+    """Returns the picture that is shown, float32 [H, W, 3]: with the chosen colours; the content outside the masks."""
     image = size_result(state)
     height, width = tf.unstack(tf.shape(image)[:2])
     coloured = tf.cond(
@@ -102,14 +102,14 @@ def result_image(state: RunState, pictures: Pictures, settings: ParsedSettings) 
 
 
 class Stylizer(tf.Module):
-    """Optimises one picture at a time; all methods are graph code and take what `parse_settings` returns."""
+    """Optimises one image at a time; all methods are graph code and take what `parse_settings` returns."""
 
     def __init__(self, objective: Objective) -> None:
         super().__init__(name="stylizer")
         self.objective = objective
 
     def initial_state(self, pictures: Pictures, settings: ParsedSettings) -> RunState:
-        """Returns the state before the first step, at the smallest size: the picture that was sent, or by `start`."""
+        """Returns the state before the first step, at the smallest size, from `pictures.initial` or as `start` says."""
         sizes = plan_sizes(pictures.content, settings)
         height, width = sizes.heights[0], sizes.widths[0]
         noise = tf.random.stateless_uniform([height, width, 3], tf.stack([settings["seed"], 0]))
@@ -129,13 +129,13 @@ class Stylizer(tf.Module):
     def advance(
         self, pictures: Pictures, settings: ParsedSettings, state: RunState, take_steps: tf.Tensor
     ) -> tuple[RunState, tf.Tensor]:
-        """Takes the next steps of a run, across sizes where they end.
+        """Takes the next steps of a run, at one or several sizes.
 
         Args:
-          pictures: the decoded inputs.
+          pictures: the inputs of the run.
           settings: parsed settings.
-          state: where the run stands.
-          take_steps: int32 scalar; fewer are taken where the run ends before.
+          state: the run's state.
+          take_steps: int32 scalar; fewer steps are taken if the run ends before.
 
         Returns:
           The state after the steps, and float32 [N, 4], the losses before each step (see LOSS_TERMS).
@@ -179,7 +179,7 @@ class Stylizer(tf.Module):
 
 
 def begin_size(step: tf.Tensor, optimizer: OptimizerState, settings: ParsedSettings) -> RunState:
-    """Returns the state before the first step at a size, that of the optimiser's picture."""
+    """Returns the state before the first step at the size of the optimiser's image."""
     return RunState(
         step=step,
         stopped=tf.constant(RUNNING),
@@ -192,10 +192,10 @@ def begin_size(step: tf.Tensor, optimizer: OptimizerState, settings: ParsedSetti
 
 
 def resumed(state: RunState, settings: ParsedSettings, fingerprint: tf.Tensor) -> RunState:
-    """Returns the state as it is if inputs and settings are those that it is of, by their fingerprint.
+    """Returns the state unchanged if the fingerprint of inputs and settings is its own.
 
-    With others the same picture has another loss: the run goes on from the last accepted picture, without the memory of
-    another optimiser or another kind of result.
+    With other inputs or settings the same image has another loss. The run then goes on from the last accepted image. It
+    keeps the optimiser's memory and the average only if the settings still call for them.
     """
 
     def changed() -> RunState:
@@ -225,10 +225,10 @@ def update(
     end: tf.Tensor,
     is_last_size: tf.Tensor,
 ) -> RunState:
-    """Returns the state after one step, given the loss and gradient of its picture, at a size that ends at `end`."""
+    """Returns the state after one step, given loss and gradient at its image; the size ends at the step `end`."""
     step = optimizers.take_step(gradient, loss, state.optimizer, settings, state.step + 1)
     decay = settings["averaging"]
-    # Where nothing is kept, K = 0, nothing is computed.
+    # Without an average K is 0, and these are empty tensors.
     kept = tf.where(step.accepted, decay * state.kept + (1.0 - decay) * step.result, state.kept)
     adds = step.accepted & is_chosen(settings, "result", "average")
     return state._replace(
@@ -241,7 +241,7 @@ def update(
 
 
 def enlarged_to(state: RunState, settings: ParsedSettings, height: tf.Tensor, width: tf.Tensor) -> RunState:
-    """Returns the state at a size: as it is, or enlarged to start the next size from the present one's result."""
+    """Returns the state at a size: unchanged if it has this size, else a new size's start from the last result."""
 
     def larger() -> RunState:
         image = images.fitted(size_result(state), height, width)

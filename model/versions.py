@@ -1,4 +1,4 @@
-"""Version directories: DIR/<integer>/saved_model.pb, the largest number is the newest."""
+"""Version directories: DIR/<integer>/saved_model.pb. The largest number is the newest version."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def find_versions(base: Path) -> list[VersionPath]:
     """Returns the version directories under a base path, oldest first; `00000123` counts as 123."""
     if not base.is_dir():
         return []
-    return sorted(  # `7` and `007` are sorted by their names
+    return sorted(  # by number; `7` and `007` by path
         VersionPath(int(entry.name), entry)
         for entry in base.iterdir()
         if re.fullmatch(r"[0-9]{1,30}", entry.name) and int(entry.name) <= MAX_VERSION and entry.is_dir()

@@ -1,12 +1,12 @@
 """VGG19's convolutional part as two explicit passes: features forwards, gradients backwards.
 
 Simonyan and Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition", 2015. Layer names and the
-order of operations are Keras's (keras.applications.VGG19), with one departure unless `NetworkOptions` says otherwise:
-every convolution pads its input by repeating its edge, where Keras pads with zeros. Zeros look like an edge to the
-network, and the optimisation answers them with a strip of odd colour along the border of the picture.
+order of operations are those of Keras (keras.applications.VGG19). By default the padding differs: every convolution
+repeats the edge of its input, where Keras pads with zeros. The network sees zeros as an edge, and the optimisation
+answers with a strip of odd colour along the border of the picture.
 
-The backward pass is written out rather than taken from a `tf.GradientTape`: so layers that no loss needs are computed
-in neither direction, although the graph is the same for every choice of layers.
+The backward pass is written by hand, without `tf.GradientTape`. So one graph serves every choice of layers, and layers
+that no loss needs are computed neither forwards nor backwards.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from model.layers import BLOCK_STARTS, LAYERS, block_of
 IMAGENET_MEAN_BGR = (103.939, 116.779, 123.68)  # grey levels; Keras's "caffe" preprocessing
 
 AFTER_POOLING = frozenset(BLOCK_STARTS[1:])
-"""Layers that take the pooled output of the layer before them."""
+"""Layers that take the pooled output of the layer before."""
 
-AVERAGE_GAIN = 2.0  # an average over four is about half their maximum; the value is crowsonkb's
+AVERAGE_GAIN = 2.0  # the average of four features is about half their maximum; crowsonkb's value
 
 
 class NetworkOptions(NamedTuple):
-    """How the network computes; each a bool scalar tensor, or a bool outside of graphs.
+    """Pooling and padding of the network; bool scalar tensors, or bools outside of graphs.
 
     Attributes:
-      average_pooling: pool by AVERAGE_GAIN times the average, not by the maximum.
-      zero_padding: pad each convolution's input with zeros, not with its own edge.
+      average_pooling: pool by AVERAGE_GAIN times the average instead of the maximum.
+      zero_padding: pad each convolution's input with zeros instead of its edge.
     """
 
     average_pooling: tf.Tensor | bool = False
@@ -44,23 +44,23 @@ _USUAL = NetworkOptions()
 
 
 def preprocess(image: tf.Tensor) -> tf.Tensor:
-    """Turns RGB of 0 to 255 into what VGG19 was trained on: BGR minus the ImageNet mean; float32 [H, W, 3] both."""
+    """Turns RGB, 0 to 255, into VGG19's input, BGR minus the ImageNet mean; both are float32 [H, W, 3]."""
     return tf.reverse(image, [-1]) - tf.constant(IMAGENET_MEAN_BGR)
 
 
 class VGG19(tf.Module):
-    """VGG19 as far as its weights go.
+    """VGG19, down to the last layer with weights.
 
     Attributes:
-      layers: names of the layers it has, in order.
+      layers: names of the layers, in order.
       channels: the number of channels of each.
-      products: multiplications of a forward pass up to each layer, per pixel of the picture.
-      dtype: type of the convolutions and features; gradients leave the network as float32.
-      gradient_dtype: type of the gradients between layers (`gradient_dtype`).
+      products: multiplications of a forward pass down to each layer, per pixel of the image.
+      dtype: type of the convolutions and features; the gradient on the image is float32.
+      gradient_dtype: type of the gradients between layers (see the function `gradient_dtype`).
     """
 
     def __init__(self, weights: Mapping[str, npt.NDArray[np.float32]], dtype: tf.DType = tf.float32) -> None:
-        """Takes `NAME/kernel` [3, 3, in, out] and `NAME/bias` [out] for a leading run of LAYERS."""
+        """Takes `NAME/kernel` [3, 3, in, out] and `NAME/bias` [out] for the first of LAYERS, without a gap."""
         super().__init__(name="vgg19")
         self.dtype, self.gradient_dtype = dtype, gradient_dtype(dtype)
         self.layers = tuple(name for name in LAYERS if f"{name}/kernel" in weights)
@@ -74,7 +74,7 @@ class VGG19(tf.Module):
         return tf.Variable(tf.cast(weights[name], self.dtype), trainable=False, name=name.replace("/", "_"))
 
     def features(self, image: tf.Tensor, last: tf.Tensor | int, options: NetworkOptions = _USUAL) -> list[tf.Tensor]:
-        """Returns the activations after ReLU of every layer.
+        """Returns the activations of every layer, after ReLU.
 
         Args:
           image: float32 [H, W, 3], RGB, 0 to 255.
@@ -82,7 +82,7 @@ class VGG19(tf.Module):
           options: pooling and padding.
 
         Returns:
-          A tensor of `dtype` [1, h, w, C] for each layer, and [1, 0, 0, C] for those after `last`.
+          A tensor of `dtype` for each layer: [1, h, w, C] down to `last`, [1, 0, 0, C] for deeper ones.
         """
         x, activations = tf.cast(preprocess(image)[tf.newaxis], self.dtype), []  # [1, H, W, 3]
         for index in range(len(self.layers)):
@@ -102,15 +102,15 @@ class VGG19(tf.Module):
         add_loss: Callable[[int, tf.Tensor, tf.Tensor], tf.Tensor],
         options: NetworkOptions = _USUAL,
     ) -> tf.Tensor:
-        """Carries the gradient of a loss on the features back to the picture.
+        """Backpropagates the gradient of a loss on the features to the image.
 
         Args:
-          image: float32 [H, W, 3], the picture that `activations` came from.
+          image: float32 [H, W, 3], the image of `activations`.
           activations: what `features` returned for the same `last` and `options`.
           last: int32 scalar, index of the deepest layer that has a loss.
-          add_loss: called for each layer from the deepest to the first with its index, its features and the gradient
-            that reached it from deeper layers, `gradient_dtype`, both [1, h, w, C]; returns that gradient with the
-            layer's own added.
+          add_loss: called for each layer, the deepest first, with its index, its features [1, h, w, C] and the gradient
+            from deeper layers, `gradient_dtype` [1, h, w, C]. It returns that gradient plus the gradient of the
+            layer's own loss.
           options: pooling and padding.
 
         Returns:
@@ -129,7 +129,7 @@ class VGG19(tf.Module):
         return tf.reverse(tf.cast(gradient[0], tf.float32), [-1])  # BGR to RGB, the transpose of `preprocess`
 
     def _forward(self, index: int, x: tf.Tensor, options: NetworkOptions) -> tf.Tensor:
-        """Returns a layer's features, given those of the layer before, or the preprocessed picture."""
+        """Returns a layer's features, given the features of the layer before, or the preprocessed image."""
         if self.layers[index] in AFTER_POOLING:
             x = _pool(x, options)
         x = tf.nn.conv2d(_pad(x, options), self._kernels[index], 1, "VALID")
@@ -138,7 +138,7 @@ class VGG19(tf.Module):
     def _backward(
         self, index: int, x: tf.Tensor, y: tf.Tensor, gradient: tf.Tensor, options: NetworkOptions
     ) -> tf.Tensor:
-        """Returns the gradient at `x`, the features before a layer, given that at `y`, the layer's own."""
+        """Returns the gradient at a layer's input `x`, given the gradient at its output `y`."""
         upstream, unit = _in_range(gradient, self.dtype)
         pooled = self.layers[index] in AFTER_POOLING
         batch, height, width, channels = tf.unstack(tf.shape(x))
@@ -154,7 +154,7 @@ class VGG19(tf.Module):
         at_inputs = tf.cond(
             options.zero_padding,
             lambda: at_padded[:, 1:-1, 1:-1],
-            # To repeat the edge is a symmetric pad by one.
+            # Repeating the edge is a symmetric pad by one.
             lambda: tf.raw_ops.MirrorPadGrad(
                 input=at_padded, paddings=[[0, 0], [1, 1], [1, 1], [0, 0]], mode="SYMMETRIC"
             ),
@@ -163,20 +163,20 @@ class VGG19(tf.Module):
         return below if unit is None else unit * tf.cast(below, unit.dtype)
 
 
-_LARGEST = 64.0  # of a gradient in float16, whose sums over 3x3xC products must stay below 65504
+_LARGEST = 64.0  # largest value of a scaled float16 gradient: sums over 3x3xC products must stay below 65504
 _TINY = 1e-30
 
 
 def gradient_dtype(dtype: tf.DType) -> tf.DType:
-    """Returns the type of the gradients at features of a type.
+    """Returns the type of the gradients with respect to features of a type.
 
-    float16 holds nothing below 6e-8; the gradient of a mean over a large picture is smaller than that.
+    The gradient of a mean over a large image is below 6e-8, the smallest value of float16.
     """
     return tf.float32 if dtype == tf.float16 else dtype
 
 
 def _in_range(gradient: tf.Tensor, dtype: tf.DType) -> tuple[tf.Tensor, tf.Tensor | None]:
-    """Returns a gradient cast to a type, and its unit: what a 1 in it stands for. None: it is unscaled."""
+    """Returns a gradient, scaled and cast to a type, and the value of a 1 in it; None: the gradient is not scaled."""
     if gradient.dtype == dtype:
         return gradient, None
     unit = tf.maximum(tf.reduce_max(tf.abs(gradient)), _TINY) / _LARGEST
@@ -197,7 +197,7 @@ def _unpooled(x: tf.Tensor, gradient: tf.Tensor, options: NetworkOptions) -> tf.
     return tf.cond(
         options.average_pooling,
         lambda: tf.raw_ops.AvgPoolGrad(orig_input_shape=tf.shape(x), grad=AVERAGE_GAIN * gradient, **window),
-        # Pooled again, right here: only beside the pooling is its gradient oneDNN's, which is 15 times faster.
+        # Pool again, right here: TensorFlow uses oneDNN's gradient, 15 times faster, only beside its pooling op.
         lambda: tf.raw_ops.MaxPoolGrad(
             orig_input=x, orig_output=tf.nn.max_pool2d(x, 2, 2, "VALID"), grad=gradient, **window
         ),
@@ -205,9 +205,9 @@ def _unpooled(x: tf.Tensor, gradient: tf.Tensor, options: NetworkOptions) -> tf.
 
 
 def _pad(x: tf.Tensor, options: NetworkOptions) -> tf.Tensor:
-    """Widens [1, h, w, C] to [1, h+2, w+2, C] by its edge or by zeros.
+    """Pads [1, h, w, C] to [1, h+2, w+2, C] by its edge or by zeros.
 
-    On one core of a CPU concatenation takes a quarter of the time of `tf.pad`. A factor on the edge saves a branch.
+    On one CPU core concatenation takes a quarter of the time of `tf.pad`. The factor on the edge saves a branch.
     """
     edge = tf.cast(~tf.convert_to_tensor(options.zero_padding), x.dtype)
     x = tf.concat([edge * x[:, :1], x, edge * x[:, -1:]], 1)

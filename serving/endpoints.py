@@ -1,6 +1,6 @@
 """Several servers as one: a failed call goes to the next server, and is retried under a retry policy.
 
-Every signature of the model is a pure function of its inputs, so any call may be repeated anywhere.
+Every signature of the model is a pure function of its inputs, so any call may be repeated on any server.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class RetryPolicy:
     """How long a failed call is retried.
 
     Attributes:
-      max_elapsed_s: from the first failure on; a call under way when it ends is still awaited. 0: every server once.
-      initial_backoff_s: the wait before every server is asked again; doubles each time.
+      max_elapsed_s: after the first failure no retry starts later than this. 0: every server is asked once.
+      initial_backoff_s: the wait before all servers are asked again; it doubles each time.
       max_backoff_s: the longest wait.
     """
 
@@ -46,21 +46,21 @@ class RetryPolicy:
             )
 
     def backoff_s(self, rounds: int) -> float:
-        """Returns the wait after a number of failed rounds, at random between half of it and all.
+        """Returns the wait after a number of failed rounds, at random between half of it and all of it.
 
-        So clients that failed together, as when a server stops, do not come back together.
+        Clients that failed together, when a server stopped, then do not retry together.
         """
         longest = min(self.max_backoff_s, self.initial_backoff_s * 2.0 ** min(rounds, 60))
         return longest * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
 
 
 def split_servers(text: str) -> list[str]:
-    """Splits addresses at the commas before a scheme; a path may hold commas of its own."""
+    """Splits addresses at the commas that precede a scheme; a path may contain commas."""
     return [server.strip() for server in re.split(r",(?=\s*[a-z]+://)", text)]
 
 
 class Endpoints:
-    """Calls the server that answered last; when it fails, the others in turn."""
+    """Calls the server that answered last; if it fails, the others in turn."""
 
     def __init__(self, transports: Sequence[Transport], retry_policy: RetryPolicy) -> None:
         self._transports = list(transports)
@@ -83,36 +83,36 @@ class Endpoints:
 
         Args:
           signature: its name.
-          inputs: as `Transport.predict` takes them.
+          inputs: as for `Transport.predict`.
           timeout_s: longest time for one call to one server.
-          read: turns a response into what is returned; raises InvalidResponse when it cannot be right.
-          retry_policy: for this call alone, in place of the one for all calls.
+          read: checks and converts a response to the value that is returned; may raise InvalidResponse.
+          retry_policy: for this call, in place of the client's.
           cancelled: once set, nothing is retried.
-          on_retry: is called with the last failure each time before all servers are asked again.
+          on_retry: called with the last failure before each retry of all servers.
 
         Raises:
-          InvalidInput: a server refused the inputs; any other would as well, so none is asked again.
+          InvalidInput: a server refused the inputs. The others would too, so they are not asked.
           Cancelled: `cancelled` was set while no server answered.
-          StyleTransferError: the last failure, when all servers failed for good or the policy's time is up.
+          StyleTransferError: the last failure, if no server is worth a retry or the policy's time is up.
         """
         policy = retry_policy or self._retry_policy
         cancelled = cancelled or threading.Event()
         count = len(self._transports)
-        hopeful = set(range(count))  # servers that have not failed for good
+        retryable = set(range(count))  # servers worth a retry
         failed_since = math.inf
         rounds = 0
         while True:
-            for index in sorted(hopeful, key=lambda index: (index - self._current) % count):
+            for index in sorted(retryable, key=lambda index: (index - self._current) % count):
                 try:
                     response = read(self._transports[index].predict(signature, inputs, timeout_s=timeout_s))
                 except (InvalidInput, Cancelled):
                     raise
                 except StyleTransferError as error:
                     failure = error
-                    # A server that had the model and knows it no more was started again and is loading it.
+                    # A server that had the model before was restarted and is loading it.
                     loading = isinstance(error, ModelNotFound) and index in self._served
                     if not (isinstance(error, TRANSIENT) or loading):
-                        hopeful.discard(index)
+                        retryable.discard(index)
                 else:
                     self._current = index
                     self._served.add(index)
@@ -121,10 +121,10 @@ class Endpoints:
                 if cancelled.is_set():
                     raise Cancelled(f"Stopped while no server answered. {failure}") from failure
             wait_s = policy.backoff_s(rounds)
-            if not hopeful or time.monotonic() + wait_s > failed_since + policy.max_elapsed_s:
+            if not retryable or time.monotonic() + wait_s > failed_since + policy.max_elapsed_s:
                 raise failure
             rounds += 1
-            log.warning("%s Trying again in %.1f s.", failure, wait_s)
+            log.warning("%s Retrying in %.1f s.", failure, wait_s)
             if on_retry is not None:
                 on_retry(failure)
             if cancelled.wait(wait_s):

@@ -1,15 +1,15 @@
 """The errors of servers and clients: one small tree, and one table of gRPC and HTTP codes.
 
 StyleTransferError
-├── InvalidInput          an argument is wrong; the text names it, what was expected and what was received
-├── WeightsUnavailable    model/errors.py: no feature weights could be had; the text says what was tried
+├── InvalidInput          an argument is wrong; the text names it, and says what was expected and received
+├── WeightsUnavailable    only in model.export: ImageNet's weights were found nowhere
 ├── ModelNotFound         the server has no such model or version
-├── ServingUnavailable    no answer from the server, or it is still loading or stopping
-├── Overloaded            the server's queue is full; try again later
+├── ServingUnavailable    the server cannot be reached, or is loading or stopping
+├── Overloaded            the server's queue is full
 ├── DeadlineExceeded      the call took longer than allowed
 ├── Cancelled             the caller gave up
-└── ServingFailed         any other failure of a server; its code says which
-    └── InvalidResponse   the response violates the model's contract; another server may do better
+└── ServingFailed         any other failure of a server; `code` says which
+    └── InvalidResponse   the response violates the model's contract; another server may answer correctly
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from model.errors import InvalidInput as InvalidInput
 from model.errors import StyleTransferError as StyleTransferError
 
 HTTP_STATUS = {
-    # As tensorflow_model_server maps them (model_servers/http_server.cc, ToHTTPStatusCode); of the codes of one status
-    # the commonest comes first.
+    # As in tensorflow_model_server (model_servers/http_server.cc, ToHTTPStatusCode). If codes share a status, the most
+    # common one comes first.
     "OK": 200,
     "CANCELLED": 499,
     "INTERNAL": 500,
@@ -84,13 +84,13 @@ class ServingFailed(StyleTransferError):
 
 
 class InvalidResponse(ServingFailed):
-    """The response violates the model's contract: cut, garbled, or from something that is no model server."""
+    """The response violates the model's contract: incomplete, garbled, or not from a model server."""
 
     code = "DATA_LOSS"
 
 
 TRANSIENT = (ServingUnavailable, Overloaded, DeadlineExceeded, InvalidResponse)
-"""What may be over when the same server is asked again."""
+"""Errors after which the same server may answer a retry."""
 
 _BY_CODE = {
     error.code: error
@@ -101,24 +101,24 @@ _BY_HTTP_STATUS |= {status: code for code, status in reversed(HTTP_STATUS.items(
 
 
 def from_code(code: str, message: str) -> StyleTransferError:
-    """Returns the error that stands for a gRPC status code name."""
+    """Returns the error for the name of a gRPC status code."""
     error = _BY_CODE.get(code)
     return error(message) if error else ServingFailed(message, code)
 
 
 def from_http_status(status: int, message: str) -> StyleTransferError:
-    """Returns the error that stands for an HTTP status; of several codes with this status, the commonest."""
+    """Returns the error for an HTTP status; of several codes with this status, the most common one."""
     return from_code(_BY_HTTP_STATUS.get(status, "INTERNAL"), message)
 
 
 def clean(message: str) -> str:
-    """Returns the sentence that the graph wrote, without what TensorFlow wraps around it."""
+    """Returns the graph's own sentence from an error text of TensorFlow."""
     found = re.search(r"assertion failed: \[(.*)", message, re.DOTALL)
     if not found:
         lines = [line.strip() for line in message.splitlines()]
         lines = [line for line in lines if line and not line.startswith(("Graph execution error", "[["))]
         return lines[0] if lines else "The server gave no reason."
-    # An assertion's text comes escaped as in C.
+    # TensorFlow escapes an assertion's text as in C.
     sentence, *wrapping = re.split(r"\]\s+\[\[\{\{", found[1], maxsplit=1)
     sentence = sentence if wrapping else sentence.rstrip().removesuffix("]")
     return codecs.escape_decode(sentence.encode())[0].decode("utf-8", "replace")

@@ -1,4 +1,4 @@
-"""Checks of a response before anything relies on it, whatever server sent it."""
+"""Checks of responses: no other code relies on an unchecked one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _JPEG = b"\xff\xd8\xff"
 
 
 def check_response(signature: str, response: Arrays) -> Arrays:
-    """Returns a response for one picture once it agrees with the contract in names, dtypes and shapes.
+    """Returns a response for a batch of one if its names, dtypes and shapes agree with the contract.
 
     Raises:
       InvalidResponse: an output is missing, or of another dtype or shape.
@@ -37,19 +37,19 @@ def check_response(signature: str, response: Arrays) -> Arrays:
 
 
 def check_chunk(signature: str, response: Arrays, *, before: int | None, take: int) -> Arrays:
-    """Returns a response of `advance` or its guided form for one picture once it has gone as far as it was asked to.
+    """Returns a response of `advance` or `advance_guided` for a batch of one if it has taken the steps asked for.
 
-    It may have gone further, where a size that ends early hands over to the next; or less far, where it says why the
-    run is over.
+    It may have taken more, if a size converged early, whose other steps count as taken. It may have taken fewer if
+    `stopped` says why.
 
     Args:
       signature: its name.
       response: what a transport returned.
-      before: steps taken before the call; None: unknown, as for a state from elsewhere.
-      take: steps that were asked for.
+      before: steps taken before the call; None: unknown.
+      take: steps that the call asked for.
 
     Raises:
-      InvalidResponse: it stands elsewhere, or what it must hold there is missing.
+      InvalidResponse: its step is wrong, or an output is missing or wrong for that step.
     """
     check_response(signature, response)
     step, steps, done, stopped = (response[name][0] for name in ("step", "steps", "progress", "stopped"))
@@ -62,8 +62,8 @@ def check_chunk(signature: str, response: Arrays, *, before: int | None, take: i
         ),
         f"progress {done}": not 0 <= done <= 1,
         "state_bytes is empty": not state,
-        "preview_bytes is no JPEG": not preview.startswith(_JPEG),
-        "image_bytes is no PNG": image and not image.startswith(_PNG),
+        "preview_bytes is not a JPEG": not preview.startswith(_JPEG),
+        "image_bytes is not a PNG": image and not image.startswith(_PNG),
         "image_bytes is empty at the end of the run": not image and (take == 0 or step >= steps or stopped),
     }
     for what, found in violations.items():
@@ -73,10 +73,10 @@ def check_chunk(signature: str, response: Arrays, *, before: int | None, take: i
 
 
 def read_description(response: Arrays) -> dict[str, Any]:
-    """Returns the model's description in a response of `describe`.
+    """Returns the model's description from a response of `describe`.
 
     Raises:
-      InvalidResponse: it is no description.
+      InvalidResponse: the description is not JSON, or has no weights.
     """
     try:
         description = json.loads(check_response("describe", response)["description"][0])

@@ -1,8 +1,7 @@
-"""A run as a file: all that it takes to go on with it, on this machine or another.
+"""A run as a file (a checkpoint), from which it can be resumed on this machine or another.
 
-A zip archive of uncompressed members, which any tool opens: `run.json` says what the run is, `state` is where it
-stands, and the pictures are in `pictures/ARGUMENT/INDEX`, prepared as sent. Nothing in it is code, and zip's checksums
-show damage.
+The file is a zip archive of uncompressed members. `run.json` describes the run, `state` is its state, and the prepared
+pictures are in `pictures/ARGUMENT/INDEX`. It contains no code; zip's checksums show damage.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ FORMAT = "style-transfer-run"
 VERSION = 1
 
 _ABOUT, _STATE, _PICTURES = "run.json", "state", "pictures"
-_MOMENT = (1980, 1, 1, 0, 0, 0)  # of every member, so that the same run gives the same file
+_MOMENT = (1980, 1, 1, 0, 0, 0)  # date of every member: the same run gives the same file
 
 
 @dataclass(frozen=True)
@@ -32,10 +31,10 @@ class SavedRun:
     """A run between two chunks.
 
     Attributes:
-      request: what it is made from, prepared.
-      model_digest: `digest` of the model's description; only that model can go on.
+      request: its prepared pictures and its settings.
+      model_digest: `digest` of the model's description; only this model can resume the run.
       state: as in `Progress.state`; empty before the first chunk.
-      step, steps: where it stands.
+      step, steps: as in `Progress`.
     """
 
     request: Request
@@ -45,15 +44,15 @@ class SavedRun:
     steps: int = 0
 
     def at(self, progress: Progress) -> SavedRun:
-        """Returns the run at the point that a record of it gives."""
+        """Returns the run as it is after a record of its progress."""
         return replace(self, state=progress.state, step=progress.step, steps=progress.steps)
 
 
 def save_run(path: Path, run: SavedRun) -> None:
-    """Writes a run; whatever happens meanwhile, the file is the earlier run or this one.
+    """Writes a run atomically: after a crash the file is either the old run or this one.
 
     Raises:
-      InvalidInput: the file cannot be written there.
+      InvalidInput: the file cannot be written.
     """
     about = {
         "format": FORMAT,
@@ -75,16 +74,16 @@ def save_run(path: Path, run: SavedRun) -> None:
 
 
 def load_run(path: Path) -> SavedRun:
-    """Reads what `save_run` wrote.
+    """Reads a run that `save_run` wrote.
 
     Raises:
-      InvalidInput: there is no such file, or it is damaged, no run file, or of a newer version.
+      InvalidInput: the file is missing, damaged, not a run file, or of another version.
     """
     data = read_file(path, "`resume`")
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             return _read(archive)
-    except Exception as error:  # zipfile and json raise almost anything on damaged archives
+    except Exception as error:  # on a damaged archive zipfile and json raise almost anything
         raise InvalidInput(
             f"`resume` must be an undamaged run file of version {VERSION}. "
             f"Received: {path} ({str(error) or type(error).__name__})"
@@ -110,7 +109,7 @@ def _read(archive: zipfile.ZipFile) -> SavedRun:
 
 
 def _member(archive: zipfile.ZipFile, name: str) -> bytes:
-    # An uncompressed member cannot be larger than the file.
+    # A compressed member could expand to any size.
     if archive.getinfo(name).compress_type != zipfile.ZIP_STORED:
         raise ValueError(f"{name} is compressed")
     return archive.read(name)

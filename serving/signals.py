@@ -1,4 +1,4 @@
-"""Signals: what a handler may do, how to wait for one, and Ctrl-C."""
+"""Signals: setting an event from a handler, waiting for that event, and Ctrl-C."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ EXIT_STOPPED = 130  # the exit status that shells give an interrupted program
 
 
 def set_event(event: threading.Event) -> None:
-    """Sets an event from a signal handler, which may have interrupted the very wait whose lock `Event.set` takes."""
+    """Sets an event from a signal handler, in a thread: the handler may have interrupted a wait that holds its lock."""
     threading.Thread(target=event.set).start()
 
 
 def wait_for(event: threading.Event) -> None:
-    """Returns when the event is set, by a signal handler too; call it from the main thread.
+    """Waits for an event that a signal handler may set; call it from the main thread.
 
-    A handler runs when the main thread next runs Python. A signal that comes just before that thread falls asleep, or
-    that another thread takes, would wake nobody up.
+    A handler runs only when the main thread next runs Python code. A signal that arrives just before that thread
+    sleeps, or at another thread, would not wake it: so it wakes regularly.
     """
     while not event.wait(0.5):  # seconds
         pass

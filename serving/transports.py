@@ -1,6 +1,6 @@
-"""Ways to a served model: gRPC, REST, or the SavedModel in this process. One call each: `predict`.
+"""Transports to a served model, each with one call, `predict`: gRPC, REST, or the SavedModel in this process.
 
-Only the last imports TensorFlow, and only when it is asked for.
+Only the last needs TensorFlow, and imports it when it is created.
 """
 
 from __future__ import annotations
@@ -31,32 +31,32 @@ from serving.errors import (
     from_http_status,
 )
 
-CONNECT_S = 10.0  # longest wait for a connection, so that a machine that is gone does not use up a call's whole time
+CONNECT_S = 10.0  # longest wait for a connection: an unreachable machine must not use up the call's whole timeout
 CHANNEL_OPTIONS = (
     *GRPC_OPTIONS,
-    ("grpc.min_reconnect_backoff_ms", int(1000 * CONNECT_S)),  # gRPC's name for the time that connecting may take
-    # Retries have a policy of their own (serving/endpoints.py): a channel that waited as well would refuse in between.
+    ("grpc.min_reconnect_backoff_ms", int(1000 * CONNECT_S)),  # gRPC's name for the connect timeout
+    # Short, because serving/endpoints.py waits between retries: a channel that is still waiting refuses the retry.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 500),
 )
 _PIECE_BYTES = 1 << 20
-# What a gateway or load balancer answers for a server that is gone or slow, not in JSON.
+# Status codes by which a gateway or load balancer reports a lost or slow server; their bodies are not JSON.
 _GATEWAY_STATUS = {429, 502, 503, 504}
-# gRPC's own words for a message that is longer than an end takes, or than the 2 GiB that any may have;
+# gRPC's own texts for a message above the receiver's limit, or above 2 GiB.
 _TOO_LONG = ("larger than max", "Exception serializing request")
-# and for a connection that is lost under way; a server's INTERNAL or UNKNOWN says something else.
+# gRPC's own texts for a lost connection, by which to tell it from an INTERNAL or UNKNOWN of the server.
 _CUT = ("RST_STREAM", "Stream removed", "Socket closed", "Connection reset", "GOAWAY", "recvmsg", "Broken pipe")
 
 
 class Transport(Protocol):
-    """A way to a served model."""
+    """A connection to a served model."""
 
     def predict(self, signature: str, inputs: Mapping[str, Any], *, timeout_s: float) -> wire.Arrays:
         """Runs a signature.
 
         Args:
           signature: its name.
-          inputs: nested lists or arrays by name, as in model/contract.py.
+          inputs: nested lists or arrays, by the names in model/contract.py.
           timeout_s: longest time to wait.
 
         Raises:
@@ -64,14 +64,14 @@ class Transport(Protocol):
         """
 
     def close(self) -> None:
-        """Closes connections and frees the model."""
+        """Closes the connection, or frees the model."""
 
 
 def connect(server: str, model_name: str = MODEL_NAME) -> Transport:
     """Returns the transport for `grpc://HOST:PORT`, `http(s)://HOST:PORT`, or the path of a SavedModel.
 
     Raises:
-      InvalidInput: it is none of these.
+      InvalidInput: the address is none of these.
     """
     scheme, separator, address = server.partition("://")
     _, colon, port = server.rpartition(":")
@@ -117,7 +117,7 @@ class GrpcTransport:
             if any(words in details for words in _CUT):
                 return _cut(self._server)
             if "deserializing response" in details:
-                return InvalidResponse(f"{self._server} sent bytes that are not a message of a model server.")
+                return InvalidResponse(f"{self._server} sent a response that is not a PredictResponse.")
         if any(words in details for words in _TOO_LONG):
             return _too_long(self._server)
         if code is grpc.StatusCode.DEADLINE_EXCEEDED:
@@ -135,7 +135,7 @@ def _method(channel: grpc.Channel, path: str, request: Any, response: Any) -> An
 
 
 class RestTransport:
-    """TensorFlow Serving's REST API, in its columnar form."""
+    """TensorFlow Serving's REST API, with columnar inputs and outputs."""
 
     def __init__(self, server: str, model_name: str) -> None:
         self._server = server.rstrip("/")
@@ -175,14 +175,14 @@ class RestTransport:
             with self._session.post(self._url, data=body, timeout=timeouts, stream=True) as response:
                 connected = True
                 pieces = []
-                # requests limits the wait between two pieces of a response, not the whole.
+                # The read timeout of requests limits the wait for one piece, not for the whole response.
                 for piece in response.iter_content(_PIECE_BYTES):
                     pieces.append(piece)
                     if time.monotonic() > deadline:
                         raise _late(self._server, timeout_s)
                 return response.status_code, b"".join(pieces)
         except requests.exceptions.ContentDecodingError as error:
-            raise InvalidResponse(f"{self._server} answered in an encoding that cannot be read.") from error
+            raise InvalidResponse(f"{self._server} sent a response that cannot be decompressed.") from error
         except requests.RequestException as error:
             if isinstance(error, requests.ReadTimeout) or "Read timed out" in str(error):
                 raise _late(self._server, timeout_s) from error
@@ -195,24 +195,24 @@ class RestTransport:
 
 
 class LocalTransport:
-    """The SavedModel in this process, run as a server would run it; the one way that needs TensorFlow."""
+    """The SavedModel in this process, run as the embedded server runs it."""
 
     def __init__(self, path: Path) -> None:
         """Loads a SavedModel.
 
         Args:
-          path: a version's directory, or the base path above it, whose latest version is taken.
+          path: a version's directory, or a base path, of which the newest version is loaded.
 
         Raises:
-          InvalidInput: there is no SavedModel, or no TensorFlow to run it with.
+          InvalidInput: there is no SavedModel, or TensorFlow cannot be imported.
         """
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
         try:
             from serving.server.servable import Servable
         except ImportError as error:
             raise InvalidInput(
-                f"`local` needs TensorFlow to run the model in this process; without it, `server` names a model "
-                f"server. Received: {path}"
+                "`local` needs TensorFlow to run the model in this process. Install it, or name a model server by "
+                f"`server`. Received: {path}"
             ) from error
 
         versions = find_versions(path)
@@ -236,9 +236,9 @@ class LocalTransport:
 
 
 def served_versions(server: str, model_name: str = MODEL_NAME, *, timeout_s: float = 10.0) -> list[int]:
-    """Returns the versions that a server has ready, the newest first; calls that name no version get that one.
+    """Returns the versions that a server has available, the newest first. By default calls use the newest.
 
-    The answer waits for no other call, however busy the server is.
+    A busy server answers at once, too.
 
     Args:
       server: `grpc://HOST:PORT` or `http(s)://HOST:PORT`.
@@ -246,7 +246,7 @@ def served_versions(server: str, model_name: str = MODEL_NAME, *, timeout_s: flo
       timeout_s: longest time to wait.
 
     Raises:
-      ServingUnavailable: it does not answer, or knows no such model.
+      ServingUnavailable: the server does not answer, or has no such model.
     """
     try:
         if server.startswith("grpc://"):
@@ -260,7 +260,7 @@ def served_versions(server: str, model_name: str = MODEL_NAME, *, timeout_s: flo
             statuses = response.json()["model_version_status"]
             ready = [int(one["version"]) for one in statuses if one["state"] == "AVAILABLE"]
     except (grpc.RpcError, requests.RequestException, ValueError, LookupError, TypeError) as error:
-        raise ServingUnavailable(f"{server} gave no status of the model.") from error
+        raise ServingUnavailable(f"{server} did not return the model's status.") from error
     return sorted(ready, reverse=True)
 
 
@@ -269,16 +269,16 @@ def _unreachable(server: str) -> ServingUnavailable:
 
 
 def _cut(server: str) -> ServingUnavailable:
-    return ServingUnavailable(f"The connection to {server} was cut before the answer was complete.")
+    return ServingUnavailable(f"The connection to {server} was lost before the response was complete.")
 
 
 def _late(server: str, timeout_s: float) -> DeadlineExceeded:
-    return DeadlineExceeded(f"No answer from {server} within {timeout_s:g} s.")
+    return DeadlineExceeded(f"{server} did not answer within {timeout_s:g} s.")
 
 
 def _too_long(server: str) -> ServingFailed:
-    text = f"The pictures and the state of this run are more than {server} takes in one call. A smaller `size` is less."
-    return ServingFailed(text, "RESOURCE_EXHAUSTED")  # not Overloaded: it would be too long at the next attempt, too
+    text = f"The pictures and the state of this run are too large for one call of {server}. Choose a smaller `size`."
+    return ServingFailed(text, "RESOURCE_EXHAUSTED")  # not Overloaded: a retry would fail, too
 
 
 def _invalid(server: str, signature: str) -> InvalidResponse:

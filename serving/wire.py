@@ -1,8 +1,8 @@
-"""What TensorFlow Serving's gRPC and REST carry, without TensorFlow: gRPC's messages, and arrays to and from both.
+"""TensorFlow Serving's gRPC messages, and the conversion of arrays to and from messages and JSON, without TensorFlow.
 
 `tensorflow-serving-api` imports all of TensorFlow, which a client should not need, so the messages are built from
 tables. Their fields are those of tensorflow/core/framework/{tensor,tensor_shape,types}.proto and
-tensorflow_serving/apis/{model,predict,get_model_status}.proto; a test compares them with the official ones.
+tensorflow_serving/apis/{model,predict,get_model_status}.proto; a test compares them with the official messages.
 """
 
 from __future__ import annotations
@@ -22,17 +22,18 @@ PREDICT = "/tensorflow.serving.PredictionService/Predict"
 MODEL_STATUS = "/tensorflow.serving.ModelService/GetModelStatus"
 AVAILABLE = 30  # ModelVersionStatus.State
 DATA_TYPES = {"float32": 1, "int32": 3, "string": 7}  # DT_FLOAT, DT_INT32, DT_STRING
-MAX_VALUES = 10_000_000  # numbers in one tensor of a response; the losses of the longest call are 40,000
+MAX_VALUES = 10_000_000  # elements in a tensor of a response; the losses of the longest call are 40,000
 
 Arrays: TypeAlias = dict[str, npt.NDArray[Any]]
 """Tensors by name; strings are arrays of `bytes` objects."""
 
 
 def build_messages(table: Mapping[str, Mapping[str, tuple[int, str]]]) -> dict[str, Any]:
-    """Returns message classes by name; only the numbers and types of their fields are sent, no names.
+    """Returns message classes by name. Their own names are free: only field numbers and types are sent.
 
     Args:
-      table: message: field: (number, type). A type in capitals is protobuf's, any other a message; "[]" repeats it.
+      table: the number and type of each field, by message and field name. A type in capitals is one of protobuf's, any
+        other a message of the table; "[]" marks a repeated field.
     """
     file = descriptor_pb2.FileDescriptorProto(name="messages.proto", syntax="proto3")
     for message_name, fields in table.items():
@@ -80,14 +81,14 @@ def to_arrays(signature: str, inputs: Mapping[str, Any]) -> Arrays:
 
 
 def to_array(value: Any, tensor: TensorInfo) -> npt.NDArray[Any]:
-    """Returns nested lists as an array of the tensor's dtype; raises ValueError or TypeError where they are none."""
+    """Returns nested lists as an array of the tensor's dtype; raises ValueError or TypeError if they do not fit."""
     if tensor.dtype != "string":
         return np.asarray(value, tensor.dtype)
     array = np.array(value, object)
     for index, item in np.ndenumerate(array):
         array[index] = item.encode() if isinstance(item, str) else item
         if not isinstance(array[index], bytes):
-            raise TypeError(f"{tensor.name} holds {type(item).__name__} in place of strings")
+            raise TypeError(f"{tensor.name} holds {type(item).__name__} instead of strings")
     return array
 
 
@@ -103,7 +104,7 @@ def to_proto(array: npt.NDArray[Any], tensor: TensorInfo, proto: Any) -> None:
 
 
 def from_proto(proto: Any, tensor: TensorInfo) -> npt.NDArray[Any]:
-    """Reads a tensor message; raises ValueError where it is not of the expected type."""
+    """Reads a tensor message; raises ValueError if its type or shape is wrong."""
     shape = [dim.size for dim in proto.tensor_shape.dim]
     count = math.prod(shape)
     if proto.dtype != DATA_TYPES[tensor.dtype] or min(shape, default=0) < 0 or count > MAX_VALUES:
@@ -113,19 +114,19 @@ def from_proto(proto: Any, tensor: TensorInfo) -> npt.NDArray[Any]:
     if proto.tensor_content:
         return np.frombuffer(proto.tensor_content, tensor.dtype).reshape(shape)
     values = np.asarray(proto.float_val or proto.int_val, tensor.dtype)
-    # A tensor message may leave out a run of equal values at its end.
+    # A tensor message may omit trailing values that equal the last one.
     return np.concatenate([values, np.repeat(values[-1:], max(0, count - values.size))]).reshape(shape)
 
 
 def to_json(data: bytes) -> dict[str, str]:
-    """Returns what stands for bytes in JSON: the `default` of `json.dumps`."""
+    """Returns bytes as an object for JSON; for `default` of `json.dumps`."""
     return {"b64": base64.b64encode(data).decode()}
 
 
 def from_json(value: dict[str, Any]) -> Any:
-    """Returns the bytes that an object stands for, or else the object itself: the `object_hook` of `json.loads`.
+    """Returns the bytes of a {"b64": ...} object, or any other object unchanged; for `object_hook` of `json.loads`.
 
     Raises:
-      ValueError, TypeError: what should be base64 is not.
+      ValueError, TypeError: the value of "b64" is not base64.
     """
     return base64.b64decode(value["b64"]) if value.keys() == {"b64"} else value

@@ -1,4 +1,4 @@
-"""Flags that one picture and a batch share: where the model is, how a result is written, and the settings."""
+"""The flags shared by single runs and batches: the server, the output of results, and the settings."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ MAX_SECONDS = 1e9
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Adds the flags that `servers_of`, `open_client` and `settings_from` read, and a few more."""
+    """Adds the shared flags to a parser."""
     where = parser.add_mutually_exclusive_group()
     where.add_argument(
         "--server",
         action="append",
         metavar="URL",
-        help="grpc://HOST:PORT or http://HOST:PORT; several, separated by commas or by repeating the flag, stand in "
-        f"for one another (default: {SERVER_VARIABLE}, or {DEFAULT_SERVER})",
+        help="grpc://HOST:PORT or http://HOST:PORT; give several, separated by commas or by repeating the flag, and a "
+        f"failed call goes to the next (default: {SERVER_VARIABLE}, or {DEFAULT_SERVER})",
     )
     where.add_argument(
-        "--local", metavar="PATH", help="run the SavedModel at this path in the process, without a server"
+        "--local", metavar="PATH", help="run the SavedModel at this path in this process, without a server"
     )
     parser.add_argument("--model-name", default=MODEL_NAME, help="the servable's name (default: %(default)s)")
     for flag, default, meaning in (
         ("--timeout", TIMEOUT_S, "longest time for one call; a run makes many"),
-        ("--patience", RetryPolicy().max_elapsed_s, "how long to go on trying when no server answers"),
+        ("--patience", RetryPolicy().max_elapsed_s, "how long to retry while no server answers"),
     ):
         parser.add_argument(
             flag, type=_seconds, default=default, metavar="SECONDS", help=f"{meaning} (default: %(default)g)"
@@ -44,10 +44,10 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "--background",
         default=BACKGROUND,
         metavar="COLOUR",
-        help="what shows where a picture is transparent, by name or as #RRGGBB (default: %(default)s)",
+        help="colour behind transparent pixels, by name or as #RRGGBB (default: %(default)s)",
     )
     parser.add_argument(
-        "--no-metadata", action="store_true", help="do not write the settings and the model's name into the result"
+        "--no-metadata", action="store_true", help="do not write settings and model into the result's metadata"
     )
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     group = parser.add_argument_group("settings")
@@ -69,7 +69,7 @@ def _seconds(text: str) -> float:
 
 
 def servers_of(options: argparse.Namespace) -> list[str]:
-    """Returns the addresses, or the path of the SavedModel."""
+    """Returns the servers' addresses, or the path of the SavedModel with --local."""
     if options.local:
         return [options.local]
     given = options.server or [os.environ.get(SERVER_VARIABLE) or DEFAULT_SERVER]
@@ -77,7 +77,7 @@ def servers_of(options: argparse.Namespace) -> list[str]:
 
 
 def open_client(servers: Sequence[str], options: argparse.Namespace) -> StyleTransferClient:
-    """Returns a client of these servers that obeys the other flags."""
+    """Returns a client of these servers, configured by the other flags."""
     return StyleTransferClient(
         servers,
         model_name=options.model_name,
@@ -89,10 +89,10 @@ def open_client(servers: Sequence[str], options: argparse.Namespace) -> StyleTra
 def common_model(
     clients: Sequence[StyleTransferClient], settings: StyleSettings, options: argparse.Namespace
 ) -> dict[str, Any]:
-    """Returns the description of the model that all clients' servers serve, and shows its notice if it has one.
+    """Returns the description of the model that the clients' servers have in common, and prints its notice, if any.
 
     Raises:
-      StyleTransferError: the models differ, or no server answers; if some do not, they may come later.
+      StyleTransferError: the models differ, or no server answers. If only some fail, their errors are printed.
     """
     models: dict[str, dict[str, Any]] = {}
     problems = []
@@ -113,11 +113,11 @@ def common_model(
 
 
 def given_settings(options: argparse.Namespace) -> dict[str, str]:
-    """Returns the settings that were given, as text."""
+    """Returns the settings given as flags, by name, as text."""
     texts = {name: getattr(options, name) for name in (PRESET.name, *SETTINGS)}
     return {name: text for name, text in texts.items() if text is not None}
 
 
 def settings_from(options: argparse.Namespace) -> StyleSettings:
-    """Returns the settings that the flags stand for; raises InvalidInput where one is wrong."""
+    """Returns the settings given as flags; raises InvalidInput if one is wrong."""
     return StyleSettings(**given_settings(options))

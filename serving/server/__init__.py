@@ -1,17 +1,17 @@
-"""The embedded server: a SavedModel over gRPC and REST, for one machine without Docker.
+"""The embedded server: serves a SavedModel over gRPC and REST, for one machine without Docker.
 
-It speaks the part of TensorFlow Serving that this project's model needs (Predict, metadata, status, health) with the
-routes, formats, codes and errors of tensorflow_model_server; a request for anything else is told to go there.
-Production is the real tensorflow_model_server, on the same SavedModel directory:
+It speaks the part of TensorFlow Serving that this project's model needs (Predict, metadata, status, health), with the
+routes, formats, codes and errors of tensorflow_model_server. Other requests get an error that names
+tensorflow_model_server, which production uses on the same SavedModel directory.
 
     python -m serving.server --model_base_path=DIR --model_name=NAME --port=8500 --rest_api_port=8501
 
     __main__       signals, exit codes                 flags          the command line
-    app            what runs in one process: ports, the thread that loads, clean stop
+    app            the process: ports, loading thread, clean stop
     rest           HTTP routes                         json_tensor    predict bodies <-> named arrays
     grpc_service   Predict, metadata, status, health   messages       TensorFlow Serving's protos; warm-up
-    manager        the versions of the model: loads, leases, drains, unloads, tries again
-    servable       one loaded version: a v1 session    admission      one run at a time, a bounded queue behind it
+    manager        the versions of the model: loads, leases, drains, unloads, retries
+    servable       one loaded version: a v1 session    admission      one run at a time, with a bounded queue
 
-Importing this package imports no TensorFlow: a wrong flag or a taken port is reported at once.
+Importing this package does not import TensorFlow: a wrong flag or a taken port is reported at once.
 """

@@ -1,6 +1,6 @@
 """python -m serving.server: flags, signals and exit codes.
 
-Exit codes: 0 after SIGTERM or Ctrl-C; 1 when there is nothing to serve or a port is taken; 2 for a wrong flag.
+Exit codes: 0 after SIGTERM or Ctrl-C; 1 if there is no model to serve or a port is taken; 2 for a wrong flag.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ log = logging.getLogger("serving.server")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Serves until a signal comes or the model cannot be loaded; returns the exit code.
+    """Serves until a signal arrives or the model cannot be loaded; returns the exit code.
 
     Args:
-      argv: the arguments, without the program's name. None: those of the process.
+      argv: the arguments, without the program's name. None: sys.argv[1:].
     """
     options = parse(sys.argv[1:] if argv is None else argv)
     logging.basicConfig(
         level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S"
     )
-    # TensorFlow's own notices (1: no INFO) and its advice to give up v1 sessions, which TensorFlow Serving uses.
+    # Silences TensorFlow's INFO messages, and its warnings that v1 sessions are deprecated.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
-    # Not at the top: the flags are checked before anything large is imported.
+    # Imported here: wrong flags are reported before anything large is imported.
     from serving.server.app import ServerApp
 
     try:
@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def on_signal(number: int, _: FrameType | None) -> None:
         if app.ended.is_set():
-            os._exit(128 + number)  # asked twice: at once, with the exit code of a process that the signal ended
+            os._exit(128 + number)  # second signal: at once, with a shell's exit code for that signal
         set_event(app.ended)
 
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -51,10 +51,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     app.start()
     wait_for(app.ended)
     if app.failure is None:
-        log.info("Stopping: the running call ends, new ones are refused.")
+        log.info("Stopping: the running call finishes, new calls are refused.")
     all_ended = app.stop()
     code = 0 if app.failure is None else _fail(app.failure)
-    if not all_ended:  # nothing can stop TensorFlow: leave it behind
+    if not all_ended:  # TensorFlow cannot be interrupted: exit without waiting for it
         logging.shutdown()
         os._exit(code)
     return code

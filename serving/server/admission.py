@@ -1,4 +1,4 @@
-"""Admission: one run at a time, a bounded queue behind it, and a refusal beyond that."""
+"""Admission: one run at a time, and a bounded queue; further calls are refused."""
 
 from __future__ import annotations
 
@@ -11,34 +11,34 @@ from functools import partial
 
 from serving.errors import Cancelled, DeadlineExceeded, Overloaded, ServingUnavailable
 
-TIMED_OUT = "Timed out waiting for notification"  # TensorFlow's own words for a run past its deadline
+TIMED_OUT = "Timed out waiting for notification"  # TensorFlow's own text for a run past its deadline
 STOPPING = "The server is stopping."
 GONE = "The caller went away before the run."
-MAX_MESSAGE_BYTES = 2**31 - 1  # what gRPC can carry; tensorflow_model_server sets no smaller limit
-SPARE_THREADS = 8  # beyond those that wait for a run: they answer status calls, and refuse the runs too many
+MAX_MESSAGE_BYTES = 2**31 - 1  # gRPC's largest message; tensorflow_model_server sets no smaller limit
+SPARE_THREADS = 8  # beside the threads of admitted calls: they answer status calls and refuse further runs
 
 
 class Admission:
-    """Decides which call runs: one at a time, since a second run would slow both and might exhaust the memory.
+    """Lets one call run at a time: a second one would slow both and might exhaust the memory.
 
-    A call waits in its own thread, in the order of arrival.
+    Calls wait in their own threads, in order of arrival.
     """
 
     def __init__(self, max_waiting: int = 16) -> None:
-        """Takes how many calls may wait for the one that runs."""
+        """Takes the number of calls that may wait while one runs."""
         self.capacity = max_waiting + 1
-        self.threads = self.capacity + SPARE_THREADS  # what each protocol needs
-        self._queue: deque[object] = deque()  # a ticket for each call: first the one that runs, then those that wait
+        self.threads = self.capacity + SPARE_THREADS  # for each protocol
+        self._queue: deque[object] = deque()  # a ticket for each call: the running one, then the waiting ones
         self._changed = threading.Condition()  # guards the queue
         self._stopping = False
 
     @property
     def admitted(self) -> int:
-        """How many calls there are, running and waiting together."""
+        """The number of running and waiting calls."""
         return len(self._queue)
 
     def check(self) -> None:
-        """Raises what `turn` would raise now, so that a request need not be read only to be refused.
+        """Raises what `turn` would raise now: a call that would be refused need not be read.
 
         Raises:
           ServingUnavailable: the server is stopping.
@@ -48,23 +48,22 @@ class Admission:
             raise ServingUnavailable(STOPPING)
         if len(self._queue) >= self.capacity:
             raise Overloaded(
-                f"The server runs 1 call and holds {self.capacity - 1} more in its queue, which is full. "
-                "Try again later."
+                f"The server is running 1 call and its queue of {self.capacity - 1} is full. Try again later."
             )
 
     @contextmanager
     def turn(
         self, deadline: float | None = None, on_end_of_call: Callable[[Callable[[], None]], bool] = lambda _: True
     ) -> Iterator[None]:
-        """Waits for the caller's turn, which lasts as long as the `with` block.
+        """Waits until the call may run; its turn lasts as long as the `with` block.
 
         Args:
-          deadline: when to give up waiting, on the clock of `time.monotonic`. None: never.
-          on_end_of_call: registers a function that is called when the caller goes away; returns False if it is gone.
+          deadline: when to stop waiting, on the clock of `time.monotonic`. None: never.
+          on_end_of_call: registers a function to call when the caller goes away; returns False if it already has.
 
         Raises:
           ServingUnavailable, Overloaded: as `check`, or the server stopped while the call waited.
-          DeadlineExceeded: the turn did not come in time.
+          DeadlineExceeded: the deadline passed before the turn came.
           Cancelled: the caller went away.
         """
         ticket = object()
@@ -85,10 +84,10 @@ class Admission:
             self._leave(ticket)
 
     def stop(self, timeout_s: float) -> bool:
-        """Refuses new calls, drops those that wait, and waits for the one that runs.
+        """Refuses new and waiting calls, and waits for the running one.
 
         Returns:
-          Whether it ended in time.
+          Whether the running call ended in time.
         """
         with self._changed:
             self._stopping = True

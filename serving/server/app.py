@@ -1,4 +1,4 @@
-"""What runs in one server process: two ports, a thread that loads versions, and a clean stop."""
+"""One server process: two ports, a thread that loads versions, and a clean stop."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-DRAIN_S = 60.0  # for the running call; one without a deadline could go on for hours
-GRACE_S = 5  # for answers on their way out, once no run is left
-END_OF_LOADING_S = 0.5  # for the thread that loads: it ends at once, unless it is in the middle of a load
+DRAIN_S = 60.0  # for the running call, which without a deadline could take hours
+GRACE_S = 5  # for sending the last responses
+END_OF_LOADING_S = 0.5  # for the loading thread, which ends at once unless it is loading a version
 
 GRPC_OPTIONS = (
-    # By default several processes may share a gRPC port, and each would get some of the calls.
+    # By default several processes may share a gRPC port, and each gets some of the calls.
     ("grpc.so_reuseport", 0),
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", contract.UNLIMITED),
@@ -39,23 +39,23 @@ GRPC_OPTIONS = (
 
 
 class ServerApp:
-    """One server. Use: make it, `start`, wait until `ended` is set, `stop`.
+    """One server. Use: create it, `start`, wait until `ended` is set, `stop`.
 
     Attributes:
-      ended: set when the server cannot serve: see `failure`. Others may set it to ask for a stop.
-      failure: why the model could not be loaded at the start, or None.
+      ended: set by the server if it cannot serve (see `failure`), or by others to ask for a stop.
+      failure: why no version could be loaded at the start, or None.
       manager: the model's versions.
-      admission: who may run.
+      admission: the queue of calls.
     """
 
     def __init__(self, options: Namespace) -> None:
-        """Finds the model's versions and opens the ports. That takes milliseconds: TensorFlow is not loaded yet.
+        """Finds the model's versions and opens the ports. This takes milliseconds: TensorFlow is not imported yet.
 
         Args:
-          options: the command line, parsed.
+          options: the parsed command line.
 
         Raises:
-          StyleTransferError: there is nothing to serve, or a port is taken.
+          StyleTransferError: there is no version to serve, or a port is taken.
         """
         self.ended = threading.Event()
         self.failure: StyleTransferError | None = None
@@ -75,8 +75,8 @@ class ServerApp:
             self._socket = open_socket(options.host, options.rest_api_port, "rest_api_port")
 
     def start(self) -> None:
-        """Answers on both ports from now on, and loads the model behind them."""
-        # Here and not above: the protos bring all of TensorFlow with them, which takes seconds.
+        """Starts to answer on the ports, and to load the model."""
+        # Imported here: the protos import all of TensorFlow, which takes seconds.
         from serving.server.grpc_service import GrpcService
         from serving.server.rest import RestApp
 
@@ -105,10 +105,10 @@ class ServerApp:
         self._loading.start()
 
     def stop(self) -> bool:
-        """Lets the running call end and closes the ports. Until that is done, new calls get UNAVAILABLE.
+        """Waits for the running call and closes the ports. Meanwhile new calls get UNAVAILABLE.
 
         Returns:
-          Whether all has ended. TensorFlow may be in the middle of a load or of a long run, which nothing can stop.
+          Whether everything has ended. A load or a long run of TensorFlow cannot be interrupted.
         """
         self.manager.stop()
         drained = self.admission.stop(DRAIN_S)
@@ -148,35 +148,35 @@ class ServerApp:
 
 
 def open_socket(host: str, port: int, flag: str) -> socket.socket:
-    """Returns a TCP socket that holds a port; the error's text names the flag that sets it.
+    """Returns a TCP socket bound to a port; an error names the flag of the port.
 
     Raises:
-      ServingUnavailable: the port or the address cannot be had.
+      ServingUnavailable: the port or the address is not available.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # TCP by name: otherwise asyncio does not see that it is TCP, leaves Nagle's delay on, and each answer takes 40 ms.
+    # IPPROTO_TCP explicitly: without it asyncio does not turn off Nagle's algorithm, and each response takes 40 ms.
     opened = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    # A restart need not wait until the connections of the last run have timed out.
+    # After a restart, do not wait until the connections of the last process have timed out.
     opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         opened.bind((host, port))
-        opened.listen(1)  # two sockets may be bound to one port with SO_REUSEADDR; only one may listen
+        opened.listen(1)  # fails if another process listens; with SO_REUSEADDR `bind` alone may not
     except OSError as error:
         opened.close()
         raise ServingUnavailable(
-            f"Port {port} on {host} cannot be opened ({error.strerror or error}). Stop the program that holds it, or "
+            f"Port {port} on {host} cannot be opened ({error.strerror or error}). Stop the program that uses it, or "
             f"choose another port with --{flag}."
         ) from None
     return opened
 
 
 def open_grpc_server(host: str, port: int, threads: int) -> grpc.Server:
-    """Returns a gRPC server that holds a port but is not started, and answers so many calls at once.
+    """Returns a gRPC server bound to a port, not started yet. `threads` is the number of calls it answers at once.
 
     Raises:
-      ServingUnavailable: the port or the address cannot be had.
+      ServingUnavailable: the port or the address is not available.
     """
-    # gRPC reports a taken port by a long line of its own log and a text without the reason: try it plainly first.
+    # Try the port by a plain socket first: gRPC does not give the reason if it is taken.
     open_socket(host, port, "port").close()
     server = grpc.server(ThreadPoolExecutor(threads, thread_name_prefix="grpc"), options=GRPC_OPTIONS)
     server.add_insecure_port(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
@@ -184,7 +184,7 @@ def open_grpc_server(host: str, port: int, threads: int) -> grpc.Server:
 
 
 def trim_heap() -> None:
-    """Returns freed memory to the system where the C library can: loading a model leaves 0.1 GB of it behind."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None  # glibc's own
+    """Returns freed memory to the system, with glibc only: loading a model leaves 0.1 GB of it."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
     if trim is not None:
         trim(0)

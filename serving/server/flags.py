@@ -1,4 +1,4 @@
-"""The server's command line: names and defaults of tensorflow_model_server's flags, and two of its own."""
+"""The server's command line: flags of tensorflow_model_server, with their names and defaults, and two more."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ NUMBERS = (
     ("port", contract.GRPC_PORT, 65535, "TCP port for gRPC; 0: no gRPC"),
     ("rest_api_port", 0, 65535, f"TCP port for REST, commonly {contract.REST_PORT}; 0: no REST"),
     ("rest_api_timeout_in_ms", 30000, 2**31 - 1, "how long a REST call may take, in milliseconds; 0: no limit"),
-    ("max_num_load_retries", 5, 1000, "how often a version that could not be loaded is tried again, once a minute"),
+    ("max_num_load_retries", 5, 1000, "how often loading a version is retried, once a minute"),
     ("tensorflow_intra_op_parallelism", 0, 1024, "threads that share one operation; 0: all cores"),
     ("tensorflow_inter_op_parallelism", 0, 1024, "operations that run at once; 0: all cores"),
-    ("max_queued_runs", 16, 1024, f"calls that may wait for the one that runs; more get {OVERLOADED}; {OWN}"),
+    ("max_queued_runs", 16, 1024, f"calls that may wait while one runs; further calls get {OVERLOADED}; {OWN}"),
 )
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
-    """Parses a command line. A wrong one ends the process with exit code 2 and a sentence that names the flag.
+    """Parses a command line. A wrong flag ends the process with exit code 2 and an error that names it.
 
     Args:
       argv: the arguments, without the program's name.
@@ -45,20 +45,20 @@ def build_parser() -> argparse.ArgumentParser:
         prog="python -m serving.server",
         description="Serves a SavedModel over gRPC and REST, as tensorflow_model_server does. "
         "For one machine; production is the real tensorflow_model_server.",
-        epilog="SIGTERM or Ctrl-C: the running call has a minute to end, others get UNAVAILABLE, exit code 0. "
+        epilog="SIGTERM or Ctrl-C: the running call has a minute to finish, others get UNAVAILABLE, exit code 0. "
         "A second signal ends the process at once.",
-        allow_abbrev=False,  # a shortened flag would work here and fail on tensorflow_model_server
+        allow_abbrev=False,  # tensorflow_model_server takes no abbreviated flags
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     base_path = "holds one integer-named directory per version"
     parser.add_argument("--model_base_path", metavar="DIR", required=True, default=argparse.SUPPRESS, help=base_path)
-    parser.add_argument("--model_name", default="default", help="the name that clients call the model by")
+    parser.add_argument("--model_name", default="default", help="the model's name in calls")
     parser.add_argument(
         "--host", default="127.0.0.1", help=f"address to bind; tensorflow_model_server binds all; {OWN}"
     )
     for name, default, highest, text in NUMBERS:
         parser.add_argument(f"--{name}", metavar="N", type=_number(highest), default=default, help=text)
-    # As tensorflow_model_server: `--flag`, `--flag=true` and `--flag=false` are all right.
+    # As in tensorflow_model_server: `--flag`, `--flag=true` or `--flag=false`.
     parser.add_argument(
         "--enable_model_warmup",
         metavar="true|false",

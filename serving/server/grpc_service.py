@@ -1,4 +1,4 @@
-"""gRPC, as tensorflow_model_server speaks it: Predict, GetModelMetadata, GetModelStatus, and grpc.health.v1's Check."""
+"""gRPC, as in tensorflow_model_server: Predict, GetModelMetadata, GetModelStatus, and Check of grpc.health.v1."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from serving.server.servable import DEFAULT_SIGNATURE
 log = logging.getLogger(__name__)
 
 MAX_TEXT = 1024  # characters of an error's text; tensorflow_model_server cuts there too
-LONGEST_S = 30 * 24 * 3600  # gRPC says "no deadline" by a time centuries away, for which threads cannot wait
+LONGEST_S = 30 * 24 * 3600  # gRPC's "no deadline" may be centuries away, too long for a wait of threads
 
 # grpc/grpc, doc/health-checking.md. The names are those that tensorflow_model_server knows; "": the whole server.
 HEALTH_MESSAGES = wire.build_messages({"Request": {"service": (1, "STRING")}, "Response": {"status": (1, "INT32")}})
@@ -30,20 +30,20 @@ HEALTH_NAMES = ("", "ModelService", "PredictionService")
 SERVING, NOT_SERVING = 1, 2
 
 Box: TypeAlias = list[Any]
-"""A list with the request in it. gRPC keeps what it hands over until the call is answered: this list, and not the
-pictures, once the method has taken the request out."""
+"""A list that holds the request. gRPC keeps a reference to the list until the call ends, but not to the pictures once
+the method has taken the request out."""
 
 
 class GrpcService:
-    """The methods of all services. Each takes a request in a box and the call's context, and returns the answer."""
+    """The methods of all services. Each takes the request in a box and the call's context, and returns the response."""
 
     def __init__(self, manager: ModelManager, admission: Admission) -> None:
-        """Takes the model's versions, and the queue in front of them."""
+        """Takes the model's versions and the queue of calls."""
         self._manager, self._admission = manager, admission
 
     def register(self, server: grpc.Server) -> None:
         """Adds the services to a server; call it before the server starts."""
-        # The generated code registers methods too, but has gRPC hold the messages for longer than they are needed.
+        # Not by the generated code, with which gRPC holds the requests until the calls end.
         for service, methods in {
             "tensorflow.serving.PredictionService": {
                 "Predict": (self.predict, predict_pb2.PredictRequest),
@@ -70,8 +70,8 @@ class GrpcService:
             response.model_spec.signature_name = request.model_spec.signature_name or DEFAULT_SIGNATURE
             output_filter = list(request.output_filter)
             inputs = messages.to_arrays(request.inputs)
-            del request  # as large as the arrays that are made of it
-            # A caller who is gone leaves the queue. What runs goes on, as in tensorflow_model_server.
+            del request  # frees as much memory as the arrays take
+            # A call whose caller has gone leaves the queue. A running one continues, as in tensorflow_model_server.
             with self._admission.turn(deadline, context.add_callback):
                 outputs = servable.predict(response.model_spec.signature_name, inputs, output_filter, deadline)
         del inputs
@@ -96,7 +96,7 @@ class GrpcService:
         return response
 
     def status(self, box: Box, context: grpc.ServicerContext) -> Message:
-        """Returns where the versions of the model stand."""
+        """Returns the state of the model's versions."""
         return messages.status_response(self._manager.status(_ref(box[0])))
 
     def check_health(self, box: Box, context: grpc.ServicerContext) -> Message:
@@ -110,7 +110,7 @@ class LeftOut(grpc.GenericRpcHandler):
     """Answers the methods that are not registered."""
 
     def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
-        """Returns a handler that says who has the method."""
+        """Returns a handler that refers the caller to tensorflow_model_server."""
         text = messages.left_out(f"{details.method.removeprefix('/'):.200}")
         return grpc.unary_unary_rpc_method_handler(
             lambda _, context: context.abort(grpc.StatusCode.UNIMPLEMENTED, text)
@@ -129,10 +129,10 @@ def _handler(
                 raise EncodeError
             return data
         except EncodeError:
-            code, text = "RESOURCE_EXHAUSTED", "The answer is more than the 2 GiB that gRPC can carry."
+            code, text = "RESOURCE_EXHAUSTED", "The response is larger than gRPC's limit of 2 GiB."
         except StyleTransferError as error:
             code, text = error.code, str(error)
-        except Exception as error:  # a fault of this program: the log gets the traceback, the client does not
+        except Exception as error:  # a bug in the server: only the log gets the traceback
             log.exception("gRPC %s failed", name)
             code, text = "INTERNAL", f"Internal error: {type(error).__name__}"
         finally:
@@ -148,11 +148,11 @@ def _handler(
 
 
 def _ref(request: Any) -> ModelRef:
-    """Returns what a request's model_spec asks for.
+    """Returns the model and version of a request's model_spec.
 
     Raises:
       InvalidInput: there is no model_spec.
-      ServingFailed: UNIMPLEMENTED, it has a label.
+      ServingFailed: UNIMPLEMENTED, the version is given by a label.
     """
     if not request.HasField("model_spec"):
         raise InvalidInput("Missing ModelSpec")

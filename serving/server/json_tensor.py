@@ -1,8 +1,8 @@
-"""Bodies of REST predict calls <-> named arrays: TensorFlow Serving's two formats, in its words.
+"""Bodies of REST predict calls <-> named arrays: TensorFlow Serving's two formats, with its error texts.
 
-A request carries `instances` (row format: one element per member of the batch) or `inputs` (columnar: whole tensors),
-and is answered in kind, with `predictions` or `outputs`. A string tensor takes JSON strings (their UTF-8 bytes) and
-{"b64": ...}; an output whose name ends in `_bytes` is sent as {"b64": ...}. NaN and Infinity are numbers both ways.
+A request has `instances` (row format: one element per member of the batch) or `inputs` (columnar: whole tensors). Its
+response has `predictions` or `outputs`. A string tensor takes JSON strings (their UTF-8 bytes) and {"b64": ...}; an
+output whose name ends in `_bytes` is sent as {"b64": ...}. NaN and Infinity are valid numbers in both directions.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ import tensorflow as tf
 from serving.errors import InvalidInput, ServingFailed
 from serving.server.servable import Array
 
-MAX_QUOTED = 128  # how much of a wrong value an error repeats, in characters
+MAX_QUOTED = 128  # characters of a wrong value that an error quotes
 
-# What JSON has for a dtype's kind, as NumPy calls it.
+# The JSON types for each of NumPy's kinds of dtypes.
 _TYPES: dict[str, set[type]] = {"f": {int, float}, "i": {int}, "u": {int}, "b": {bool}}
 _TYPE_NAMES = {dict: "Object", list: "Array", str: "String", int: "Number", float: "Number", type(None): "Null"}
-_INTEGER_DIGITS = 20  # an integer of more is beyond 64 bits: a decimal to TensorFlow Serving's parser
+_INTEGER_DIGITS = 20  # longer integers exceed 64 bits; TensorFlow Serving's parser reads them as decimals
 _DECODER = json.JSONDecoder(parse_int=lambda text: int(text) if len(text) <= _INTEGER_DIGITS else float(text))
 
 
 def parse(body: bytes | bytearray) -> dict[str, Any]:
-    """Returns the JSON object of a body. As in TensorFlow Serving, what follows the object is ignored.
+    """Returns the JSON object of a body. As in TensorFlow Serving, text after the object is ignored.
 
     Raises:
       InvalidInput: the body is not a JSON object, or its `signature_name` is not a string.
@@ -49,11 +49,11 @@ def parse(body: bytes | bytearray) -> dict[str, Any]:
 
 
 def to_arrays(document: Mapping[str, Any], infos: Mapping[str, Any]) -> dict[str, Array]:
-    """Returns the input arrays of a request: alias to array, strings as object arrays of bytes.
+    """Returns the input arrays of a request by alias; strings as object arrays of bytes.
 
     Args:
       document: the body.
-      infos: alias to TensorInfo, the inputs that the signature declares. REST needs every one of them.
+      infos: TensorInfos by alias, the declared inputs of the signature. REST needs all of them.
 
     Raises:
       InvalidInput: the values do not fit the declared inputs.
@@ -78,11 +78,11 @@ def to_arrays(document: Mapping[str, Any], infos: Mapping[str, Any]) -> dict[str
 
 
 def to_json(outputs: Mapping[str, Array], row_format: bool) -> bytes:
-    """Returns the body of a predict answer.
+    """Returns the body of a predict response.
 
     Args:
-      outputs: alias to array, strings as object arrays of bytes.
-      row_format: whether the request came as `instances`: all outputs then have the same 0-th dimension.
+      outputs: arrays by alias; strings as object arrays of bytes.
+      row_format: whether the request had `instances`; then all outputs must have the same first dimension.
 
     Raises:
       ServingFailed: UNIMPLEMENTED, an output's dtype cannot be written in JSON.
@@ -101,7 +101,7 @@ def error_body(message: str) -> bytes:
 
 
 def _columns_of_rows(rows: Any, infos: Mapping[str, Any]) -> Any:
-    """Returns `instances` as `inputs` would have them."""
+    """Returns the values of `instances` in the form of `inputs`."""
     if not isinstance(rows, list):
         raise InvalidInput(f"JSON Value: {_quote(rows)} Excepting 'instances' to be an list/array")
     if not rows:
@@ -121,22 +121,22 @@ def _columns_of_rows(rows: Any, infos: Mapping[str, Any]) -> Any:
 
 def _to_array(value: Any, dtype: tf.DType) -> Array:
     """Returns a scalar or an evenly nested list as an array."""
-    leaves = np.array(value, dtype=object)  # where the nesting is uneven, an element is a list
+    leaves = np.array(value, dtype=object)  # with uneven nesting some elements are lists, and refused below
     target = np.dtype(dtype.as_numpy_dtype)
     if dtype == tf.string:
         return _each(_to_bytes, leaves)
     if target.kind not in _TYPES or target == np.float16:
         raise ServingFailed(f"Conversion of JSON Value: {_quote(value)} to type: {dtype.name}", "UNIMPLEMENTED")
     limits = np.iinfo(target) if target.kind in "iu" else None
-    for leaf in leaves.reshape(-1):  # 1.0 is no integer, True no number
+    for leaf in leaves.reshape(-1):  # 1.0 is not an integer, True is not a number
         if type(leaf) not in _TYPES[target.kind] or (limits is not None and not limits.min <= leaf <= limits.max):
             raise _type_error(leaf, dtype)
-    with np.errstate(over="ignore"):  # beyond its range is infinite
+    with np.errstate(over="ignore"):  # a float beyond the dtype's range becomes infinite
         return leaves.astype(target)
 
 
 def _to_bytes(leaf: Any) -> bytes:
-    """Returns what a JSON string, or a {"b64": ...} object, stands for."""
+    """Returns the bytes of a JSON string or a {"b64": ...} object."""
     if isinstance(leaf, str):
         try:
             return leaf.encode()
@@ -152,7 +152,7 @@ def _to_bytes(leaf: Any) -> bytes:
 
 
 def _to_value(name: str, array: Array) -> Any:
-    """Returns an array as what json.dumps takes."""
+    """Returns an array as values for json.dumps."""
     if array.dtype.kind not in ("O", *_TYPES) or array.dtype == np.float16:
         kind = array.dtype.name
         raise ServingFailed(f"Failed to write JSON value for tensor: {name} of type: {kind}", "UNIMPLEMENTED")
@@ -161,7 +161,7 @@ def _to_value(name: str, array: Array) -> Any:
     elif array.dtype == object:
         array = _each(lambda item: item.decode("utf-8", "replace"), array)
     elif array.dtype == np.float32:
-        array = array.astype(str).astype(float)  # so that 0.1 does not become 0.10000000149011612
+        array = array.astype(str).astype(float)  # 0.1, not 0.10000000149011612
     return array.tolist()
 
 
@@ -185,7 +185,7 @@ def _type_error(value: Any, dtype: tf.DType) -> InvalidInput:
 
 
 def _quote(value: Any) -> str:
-    """Returns a JSON value for an error's text, cut; a large one is not written whole."""
+    """Returns the first characters of a JSON value, for an error; the rest of a large value is not even written."""
     pieces = json.JSONEncoder(ensure_ascii=False).iterencode(value)
     text = "".join(itertools.islice(pieces, MAX_QUOTED + 1))
     return text if len(text) <= MAX_QUOTED else text[:MAX_QUOTED] + "..."

@@ -1,7 +1,7 @@
 """The versions of one model: found on disk, loaded, served, drained and unloaded, without a failed request.
 
-What TensorFlow Serving's AspiredVersionsManager does by its default policies: the newest version is aspired to; the one
-before it goes only when the new one is available, and ends only when the last call on it has ended.
+This is what TensorFlow Serving's AspiredVersionsManager does by its default policies. The newest version is the aspired
+one. The previous version stays in service until the new one is available, and is unloaded when its last call has ended.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-POLL_S = 1.0  # from one look for new versions to the next; tensorflow_model_server's default
-RETRY_INTERVAL_S = 60.0  # from a load that failed to the next attempt; tensorflow_model_server's default
+POLL_S = 1.0  # between two searches for new versions; tensorflow_model_server's default
+RETRY_INTERVAL_S = 60.0  # between a failed load and the next attempt; tensorflow_model_server's default
 
-# TensorFlow Serving's states of a version, in the order in which it goes through them.
+# TensorFlow Serving's states of a version, in their order.
 START, LOADING, AVAILABLE, UNLOADING, END = "START", "LOADING", "AVAILABLE", "UNLOADING", "END"
 
 
 @dataclass(frozen=True)
 class ModelRef:
-    """What a request asks for: a model, and either its newest version or one by number."""
+    """A reference to a model: to its newest version, or to one by number."""
 
     name: str
     version: int | None = None
@@ -44,17 +44,17 @@ class ModelRef:
 
 @dataclass
 class Version:
-    """One version. `ModelManager.run` alone changes it, except for `users`.
+    """One version. Only the thread of `ModelManager.run` changes it, except for `users`.
 
     Attributes:
       number: its number.
       path: its directory.
-      state: where it stands.
-      error: why it could not be loaded.
-      servable: what runs, while it is loaded.
-      users: calls that hold it.
-      attempts: loads that failed.
-      due: when the next attempt to load it is, on the clock of `time.monotonic`.
+      state: one of the states above.
+      error: why the last attempt to load it failed.
+      servable: the loaded version, or None.
+      users: number of calls that hold it.
+      attempts: number of failed loads.
+      due: time of the next attempt to load it, on the clock of `time.monotonic`.
     """
 
     number: int
@@ -68,29 +68,29 @@ class Version:
 
 
 class ModelManager:
-    """All versions of a model. Questions are answered at once, whatever loads; one thread alone loads: `run`."""
+    """All versions of a model. Only the thread of `run` loads; all other methods return at once."""
 
     def __init__(self, name: str, base_path: Path, load: Callable[[VersionPath], Servable], retries: int) -> None:
-        """Looks for versions. None is loaded before `run`.
+        """Finds the versions. None is loaded before `run`.
 
         Args:
-          name: what clients call the model by.
+          name: the model's name in calls.
           base_path: holds one integer-named directory per version.
-          load: loads and warms a version, or raises.
-          retries: how often a load that failed is tried again.
+          load: loads and warms up a version.
+          retries: how often a failed load is retried.
 
         Raises:
           ModelNotFound: there is no version.
         """
         self.name = name
         self._base_path, self._load_version, self._retries = base_path, load, retries
-        self._lock = threading.Lock()  # held for moments
+        self._lock = threading.Lock()  # never held for long
         self._wake = threading.Event()
         self._stopping = False
         self._versions: dict[int, Version] = {}
-        self._aspired: Version | None = None  # the one that is to be served
-        self._started = False  # whether the version that was found first, or one in its place, has been loaded
-        self._unreadable = False  # whether the base path could not be read at the last look
+        self._aspired: Version | None = None  # the version to serve
+        self._started = False  # whether any version has been loaded
+        self._unreadable = False  # whether the last scan could not read the base path
         self._scan()
         if self._aspired is None:
             raise ModelNotFound(
@@ -105,7 +105,7 @@ class ModelManager:
             return not self._stopping and any(version.state == AVAILABLE for version in self._versions.values())
 
     def status(self, ref: ModelRef) -> list[Version]:
-        """Returns where the model's versions stand at this moment, the newest first.
+        """Returns copies of the model's versions, the newest first.
 
         Raises:
           ModelNotFound: no such model or version.
@@ -120,12 +120,12 @@ class ModelManager:
 
     @contextmanager
     def lease(self, ref: ModelRef) -> Iterator[Servable]:
-        """Holds the version that a request asks for: it is not unloaded before the `with` block ends.
+        """Yields the version that a request asks for; it is not unloaded before the `with` block ends.
 
         Raises:
           InvalidInput: the request names no model.
-          ModelNotFound: no such model or version, or it is not available.
-          ServingUnavailable: the server is still loading what it was started with.
+          ModelNotFound: the model or version does not exist or is not available.
+          ServingUnavailable: the server has just started and is loading its first version.
         """
         if not ref.name:
             raise InvalidInput("ModelSpec has no name specified.")
@@ -139,27 +139,27 @@ class ModelManager:
                 version.users -= 1
 
     def run(self) -> None:
-        """Loads the newest version and, until `stop`, each newer one: runs in a thread of its own.
+        """Loads the newest version, and until `stop` every newer one. Runs in a thread of its own.
 
         Raises:
-          StyleTransferError: nothing could be loaded to begin with; the status says so from then on.
+          StyleTransferError: the first version could not be loaded; its status gives the reason.
         """
         while not self._stopping:
             try:
                 self._step()
-            except Exception:  # the next look may go better, and a server that stops looking would be silently stale
-                log.exception("Looking for versions failed")
+            except Exception:  # without the next search the server would silently stay at an old version
+                log.exception("Searching for versions failed")
             self._check_start()
             self._wake.wait(POLL_S)
             self._wake.clear()
 
     def stop(self) -> None:
-        """Ends `run`, once what it loads just now is loaded."""
+        """Ends `run` after the load in progress, if any."""
         self._stopping = True
         self._wake.set()
 
     def close(self) -> None:
-        """Frees all versions. Call it when `run` has ended and no call is left."""
+        """Frees all versions. Call it after `run` and all calls have ended."""
         self._aspired = None
         self._unload_others()
 
@@ -172,21 +172,21 @@ class ModelManager:
                 if version.state == AVAILABLE and version.servable and ref.version in (None, version.number):
                     return version, version.servable
             if not self._started:
-                # tensorflow_model_server opens its ports only when it has loaded: a caller finds nobody there.
-                raise ServingUnavailable(f"Model {ref.name} is being loaded; its status says how that goes.")
+                # tensorflow_model_server opens its ports only after loading; its callers get UNAVAILABLE, too.
+                raise ServingUnavailable(f"Model {ref.name} is being loaded. Its status shows the progress.")
         raise ModelNotFound(f"Servable not found for request: {ref}")
 
     def _check_start(self) -> None:
         if self._started:
             return
         if self._aspired is None:
-            raise ModelNotFound(f"{self._base_path} holds no version to serve any more.")
+            raise ModelNotFound(f"{self._base_path} no longer holds a version.")
         self._started = self._aspired.state == AVAILABLE
         if self._aspired.state == END and self._aspired.error:
             raise self._aspired.error
 
     def _step(self) -> None:
-        """Looks for the newest version, loads it, and lets go of the one before it."""
+        """Searches for the newest version, loads it, and unloads the previous one."""
         self._scan()
         aspired = self._aspired
         if aspired is not None and aspired.state in (START, LOADING) and aspired.due <= time.monotonic():
@@ -194,7 +194,7 @@ class ModelManager:
         self._unload_others()
 
     def _scan(self) -> None:
-        """Aspires to the newest version on disk. A base path that cannot be read changes nothing: it may come back."""
+        """Aspires to the newest version on disk. An unreadable base path changes nothing: it may be back later."""
         try:
             if not self._base_path.is_dir():
                 raise NotADirectoryError("it is not a directory")
@@ -210,7 +210,7 @@ class ModelManager:
             return
         version = self._versions.get(newest.number) if newest else None
         if version is not None and version.state == UNLOADING:
-            return  # it is loaded anew when that is over
+            return  # a later step loads it again
         with self._lock:
             if before is not None and before.state in (START, LOADING):
                 before.state = END
@@ -225,7 +225,7 @@ class ModelManager:
             servable = self._load_version(VersionPath(version.number, version.path))
         except StyleTransferError as error:
             self._failed(version, error)
-        except Exception as error:  # a fault of this program must not end the thread that loads
+        except Exception as error:  # a bug in the server must not end the loading thread
             log.exception("Loading version %d failed", version.number)
             self._failed(version, ServingFailed(f"Internal error while loading: {type(error).__name__}: {error}"))
         else:
@@ -239,13 +239,13 @@ class ModelManager:
             version.attempts += 1
             version.due = time.monotonic() + RETRY_INTERVAL_S
             last = version.attempts > self._retries
-            # As in TensorFlow Serving it is LOADING until the last attempt has failed; the reason shows at once.
+            # As in TensorFlow Serving, LOADING until the last attempt has failed; the status has the reason at once.
             version.state, version.error = END if last else LOADING, error
-        what = "given up" if last else f"tried again in {RETRY_INTERVAL_S:g} s"
+        what = "no more retries" if last else f"retry in {RETRY_INTERVAL_S:g} s"
         log.error("Version %d could not be loaded (%s): %s", version.number, what, error)
 
     def _unload_others(self) -> None:
-        """Takes the others out of service once the aspired version can serve; unloads those that no call holds."""
+        """Takes other versions out of service if the aspired one is available; unloads those that no call holds."""
         with self._lock:
             can_go = self._aspired is None or self._aspired.state == AVAILABLE
             for version in self._versions.values():
@@ -259,4 +259,4 @@ class ModelManager:
             with self._lock:
                 version.servable, version.state = None, END
         if idle:
-            gc.collect()  # a graph is a web of cycles; its memory should not wait for chance
+            gc.collect()  # a graph has reference cycles: free its memory now

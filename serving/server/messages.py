@@ -1,4 +1,4 @@
-"""TensorFlow Serving's messages: tensors and warm-up requests in, status and signatures out, and what is left out."""
+"""Conversions from and to TensorFlow Serving's messages, and the replay of warm-up requests."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from serving.errors import InvalidInput, ServingFailed, StyleTransferError
 from serving.server.manager import Version
 from serving.server.servable import Array, Servable
 
-SIGNATURE_DEF = "signature_def"  # the one metadata field that TensorFlow Serving knows
+SIGNATURE_DEF = "signature_def"  # TensorFlow Serving's only metadata field
 
-# A proto may declare more elements than it carries (the last one is repeated). A few bytes could so claim all memory.
+# A TensorProto may declare more elements than it has (the last one is repeated): a few bytes could allocate all memory.
 MAX_REPEATED_ELEMENTS = 1 << 22
 MAX_WARMUP_RECORDS = 1000  # tensorflow_model_server refuses more
 
 
 def to_arrays(protos: Mapping[str, Any]) -> dict[str, Array]:
-    """Returns the arrays that TensorProtos hold, in typed fields or in `tensor_content`, by the same aliases.
+    """Returns the arrays of TensorProtos, from typed fields or `tensor_content`, by alias.
 
     Raises:
-      InvalidInput: a proto contradicts itself, or holds what NumPy cannot; the text has its alias.
+      InvalidInput: a TensorProto is inconsistent, or NumPy cannot hold it; the text has its alias.
     """
     arrays = {}
     for alias, proto in protos.items():
         dims = [dim.size for dim in proto.tensor_shape.dim]
         count = math.prod(dims)
         try:
-            # An element takes a byte or more.
+            # Every element that is sent takes a byte or more.
             if min(dims, default=0) < 0 or (count > MAX_REPEATED_ELEMENTS and proto.ByteSize() < count):
                 raise ValueError
             arrays[alias] = tf.make_ndarray(proto)
@@ -46,14 +46,14 @@ def to_arrays(protos: Mapping[str, Any]) -> dict[str, Array]:
 
 
 def replay_warmup(servable: Servable, version_path: Path) -> int:
-    """Runs the Predict requests that a SavedModel brings along, so that the first caller does not wait.
+    """Runs a SavedModel's own warm-up requests, so the first caller does not wait.
 
     Args:
-      servable: the version that is about to serve.
-      version_path: its directory; the file is a TFRecord of PredictionLog.
+      servable: the version, not in service yet.
+      version_path: its directory. The file in it, a TFRecord of PredictionLog, may be missing.
 
     Returns:
-      How many there were; no file is no failure.
+      The number of requests.
 
     Raises:
       StyleTransferError: a record is damaged or its run failed. As in TensorFlow Serving, the version must not serve.
@@ -63,7 +63,7 @@ def replay_warmup(servable: Servable, version_path: Path) -> int:
         return 0
     done = 0
     try:
-        # Not tf.data: that would start the eager runtime, and take a second share of the GPU's memory.
+        # Not tf.data: it would start the eager runtime, which takes GPU memory of its own.
         for record in tf.compat.v1.io.tf_record_iterator(str(path)):
             if done == MAX_WARMUP_RECORDS:
                 raise InvalidInput(f"the file holds more than {MAX_WARMUP_RECORDS} records")
@@ -77,7 +77,7 @@ def replay_warmup(servable: Servable, version_path: Path) -> int:
 
 
 def status_response(versions: Iterable[Version]) -> get_model_status_pb2.GetModelStatusResponse:
-    """Returns the answer to GetModelStatus."""
+    """Returns the response to GetModelStatus."""
     response = get_model_status_pb2.GetModelStatusResponse()
     for version in versions:
         entry = response.model_version_status.add(version=version.number)
@@ -88,20 +88,20 @@ def status_response(versions: Iterable[Version]) -> get_model_status_pb2.GetMode
 
 
 def signatures(servable: Servable) -> get_model_metadata_pb2.SignatureDefMap:
-    """Returns every signature of a version."""
+    """Returns all signatures of a version."""
     return get_model_metadata_pb2.SignatureDefMap(signature_def=servable.signatures)
 
 
 def as_dict(message: Message) -> dict[str, Any]:
-    """Returns a message as TensorFlow Serving writes it in JSON."""
+    """Returns a message in TensorFlow Serving's JSON form."""
     return json_format.MessageToDict(
         message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
     )
 
 
 def left_out(what: str) -> str:
-    """Returns the error's text for what TensorFlow Serving can do and this server cannot."""
+    """Returns the error for a feature of TensorFlow Serving that this server does not have."""
     return (
-        f"{what} is not part of this server, which has Predict, metadata and status of one model. "
-        "tensorflow_model_server, which serves the same SavedModel, has the rest of TensorFlow Serving."
+        f"{what} is not supported by this server, which has Predict, metadata and status of one model. "
+        "Use tensorflow_model_server, which serves the same SavedModel."
     )

@@ -1,10 +1,10 @@
-"""REST, as tensorflow_model_server speaks it.
+"""REST, as in tensorflow_model_server.
 
     POST /v1/models/NAME[/versions/N]:predict
     GET  /v1/models/NAME[/versions/N]             status
     GET  /v1/models/NAME[/versions/N]/metadata
 
-The event loop reads and writes; one thread of the pool does the rest of a call.
+The event loop reads requests and writes responses; a thread of the pool does the rest of a predict call.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _LEFT_OUT = re.compile(r"(?!/v1/).*|/v1/models/[^/:]+(/labels/[^/:]+.*|[^:]*:(cl
 
 
 class BodyTooLong(StyleTransferError):
-    """A body is longer than the server takes; no gRPC code stands for its HTTP status."""
+    """A body is longer than the server accepts: HTTP status 413, for which there is no gRPC code."""
 
     def __init__(self) -> None:
         super().__init__(f"The request must be at most {MAX_MESSAGE_BYTES} bytes long. Received: more.")
@@ -46,14 +46,14 @@ class RestApp:
     """The ASGI application."""
 
     def __init__(self, manager: ModelManager, admission: Admission, timeout_s: float | None) -> None:
-        """Takes the versions, the queue in front of them, and how long a call may take once its body is here."""
+        """Takes the versions, the queue of calls, and the longest time of a call after its body was read."""
         self._manager, self._admission, self._timeout_s = manager, admission, timeout_s
         self._threads = ThreadPoolExecutor(admission.threads, thread_name_prefix="rest")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers one request; every failure becomes an answer."""
+        """Answers one request; every failure becomes a response."""
         request = Request(scope, receive)
-        # As in TensorFlow Serving the query string is part of what the routes are matched against.
+        # As in TensorFlow Serving, routes are matched with the query string.
         target = scope["raw_path"].decode("latin-1")
         if scope["query_string"]:
             target += "?" + scope["query_string"].decode("latin-1")
@@ -65,7 +65,7 @@ class RestApp:
         except StyleTransferError as error:
             status = 413 if isinstance(error, BodyTooLong) else HTTP_STATUS[error.code]
             body = json_tensor.error_body(str(error))
-        except Exception as error:  # a fault of this program: the log gets the traceback, the client does not
+        except Exception as error:  # a bug in the server: only the log gets the traceback
             log.exception("REST %s %.200s failed", request.method, target)
             status, body = HTTP_STATUS["INTERNAL"], json_tensor.error_body(f"Internal error: {type(error).__name__}")
         level = logging.DEBUG if request.method == "GET" and status == HTTP_STATUS["OK"] else logging.INFO
@@ -77,9 +77,9 @@ class RestApp:
         if request.method == "POST" and (route := _PREDICT.fullmatch(target)):
             if request.headers.get("content-encoding", "identity") != "identity":
                 raise ServingFailed(messages.left_out("A compressed body"), "UNIMPLEMENTED")
-            if "origin" in request.headers:  # only a browser sends it; any page could have this machine compute
-                raise ServingFailed("Requests of web pages are refused. Call from a program.", "PERMISSION_DENIED")
-            with self._manager.lease(_ref(route)):  # no body is read that would then be refused
+            if "origin" in request.headers:  # sent by browsers: otherwise any web page could start runs here
+                raise ServingFailed("Requests from web pages are refused. Call from a program.", "PERMISSION_DENIED")
+            with self._manager.lease(_ref(route)):  # refuse a call before reading its body
                 self._admission.check()
             body = await _read(request)
             return await asyncio.get_running_loop().run_in_executor(self._threads, self._predict, _ref(route), body)
@@ -94,7 +94,7 @@ class RestApp:
         with self._manager.lease(ref) as servable:
             document = json_tensor.parse(body)
             name = document.get("signature_name") or DEFAULT_SIGNATURE
-            if name not in servable.signatures:  # over REST TensorFlow Serving has its own text and code for that
+            if name not in servable.signatures:  # TensorFlow Serving's REST has its own text and code
                 raise InvalidInput(f'Serving signature name: "{name}" not found in signature def')
             inputs = json_tensor.to_arrays(document, servable.signatures[name].inputs)
             with self._admission.turn(deadline):
@@ -105,7 +105,7 @@ class RestApp:
         if not metadata:
             return messages.as_dict(messages.status_response(self._manager.status(ref)))
         with self._manager.lease(ref) as servable:
-            # Not the Any of the gRPC answer: TensorFlow Serving prints the map itself, without a type URL.
+            # Without the Any of the gRPC response: TensorFlow Serving writes the map itself, without a type URL.
             return {
                 "model_spec": {"name": ref.name, "signature_name": "", "version": str(servable.version)},
                 "metadata": {messages.SIGNATURE_DEF: messages.as_dict(messages.signatures(servable))},
@@ -117,7 +117,7 @@ def _ref(route: re.Match[str]) -> ModelRef:
 
 
 async def _read(request: Request) -> bytearray:
-    """Returns the body; of one whose header admits that it is too long, nothing is read."""
+    """Returns the body. If its header already declares it too long, nothing is read."""
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > MAX_MESSAGE_BYTES:
         raise BodyTooLong

@@ -1,7 +1,7 @@
 """One loaded version of a model: a v1 session on the `serve` tag, run by feed and fetch names.
 
-That is how TensorFlow Serving holds a SavedModel. `tf.saved_model.load` would check shapes that TensorFlow Serving does
-not, could not prune to the outputs asked for, and could not load a TF1-style SavedModel.
+TensorFlow Serving does the same. `tf.saved_model.load` would check shapes, which TensorFlow Serving does not. It cannot
+prune the graph to the outputs asked for, and cannot load a TF1-style SavedModel.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ from model.versions import VersionPath
 from serving.errors import DeadlineExceeded, InvalidInput, ServingFailed, from_code
 from serving.server.admission import TIMED_OUT
 
-# TensorFlow's own allocator keeps a step's memory for the next step; malloc would return it to the system
-# and take fresh pages each time. With oneDNN this is the default.
+# TensorFlow's BFC allocator keeps a step's memory for the next step; malloc would return it to the system and take
+# fresh pages each time. With oneDNN it is the default.
 os.environ.setdefault("TF_CPU_ALLOCATOR_USE_BFC", "1")
 
 Array: TypeAlias = npt.NDArray[Any]
-"""A tensor. Strings are object arrays of `bytes`: NumPy's own bytes dtype would cut trailing NULs off a picture."""
+"""A tensor. Strings are object arrays of `bytes`: NumPy's bytes dtype would cut off a picture's trailing NULs."""
 
 SERVE_TAG = "serve"
 DEFAULT_SIGNATURE = "serving_default"
-MAX_STRING_RANK = 32  # TensorFlow's wrapper walks strings by NumPy 1's iterator: beyond this it would end the process
+MAX_STRING_RANK = 32  # TensorFlow's wrapper uses NumPy 1's iterator for strings: beyond this the process crashes
 
 
 class Servable:
-    """A version that can be run, by any number of threads at once.
+    """A loaded version, which any number of threads may run at once.
 
     Attributes:
       version: its number.
-      signatures: name to SignatureDef, all that the SavedModel declares.
+      signatures: all SignatureDefs of the SavedModel, by name.
     """
 
     def __init__(self, version: VersionPath, intra_op_threads: int = 0, inter_op_threads: int = 0) -> None:
@@ -51,7 +51,7 @@ class Servable:
           inter_op_threads: operations that may run at once; 0: as many as there are cores.
 
         Raises:
-          ServingFailed: the directory holds no SavedModel that this TensorFlow can load; the text says why.
+          ServingFailed: TensorFlow cannot load a SavedModel from the directory; the text says why.
         """
         graph = tf.Graph()
         config = config_pb2.ConfigProto(
@@ -59,15 +59,15 @@ class Servable:
             intra_op_parallelism_threads=intra_op_threads,
             inter_op_parallelism_threads=inter_op_threads,
         )
-        # The real server takes the whole GPU at its start; this one shares a desktop with other programs.
+        # tensorflow_model_server takes the whole GPU at its start; this server shares a desktop with other programs.
         config.gpu_options.allow_growth = True
-        # TensorFlow rewrites a graph before its first run, twice over by default. For ours once is enough:
-        # same speed, same bytes, and without it the first call costs a fifth less (on TensorFlow 2.19.1).
+        # By default TensorFlow optimises a graph twice before its first run. Once is enough for ours: the speed and the
+        # results are the same, and the first call takes a fifth less time (on TensorFlow 2.19.1).
         config.graph_options.rewrite_options.meta_optimizer_iterations = rewriter_config_pb2.RewriterConfig.ONE
         self._session: Any = tf.compat.v1.Session(graph=graph, config=config)
         try:
             with graph.as_default():
-                # What `tf.compat.v1.saved_model.load` does, without its advice to give up sessions.
+                # As `tf.compat.v1.saved_model.load`, without its deprecation warning.
                 meta_graph = loader_impl.SavedModelLoader(str(version.path)).load(self._session, [SERVE_TAG])
         except Exception as error:  # the loader raises OSError, RuntimeError, ValueError, OpError, DecodeError and more
             self.close()
@@ -75,7 +75,7 @@ class Servable:
             raise ServingFailed(
                 f"Could not load the SavedModel in {version.path} (tag `{SERVE_TAG}`): {reason}"
             ) from error
-        graph.finalize()  # nothing may grow it from here on: `Session::Run` is then safe from many threads
+        graph.finalize()  # a graph that cannot grow may be run by many threads
         self.version = version.number
         self.signatures: Mapping[str, meta_graph_pb2.SignatureDef] = dict(meta_graph.signature_def)
 
@@ -90,15 +90,15 @@ class Servable:
 
         Args:
           signature_name: empty for `serving_default`.
-          inputs: alias to array; strings as object arrays of bytes. Shapes and dtypes are the graph's to check.
+          inputs: arrays by alias; strings as object arrays of bytes. The graph must check shapes and dtypes.
           output_filter: aliases of the outputs to compute; empty for all.
           deadline: when the run must stop, on the clock of `time.monotonic`. None: never.
 
         Returns:
-          Alias to array, in the order of the filter; strings as object arrays of bytes.
+          Arrays by alias, in the order of the filter; strings as object arrays of bytes.
 
         Raises:
-          StyleTransferError: with TensorFlow's code and text, whatever fails in the graph included.
+          StyleTransferError: with TensorFlow's code and text, also for failures in the graph.
         """
         signature = self.signatures.get(name := signature_name or DEFAULT_SIGNATURE)
         if signature is None:
@@ -106,13 +106,12 @@ class Servable:
         fetches = _fetches(signature, output_filter)
         feeds = {self._handle(name): array for name, array in _feeds(signature, inputs).items()}
         handles = [self._handle(name) for name in fetches.values()]
-        # `Session.run` would check shapes. `_make_callable_from_options` fixes the timeout when the callable is made,
-        # and making one costs 10 ms for a tiny graph; this call takes a timeout per run and costs 0.05 ms (on
-        # TensorFlow 2.19.1).
+        # `Session.run` would check shapes. `_make_callable_from_options` would need a callable for each timeout, which
+        # takes 10 ms to make for a tiny graph. This call takes a timeout per run and costs 0.05 ms (TensorFlow 2.19.1).
         options = config_pb2.RunOptions()
         if deadline is not None:
             options.timeout_in_ms = max(0, int((deadline - time.monotonic()) * 1000))
-            if options.timeout_in_ms == 0:  # which would mean: no timeout
+            if options.timeout_in_ms == 0:  # 0 would mean no timeout
                 raise DeadlineExceeded(TIMED_OUT)
         buffer = pywrap_tf_session.TF_NewBufferFromString(options.SerializeToString())
         try:
@@ -121,14 +120,14 @@ class Servable:
             code = error_codes_pb2.Code.Name(error.error_code)
             raise from_code(code, tf.compat.as_text(error.message)) from None
         except UnicodeDecodeError as error:
-            # TensorFlow's wrapper could make no text of an error that quotes bytes of the request: its code is lost.
+            # TensorFlow's wrapper failed to decode an error that quotes bytes of the request; the code is lost.
             raise InvalidInput(error.object.decode("utf-8", "replace")) from None
         finally:
             pywrap_tf_session.TF_DeleteBuffer(buffer)
         return dict(zip(fetches, map(_as_array, outputs), strict=True))
 
     def close(self) -> None:
-        """Frees the session. No run may be going on, and none may follow. May be called twice."""
+        """Frees the session. No run may be in progress or follow. May be called twice."""
         if self._session is not None:
             self._session.close()
             self._session = None
@@ -141,7 +140,7 @@ class Servable:
 
 
 def _feeds(signature: meta_graph_pb2.SignatureDef, inputs: Mapping[str, Array]) -> dict[str, Array]:
-    """Returns feed name to array; the rules and words are TensorFlow Serving's."""
+    """Returns arrays by feed name; checks and error texts are TensorFlow Serving's."""
     sent, declared = set(inputs), set(signature.inputs)
     if len(sent) != len(declared):
         raise InvalidInput(
@@ -159,14 +158,13 @@ def _feeds(signature: meta_graph_pb2.SignatureDef, inputs: Mapping[str, Array]) 
     for name, array in feeds.items():
         if array.dtype == object and array.ndim > MAX_STRING_RANK:
             raise InvalidInput(
-                f"Tensor {name} must have at most {MAX_STRING_RANK} dimensions, since it is of strings. "
-                f"Received: {array.ndim}"
+                f"Tensor {name} must have at most {MAX_STRING_RANK} dimensions to hold strings. Received: {array.ndim}"
             )
     return feeds
 
 
 def _fetches(signature: meta_graph_pb2.SignatureDef, output_filter: Sequence[str]) -> dict[str, str]:
-    """Returns alias to fetch name; an empty filter means all outputs."""
+    """Returns fetch names by alias; an empty filter means all outputs."""
     fetches: dict[str, str] = {}
     for alias in output_filter or sorted(signature.outputs):
         if alias not in signature.outputs:
@@ -185,7 +183,7 @@ def _braces(names: Iterable[str]) -> str:
 
 
 def _as_array(value: Any) -> Array:
-    if isinstance(value, (bytes, str)):  # a scalar string; np.asarray would cut its trailing NULs off
+    if isinstance(value, (bytes, str)):  # a scalar string; np.asarray would cut off its trailing NULs
         array = np.empty((), dtype=object)
         array[()] = tf.compat.as_bytes(value)
         return array

@@ -174,7 +174,7 @@ def test_the_model_says_on_what_it_runs_when_it_is_asked_as_verify_asks(balancer
 def test_a_message_that_is_too_long_is_said_to_be(replicas: list[Server], tmp_path: Path) -> None:
     with balancing(tmp_path, [replica.ports for replica in replicas], longest="64k") as balancer:
         for server in (balancer.grpc, balancer.http):
-            with contextlib.closing(connect(server)) as way, pytest.raises(ServingFailed, match="are more than"):
+            with contextlib.closing(connect(server)) as way, pytest.raises(ServingFailed, match="are too large"):
                 way.predict("describe", {"settings": ["x" * 1_000_000]}, timeout_s=20)
 
 

@@ -9,7 +9,7 @@ from model.stylizer import RunState
 from serving.errors import clean
 from tests.model.inputs import smallest_state
 
-WORDS = "`state_bytes` must be empty or what an earlier call of `advance` returned, unchanged"
+WORDS = "`state_bytes` must be empty or the unchanged state that an earlier call of `advance` returned"
 FRAME_BYTES = 20  # a serialised vector of less than 2 MB needs no more before its elements
 STATE = smallest_state("a model's")
 

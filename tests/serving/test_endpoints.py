@@ -92,7 +92,7 @@ def test_waits_double_up_to_the_longest_vary_by_chance_and_are_told(
     policy, told = RetryPolicy(max_elapsed_s=100, initial_backoff_s=1, max_backoff_s=8), []
     ask(clock, server(*[GONE] * 5, FULL, ANSWER), policy=policy, on_retry=told.append)
     assert told == [*[GONE] * 5, FULL]
-    assert caplog.messages[0].startswith(f"gone Trying again in {clock.waits[0]:.1f} s")
+    assert caplog.messages[0].startswith(f"gone Retrying in {clock.waits[0]:.1f} s")
     fractions = [wait / longest for wait, longest in zip(clock.waits, [1, 2, 4, 8, 8, 8], strict=True)]
     assert all(0.5 <= fraction <= 1 for fraction in fractions)
     assert len(set(fractions)) > 1

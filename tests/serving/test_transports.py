@@ -98,7 +98,7 @@ def test_another_model_than_ours_is_refused(tmp_path: Path) -> None:
 def test_a_message_beyond_what_grpc_carries_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     refuse = Mock(side_effect=ValueError("exceeds maximum protobuf size of 2GB"))
     monkeypatch.setattr(wire.PredictRequest, "SerializeToString", refuse)
-    with pytest.raises(ServingFailed, match="takes in one call"):
+    with pytest.raises(ServingFailed, match="too large for one call of"):
         stylize(connect("grpc://127.0.0.1:1"))
 
 
@@ -109,7 +109,7 @@ def rest(status: int, body: bytes) -> Transport:
     return way
 
 
-TOO_LONG = "more than http://server takes in one call"
+TOO_LONG = "too large for one call of http://server"
 
 
 @pytest.mark.parametrize("body", [b'{"error": "because"}', b"<html>"])
@@ -267,5 +267,5 @@ def test_messages_lose_what_tensorflow_wraps_around_them(message: str, sentence:
 def test_a_server_tells_which_versions_are_ready(served: Served, way: str) -> None:
     assert served_versions(served.address(way))[-1] >= 1
     for server, model in ((served.address(way), "nosuch"), (f"{way}://127.0.0.1:{free_port()}", "any")):
-        with pytest.raises(ServingUnavailable, match="gave no status of the model"):
+        with pytest.raises(ServingUnavailable, match="did not return the model's status"):
             served_versions(server, model, timeout_s=5)

@@ -60,7 +60,7 @@ def calls() -> Iterator[Calls]:
 def test_calls_run_one_by_one_and_one_too_many_is_refused(calls: Calls) -> None:
     running = [calls.add(1), calls.add(2), calls.add(3)]
     for refused in (calls.admission.check, calls.add(4).result):
-        with pytest.raises(Overloaded, match="runs 1 call and holds 2 more"):
+        with pytest.raises(Overloaded, match="is running 1 call and its queue of 2"):
             refused()
     wait_until(lambda: calls.ran == [1])
     calls.go.set()
@@ -118,7 +118,7 @@ def strict(zoo_dir: Path) -> Iterator[Client]:
 
 def test_flood_is_refused_and_the_admitted_are_served(strict: Client, gate: threading.Event) -> None:
     admitted = [strict.calling("scalar", x=1.0), strict.calling("scalar", x=2.0)]
-    refusal = "The server runs 1 call and holds 1 more in its queue, which is full. Try again later."
+    refusal = "The server is running 1 call and its queue of 1 is full. Try again later."
     assert strict.post("not even read") == (429, {"error": refusal})
     assert failure(lambda: strict.run("scalar", x=3.0)) == ("RESOURCE_EXHAUSTED", refusal)
     assert strict.status({"name": "zoo"}).model_version_status  # which waits for nobody

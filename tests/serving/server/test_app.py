@@ -99,7 +99,7 @@ def test_broken_model_is_given_up_after_its_last_attempt_or_by_ctrl_c(
     monkeypatch.setattr(signal, "signal", handlers.__setitem__)
 
     def press_ctrl_c() -> None:
-        wait_until(lambda: "Version 1 could not be loaded (tried again in 60 s)" in caplog.text)
+        wait_until(lambda: "Version 1 could not be loaded (retry in 60 s)" in caplog.text)
         handlers[signal.SIGINT](signal.SIGINT, None)
 
     if retries:
@@ -163,7 +163,7 @@ def test_ports_answer_while_the_model_loads_and_stop_does_not_wait_for_it(
         assert begun.wait(CALL_S)
         assert client.states() == {"1": "LOADING"}
         assert client.status({"name": "zoo"}).model_version_status[0].state == 20  # LOADING
-        error = "Model zoo is being loaded; its status says how that goes."
+        error = "Model zoo is being loaded. Its status shows the progress."
         assert client.post(SCALAR) == (503, {"error": error})
         assert failure(lambda: client.metadata({"name": "zoo"}, "signature_def"))[0] == "UNAVAILABLE"
         assert not client.app.stop()

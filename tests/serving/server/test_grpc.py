@@ -76,7 +76,7 @@ def test_answer_that_is_too_long_for_grpc_is_refused(zoo: Client, monkeypatch: p
     assert failure(lambda: zoo.run("identity_bytes", x=b"x" * 101)) == ("RESOURCE_EXHAUSTED", TOO_LONG)
 
 
-TOO_LONG = "The answer is more than the 2 GiB that gRPC can carry."
+TOO_LONG = "The response is larger than gRPC's limit of 2 GiB."
 FREE_GIB = 15  # both ends together hold a message up to six times, and 3 are for whoever else is there
 
 
