@@ -228,9 +228,7 @@ class Objective(tf.Module):
         def add_loss(index: int, features: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:
             gradient = tf.cond(in_style[index], lambda: add_style(index, features, gradient), lambda: gradient)
             value, gradient = tf.cond(
-                in_content[index],
-                lambda: add_content(index, features, gradient),
-                lambda: (tf.constant(0.0), gradient),
+                in_content[index], lambda: add_content(index, features, gradient), lambda: (tf.constant(0.0), gradient)
             )
             content_terms.append(value)
             return gradient
@@ -413,8 +411,7 @@ def is_masked(pictures: Pictures) -> tf.Tensor:
 def network_options(settings: ParsedSettings) -> NetworkOptions:
     """Returns the pooling and padding that the settings choose."""
     return NetworkOptions(
-        average_pooling=is_chosen(settings, "pooling", "average"),
-        zero_padding=is_chosen(settings, "padding", "zero"),
+        average_pooling=is_chosen(settings, "pooling", "average"), zero_padding=is_chosen(settings, "padding", "zero")
     )
 
 

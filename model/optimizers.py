@@ -128,11 +128,7 @@ def enlarged(state: OptimizerState, settings: ParsedSettings, image: tf.Tensor) 
 
 
 def take_step(
-    gradient: tf.Tensor,
-    loss: tf.Tensor,
-    state: OptimizerState,
-    settings: ParsedSettings,
-    step: tf.Tensor,
+    gradient: tf.Tensor, loss: tf.Tensor, state: OptimizerState, settings: ParsedSettings, step: tf.Tensor
 ) -> Step:
     """Takes one step of the optimiser that the settings name.
 

@@ -76,9 +76,7 @@ _Loop = tuple[RunState, tf.Tensor, tf.TensorArray]
 def size_result(state: RunState) -> tf.Tensor:
     """Returns the present size's result, float32 [H, W, 3]: the average if one is kept, else the last iterate."""
     return tf.cond(
-        state.kept_weight > 0,
-        lambda: state.kept[0] / state.kept_weight,
-        lambda: state.optimizer.last_accepted,
+        state.kept_weight > 0, lambda: state.kept[0] / state.kept_weight, lambda: state.optimizer.last_accepted
     )
 
 

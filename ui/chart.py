@@ -14,7 +14,6 @@ LABELS = {"total": "Total", "content": "Content", "style": "Style", "total_varia
 COLOURS = {"total": "#8a8494", "content": "#3f88c5", "style": "#d1603d", "total_variation": "#4f9d69"}
 POINTS = 240  # in a line; more would look the same, and every redraw sends them all again
 HEIGHT_PX = 300
-LEGEND_PX = 340  # below this width the legend takes two lines
 
 
 def show(losses: npt.NDArray[np.float32], steps: int) -> None:
@@ -53,7 +52,6 @@ def specification(steps: int) -> dict[str, Any]:
     It holds no data and never changes during a run, so the browser adds new rows to the chart it already shows.
     """
     terms = {"domain": [LABELS[term] for term in LOSS_TERMS], "range": [COLOURS[term] for term in LOSS_TERMS]}
-    columns = {"expr": f"width < {LEGEND_PX} ? 2 : 4"}
     step = {"field": "step", "type": "quantitative", "title": "Step"}
     loss = {"field": "loss", "type": "quantitative", "title": "Loss"}
     term = {"field": "term", "type": "nominal"}
@@ -62,7 +60,7 @@ def specification(steps: int) -> dict[str, Any]:
         "encoding": {
             "x": {**step, "scale": {"domain": [0, steps]}, "axis": {"tickMinStep": 1}},
             "y": {**loss, "scale": {"type": "log"}, "axis": {"format": "~g", "tickCount": 5}},
-            "color": {**term, "title": None, "scale": terms, "legend": {"orient": "top", "columns": columns}},
+            "color": {**term, "title": None, "scale": terms, "legend": {"orient": "top", "columns": 2}},
             "tooltip": [{**term, "title": "Term"}, step, {**loss, "format": ".3g"}],
         },
         "height": HEIGHT_PX,

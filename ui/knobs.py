@@ -34,11 +34,7 @@ REPRODUCTION_LABELS = {
     "crowsonkb": "style-transfer-pytorch (Crowson)",
 }
 
-CHOICE_LABELS = {
-    "gram": "Gram matrix",
-    "lbfgs": "L-BFGS",
-    "sgd": "Gradient descent",
-}
+CHOICE_LABELS = {"gram": "Gram matrix", "lbfgs": "L-BFGS", "sgd": "Gradient descent"}
 """Labels of choices whose own names are unclear."""
 
 

@@ -20,7 +20,6 @@ from serving.errors import InvalidInput
 from serving.files import sha256
 from ui import components
 from ui.samples import Sample
-from ui.wording import megapixels
 
 THUMBNAIL_PX = (480, 320)
 PASTED = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp", "image/gif": "gif", "image/bmp": "bmp"}
@@ -90,11 +89,11 @@ def load(data: bytes, argument: str, alt: str, background: str = pictures.BACKGR
 
 
 def _too_large(size: tuple[int, int] | None) -> str:
-    limit = megapixels(MAX_INPUT_PX)
+    limit = f"{MAX_INPUT_PX / 1e6:.0f} megapixels"
     what = f"is larger than {limit}"
     if size:
         width, height = size
-        what = f"has {width} x {height} pixels ({megapixels(width * height)}), and the limit is {limit}"
+        what = f"has {width} x {height} pixels ({width * height / 1e6:.0f} megapixels), and the limit is {limit}"
     return f"This picture {what}: make it smaller and try again."
 
 

@@ -83,10 +83,5 @@ def interrupted(now: Snapshot) -> str:
     return f"The server {what}: trying again. Your run will {where} automatically."
 
 
-def megapixels(pixels: int) -> str:
-    """Says how large a picture is."""
-    return f"{pixels / 1e6:.0f} megapixels"
-
-
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

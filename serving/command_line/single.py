@@ -40,10 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     for flag, meaning in (
         ("--checkpoint", "save the run to this file after every chunk of steps"),
-        (
-            "--resume",
-            "go on with a saved run; the file holds its pictures and settings, and is kept up to date",
-        ),
+        ("--resume", "go on with a saved run; the file holds its pictures and settings, and is kept up to date"),
     ):
         parser.add_argument(flag, type=Path, metavar="FILE", help=meaning)
     for flag, meaning in (

@@ -28,13 +28,7 @@ DEVICES = {"tf32": to_tf32, "bfloat16": to_bfloat16}
 UNITS = {"tf32": 2.0**-11, "bfloat16": 2.0**-8}
 """The most that a device's rounding moves a factor, relative to it."""
 
-PRODUCTS = (
-    (tf, "matmul"),
-    (tf, "tensordot"),
-    (tf, "einsum"),
-    (tf.nn, "conv2d"),
-    (tf.raw_ops, "Conv2DBackpropInput"),
-)
+PRODUCTS = ((tf, "matmul"), (tf, "tensordot"), (tf, "einsum"), (tf.nn, "conv2d"), (tf.raw_ops, "Conv2DBackpropInput"))
 """All functions with which the model multiplies and adds."""
 
 

@@ -179,10 +179,7 @@ EMPTY_PROFILE = PNG[:-12] + b"\0\0\0\0iCCP" + struct.pack(">I", zlib.crc32(b"iCC
         (PNG[:-500], "an undamaged picture"),
         (encode(PICTURE, "JPEG")[:-500], "an undamaged picture"),
         (EMPTY_PROFILE, "an undamaged picture"),
-        (
-            tiff_of(32, 3, 1, struct.pack("<64f", 40, *[0.5] * 63)),
-            "an undamaged picture. Received: grey from 0.5 to 4",
-        ),
+        (tiff_of(32, 3, 1, struct.pack("<64f", 40, *[0.5] * 63)), "an undamaged picture. Received: grey from 0.5 to 4"),
         (tiff_of(32, 2, 1, struct.pack("<64i", *range(-1, 63))), "an undamaged picture. Received: grey from -1 to 62"),
         (png_of(30000, 30000, 8, 2, b""), "a picture of at most 64000000 pixels"),
         (png_of(9000, 9000, 8, 2, b""), "a picture of at most 64000000 pixels. Received: 9000x9000"),

@@ -94,11 +94,7 @@ def saved_model_size(weights: Weights, folder: Path, precision: str) -> Record:
 
 def _chunks(transport: Transport, size: int, calls: int, take: int) -> float:
     """Returns the seconds of a run's first calls; the first of them starts it."""
-    inputs: dict[str, Any] = {
-        **sample_pair(),
-        "settings": [f"size={size},steps=1000,{ONE_SIZE}"],
-        "take_steps": [take],
-    }
+    inputs: dict[str, Any] = {**sample_pair(), "settings": [f"size={size},steps=1000,{ONE_SIZE}"], "take_steps": [take]}
     begin = time.perf_counter()
     carry_on(transport, inputs, calls)
     return time.perf_counter() - begin
