@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -31,13 +30,6 @@ def options(way: str) -> dict[str, str]:
 def test_flags_are_those_of_the_server(way: str) -> None:
     assert options(way).keys() <= FLAGS
     assert options(way)["rest_api_timeout_in_ms"] == "600000"
-
-
-@pytest.mark.parametrize("server", [POD, RUNTIME], ids=["kubernetes", "kserve"])
-def test_threads_are_as_many_as_a_pods_limit(server: dict[str, Any]) -> None:
-    cpus = {"name": "CPUS", "valueFrom": {"resourceFieldRef": {"resource": "limits.cpu"}}}
-    assert cpus in server["env"]
-    assert {f"--tensorflow_{kind}_op_parallelism=$(CPUS)" for kind in ("intra", "inter")} <= {*server["args"]}
 
 
 def test_the_first_recipe_is_one_container_with_the_exported_model() -> None:

@@ -8,8 +8,7 @@ import re
 import pytest
 import yaml
 
-from serving.contract import REST_PORT
-from tests.docker.files import DOCKER, manifests, pods
+from tests.docker.files import DOCKER, manifests
 
 HISTOGRAM = ("bucket", "sum", "count")
 # Series: labels; tensorflow_serving/servables/tensorflow/util.cc and model_servers/server_core.cc.
@@ -39,16 +38,6 @@ def test_queries_use_metrics_and_labels_that_exist(title: str) -> None:
     used = {*groups, *re.findall(r'(\w+)=~?"', expression)}
     assert used <= {"instance", "job", "le"}.union(*(SERIES[name] for name in names))
     assert expression.count("(") == expression.count(")")
-
-
-def test_prometheus_looks_where_the_server_has_its_metrics() -> None:
-    config = yaml.safe_load((OBSERVABILITY / "prometheus.yml").read_text())
-    (job,) = config["scrape_configs"]
-    assert job["dns_sd_configs"][0].items() >= {"names": ["serving"], "port": REST_PORT}.items()
-    assert config["rule_files"] == ["alerts.yml"]
-    annotations = pods()["serving"]["metadata"]["annotations"]
-    assert {job["metrics_path"], annotations["prometheus.io/path"]} == {"/monitoring/prometheus/metrics"}
-    assert annotations["prometheus.io/port"] == str(REST_PORT)
 
 
 def test_autoscaler_scales_by_the_metric_that_the_adapter_makes() -> None:
