@@ -237,7 +237,7 @@ def test_the_program_writes_its_files(
         (["--contents", "nowhere.png"], "`contents` must be pictures"),
         (["--presets", "nicest"], "`preset` must be one of"),
         (["--settings", "colourless=saturation=0"], "`settings` must be name=value pairs"),
-        (["--settings", "deep=style_layers=block5_conv1"], "`style_layers` must be layers of the model"),
+        (["--settings", "deep=style_layers=block5_conv1"], "`style_layers` must be different layers of the model"),
         (["--settings", "statistics"], "`settings` must be LABEL=TEXT"),
         (["--settings", "one=steps=1", "one=steps=2"], "must have labels that differ. Received: one, one"),
         (["--results", "nowhere"], "`results` must be LABEL=DIR"),
