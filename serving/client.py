@@ -151,7 +151,8 @@ class StyleTransferClient:
           StyleTransferError: see serving/errors.py; for most errors, only after all servers failed for as long as the
             retry policy allows. The run can be resumed from the last record's `state`.
         """
-        signature, inputs = _call_with(request.prepared())
+        request = request.prepared()
+        signature, inputs = _call_with(request)
         started = time.monotonic()
         take, step = 1, None if state else 0  # None: the step of a given state is unknown
         pace = _Pace(longest_s=self._timeout_s / 2)
