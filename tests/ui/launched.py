@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.ports import free_port
@@ -26,14 +27,16 @@ class Launched:
       page: the page's address.
     """
 
-    def __init__(self, model: Path, log: Path) -> None:
+    def __init__(
+        self, model: Path, log: Path, command: Sequence[str] = (sys.executable, "-m", "ui.launch"), cwd: Path = ROOT
+    ) -> None:
         self.log = log
         self.ports = {port.variable: free_port() for port in (GRPC, REST, PAGE)}
         self.page = f"http://127.0.0.1:{self.ports[PAGE.variable]}"
         ports = {name: str(number) for name, number in self.ports.items()}
         with log.open("wb") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "ui.launch"], cwd=ROOT, env={**os.environ, **ports, "NST_MODEL_DIR": str(model)},
+                command, cwd=cwd, env={**os.environ, **ports, "NST_MODEL_DIR": str(model)},
                 stdout=output, stderr=subprocess.STDOUT,
             )  # fmt: skip
 
