@@ -16,7 +16,7 @@ from PIL import Image
 
 from tests.small_model import DEFAULT_LAYERS, small_network
 from tests.ui.launched import Launched
-from ui.launch import GRPC
+from ui.model_server import GRPC
 
 ROOT = Path(__file__).parents[1]
 PYTHONS = ("3.11", "3.12", "3.13")

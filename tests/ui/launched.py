@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.ports import free_port
-from ui.launch import GRPC, PAGE, REST
+from ui.launch import PAGE
+from ui.model_server import GRPC, REST
 
 ROOT = Path(__file__).parents[2]
 START_S = 120.0
