@@ -26,10 +26,12 @@ PAGE = Port("NST_UI_PORT", int(os.environ.get("PORT", UI_PORT)), "the page")  # 
 def main() -> int:
     """Runs until Ctrl-C, SIGTERM, or until its terminal closes; returns the exit status."""
     stop = threading.Event()
-    hangup = getattr(signal, "SIGHUP", None)  # Windows has none
-    for number in filter(None, (signal.SIGINT, signal.SIGTERM, hangup)):
-        if number is not hangup or signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores it
-            signal.signal(number, lambda _number, _frame: set_event(stop))
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    # Windows has no hangup; nohup ignores it.
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    for number in numbers:
+        signal.signal(number, lambda _number, _frame: set_event(stop))
     try:
         run(stop)
     except LaunchError as error:
