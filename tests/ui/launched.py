@@ -57,8 +57,8 @@ class Launched:
 
     def child(self, words: str) -> int:
         """Returns the id of the child process whose command line has these words."""
-        pid = self.process.pid
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        tasks = Path(f"/proc/{self.process.pid}/task").glob("*/children")  # of each of its threads
+        children = [child for task in tasks for child in task.read_text().split()]
         return next(int(child) for child in children if words in Path(f"/proc/{child}/cmdline").read_text())
 
     def nobody_listens(self) -> bool:
