@@ -152,13 +152,14 @@ class StyleTransferClient:
         >>> result.losses.shape
         (60, 4)
 
-        From a coroutine, call it in a thread:
+        In asynchronous code, call it in threads:
 
         >>> import asyncio
-        >>> async def paint():
-        ...     return await asyncio.to_thread(client.stylize, "photo.jpg", "painting.jpg", size=512, steps=60)
-        >>> asyncio.run(paint()).image[1:4]
-        b'PNG'
+        >>> async def paint(paintings):
+        ...     calls = [asyncio.to_thread(client.stylize, "photo.jpg", one, size=512, steps=60) for one in paintings]
+        ...     return await asyncio.gather(*calls)
+        >>> [len(result.losses) for result in asyncio.run(paint(["painting.jpg", "second.jpg"]))]
+        [60, 60]
 
         Args:
           content: the picture to paint: the path of a file, the bytes of one, or a PIL image. A text is always a path.
