@@ -7,7 +7,6 @@ import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import streamlit as st
 
@@ -22,6 +21,7 @@ from serving.errors import (
     ServingUnavailable,
     StyleTransferError,
 )
+from serving.responses import Description
 from serving.transports import served_versions
 
 TITLE = "Neural style transfer"
@@ -79,20 +79,19 @@ def ask(client: StyleTransferClient) -> Server:
     except StyleTransferError as error:
         # A server that is busy with other people's runs still reports its status at once.
         busy = isinstance(error, (DeadlineExceeded, Overloaded)) and _model_version()
-        return read({}, busy) if busy else Server(problem=explain(error))
+        return read(Description(), busy) if busy else Server(problem=explain(error))
     return read(description, _model_version())
 
 
-def read(description: Mapping[str, Any], version: int | None) -> Server:
+def read(model: Description, version: int | None) -> Server:
     """Returns the facts to show from a model's description, without those that it lacks."""
-    weights = description.get("weights", {})
     facts = {
-        "Weights": f"{weights.get('name', '')} ({weights.get('digest', '')[:8]})" if weights else "",
-        "Precision": description.get("precision"),
-        "Device": description.get("device"),
+        "Weights": f"{model.weights.name} ({model.weights.digest[:8]})" if model.weights.name else "",
+        "Precision": model.precision,
+        "Device": model.device,
         "Model version": version,
     }
-    return Server({label: str(fact) for label, fact in facts.items() if fact}, weights.get("notice", ""))
+    return Server({label: str(fact) for label, fact in facts.items() if fact}, model.weights.notice)
 
 
 def _model_version() -> int | None:
