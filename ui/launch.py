@@ -22,6 +22,7 @@ import requests
 from model.versions import find_versions
 from serving.contract import GRPC_PORT, MODEL_NAME, REST_PORT, SERVER_VARIABLE
 from serving.errors import ServingUnavailable
+from serving.network import Remote
 from serving.signals import set_event
 from serving.transports import served_versions
 
@@ -154,8 +155,9 @@ def _wait_until_both_answer(
     while not stop.wait(0.2):
         _check_alive(children)
         with contextlib.suppress(ServingUnavailable, requests.RequestException):
-            page_answers = requests.get(f"http://{HOST}:{page}/_stcore/health", timeout=5).ok
-            if page_answers and served_versions(f"http://{HOST}:{rest}", timeout_s=5):
+            with Remote(f"http://{HOST}:{page}").session() as session:
+                page_answers = session.get(f"http://{HOST}:{page}/_stcore/health", timeout=5).ok
+            if page_answers and served_versions(f"http://{HOST}:{rest}", timeout_s=5, ca="", token="", headers={}):
                 return
         if time.monotonic() > deadline:
             raise LaunchError(f"Server and page did not answer within {START_TIMEOUT_S:.0f} s.")

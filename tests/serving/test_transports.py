@@ -23,6 +23,8 @@ from model.contract import SIGNATURES
 from serving import wire
 from serving.client import StyleTransferClient
 from serving.errors import (
+    AccessDenied,
+    ConnectionLost,
     DeadlineExceeded,
     InvalidInput,
     InvalidResponse,
@@ -31,8 +33,10 @@ from serving.errors import (
     ServingFailed,
     ServingUnavailable,
     StyleTransferError,
+    TooLarge,
     clean,
 )
+from serving.network import Remote
 from serving.responses import check_response
 from serving.transports import LocalTransport, RestTransport, Transport, connect, served_versions
 from tests.ports import free_port
@@ -104,8 +108,8 @@ def test_a_message_beyond_what_grpc_carries_is_a_sentence(monkeypatch: pytest.Mo
 
 def rest(status: int, body: bytes) -> Transport:
     """A transport whose server answers with this."""
-    way = RestTransport("http://server", "m")
-    way._post = lambda *_: (status, body)
+    way = RestTransport(Remote("http://server"), "m")
+    way._exchange = lambda *_: (status, body, "")
     return way
 
 
@@ -118,7 +122,9 @@ TOO_LONG = "too large for one call of http://server"
     [
         (400, InvalidInput, "because", None),
         (404, ModelNotFound, "because", None),
-        (413, ServingFailed, TOO_LONG, TOO_LONG),
+        (401, AccessDenied, "wants a token", "wants a token"),
+        (403, AccessDenied, "wants a token", "wants a token"),
+        (413, TooLarge, TOO_LONG, TOO_LONG),
         (429, Overloaded, "because", "answered HTTP 429"),
         (500, ServingFailed, "because", None),
         (502, ServingUnavailable, "because", "answered HTTP 502"),
@@ -183,12 +189,14 @@ def ask(answering: Any, body: bytes, status: str = "OK", details: str = "") -> d
     ("status", "details", "error"),
     [
         ("UNAVAILABLE", "is loading", ServingUnavailable),
-        ("UNAVAILABLE", "Socket closed", ServingUnavailable),
-        ("INTERNAL", "Received RST_STREAM with error code 2", ServingUnavailable),
-        ("UNKNOWN", "Stream removed", ServingUnavailable),
+        ("UNAVAILABLE", "Socket closed", ConnectionLost),
+        ("INTERNAL", "Received RST_STREAM with error code 2", ConnectionLost),
+        ("UNKNOWN", "Stream removed", ConnectionLost),
         ("DEADLINE_EXCEEDED", "Deadline Exceeded", DeadlineExceeded),
         ("RESOURCE_EXHAUSTED", "the queue is full", Overloaded),
-        ("RESOURCE_EXHAUSTED", "SERVER: Received message larger than max (20 vs. 10)", ServingFailed),
+        ("RESOURCE_EXHAUSTED", "SERVER: Received message larger than max (20 vs. 10)", TooLarge),
+        ("UNAUTHENTICATED", "no token", AccessDenied),
+        ("PERMISSION_DENIED", "not this token", AccessDenied),
         ("INVALID_ARGUMENT", "`size` must be", InvalidInput),
         ("NOT_FOUND", "no such model", ModelNotFound),
         ("INTERNAL", "cuDNN launch failure", ServingFailed),
