@@ -5,21 +5,24 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import socket
 import threading
 from collections.abc import Iterator
+from concurrent import futures
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 import trustme
 
 from model.settings import StyleSettings
-from serving import network
+from serving import network, wire
 from serving.__main__ import main
 from serving.client import StyleTransferClient
 from serving.contract import HEADERS_VARIABLE, SERVER_VARIABLE, TOKEN_VARIABLE
-from serving.errors import AccessDenied, InvalidInput, StyleTransferError
+from serving.errors import AccessDenied, InvalidInput, ServingUnavailable, StyleTransferError
 from serving.network import Remote
 from serving.request import Request
 from serving.transports import connect, served_versions
@@ -169,6 +172,33 @@ def test_every_call_carries_token_and_headers_and_nothing_of_netrc(
         ]
         for *_, sent in web.calls:
             assert (sent["authorization"], sent["x-tenant"]) == (f"Bearer {TOKEN}", "blue")
+
+
+def test_calls_over_grpc_carry_them_as_metadata() -> None:
+    sent: list[Any] = []
+    handler = grpc.unary_unary_rpc_method_handler(lambda _, call: sent.append(dict(call.invocation_metadata())) or b"")
+    server = grpc.server(futures.ThreadPoolExecutor(1))
+    for service, method in (path.split("/")[1:] for path in (wire.PREDICT, wire.MODEL_STATUS)):
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {method: handler}),))
+    address = f"grpc://127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    server.start()
+    with pytest.raises(StyleTransferError):
+        describe(address, token=TOKEN, headers={"X-Tenant": "blue"})
+    assert served_versions(address, token=TOKEN, headers={"X-Tenant": "blue"}) == []
+    server.stop(0).wait()
+    assert [(one["authorization"], one["x-tenant"]) for one in sent] == [(f"Bearer {TOKEN}", "blue")] * len(sent)
+    assert len(sent) > 1
+
+
+@pytest.mark.timeout(30)
+def test_a_connection_that_is_not_made_is_given_up_before_the_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A port that takes connections and says nothing in TLS's handshake."""
+    monkeypatch.setattr(network, "CONNECT_S", 0.1)
+    with (
+        socket.create_server(("127.0.0.1", 0)) as silent,
+        pytest.raises(ServingUnavailable, match=r"^No server answers"),
+    ):
+        connect(f"https://127.0.0.1:{silent.getsockname()[1]}").versions(timeout_s=90)
 
 
 @pytest.mark.parametrize("way", WAYS)
