@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -22,7 +22,7 @@ from serving.pictures import BACKGROUND
 from serving.request import Picture, Request
 from serving.responses import Description, check_chunk, read_description
 from serving.results import Origin, Result
-from serving.transports import Transport, connect
+from serving.transports import Pin, Transport, connect
 
 TIMEOUT_S = 300.0  # of one call; a step of the largest picture takes a minute on a small machine
 CHUNK_S = 2.0  # time of the steps in a call, short for frequent previews
@@ -86,25 +86,34 @@ class StyleTransferClient:
         model_name: str = MODEL_NAME,
         timeout_s: float = TIMEOUT_S,
         retry_policy: RetryPolicy | None = None,
+        ca: str | None = None,
+        token: str | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         """Creates a client of one server, or of several that serve the same model.
 
         Args:
-          server: `grpc://HOST:PORT`, `http(s)://HOST:PORT`, the path of a SavedModel, or a transport; or several of
+          server: `grpc(s)://HOST:PORT`, `http(s)://HOST:PORT`, the path of a SavedModel, or a transport; or several of
             these, in a sequence or joined by commas. A run stays with one as long as it answers, then uses the next.
           model_name: the servable's name.
           timeout_s: longest time for one call; a run makes many.
           retry_policy: how long a failed call is retried. None: 30 s.
+          ca: path of a PEM file with the certificates to trust. None: NST_SERVING_CA, or the public authorities.
+          token: every call carries it as `Authorization: Bearer TOKEN`. None: NST_SERVING_TOKEN, or no token.
+          headers: every call carries them. None: NST_SERVING_HEADERS, lines `Name: value`, or none.
 
         Raises:
-          InvalidInput: an address is of an unknown kind, there is no SavedModel at a path, or the timeout is not
-            positive.
+          InvalidInput: an address is of an unknown kind, there is no SavedModel at a path, the timeout is not positive,
+            `ca`, `token` or `headers` is malformed, or a token would cross the network unencrypted.
         """
         if not timeout_s > 0:
             raise InvalidInput(f"`timeout_s` must be above 0 seconds. Received: {timeout_s}")
         given = [server] if isinstance(server, str) or not isinstance(server, Sequence) else server
         servers = [part for one in given for part in (split_servers(one) if isinstance(one, str) else [one])]
-        transports = [connect(one, model_name) if isinstance(one, str) else one for one in servers]
+        transports = [
+            connect(one, model_name, ca=ca, token=token, headers=headers) if isinstance(one, str) else one
+            for one in servers
+        ]
         if not transports:
             raise InvalidInput("`server` must name at least one server. Received: none")
         self._transport = Endpoints(transports, retry_policy or RetryPolicy())
@@ -232,7 +241,7 @@ class StyleTransferClient:
         started = time.monotonic()
         take, step = 1, None if state else 0  # None: the step of a given state is unknown
         pace = _Pace(longest_s=self._timeout_s / 2)
-        image, done = b"", math.nan
+        image, done, pin = b"", math.nan, Pin()
         steps_per_s, done_per_s = 0.0, math.nan
         while not image:
             begun = time.monotonic()
@@ -242,6 +251,7 @@ class StyleTransferClient:
                 {**inputs, "state_bytes": [state], "take_steps": [asked]},
                 timeout_s=self._timeout_s,
                 read=partial(check_chunk, signature, before=step, take=asked),
+                pin=pin,
                 cancelled=cancelled,
                 on_retry=on_retry,
             )

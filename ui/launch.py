@@ -16,6 +16,7 @@ from pathlib import Path
 import requests
 
 from serving.contract import SERVER_VARIABLE
+from serving.network import Remote
 from serving.signals import set_event
 from ui.model_server import HOST, LaunchError, ModelServer, Port, child, ended
 
@@ -60,7 +61,8 @@ def run(stop: threading.Event) -> None:
 
 def _answers(port: int) -> bool:
     with contextlib.suppress(requests.RequestException):
-        return requests.get(f"http://{HOST}:{port}/_stcore/health", timeout=5).ok
+        with Remote(f"http://{HOST}:{port}").session() as session:  # past any proxy
+            return bool(session.get(f"http://{HOST}:{port}/_stcore/health", timeout=5).ok)
     return False
 
 

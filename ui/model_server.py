@@ -138,7 +138,7 @@ class ModelServer:
 
     def _is_available(self) -> bool:
         with contextlib.suppress(ServingUnavailable):
-            return bool(served_versions(f"http://{HOST}:{self._rest}", timeout_s=5))
+            return bool(served_versions(f"http://{HOST}:{self._rest}", timeout_s=5, ca="", token="", headers={}))
         return False
 
 

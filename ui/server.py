@@ -14,12 +14,14 @@ from serving.client import StyleTransferClient
 from serving.contract import DEFAULT_SERVER, SERVER_VARIABLE
 from serving.endpoints import RetryPolicy, split_servers
 from serving.errors import (
+    AccessDenied,
     DeadlineExceeded,
     InvalidInput,
     ModelNotFound,
     Overloaded,
     ServingUnavailable,
     StyleTransferError,
+    TooLarge,
 )
 from serving.responses import Description
 from serving.transports import served_versions
@@ -28,7 +30,7 @@ TITLE = "Neural style transfer"
 SENTENCE = "Choose a photograph and a painting: your photograph is repainted in the painting's style."
 RETRIES = RetryPolicy(max_elapsed_s=120.0)  # a starting server has to load the model first; Stop ends the wait
 ASK_AGAIN_S = 5.0  # how often the page asks a server that is down
-SCHEMES = ("grpc://", "http://", "https://")
+SCHEMES = ("grpc://", "grpcs://", "http://", "https://")
 
 
 @dataclass(frozen=True)
@@ -61,8 +63,13 @@ def connect(server: str) -> StyleTransferClient:
         this process.
     """
     if not server.startswith(SCHEMES):
-        raise InvalidInput(f"`{SERVER_VARIABLE}` must be grpc://HOST:PORT or http://HOST:PORT. Received: {server}")
+        expected = "grpc://HOST:PORT, http://HOST:PORT, or the same with grpcs or https"
+        raise InvalidInput(f"`{SERVER_VARIABLE}` must be {expected}. Received: {_shown(server)}")
     return StyleTransferClient(server, retry_policy=RETRIES)
+
+
+def _shown(server: str) -> str:
+    return server.rpartition("@")[2]  # without a password, which the client refuses anyway
 
 
 def client() -> StyleTransferClient:
@@ -112,6 +119,8 @@ def explain(error: StyleTransferError) -> str:
         return "The server is busy: try again in a minute."
     if isinstance(error, DeadlineExceeded):
         return "The server took too long to answer: try again, or choose a smaller size."
+    if isinstance(error, (AccessDenied, TooLarge)):
+        return str(error)  # written by the client, for whoever runs the page or chose the size
     if isinstance(error, InvalidInput):
         return f"These pictures or settings cannot be used: {error}"
     return "Something went wrong on the server: try again; if that fails too, look in the server's log."
@@ -119,7 +128,10 @@ def explain(error: StyleTransferError) -> str:
 
 def refresh() -> None:
     """Asks the server, and keeps the answer for this session."""
-    st.session_state["server"] = ask(client())
+    try:
+        st.session_state["server"] = ask(client())
+    except InvalidInput as error:  # the address, or a variable that says how to reach it
+        st.session_state["server"] = Server(problem=str(error))
 
 
 def is_ready() -> bool:
@@ -155,7 +167,7 @@ def show() -> None:
             st.badge("Server not ready", icon=":material/cloud_off:", color="red")
         else:
             st.badge("Server ready", icon=":material/check_circle:", color="green")
-        st.badge(address(), icon=":material/dns:", color="gray", help="Address of the server")
+        st.badge(_shown(address()), icon=":material/dns:", color="gray", help="Address of the server")
         for label, fact in server.facts.items():
             st.badge(f"{label}: {fact}", color="gray")
     if server.notice:

@@ -26,8 +26,9 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "--server",
         action="append",
         metavar="URL",
-        help="grpc://HOST:PORT or http://HOST:PORT; give several, separated by commas or by repeating the flag, and a "
-        f"failed call goes to the next (default: {SERVER_VARIABLE}, or {DEFAULT_SERVER})",
+        help="grpc://HOST:PORT or http://HOST:PORT, or with TLS grpcs or https; give several, separated by commas or "
+        "by repeating the flag, and a failed call goes to the next "
+        f"(default: {SERVER_VARIABLE}, or {DEFAULT_SERVER})",
     )
     where.add_argument(
         "--local", metavar="PATH", help="run the SavedModel at this path in this process, without a server"
