@@ -6,20 +6,21 @@ and nothing leaks. NST_SOAK_S sets how long. It prints the figures that serving/
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from serving.errors import Cancelled, DeadlineExceeded, Overloaded, ServingUnavailable, StyleTransferError
+from serving.errors import DeadlineExceeded, Overloaded, ServingUnavailable, StyleTransferError
 from serving.server.admission import TIMED_OUT, Admission
 from serving.transports import connect
 from tests import processes
@@ -32,80 +33,96 @@ from tests.serving.server.models import request
 class Calls:
     """Calls that last until they are let go."""
 
-    def __init__(self, admission: Admission) -> None:
-        self.admission, self.go, self.ran = admission, threading.Event(), list[int]()
-        self.pool = ThreadPoolExecutor(8)
+    def __init__(self) -> None:
+        self.admission, self.go, self.ran = Admission(max_waiting=2), asyncio.Event(), list[int]()
 
-    def add(self, number: int, *arguments: Any) -> Future[None]:
-        admitted = self.admission.admitted
-        call = self.pool.submit(self._run, number, *arguments)
-        wait_until(lambda: self.admission.admitted > admitted or call.done())
+    async def add(self, number: int, deadline: float | None = None) -> asyncio.Task[None]:
+        call = asyncio.create_task(self._run(number, deadline))
+        await asyncio.sleep(0)
         return call
 
-    def _run(self, number: int, *arguments: Any) -> None:
-        with self.admission.turn(*arguments):
+    async def _run(self, number: int, deadline: float | None) -> None:
+        async with self.admission.turn(deadline):
             self.ran.append(number)
-            self.go.wait(10)
+            await self.go.wait()
 
 
-@pytest.fixture
-def calls() -> Iterator[Calls]:
-    made = Calls(Admission(max_waiting=2))
-    yield made
-    made.go.set()
-    assert made.admission.stop(10)
-    made.pool.shutdown()
+def with_calls(test: Callable[[Calls], Coroutine[Any, Any, None]]) -> Callable[[], None]:
+    """Makes a test of a coroutine."""
+
+    def run() -> None:
+        asyncio.run(asyncio.wait_for(test(Calls()), 20))
+
+    return run
 
 
-def test_calls_run_one_by_one_and_one_too_many_is_refused(calls: Calls) -> None:
-    running = [calls.add(1), calls.add(2), calls.add(3)]
-    for refused in (calls.admission.check, calls.add(4).result):
-        with pytest.raises(Overloaded, match="is running 1 call and its queue of 2"):
-            refused()
-    wait_until(lambda: calls.ran == [1])
+@with_calls
+async def test_calls_run_one_by_one_and_one_too_many_is_refused(calls: Calls) -> None:
+    running = [await calls.add(1), await calls.add(2), await calls.add(3)]
+    with pytest.raises(Overloaded, match="is running 1 call and its queue of 2"):
+        calls.admission.check()
+    with pytest.raises(Overloaded):
+        await (await calls.add(4))
+    assert calls.ran == [1]
     calls.go.set()
-    for call in running:
-        call.result(5)
-    assert calls.ran == [1, 2, 3]
-    calls.add(5).result(5)  # there is room again
+    await asyncio.gather(*running)
+    await (await calls.add(5))  # there is room again
+    assert calls.ran == [1, 2, 3, 5]
 
 
-def test_call_that_waits_gives_up_at_its_deadline(calls: Calls) -> None:
-    calls.add(1)
+@with_calls
+async def test_call_that_waits_gives_up_at_its_deadline(calls: Calls) -> None:
+    await calls.add(1)
     with pytest.raises(DeadlineExceeded, match="Timed out waiting for notification"):
-        calls.add(2, time.monotonic() + 0.05).result(5)
-    third = calls.add(3)
+        await (await calls.add(2, time.monotonic() + 0.05))
+    third = await calls.add(3)
     calls.go.set()
-    third.result(5)
+    await third
     assert calls.ran == [1, 3]
 
 
-def test_call_whose_caller_goes_away_leaves_the_queue_unless_it_runs(calls: Calls) -> None:
-    with pytest.raises(Cancelled):
-        calls.add(0, None, lambda _: False).result(5)  # which has gone already
-    go_away: list[Any] = []
-    running, leaving = (calls.add(number, None, lambda cancel: not go_away.append(cancel)) for number in (1, 2))
-    staying = calls.add(3)
-    for cancel in go_away:
-        cancel()
-    with pytest.raises(Cancelled):
-        leaving.result(5)
+@with_calls
+async def test_cancelled_call_leaves_the_queue(calls: Calls) -> None:
+    running, leaving, staying = await calls.add(1), await calls.add(2), await calls.add(3)
+    leaving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
     assert calls.admission.admitted == 2
     calls.go.set()
-    for call in (running, staying):
-        call.result(5)
+    await asyncio.gather(running, staying)
     assert calls.ran == [1, 3]
 
 
-def test_stop_waits_for_what_runs_as_long_as_it_may_and_drops_the_rest(calls: Calls) -> None:
-    running, waiting = calls.add(1), calls.add(2)
-    assert not calls.admission.stop(0.05)
-    for refused in (waiting, calls.add(3)):
-        with pytest.raises(ServingUnavailable, match="The server is stopping"):
-            refused.result(5)
+@with_calls
+async def test_cancelled_call_that_works_in_a_thread_keeps_its_turn_to_the_end(calls: Calls) -> None:
+    go, ended = threading.Event(), list[int]()
+
+    async def work() -> None:
+        async with calls.admission.turn():
+            await calls.admission.in_thread(lambda: go.wait(10) and ended.append(1))
+
+    running = asyncio.create_task(work())
+    await asyncio.sleep(0)
+    second = await calls.add(2)
+    running.cancel()
+    await asyncio.sleep(0.05)
+    assert calls.ran == []
+    go.set()
     calls.go.set()
-    assert calls.admission.stop(5)
-    running.result(5)
+    await second
+    assert (running.cancelled(), ended, calls.ran) == (True, [1], [2])
+
+
+@with_calls
+async def test_stop_waits_for_what_runs_as_long_as_it_may_and_drops_the_rest(calls: Calls) -> None:
+    running, waiting = await calls.add(1), await calls.add(2)
+    assert not await calls.admission.stop(0.05)
+    for refused in (waiting, await calls.add(3)):
+        with pytest.raises(ServingUnavailable, match="The server is stopping"):
+            await refused
+    calls.go.set()
+    assert await calls.admission.stop(5)
+    await running
     assert calls.ran == [1]
 
 
@@ -137,6 +154,17 @@ def test_deadline_ends_the_run(strict: Client) -> None:
 def test_cancelled_grpc_call_frees_its_place(strict: Client, gate: threading.Event) -> None:
     running = strict.calling("scalar", x=1.0)
     strict.calling("scalar", x=2.0).cancel()
+    wait_until(lambda: strict.app.admission.admitted == 1)
+    gate.set()
+    assert running.result().outputs
+
+
+def test_rest_call_whose_client_goes_away_frees_its_place(strict: Client, gate: threading.Event) -> None:
+    running = strict.calling("scalar", x=1.0)
+    body = b'{"signature_name": "scalar", "inputs": 1}'
+    with strict.connection(b"POST /v1/models/zoo:predict HTTP/1.1\r\nHost: localhost\r\n") as connection:
+        connection.sendall(b"Content-Length: %d\r\n\r\n%b" % (len(body), body))
+        wait_until(lambda: strict.app.admission.admitted == 2)
     wait_until(lambda: strict.app.admission.admitted == 1)
     gate.set()
     assert running.result().outputs
