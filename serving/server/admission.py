@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, TypeVar
 
 from serving.errors import DeadlineExceeded, Overloaded, ServingUnavailable
@@ -19,6 +19,7 @@ MAX_MESSAGE_BYTES = 2**31 - 1  # gRPC's largest message; tensorflow_model_server
 # Of all requests in flight, as they were sent: the largest one alone, or 30 whose states are of 1024x1024 pixels.
 MAX_BYTES_IN_FLIGHT = MAX_MESSAGE_BYTES
 MAX_ARRIVING = 256  # requests that are being received: four times the clients of `make soak`
+POLL_S = 0.05  # while a stop waits for the running call
 THREADS = 4  # one for the run; the others read requests and write responses, which takes each less than a second
 
 
@@ -32,8 +33,6 @@ class Admission:
         """Takes the number of calls that may wait while one runs."""
         self.capacity = max_waiting + 1
         self._queue: deque[asyncio.Future[None]] = deque()  # the running call, then the waiting ones
-        self._idle = asyncio.Event()  # whether the queue is empty
-        self._idle.set()
         self._arriving: dict[asyncio.Timeout, None] = {}  # the oldest first
         self._free_bytes = MAX_BYTES_IN_FLIGHT
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="calls")
@@ -156,17 +155,12 @@ class Admission:
         for waiting in list(self._queue)[1:]:
             if not waiting.done():
                 waiting.set_exception(ServingUnavailable(STOPPING))
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
-                await self._idle.wait()
-        except TimeoutError:
-            return False
-        return True
+                while self._queue:
+                    await asyncio.sleep(POLL_S)
+        return not self._queue
 
     def _let_first_run(self) -> None:
-        if not self._queue:
-            self._idle.set()
-            return
-        self._idle.clear()
-        if not self._queue[0].done():
+        if self._queue and not self._queue[0].done():
             self._queue[0].set_result(None)

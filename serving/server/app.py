@@ -131,7 +131,7 @@ class ServerApp:
 
         options = self._options
         if self._grpc is not None:
-            GrpcService(self.manager, self.admission).register(self._grpc)
+            self._grpc.add_generic_rpc_handlers([GrpcService(self.manager, self.admission)])
             await self._grpc.start()
             log.info("gRPC on %s:%d", options.host, options.port)
         if self._socket is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from functools import partial
 from typing import Any
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -49,7 +48,7 @@ class Connection(H11Protocol):
             oldest._forget()
             oldest.transport.abort()
         self._idle[self] = None
-        self._watch(self.transport.get_write_buffer_size())
+        self._watch()
 
     def _idle_no_longer(self) -> None:
         if self.cycle is not None and not self.cycle.response_complete:
@@ -60,12 +59,13 @@ class Connection(H11Protocol):
         if self._timer is not None:
             self._timer.cancel()
 
-    def _watch(self, unsent: int) -> None:
-        self._timer = self.loop.call_later(STALL_S, partial(self._check, unsent))
+    def _watch(self) -> None:
+        self._unsent = self.transport.get_write_buffer_size()
+        self._timer = self.loop.call_later(STALL_S, self._check)
 
-    def _check(self, unsent_before: int) -> None:
-        unsent = self.transport.get_write_buffer_size()
-        if unsent and unsent_before - unsent >= STALL_S * SLOWEST_BYTES_S:
-            self._watch(unsent)
+    def _check(self) -> None:
+        sent = self._unsent - self.transport.get_write_buffer_size()
+        if sent >= STALL_S * SLOWEST_BYTES_S:
+            self._watch()
         else:
             self.transport.abort()

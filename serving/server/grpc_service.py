@@ -33,33 +33,35 @@ HEALTH_NAMES = ("", "ModelService", "PredictionService")
 SERVING, NOT_SERVING = 1, 2
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+Method: TypeAlias = Callable[[Context], Awaitable[bytes]]
+"""Receives the request from the call's context, and returns the serialised response."""
 Box: TypeAlias = list[Any]
 """A list that holds the request, so that no caller's variable does after a function has taken it out."""
 
 
-class GrpcService:
-    """The methods of all services."""
+class GrpcService(grpc.GenericRpcHandler):
+    """Answers all calls of a server."""
 
     def __init__(self, manager: ModelManager, admission: Admission) -> None:
         """Takes the model's versions, and what calls may take of the server."""
         self._manager, self._admission = manager, admission
+        prediction, health = "/tensorflow.serving.PredictionService", "/grpc.health.v1.Health"
+        self._methods: dict[str, Method] = {
+            wire.PREDICT: self.predict,
+            f"{prediction}/GetModelMetadata": self._short(
+                self.metadata, get_model_metadata_pb2.GetModelMetadataRequest
+            ),
+            wire.MODEL_STATUS: self._short(self.status, get_model_status_pb2.GetModelStatusRequest),
+            f"{health}/Check": self._short(self.check_health, HEALTH_MESSAGES["Request"]),
+        }
 
-    def register(self, server: grpc.aio.Server) -> None:
-        """Adds the services to a server; call it before the server starts."""
-        # Not by the generated code, with which gRPC receives a request before it asks whether there is room for it.
-        for service, methods in {
-            "tensorflow.serving.PredictionService": {
-                "Predict": self.predict,
-                "GetModelMetadata": self._short(self.metadata, get_model_metadata_pb2.GetModelMetadataRequest),
-            },
-            "tensorflow.serving.ModelService": {
-                "GetModelStatus": self._short(self.status, get_model_status_pb2.GetModelStatusRequest)
-            },
-            "grpc.health.v1.Health": {"Check": self._short(self.check_health, HEALTH_MESSAGES["Request"])},
-        }.items():
-            handlers = {name: _handler(name, method) for name, method in methods.items()}
-            server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(service, handlers)])
-        server.add_generic_rpc_handlers([LeftOut()])
+    def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
+        """Returns the handler of a call."""
+
+        async def refuse(_: Context) -> bytes:
+            raise ServingFailed(messages.left_out(f"{details.method.removeprefix('/'):.200}"), "UNIMPLEMENTED")
+
+        return _handler(details.method.rpartition("/")[2], self._methods.get(details.method, refuse))
 
     async def predict(self, context: Context) -> bytes:
         """Runs a signature."""
@@ -122,23 +124,6 @@ class GrpcService:
         return message
 
 
-class LeftOut(grpc.GenericRpcHandler):
-    """Answers the methods that are not registered."""
-
-    def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
-        """Returns a handler that refers the caller to tensorflow_model_server."""
-        text = messages.left_out(f"{details.method.removeprefix('/'):.200}")
-
-        async def refuse(_: object, context: Context) -> None:
-            await context.abort(grpc.StatusCode.UNIMPLEMENTED, text)
-
-        return grpc.stream_unary_rpc_method_handler(refuse)
-
-
-Method: TypeAlias = Callable[[Context], Awaitable[bytes]]
-"""Receives the request from the call's context, and returns the serialised response."""
-
-
 def _handler(name: str, method: Method) -> grpc.RpcMethodHandler:
     async def answer(_: object, context: Context) -> bytes:
         started = time.monotonic()
@@ -162,7 +147,8 @@ def _handler(name: str, method: Method) -> grpc.RpcMethodHandler:
             text = text[:MAX_TEXT] + "...TRUNCATED"
         return await context.abort(grpc.StatusCode[code], text)
 
-    # A stream on the wire is what a single message is; gRPC would receive a single one before it calls `answer`.
+    # On the wire a single message and a stream of one are the same. For a handler of single messages gRPC would receive
+    # them itself, however long that takes, before `answer` could refuse the call.
     return grpc.stream_unary_rpc_method_handler(answer)
 
 

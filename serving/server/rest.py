@@ -169,18 +169,11 @@ def _parse(box: list[bytearray], servable: Servable) -> tuple[str, Mapping[str, 
 
 async def _unless_disconnected(request: Request, answer: asyncio.Task[bytes]) -> bytes:
     """Returns the answer; cancels it if the client goes away first."""
-
-    async def watch() -> None:
-        while (await request.receive())["type"] != "http.disconnect":
-            pass
-
-    watching = asyncio.create_task(watch())
-    try:
-        await asyncio.wait({answer, watching}, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        watching.cancel()
-        answer.cancel()
+    watching = asyncio.create_task(request.receive())  # after the body, only the end of the connection is received
+    watching.add_done_callback(lambda _: answer.cancel())
     try:
         return await answer
     except asyncio.CancelledError:
         raise ClientDisconnect from None
+    finally:
+        watching.cancel()
