@@ -16,7 +16,7 @@ Result = TypeVar("Result")
 TIMED_OUT = "Timed out waiting for notification"  # TensorFlow's own text for a run past its deadline
 STOPPING = "The server is stopping."
 MAX_MESSAGE_BYTES = 2**31 - 1  # gRPC's largest message; tensorflow_model_server sets no smaller limit
-# Of all requests in flight, as they were sent: the largest one alone, or 30 whose states are of 1024x1024 pixels.
+# Of all requests in flight: the largest one alone, or a full queue with states of 1024x1024 pixels over REST.
 MAX_BYTES_IN_FLIGHT = MAX_MESSAGE_BYTES
 MAX_ARRIVING = 256  # requests that are being received: four times the clients of `make soak`
 POLL_S = 0.05  # while a stop waits for the running call

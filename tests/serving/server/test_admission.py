@@ -1,31 +1,18 @@
-"""Who may run: one call at a time, in the order of arrival; how many may wait; and how a call leaves the queue.
-
-And, in `make soak`, 64 clients at once for minutes: every accepted call is answered rightly, the others are told why,
-and nothing leaks. NST_SOAK_S sets how long. It prints the figures that serving/README.md records.
-"""
+"""Who may run: one call at a time, in the order of arrival; how many may wait; and how a call leaves the queue."""
 
 from __future__ import annotations
 
 import asyncio
-import os
-import random
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from serving.errors import DeadlineExceeded, Overloaded, ServingUnavailable, StyleTransferError
+from serving.errors import DeadlineExceeded, Overloaded, ServingUnavailable
 from serving.server.admission import TIMED_OUT, Admission
-from serving.transports import connect
-from tests import processes
-from tests.conftest import encode, smooth_picture
-from tests.served import Served
 from tests.serving.server.conftest import Client, failure, started, wait_until
 from tests.serving.server.models import request
 
@@ -168,56 +155,3 @@ def test_rest_call_whose_client_goes_away_frees_its_place(strict: Client, gate: 
     wait_until(lambda: strict.app.admission.admitted == 1)
     gate.set()
     assert running.result().outputs
-
-
-CLIENTS = 64
-SOAK_S = float(os.environ.get("NST_SOAK_S") or 180)
-WARM_UP_SHARE = 0.35  # of the time: caches fill and the allocator finds its size
-END_SHARE = 0.95  # when all are still there
-GROWTH = 1.05
-PAUSE_S = 0.2  # before a refused client asks again, at most
-INPUTS = {
-    "content_bytes": [encode(smooth_picture(20, 24))],
-    "style_bytes": [[encode(smooth_picture(24, 24, 1))]],
-    "settings": ["size=24,smallest_size=16,steps=3"],
-}
-
-
-@pytest.mark.soak
-def test_64_clients_at_once(served: Served) -> None:
-    counts, pictures = Counter[str](), set[bytes]()
-
-    def ask(server: str) -> None:
-        with closing(connect(server)) as way:
-            while time.monotonic() < end:
-                try:
-                    answer = way.predict("stylize", INPUTS, timeout_s=300)
-                except StyleTransferError as error:
-                    fine = isinstance(error, (Overloaded, ServingUnavailable)) and str(error)
-                    counts["refused" if fine else f"{error.code}: {error}"] += 1
-                    time.sleep(random.uniform(0, PAUSE_S))  # noqa: S311
-                else:
-                    counts["answered"] += 1
-                    pictures.add(answer["image_bytes"][0])
-
-    def figures() -> tuple[float, int, int]:
-        return processes.memory_mb(served.pid), processes.threads(served.pid), processes.open_files(served.pid)
-
-    for server in (served.grpc, served.http):
-        with closing(connect(server)) as way:  # a signature's first run makes its graph: up to a minute
-            way.predict("stylize", INPUTS, timeout_s=300)
-    end = time.monotonic() + SOAK_S
-    with ThreadPoolExecutor(CLIENTS) as pool:
-        asking = [pool.submit(ask, (served.grpc, served.http)[number % 2]) for number in range(CLIENTS)]
-        time.sleep(SOAK_S * WARM_UP_SHARE)
-        before = figures()
-        time.sleep(SOAK_S * (END_SHARE - WARM_UP_SHARE))
-        after = figures()
-    for asked in asking:
-        asked.result()
-    print(f"\n{CLIENTS} clients, {SOAK_S:.0f} s: {dict(counts)}; memory in MB, threads, files: {before} -> {after}")
-    assert set(counts) == {"answered", "refused"}  # 64 are more than the queue holds
-    assert len(pictures) == 1
-    assert after[0] < before[0] * GROWTH
-    assert after[1] <= before[1] + 8  # those that a pool had not needed before
-    assert after[2] <= before[2] + 8  # connections that are just being made anew
