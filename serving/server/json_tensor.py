@@ -22,7 +22,7 @@ from serving.server.servable import Array
 
 MAX_QUOTED = 128  # characters of a wrong value that an error quotes
 
-MAX_VALUES = 1 << 20  # of a body: Python reads them in half a second, in which the server does nothing else
+MAX_VALUES = 1 << 18  # of a body: Python reads them in a tenth of a second, in which the server does nothing else
 VALUE_BYTES = 100  # memory of a JSON value, which may take two bytes in a body
 
 # The JSON types for each of NumPy's kinds of dtypes.
