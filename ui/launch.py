@@ -60,9 +60,9 @@ def run(stop: threading.Event) -> None:
 
 
 def _answers(port: int) -> bool:
-    with contextlib.suppress(requests.RequestException):
-        with Remote(f"http://{HOST}:{port}").session() as session:  # past any proxy
-            return bool(session.get(f"http://{HOST}:{port}/_stcore/health", timeout=5).ok)
+    url = f"http://{HOST}:{port}/_stcore/health"
+    with contextlib.suppress(requests.RequestException), Remote(url).session() as session:  # past any proxy
+        return bool(session.get(url, timeout=5).ok)
     return False
 
 
