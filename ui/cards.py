@@ -59,7 +59,9 @@ def show_content(visit: Visit) -> None:
             on_change=lambda: choose(visit, content=st.session_state[CONTENT]),
             label_visibility="collapsed", wrap=True,
         )  # fmt: skip
-        uploads.show("content", lambda files: _take_content(visit, files), listens=True)
+        uploads.show(
+            "content", lambda files: _take_content(visit, files), listens=True, turn=lambda: _turn_content(visit)
+        )
     if visit.content and visit.content.settings:
         st.button(
             "Use the settings of this picture", key="reuse", icon=":material/tune:", width="stretch",
@@ -125,11 +127,11 @@ def _pill(style: Style) -> str:
     return style.picture.sample or f"file {style.number}"
 
 
-def _set_content(visit: Visit, picture: Picture | None, problem: str = "") -> None:
+def _set_content(visit: Visit, picture: Picture) -> None:
     """Sets the photograph, and selects its pill if it is a sample."""
     visit.content = picture
-    st.session_state[CONTENT_PROBLEM] = problem
-    st.session_state[CONTENT] = (picture.sample or None) if picture else None
+    st.session_state[CONTENT_PROBLEM] = ""
+    st.session_state[CONTENT] = picture.sample or None
 
 
 def _set_styles(visit: Visit, chosen: Sequence[Style], problem: str = "") -> None:
@@ -180,7 +182,12 @@ def _take_content(visit: Visit, files: Sequence[File]) -> None:
     try:
         _set_content(visit, uploads.load(file.data, "content", f"Your photograph, {file.name}"))
     except BadPicture as error:
-        _set_content(visit, None, str(error))
+        st.session_state[CONTENT_PROBLEM] = str(error)  # and the photograph before it stays
+
+
+def _turn_content(visit: Visit) -> None:
+    if visit.content:
+        _set_content(visit, uploads.turned(visit.content))
 
 
 def _take_styles(visit: Visit, files: Sequence[File]) -> None:
@@ -192,4 +199,4 @@ def _take_styles(visit: Visit, files: Sequence[File]) -> None:
         except BadPicture as error:
             problem = str(error)
     kept = visit.styles if st.session_state[BLEND] else ()
-    _set_styles(visit, [*kept, *loaded], problem)
+    _set_styles(visit, [*kept, *loaded] or visit.styles, problem)

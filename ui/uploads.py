@@ -5,8 +5,9 @@ from __future__ import annotations
 import base64
 import binascii
 import io
+import mimetypes
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import NamedTuple
 
@@ -22,11 +23,13 @@ from ui import components
 from ui.samples import Sample
 
 THUMBNAIL_PX = (480, 320)
-PASTED = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp", "image/gif": "gif", "image/bmp": "bmp"}
-"""The picture types accepted from the clipboard, each with its file suffix."""
+QUALITY = 95  # of a turned photograph's JPEG
 
-HEIF = f"This is {pictures.HEIF}."
-NO_PICTURE = "This file is not a picture that the page can read: choose a JPEG, PNG, WebP, GIF, BMP or TIFF file."
+HEIF = (
+    "This is a HEIC photo, as iPhones take them, and the page cannot read it: share or export it as JPEG. For new "
+    "photos, choose Settings, Camera, Formats, Most Compatible."
+)
+NO_PICTURE = "This file is not a picture that the page can read: choose a JPEG, PNG, WebP, AVIF, GIF, BMP or TIFF file."
 BROKEN = "This picture is damaged or in an unusual format: open it in an image editor, save it as JPEG and try again."
 
 
@@ -46,10 +49,10 @@ Take = Callable[[Sequence[File]], None]
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture that is ready to be sent.
+    """A picture that the model can use.
 
     Attributes:
-      data: encoded, upright, sRGB.
+      data: the file; `Request.prepared` turns it upright, and makes it as small as the model needs it.
       thumbnail: see `thumbnail`.
       alt: what it shows, for those who cannot see it.
       digest: of the original file.
@@ -65,27 +68,45 @@ class Picture:
     sample: str = ""
 
 
-def load(data: bytes, argument: str, alt: str, background: str = pictures.BACKGROUND) -> Picture:
+def load(data: bytes, argument: str, alt: str) -> Picture:
     """Makes a picture from a file's bytes.
 
     Args:
       data: the file.
-      argument: what the picture is for: `content`, `style` or `mask`.
+      argument: what the picture is for: `content` or `style`.
       alt: what it shows.
-      background: colour that shows where it is transparent.
+
+    Raises:
+      BadPicture: it is not a picture, too large, or damaged.
+    """
+    small = read(data, argument, max(THUMBNAIL_PX))
+    return Picture(data, thumbnail(small), alt, sha256(data), results.settings_of(data))
+
+
+def read(data: bytes, argument: str, longest_px: int | None = None, background: str = pictures.BACKGROUND) -> bytes:
+    """Returns a file as `pictures.prepare` does.
 
     Raises:
       BadPicture: it is not a picture, too large, or damaged.
     """
     try:
-        upright = pictures.prepare(data, argument, background=background)
+        return pictures.prepare(data, argument, longest_px=longest_px, background=background)
     except pictures.NotAPicture as error:
         raise BadPicture(HEIF if pictures.is_heif(data) else NO_PICTURE) from error
     except pictures.TooManyPixels as error:
         raise BadPicture(_too_large(error.size)) from error
     except InvalidInput as error:
         raise BadPicture(BROKEN) from error
-    return Picture(upright, thumbnail(upright), alt, sha256(data), results.settings_of(data))
+
+
+def turned(picture: Picture) -> Picture:
+    """Returns a picture turned by 90 degrees, clockwise."""
+    with Image.open(io.BytesIO(pictures.prepare(picture.data, "content"))) as image:
+        turned = image.transpose(Image.Transpose.ROTATE_270)
+    out = io.BytesIO()
+    turned.save(out, "JPEG", quality=QUALITY, subsampling=0)
+    data = out.getvalue()
+    return replace(picture, data=data, thumbnail=thumbnail(data), digest=sha256(data), sample="")
 
 
 def _too_large(size: tuple[int, int] | None) -> str:
@@ -124,20 +145,27 @@ def sample(which: Sample) -> Picture:
     return Picture(data, thumbnail(data), which.alt, sha256(data), sample=which.name)
 
 
-def show(what: str, take: Take, *, several: bool = False, listens: bool = False) -> None:
-    """Draws the ways to add a picture: file, camera and clipboard.
+def show(
+    what: str, take: Take, *, several: bool = False, listens: bool = False, turn: Callable[[], None] | None = None
+) -> None:
+    """Draws the ways to add a picture, file, camera and clipboard, and a button that turns the current one.
 
     Args:
       what: `content` or `style`.
       take: called with the new files.
       several: whether more than one file may be added at a time.
       listens: whether Ctrl+V anywhere on the page pastes into this card.
+      turn: called to turn the current picture by 90 degrees; None draws no such button.
     """
     show_uploader(what, take, several=several)
     with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
         if st.button("Camera", key=f"{what}_camera", icon=":material/photo_camera:", type="tertiary"):
             _camera(what, take)
         _paste(what, take, listens)
+        if turn:
+            st.button(
+                "Rotate", key=f"{what}_turn", icon=":material/rotate_90_degrees_cw:", type="tertiary", on_click=turn
+            )
 
 
 def show_uploader(what: str, take: Take, *, several: bool = False) -> None:
@@ -198,10 +226,11 @@ def _pasted(key: str, take: Take) -> None:
 
 
 def from_url(url: str, name: str) -> File | None:
-    """Returns the picture in a data URL, named by its type, or None if there is none."""
+    """Returns the file in a data URL, named by its type, or None if there is none."""
     head, _, body = url.partition(",")
-    suffix = PASTED.get(head.removeprefix("data:").removesuffix(";base64"))
+    kind = head.removeprefix("data:").removesuffix(";base64")
     try:
-        return File(f"{name}.{suffix}", base64.b64decode(body, validate=True)) if suffix else None
+        data = base64.b64decode(body, validate=True)
     except binascii.Error:
         return None
+    return File(name + (mimetypes.guess_extension(kind) or ""), data) if data else None

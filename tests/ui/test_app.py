@@ -17,7 +17,7 @@ from serving import results
 from serving.errors import Overloaded, ServingUnavailable
 from serving.files import sha256
 from serving.request import Request
-from tests.conftest import encode
+from tests.conftest import decoded, encode
 from tests.ui.fakes import FakeClient, encoded
 from ui import server, visits
 from ui.cards import FULL
@@ -209,6 +209,7 @@ def test_each_style_gets_its_masks_and_the_result_records_them(client, blend):
     assert visit_of(blend).results[0].origin.guides_sha256["content_masks"] == (sha256(b""), sha256(sky))
     upload_mask(blend, 1, encode(Image.new("RGBA", (20, 10), (255, 255, 255, 0))))  # transparent areas count as black
     assert "black everywhere" in errors(blend)[0]
+    assert f"{STYLES[2].label}: only where masked." in text_of(blend)  # the mask before it stays
     upload_mask(blend, 1, sky)
     assert not blend.error
     blend.button_group(key="content_sample").set_value(CONTENTS[1].name).run()  # the mask does not carry over
@@ -220,16 +221,30 @@ def test_each_style_gets_its_masks_and_the_result_records_them(client, blend):
     ("what", "samples", "alt"),
     [("content", CONTENTS, "Your photograph, mine.png"), ("style", STYLES, "Your painting, mine.png")],
 )
-def test_a_file_replaces_a_sample_or_is_refused_in_one_sentence_and_a_sample_replaces_it(page, what, samples, alt):
+def test_a_file_replaces_a_sample_and_stays_when_the_next_is_refused_in_one_sentence(page, what, samples, alt):
+    shown = lambda: [image.proto.imgs[0].alt for image in page.get("image")]  # noqa: E731
     upload(page, f"{what}_upload_0", encoded(40, 30))
-    assert alt in [image.proto.imgs[0].alt for image in page.get("image")]
+    assert alt in shown()
     assert page.button_group(key=f"{what}_sample").value in (None, [])
     upload(page, f"{what}_upload_1", b"no picture")
     assert ["not a picture" in error for error in errors(page)] == [True]
-    assert page.button(key="start").disabled
+    assert alt in shown()
+    assert not page.button(key="start").disabled
     page.button_group(key=f"{what}_sample").set_value(samples[1].name).run()
-    assert samples[1].alt in [image.proto.imgs[0].alt for image in page.get("image")]
+    assert samples[1].alt in shown()
     assert not page.error
+
+
+def test_a_photograph_is_turned_by_90_degrees_and_sent_so(client, page):
+    half = Image.new("RGB", (60, 40), "black")
+    half.paste("white", (0, 0, 30, 40))
+    upload(page, "content_upload_0", encode(half))
+    page.button(key="content_turn").click().run()
+    finish(page)
+    sent = decoded(client.calls[0].content)
+    assert sent.shape == (60, 40, 3)
+    assert sent[:25].min() > 250
+    assert sent[35:].max() < 5
 
 
 def test_a_result_is_refined_and_enlarged_and_each_can_be_reused_and_deleted(client, page):

@@ -13,6 +13,7 @@ from model.presets import PRESETS
 from model.settings import SETTINGS, StyleSettings
 from serving import results
 from serving.errors import DeadlineExceeded, InvalidInput, ModelNotFound, Overloaded, ServingFailed, ServingUnavailable
+from serving.files import sha256
 from serving.results import Origin
 from tests.conftest import decoded, encode
 from tests.ui.fakes import FakeClient, encoded, header_of
@@ -129,7 +130,7 @@ def damaged(length: int) -> bytes:
     [
         (b"", uploads.NO_PICTURE),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", uploads.NO_PICTURE),
-        (b"\0\0\0\x18ftypheic" + bytes(20), "save or export it as JPEG first."),
+        (b"\0\0\0\x18ftypheic" + bytes(20), uploads.HEIF),
         (header_of(8000, 8001), f"the limit is {MAX_INPUT_PX // 10**6} megapixels: make it smaller and try again."),
         (header_of(30_000, 30_000), f"larger than {MAX_INPUT_PX // 10**6} megapixels: make it smaller and try again."),
         (damaged(20), uploads.BROKEN),
@@ -143,9 +144,22 @@ def test_unusable_files_are_refused_in_plain_words(data, words):
     assert str(caught.value).endswith(words)
 
 
-def test_a_pasted_picture_is_named_by_its_type_and_anything_else_is_ignored():
+def test_a_large_photograph_is_held_as_the_file_that_it_came_in():
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned: it could not be sent as it is
+    data = encode(Image.effect_noise((600, 400), 50), "JPEG", exif=exif)
+    picture = uploads.load(data, "content", "")
+    assert picture.data == data
+    with Image.open(io.BytesIO(picture.thumbnail)) as thumbnail:
+        assert thumbnail.getchannel("A").getbbox() == (134, 0, 347, 320)  # upright
+    assert picture.digest == sha256(data)
+
+
+def test_a_pasted_file_is_named_by_its_type_and_read_like_any_other():
     assert uploads.from_url("data:image/png;base64,aGFsbG8=", "pasted") == uploads.File("pasted.png", b"hallo")
-    for url in ("", "data:text/html;base64,aGFsbG8=", "data:image/png;base64,?", "http://example.com/a.png"):
+    assert uploads.from_url("data:image/tiff;base64,aGFsbG8=", "pasted") == uploads.File("pasted.tiff", b"hallo")
+    assert uploads.from_url("data:;base64,aGFsbG8=", "pasted") == uploads.File("pasted", b"hallo")
+    for url in ("", "data:image/png;base64,", "data:image/png;base64,?", "http://example.com/a.png"):
         assert uploads.from_url(url, "pasted") is None
 
 
