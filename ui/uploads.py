@@ -25,10 +25,9 @@ from ui.samples import Sample
 THUMBNAIL_PX = (480, 320)
 QUALITY = 95  # of a turned photograph's JPEG
 
-HEIF = (
-    "This is a HEIC photo, as iPhones take them, and the page cannot read it: share or export it as JPEG. For new "
-    "photos, choose Settings, Camera, Formats, Most Compatible."
-)
+NOUNS = {"content": "photo", "style": "style", "mask": "mask"}  # what each kind of picture is called on the page
+
+HEIF = "The page cannot read HEIC, the format of iPhones: share or export this photo as JPEG, then add it again."
 NO_PICTURE = "This file is not a picture that the page can read: choose a JPEG, PNG, WebP, AVIF, GIF, BMP or TIFF file."
 BROKEN = "This picture is damaged or in an unusual format: open it in an image editor, save it as JPEG and try again."
 
@@ -173,7 +172,7 @@ def show_uploader(what: str, take: Take, *, several: bool = False) -> None:
     # An uploader cannot be emptied, but under a new key it starts empty.
     key = f"{what}_upload_{st.session_state.setdefault(_generation(what), 0)}"
     st.file_uploader(
-        f"Upload your own {what}", type="image", label_visibility="collapsed",
+        f"Upload your own {NOUNS[what]}", type="image", label_visibility="collapsed",
         key=key, on_change=_uploaded, args=(what, key, take), accept_multiple_files=several,
     )  # fmt: skip
 
@@ -193,7 +192,7 @@ def _uploaded(what: str, key: str, take: Take) -> None:
 
 
 def _camera(what: str, take: Take) -> None:
-    @st.dialog(f"Take a picture to use as the {what}", icon=":material/photo_camera:")
+    @st.dialog("Take a photo" if what == "content" else "Photograph a style", icon=":material/photo_camera:")
     def shoot() -> None:
         shot = st.camera_input("Camera", key=f"{what}_shot", label_visibility="collapsed", resolution="1080p")
         if shot is not None:
@@ -209,7 +208,7 @@ def _paste(what: str, take: Take, listens: bool) -> None:
     components.element("paste")(
         key=key,
         data={
-            "label": f"Paste a picture to use as the {what}",
+            "label": f"Paste a {NOUNS[what]}",
             "listens": listens,
             "most": most_mb * 1_000_000,
             "tooLarge": f"Larger than {most_mb} MB.",

@@ -14,7 +14,7 @@ export default function({ parentElement, data, setTriggerValue }) {
   button.onclick = async () => {
     try {
       for (const item of await navigator.clipboard.read()) {
-        const type = item.types.find((type) => type.startsWith("image/"));
+        const type = item.types.find((one) => one.startsWith("image/"));
         if (type) return take(await item.getType(type));
       }
       say("No picture copied.");
