@@ -63,12 +63,13 @@ def of(visit: Visit, kind: str) -> tuple[bytes, ...]:
 def show(visit: Visit) -> None:
     """Draws the masks' section, folded until somebody opens it."""
     by_key = {target.key: target for target in targets(visit)}
-    with st.expander("Masks", icon=":material/format_paint:", key=OPEN, on_change="rerun") as place:
+    with st.expander("Masks: choose where a style goes", icon=":material/format_paint:", key=OPEN, on_change="rerun") as place:
         if not (place.open and by_key):
             return
         if st.session_state.get(TARGET) not in by_key:
             st.session_state[TARGET] = next(iter(by_key))
         key = st.selectbox("Mask", list(by_key), format_func=lambda key: by_key[key].label, key=TARGET)
+        st.caption(explain(visit))
         target, mask = by_key[key], visit.masks.get(key, b"")
         url, size = _small(target.over.data)
         components.element("painter")(
@@ -83,7 +84,6 @@ def show(visit: Visit) -> None:
         if st.session_state.get(PROBLEM):
             st.error(st.session_state[PROBLEM], icon=":material/broken_image:")
         uploads.show_uploader("mask", partial(_uploaded, visit, key))
-        st.caption(explain(visit))
 
 
 def explain(visit: Visit) -> str:

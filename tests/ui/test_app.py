@@ -215,6 +215,8 @@ def test_each_style_gets_its_masks_and_the_result_records_them(client, blend):
     blend.button_group(key="content_sample").set_value(CONTENTS[1].name).run()  # the mask does not carry over
     finish(blend)
     assert (client.calls[1].content_masks, client.calls[1].style_masks) == ((), (part, b""))
+    upload_mask(blend, 1, sky)
+    assert len(visit_of(blend).masks) == 2  # that of the earlier photograph is dropped
 
 
 @pytest.mark.parametrize(
