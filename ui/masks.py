@@ -63,7 +63,9 @@ def of(visit: Visit, kind: str) -> tuple[bytes, ...]:
 def show(visit: Visit) -> None:
     """Draws the masks' section, folded until somebody opens it."""
     by_key = {target.key: target for target in targets(visit)}
-    with st.expander("Masks: choose where a style goes", icon=":material/format_paint:", key=OPEN, on_change="rerun") as place:
+    with st.expander(
+        "Masks: choose where a style goes", icon=":material/format_paint:", key=OPEN, on_change="rerun"
+    ) as place:
         if not (place.open and by_key):
             return
         if st.session_state.get(TARGET) not in by_key:
