@@ -18,12 +18,13 @@ from typing import Any
 
 import numpy as np
 
-from model.limits import MAX_SIZE_PX
 from serving.client import Progress, StyleTransferClient
 from serving.errors import Cancelled, ServingFailed, StyleTransferError
 from serving.files import sha256
 from serving.request import Request
 from serving.results import Origin
+from ui import knobs
+from ui.estimate import PACE
 
 log = logging.getLogger(__name__)
 
@@ -230,6 +231,8 @@ class Job:
     def _add(self, progress: Progress, before: float) -> None:
         """Adds a chunk to the snapshot; `before` is how many seconds earlier turns took."""
         with self._lock:
+            if self._now.step:  # a run's first chunk includes loading
+                PACE.learn(self.request, self._now.step, progress.step, before + progress.seconds - self._now.seconds)
             losses, seconds = np.concatenate([self._now.losses, progress.losses]), before + progress.seconds
             self._now = replace(self._now, **{**vars(progress), "losses": losses, "seconds": seconds}, problem=None)
 
@@ -247,7 +250,7 @@ def refined(request: Request, result: bytes) -> Request:
 
 def enlarged(request: Request, result: bytes) -> Request | None:
     """Returns a request that enlarges a result, or None if it already has the largest size."""
-    size = min(GROWTH * request.settings.size, MAX_SIZE_PX)
+    size = min(GROWTH * request.settings.size, int(knobs.SETTINGS["size"].high))
     return _onward(request, result, size=size, steps=LARGER_STEPS) if size > request.settings.size else None
 
 

@@ -27,8 +27,8 @@ def _draw(job: Job | None, active: bool) -> None:
         _nothing_yet()
         return
     now = job.snapshot()
-    if now.active != active or server.is_new_outage(now.problem):
-        st.rerun()  # the whole page, because Start, the timer or the header has to change
+    if now.active != active:
+        st.rerun()  # the whole page, because Start and the timer have to change
     if now.active:
         _running(job, now)
     else:

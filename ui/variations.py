@@ -145,7 +145,7 @@ def show(variations: Variations, active: bool) -> None:
 
 def _draw(variations: Variations, active: bool) -> None:
     problem = variations.problem
-    if variations.active != active or server.is_new_outage(problem):
+    if variations.active != active:
         st.rerun()
     if active:
         done = sum(bool(job.snapshot().image) for job in variations.jobs)

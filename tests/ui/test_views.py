@@ -2,6 +2,7 @@
 
 import base64
 import io
+import threading
 import zipfile
 
 import numpy as np
@@ -16,7 +17,7 @@ from serving.errors import DeadlineExceeded, InvalidInput, ModelNotFound, Overlo
 from serving.files import sha256
 from serving.results import Origin
 from tests.conftest import decoded, encode
-from tests.ui.fakes import FakeClient, encoded, header_of
+from tests.ui.fakes import FakeClient, encoded, header_of, until
 from ui import chart, components, gallery, knobs, server, uploads, visits, wording
 from ui.jobs import Snapshot, Status
 from ui.samples import CONTENTS, STYLES
@@ -81,7 +82,7 @@ def test_the_loss_curve_thins_long_runs_keeps_both_ends_and_skips_losses_without
 
 def test_every_setting_has_one_knob():
     advanced = [name for names in knobs.ADVANCED.values() for name in names]
-    assert sorted([*knobs.VISIBLE, *advanced, knobs.BLEND]) == sorted(SETTINGS)
+    assert sorted([*advanced, knobs.BLEND]) == sorted(SETTINGS)
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -89,6 +90,36 @@ def test_knobs_and_settings_convert_into_each_other(preset):
     shown = knobs.shown_values(StyleSettings(preset))
     assert knobs.matching_preset(shown) == preset
     assert str(knobs.to_settings(shown, preset)) == str(StyleSettings(preset))
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_strength_is_a_stop_of_its_own_for_every_preset(preset):
+    for strength in knobs.STRENGTHS:
+        shown = knobs.shown_values(StyleSettings(preset)) | knobs.of_strength(strength, preset)
+        assert knobs.strength(shown, preset) == strength
+        assert not knobs.hidden_changes(shown, preset)
+
+
+def test_weights_of_zero_are_the_ends_of_the_strength():
+    shown = knobs.shown_values(StyleSettings())
+    assert knobs.strength({**shown, "style_weight": 0.0}, "balanced") == "Photo"
+    assert knobs.strength({**shown, "content_weight": 0.0}, "balanced") == "Painting"
+
+
+@pytest.mark.parametrize(
+    ("text", "highest"), [("", 4096), ("1024", 1024), ("9999", 4096), ("-5", 4096), ("many", 4096)]
+)
+def test_the_environment_limits_sizes(text, highest):
+    limits = knobs.limited({"NST_MAX_SIZE": text, "NST_MAX_STEPS": "50"})
+    assert limits["size"].high == limits["style_size"].high == highest
+    assert limits["steps"].high == 50
+
+
+def test_settings_above_a_limit_are_refused(monkeypatch):
+    monkeypatch.setattr(knobs, "SETTINGS", knobs.limited({"NST_MAX_STEPS": "50"}))
+    with pytest.raises(InvalidInput) as caught:  # only the browser keeps a knob within its range
+        knobs.to_settings(knobs.shown_values(StyleSettings()) | {"steps": 51})
+    assert knobs.explain(caught.value) == "Steps must be an integer from 1 to 50."
 
 
 def test_blend_weights_are_sent_only_if_they_differ():
@@ -212,13 +243,38 @@ def test_a_path_is_not_a_servers_address():
         server.connect("models/style_transfer")
 
 
+def asked(monkeypatch, client: FakeClient, versions: list[int]) -> server.Server:
+    monkeypatch.setattr(server, "connect", lambda address: client)
+    monkeypatch.setattr(server, "served_versions", lambda address: versions)
+    return server.ask()
+
+
 def test_a_server_that_is_busy_with_other_runs_counts_as_ready(monkeypatch):
     client = FakeClient(problem=DeadlineExceeded("No answer within 10 s."))
-    monkeypatch.setattr(server, "served_versions", lambda address: [3, 2])
-    assert server.ask(client).facts == {"Model version": "3"}
-    assert not server.ask(client).problem
-    monkeypatch.setattr(server, "served_versions", lambda address: [])
-    assert "took too long to answer" in server.ask(client).problem
+    assert asked(monkeypatch, client, [3, 2]) == server.Server({"Model version": "3"})
+    assert "took too long to answer" in asked(monkeypatch, client, []).problem
+
+
+def test_a_wrong_address_is_a_problem_for_whoever_runs_the_page(monkeypatch, caplog):
+    monkeypatch.setenv("NST_SERVING_URL", "models/secret")
+    assert server.ask().problem == "This page is not set up correctly: whoever runs it finds the reason in its log."
+    assert "Received: models/secret" in caplog.text
+
+
+def test_the_server_is_asked_in_the_background_and_not_twice_at_once(monkeypatch):
+    answer, calls = threading.Event(), []
+    monkeypatch.setattr(server, "ask", lambda: calls.append(1) or (answer.wait(5) and server.Server()))
+    watch = server.Watch()
+    watch.ask()
+    watch.ask()
+    assert watch.latest is None
+    answer.set()
+    until(lambda: watch.latest)
+    watch.ask(older_than_s=60)
+    outage = ServingUnavailable("gone")
+    for problem in (outage, outage, None, Overloaded("full")):
+        watch.suspect(problem)
+    until(lambda: len(calls) == 2)
 
 
 @pytest.mark.parametrize(("text", "runs"), [("", 2), ("5", 5), ("0", 1), ("many", 2)])
