@@ -14,7 +14,7 @@ if ROOT not in sys.path:
 from model.settings import StyleSettings  # noqa: E402 - needs the path above
 from serving.files import sha256  # noqa: E402
 from serving.request import MASKS, Request  # noqa: E402
-from ui import cards, gallery, links, live, masks, panel, server, variations, visits  # noqa: E402
+from ui import cards, gallery, links, live, masks, panel, server, visits  # noqa: E402
 from ui.variations import Variations  # noqa: E402
 from ui.visits import Visit  # noqa: E402
 
@@ -25,7 +25,7 @@ def main() -> None:
     """Draws the whole page, from top to bottom."""
     st.set_page_config(page_title="Neural style transfer", page_icon=":material/brush:", layout="wide")
     visit = visits.current()
-    active = visit.active
+    stage, active = visit.stage, visit.active
     server.note(visit.problem)
     server.show()
     if st.session_state.get(DRAWN) is not visit:
@@ -49,9 +49,10 @@ def main() -> None:
         go = st.container(width="stretch")
     with inputs:
         request = _request(visit, panel.show(visit.blend))
-        blocked = active or request is None or not server.is_ready()
+        blocked = request is None or not server.is_ready()
         go.button(
-            "Start", key="start", type="primary", icon=":material/brush:", width="stretch", shortcut="Ctrl+Enter",
+            "Paint next" if active else "Start", key="start", type="primary", icon=":material/brush:", width="stretch",
+            shortcut="Ctrl+Enter",
             disabled=blocked, on_click=visits.start, args=(request,),
         )  # fmt: skip
         masks.show(visit)
@@ -61,11 +62,7 @@ def main() -> None:
             on_click=visits.start, args=(request, Variations),
         )  # fmt: skip
     with result:
-        if isinstance(visit.work, Variations):
-            variations.show(visit.work, active)
-        else:
-            live.show(visit.work, active)
-    visit.keep_result()
+        live.show(visit, stage)
     gallery.show(visit)
     links.write(visit)
     visits.stay_with_tab()

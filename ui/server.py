@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import time
 from collections.abc import Mapping
@@ -26,7 +27,7 @@ from serving.transports import served_versions
 
 TITLE = "Neural style transfer"
 SENTENCE = "Choose a photograph and a painting: your photograph is repainted in the painting's style."
-RETRIES = RetryPolicy(max_elapsed_s=120.0)  # a starting server has to load the model first; Stop ends the wait
+RETRIES = RetryPolicy(max_elapsed_s=math.inf)  # as long as the page is open: Stop ends the wait, and so does leaving
 ASK_AGAIN_S = 5.0  # how often the page asks a server that is down
 SCHEMES = ("grpc://", "http://", "https://")
 

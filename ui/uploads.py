@@ -55,6 +55,7 @@ class Picture:
       digest: of the original file.
       settings: the settings that made it, if it is a result that holds them.
       sample: the sample's name, or "" for a visitor's file.
+      name: of the sample or of the file.
     """
 
     data: bytes
@@ -63,9 +64,10 @@ class Picture:
     digest: str
     settings: StyleSettings | None = None
     sample: str = ""
+    name: str = ""
 
 
-def load(data: bytes, argument: str, alt: str, background: str = pictures.BACKGROUND) -> Picture:
+def load(data: bytes, argument: str, alt: str, background: str = pictures.BACKGROUND, name: str = "") -> Picture:
     """Makes a picture from a file's bytes.
 
     Args:
@@ -73,6 +75,7 @@ def load(data: bytes, argument: str, alt: str, background: str = pictures.BACKGR
       argument: what the picture is for: `content`, `style` or `mask`.
       alt: what it shows.
       background: colour that shows where it is transparent.
+      name: of the file.
 
     Raises:
       BadPicture: it is not a picture, too large, or damaged.
@@ -85,7 +88,7 @@ def load(data: bytes, argument: str, alt: str, background: str = pictures.BACKGR
         raise BadPicture(_too_large(error.size)) from error
     except InvalidInput as error:
         raise BadPicture(BROKEN) from error
-    return Picture(upright, thumbnail(upright), alt, sha256(data), results.settings_of(data))
+    return Picture(upright, thumbnail(upright), alt, sha256(data), results.settings_of(data), name=name)
 
 
 def _too_large(size: tuple[int, int] | None) -> str:
@@ -121,7 +124,7 @@ def to_png(data: bytes) -> bytes:
 def sample(which: Sample) -> Picture:
     """Returns a sample as a picture. All sessions share the cache: samples are public."""
     data = which.path.read_bytes()
-    return Picture(data, thumbnail(data), which.alt, sha256(data), sample=which.name)
+    return Picture(data, thumbnail(data), which.alt, sha256(data), sample=which.name, name=which.name)
 
 
 def show(what: str, take: Take, *, several: bool = False, listens: bool = False) -> None:
@@ -140,13 +143,15 @@ def show(what: str, take: Take, *, several: bool = False, listens: bool = False)
         _paste(what, take, listens)
 
 
-def show_uploader(what: str, take: Take, *, several: bool = False) -> None:
-    """Draws only the file uploader; see `show`."""
+def show_uploader(
+    what: str, take: Take, *, several: bool = False, type: str = "image", max_upload_size: int | None = None
+) -> None:
+    """Draws only the file uploader; see `show`, and `st.file_uploader` for type and size."""
     # An uploader cannot be emptied, but under a new key it starts empty.
     key = f"{what}_upload_{st.session_state.setdefault(_generation(what), 0)}"
     st.file_uploader(
-        f"Upload your own {what}", type="image", label_visibility="collapsed",
-        key=key, on_change=_uploaded, args=(what, key, take), accept_multiple_files=several,
+        f"Upload your own {what}", type=type, label_visibility="collapsed", max_upload_size=max_upload_size, key=key,
+        on_change=_uploaded, args=(what, key, take), accept_multiple_files=several,
     )  # fmt: skip
 
 
