@@ -30,9 +30,18 @@ def stem(request: Request, names: Mapping[str, str]) -> str:
       request: what the file's picture is made from.
       names: of pictures, by the digest of their files.
     """
+    return "-".join([*_parts(request, names), str(request.settings.size)])
+
+
+def title(request: Request, names: Mapping[str, str]) -> str:
+    """Returns the same for people: `Cat + Eddies, 512 px`."""
+    parts = (part.replace("_", " ") for part in _parts(request, names))
+    return f"{' + '.join(part[:1].upper() + part[1:] for part in parts)}, {request.settings.size} px"
+
+
+def _parts(request: Request, names: Mapping[str, str]) -> list[str]:
     (content,), styles = request.sha256.get("content", ("",)), request.sha256.get("styles", ())
-    parts = [_safe(names.get(content, "photo")), *(_safe(names.get(one, "style")) for one in styles[:MOST_NAMES])]
-    return "-".join([*parts, str(request.settings.size)])
+    return [_safe(names.get(content, "photo")), *(_safe(names.get(one, "style")) for one in styles[:MOST_NAMES])]
 
 
 def _safe(name: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import streamlit as st
 
-from ui import cards, components, downloads, jobs, knobs, server, visits, wording
+from ui import cards, components, downloads, jobs, server, visits, wording
 from ui.film import as_webp
 from ui.visits import GRACE_S, Result, Visit
 
@@ -32,12 +32,12 @@ def show(visit: Visit) -> None:
 
 
 def _show_one(visit: Visit, one: Result) -> None:
-    words = describe(one)
+    words = describe(visit, one)
     with st.container(border=True, gap="xsmall"):
         st.image(one.thumbnail, width="stretch", alt=f"One of your results: {words}")
         st.caption(words)
         if st.button("Compare", key=f"look_{one.number}", icon=":material/compare:", width="stretch"):
-            _compare(one)
+            _compare(one, words)
         with st.popover("More", key=f"more_{one.number}", icon=":material/more_horiz:", width="stretch"):
             make_large(one, f"larger_{one.number}")
             st.button(
@@ -77,18 +77,16 @@ def film(visit: Visit, one: Result, key: str) -> None:
         )  # fmt: skip
 
 
-def _compare(one: Result) -> None:
+def _compare(one: Result, words: str) -> None:
     @st.dialog("Before and after", width="medium", icon=":material/compare:")
     def window() -> None:
         components.compare(one.request.content, one.png, key=f"compared_{one.number}")
-        st.caption(describe(one))
+        st.caption(words)
 
     window()
 
 
-def describe(one: Result) -> str:
-    """Describes in one line how a result was made."""
-    settings = one.origin.settings
-    preset = knobs.preset_label(settings.preset).partition(":")[0]
-    onward = ", from another result" if "initial" in one.origin.guides_sha256 else ""
-    return f"{preset}, {settings.size} px, {one.origin.step} of {one.origin.steps} steps{onward}"
+def describe(visit: Visit, one: Result) -> str:
+    """Says in one line what a result is."""
+    early = f", step {one.origin.step} of {one.origin.steps}" if one.origin.step < one.origin.steps else ""
+    return downloads.title(one.request, visit.names) + early

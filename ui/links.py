@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import urlencode
 
 import streamlit as st
 
 from model.presets import PRESETS
 from model.settings import PRESET, SETTINGS, StyleSettings, format_value
 from serving.errors import InvalidInput
-from ui import cards, knobs, panel
+from serving.request import Request
+from ui import cards, knobs, panel, uploads
 from ui.samples import CONTENTS, STYLES, Sample
 from ui.visits import Visit
 
@@ -66,6 +68,22 @@ def write(visit: Visit) -> None:
         query[STYLE] = ",".join(styles)
     if st.query_params.to_dict() != query:
         st.query_params.from_dict(query)
+
+
+def to(request: Request) -> tuple[str, bool]:
+    """Returns a link to the settings and the samples of a request, and whether all its pictures are samples."""
+    settings, preset = request.settings, StyleSettings(request.settings.preset)
+    query = {name: format_value(value) for name, value in settings.items() if value != getattr(preset, name)}
+    names = {uploads.sample(sample).digest: sample.name for sample in CONTENTS + STYLES}
+    used = {
+        name: [names.get(digest, "") for digest in request.sha256[argument]]
+        for name, argument in ((CONTENT, "content"), (STYLE, "styles"))
+    }
+    samples = {name: ",".join(of_kind) for name, of_kind in used.items() if all(of_kind)}
+    link = urlencode({PRESET.name: settings.preset, **query, **samples}, safe=",:/")
+    return f"{st.context.url or ''}?{link}", request.pictures.keys() == {"content", "styles"} and len(samples) == len(
+        used
+    )
 
 
 def _samples(text: str, samples: Sequence[Sample], problems: list[str]) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import streamlit as st
 
@@ -12,7 +13,7 @@ from model.contract import NOT_FINITE
 from serving.errors import StyleTransferError
 from serving.request import Request
 from serving.run_file import decode_run
-from ui import chart, components, downloads, gallery, jobs, panel, server, uploads, variations, visits, wording
+from ui import chart, components, downloads, gallery, jobs, links, panel, server, uploads, variations, visits, wording
 from ui.jobs import Job, Snapshot, Status
 from ui.uploads import BadPicture, File
 from ui.variations import COLUMNS, ROWS, Variations
@@ -25,7 +26,8 @@ NARROWEST_PX = 100  # width of a variation; three fit side by side even on a pho
 MOST_SHOWN = 4  # of the runs that wait, each with a button; the others are counted
 RUN_FILE_MB = 200  # a run of 1400 pixels square has 100
 
-PROBLEM = "live_problem"  # key of session_state: what is wrong with files that were added here
+# Keys of session_state: what is wrong with files that were added here, and the format of downloads.
+PROBLEM, FORMAT = "live_problem", "format"
 
 
 def show(visit: Visit, drawn: Stage) -> None:
@@ -66,8 +68,7 @@ def _nothing_yet() -> None:
         st.markdown("### :material/imagesmode:", width="content")
         st.markdown("**Your result appears here**", width="content")
         st.caption("Press Start and watch it being painted.", width="content")
-        with st.popover("Continue a saved run", type="tertiary"):
-            _resume()
+        _resume(type="tertiary")
 
 
 def _progress(visit: Visit, fraction_done: float, line: str, now: Snapshot | None) -> None:
@@ -99,7 +100,7 @@ def _progress(visit: Visit, fraction_done: float, line: str, now: Snapshot | Non
 
 
 def _title(visit: Visit, request: Request) -> str:
-    return wording.plain(downloads.stem(request, visit.names))
+    return downloads.title(request, visit.names)
 
 
 def _running(visit: Visit, job: Job) -> None:
@@ -159,13 +160,12 @@ def _ended(visit: Visit, job: Job) -> None:
         st.warning(wording.NOT_FINITE, icon=":material/warning:")
     elif now.stopped:
         st.info(wording.CONVERGED, icon=":material/check_circle:")
-    if result is not None:
-        content_share = _picture(result)
-    elif now.status is Status.STOPPED and not now.step:
+    if now.status is Status.STOPPED and not now.step:
         st.info("Stopped before the first step: there is no picture yet.", icon=":material/info:")
-    with st.container(horizontal=True, vertical_alignment="center"):
+    # Where Stop was, so that a low window shows both them and the picture.
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         if result is not None:
-            _download(visit, result, content_share)
+            _download(visit, result)
         if now.can_continue:
             st.button(
                 "Continue", key="continue", icon=":material/resume:", disabled=not server.is_ready(),
@@ -176,35 +176,34 @@ def _ended(visit: Visit, job: Job) -> None:
         with st.popover("More", key="more", icon=":material/more_horiz:"):
             _more(visit, job, now, result)
     if result is not None:
+        _picture(result)
         st.caption(wording.summary(now))
 
 
-def _picture(result: Result) -> float:
-    """Draws a result, without loss unless it is very large, and the comparison in a second tab.
-
-    Returns:
-      The fraction of the photograph that the visitor mixes in.
-    """
+def _picture(result: Result) -> None:
+    """Draws a result, without loss unless it is very large, the comparison in a second tab, and a slider for both."""
+    picture = downloads.mixed(result, _content_share(result))
     shown, compared = st.tabs(["Result", "Before and after"])
-    # Below the picture on the page, but its value is needed first.
-    content_share = st.session_state.get(f"mix_{result.number}", 0) / 100
-    picture = downloads.mixed(result, content_share)
     with shown:
         st.image(picture, width="stretch", alt=ALT, output_format="PNG" if len(picture) <= LARGEST_PNG else "auto")
     with compared:
         components.compare(result.request.content, picture, key=f"compare_{result.number}")
     st.slider(
         "Mix in the photo", 0, 100, step=5, format="%d%%", key=f"mix_{result.number}",
-        help="Softens the effect without painting again. The download is what you see.",
+        help="Softens the effect without painting again. You download what you see.",
     )  # fmt: skip
-    return content_share
 
 
-def _download(visit: Visit, result: Result, content_share: float) -> None:
-    name = st.session_state.get("format") or "PNG"
+def _content_share(result: Result) -> float:
+    """Returns what the slider of `_picture` says, before it is drawn."""
+    return float(st.session_state.get(f"mix_{result.number}", 0)) / 100
+
+
+def _download(visit: Visit, result: Result) -> None:
+    name = st.session_state.get(FORMAT) or "PNG"
     suffix, mime = downloads.FORMATS[name]
     st.download_button(
-        "Download", partial(downloads.encode, result, name, content_share), mime=mime, key="download",
+        "Download", partial(downloads.encode, result, name, _content_share(result)), mime=mime, key="download",
         file_name=f"{downloads.stem(result.request, visit.names)}{suffix}", icon=":material/download:", type="primary",
         help="The file also holds the settings: upload it as your photo to use them again.", on_click="ignore",
     )  # fmt: skip
@@ -214,8 +213,9 @@ def _more(visit: Visit, job: Job, now: Snapshot, result: Result | None) -> None:
     """Draws what few visitors need."""
     if result is not None:
         st.segmented_control(
-            "Download as", list(downloads.FORMATS), default="PNG", required=True, key="format", persist_state="session"
-        )
+            "Download as", list(downloads.FORMATS), default="PNG", required=True, key=FORMAT, persist_state="session",
+            width="stretch",
+        )  # fmt: skip
         gallery.film(visit, result, "film")
     if now.status is Status.DONE and result is not None:
         st.button(
@@ -223,17 +223,56 @@ def _more(visit: Visit, job: Job, now: Snapshot, result: Result | None) -> None:
             help=f"Improves this result with {jobs.REFINE_STEPS} more steps at the same size.",
             on_click=visits.start, args=(jobs.refined(job.request, result.png),),
         )  # fmt: skip
+    if not job.request.initial and st.button(
+        "More photos in this style", key="photos", icon=":material/photo_library:", width="stretch",
+    ):  # fmt: skip
+        _ask_for_files(
+            "photos", "More photos in this style", "Each is painted with these settings, one after another.",
+            partial(_paint_each, job.request), several=True,
+        )  # fmt: skip
+    if st.button("Copy link", key="link", icon=":material/link:", width="stretch"):
+        _show_link(job.request)
     if now.can_continue and now.state and now.model:
         st.download_button(
             "Save the run", partial(downloads.run_file, job), mime="application/zip", key="save_run",
             file_name=f"{downloads.stem(job.request, visit.names)}.run", icon=":material/save:", width="stretch",
             help="A file from which this page, or the command line, can continue later.", on_click="ignore",
         )  # fmt: skip
-    if not job.request.initial:
-        st.markdown("**More photos in this style**")
-        uploads.show_uploader("photos", partial(_paint_each, job.request), several=True)
-    st.markdown("**Continue a saved run**")
-    _resume()
+    _resume(width="stretch")
+
+
+def _show_link(request: Request) -> None:
+    link, complete = links.to(request)
+
+    @st.dialog("Link to these settings", icon=":material/link:")
+    def window() -> None:
+        st.code(link, language=None, wrap_lines=True)
+        if not complete:
+            st.caption("Your own pictures and masks stay here: whoever opens the link chooses others.")
+
+    window()
+
+
+def _resume(**look: Any) -> None:
+    """Draws the button that continues a saved run; `look` is as for `st.button`."""
+    if st.button("Continue a saved run", key="resume", icon=":material/upload_file:", **look):
+        _ask_for_files(
+            "run", "Continue a saved run", "Choose the file that you saved from this page or from the command line.",
+            _continue_saved, type="run", max_upload_size=RUN_FILE_MB,
+        )  # fmt: skip
+
+
+def _ask_for_files(what: str, title: str, words: str, take: uploads.Take, **options: Any) -> None:
+    """Opens a window with an uploader, for which `options` are as for `uploads.show_uploader`."""
+
+    @st.dialog(title, on_dismiss="rerun")
+    def window(uploaded: int) -> None:
+        if uploads.count(what) != uploaded:
+            st.rerun()  # without the window
+        st.caption(words)
+        uploads.show_uploader(what, take, **options)
+
+    window(uploads.count(what))
 
 
 def _paint_each(request: Request, files: Sequence[File]) -> None:
@@ -246,10 +285,6 @@ def _paint_each(request: Request, files: Sequence[File]) -> None:
             problems.append(f"{wording.plain(file.name)}: {error}")
     st.session_state[PROBLEM] = "  \n".join(problems)
     visits.start_each(request, photographs)
-
-
-def _resume() -> None:
-    uploads.show_uploader("run", _continue_saved, type="run", max_upload_size=RUN_FILE_MB)
 
 
 def _continue_saved(files: Sequence[File]) -> None:

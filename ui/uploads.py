@@ -148,15 +148,20 @@ def show_uploader(
 ) -> None:
     """Draws only the file uploader; see `show`, and `st.file_uploader` for type and size."""
     # An uploader cannot be emptied, but under a new key it starts empty.
-    key = f"{what}_upload_{st.session_state.setdefault(_generation(what), 0)}"
+    key = f"{what}_upload_{count(what)}"
     st.file_uploader(
         f"Upload your own {what}", type=type, label_visibility="collapsed", max_upload_size=max_upload_size, key=key,
         on_change=_uploaded, args=(what, key, take), accept_multiple_files=several,
     )  # fmt: skip
 
 
-def _generation(what: str) -> str:
-    return f"{what}_generation"
+def count(what: str) -> int:
+    """Returns how often files were added by the uploader of this name."""
+    return int(st.session_state.get(_count(what), 0))
+
+
+def _count(what: str) -> str:
+    return f"{what}_uploads"
 
 
 def _uploaded(what: str, key: str, take: Take) -> None:
@@ -165,7 +170,7 @@ def _uploaded(what: str, key: str, take: Take) -> None:
     files = uploaded if isinstance(uploaded, list) else [uploaded]
     files = [File(file.name, file.getvalue()) for file in files if file is not None]
     if files:
-        st.session_state[_generation(what)] += 1
+        st.session_state[_count(what)] = count(what) + 1
         take(files)
 
 

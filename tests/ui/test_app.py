@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import parse_qsl
 
 import pytest
 import streamlit as st
@@ -25,7 +26,7 @@ from tests.ui.fakes import FakeClient, encoded
 from ui import server, visits, wording
 from ui.cards import FULL
 from ui.downloads import run_file, stem
-from ui.jobs import LARGER_STEPS, REFINE_STEPS, RunQueue
+from ui.jobs import REFINE_STEPS, RunQueue
 from ui.samples import CONTENTS, STYLES
 from ui.visits import Visit, Visits
 
@@ -120,6 +121,29 @@ def finish(page: AppTest, button: str = "start") -> None:
 
 def upload(page: AppTest, key: str, data: bytes, name: str = "mine.png") -> None:
     page.file_uploader(key=key).upload(name, data, "image/png").run()
+
+
+def link_of(page: AppTest) -> dict[str, str]:
+    """Returns the settings in the link to what the page last painted."""
+    start(page, "link")
+    return dict(parse_qsl(page.code[0].value.partition("?")[2]))
+
+
+def test_a_link_to_a_result_opens_its_settings_and_samples_and_says_what_does_not_travel(client):
+    page = opened(preset="quick", steps="40", content_layers="block4_conv2:0.5", content="cat", style="eddies,waves")
+    page.slider[1].set_value(0.5).run()
+    finish(page)
+    link = link_of(page)
+    assert "stay here" not in text_of(page)
+    st.cache_resource.clear()
+    other = opened(**link)
+    assert not other.warning
+    finish(other)
+    assert (client.calls[1], str(client.calls[1].settings)) == (client.calls[0], str(client.calls[0].settings))
+    upload(other, "content_upload_0", encoded(40, 30))
+    finish(other)
+    assert link_of(other).keys() == link.keys() - {"content"}
+    assert "Your own pictures and masks stay here" in text_of(other)
 
 
 def test_a_first_visit_gives_a_result_with_one_click(client, page):
@@ -257,7 +281,7 @@ def test_a_result_is_refined_and_enlarged_and_each_can_be_reused_and_deleted(cli
     assert "larger" not in keys(page, "button")  # a deleted result is nowhere on the page
     results = visit_of(page).results
     assert [one.origin.settings.size for one in results] == [1024, 512, 512]
-    assert f"1024 px, {LARGER_STEPS} of {LARGER_STEPS} steps, from another result" in text_of(page)
+    assert "Cat + Eddies, 1024 px" in text_of(page)
     assert page.number_input(key="knob_steps").value == STEPS
     start(page, f"reuse_{results[1].number}")
     assert page.number_input(key="knob_steps").value == REFINE_STEPS
@@ -274,8 +298,8 @@ def test_a_reloaded_page_finds_its_run_pictures_and_results(client, blend):
     again = opened(visit=blend.session_state["visit"])
     assert f"Step {REFINE_STEPS // 4} of {REFINE_STEPS}" in progress(again)
     assert again.get("image")[0].proto.imgs[0].alt == "Your photograph, mine.png"
-    assert list(sliders(again)) == [STYLES[0].label, STYLES[2].label]
-    assert f"{STEPS} of {STEPS} steps" in text_of(again)
+    assert list(sliders(again))[:2] == [STYLES[0].label, STYLES[2].label]
+    assert "Mine + Eddies + Waves, 512 px" in text_of(again)
     client.gate.release(9)
 
 
@@ -370,7 +394,7 @@ def test_runs_are_lined_up_and_can_be_removed(client, page):
     page.button_group(key="content_sample").set_value(CONTENTS[2].name).run()
     start(page)
     labels = [page.button(key=f"remove_{number}").label for number in range(4)]
-    assert labels == [*[r"dusk\_lake-eddies-512"] * 3, "lighthouse-eddies-512"]
+    assert labels == [*["Dusk lake + Eddies, 512 px"] * 3, "Lighthouse + Eddies, 512 px"]
     again = opened(visit=page.session_state["visit"])  # another tab of the visit
     start(again, "remove_0")
     page.run()
@@ -413,6 +437,7 @@ def test_more_photographs_are_painted_like_the_first_and_unusable_ones_are_named
     finish(blend)
     photographs = [encoded(30 + number, 20) for number in range(2)]
     files = [(f"{number}.png", data, "image/png") for number, data in enumerate([*photographs, b"no picture"])]
+    start(blend, "photos")
     blend.file_uploader(key="photos_upload_0").set_value(files).run()
     assert ["2.png: This file is not a picture" in error for error in errors(blend)] == [True]
     until(blend, lambda: len(visit_of(blend).results) == 3)
@@ -431,11 +456,14 @@ def test_a_saved_run_continues_on_another_page_if_its_model_is_served(client, pa
     client.run_problem = None
     st.cache_resource.clear()
     other = opened()
+    start(other, "resume")
     upload(other, "run_upload_0", b"PK", "a.run")
     assert ["undamaged run file" in error for error in errors(other)] == [True]
     other_model = encode_run(replace(decode_run(saved, ""), model_digest="another"))
+    start(other, "resume")
     upload(other, "run_upload_1", other_model, "a.run")
     assert ["another model" in error for error in errors(other)] == [True]
+    start(other, "resume")
     upload(other, "run_upload_2", saved, "a.run")
     until(other, lambda: visit_of(other).results)
     assert not other.error
