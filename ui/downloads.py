@@ -84,5 +84,6 @@ def as_zip(kept: Sequence[Result], names: Mapping[str, str]) -> bytes:
 def run_file(job: Job) -> bytes:
     """Returns a run that has ended early as a file, from which this page or the command line can continue it."""
     now = job.snapshot()
-    request = replace(job.request, settings=now.origin(job.request).settings).prepared()
-    return encode_run(SavedRun(request, str(now.model.get("digest", "")), now.state, now.step, now.steps))
+    origin = now.origin(job.request)
+    request = replace(job.request, settings=origin.settings).prepared()
+    return encode_run(SavedRun(request, origin.model["digest"], now.state, now.step, now.steps))

@@ -59,7 +59,7 @@ class Tab:
         self.chrome.get(f"{self._page}/?{query}")
         self.button("Start")
         self.settle()
-        assert "Download PNG" not in self.text
+        assert "Download" not in self.text
 
     def settle(self):
         """Waits until the page has drawn what the last action changed."""
@@ -89,7 +89,7 @@ class Tab:
     def run(self):
         """Presses Start and waits for the result."""
         self.button("Start").click()
-        self.button("Download PNG")
+        self.button("Download")
         self.settle()
 
     def picture(self, selector=RESULT):
@@ -156,9 +156,9 @@ def test_a_phone_photograph_is_painted_upright_with_one_click_compared_and_downl
     assert is_light_above_dark(result)
 
     tab.chrome.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(tmp_path)})
-    tab.button("Download PNG").click()
-    tab.wait((tmp_path / "stylised.png").exists, "no file")
-    data = (tmp_path / "stylised.png").read_bytes()
+    tab.button("Download").click()
+    tab.wait((tmp_path / "tall-eddies-96.png").exists, "no file")
+    data = (tmp_path / "tall-eddies-96.png").read_bytes()
     np.testing.assert_array_equal(decoded(data), result)
     assert settings_of(data).content_weight == 100
 
@@ -195,8 +195,9 @@ def test_every_control_has_a_name_and_the_page_fits_a_phones_width(tab, launched
     tab.button("Try variations").click()
     tab.button("Download the sheet")
     tab.settle()
-    tab.button("Use this one").click()
+    tab.button("Weaker, small strokes").click()
     tab.wait(lambda: "style_weight=200" in tab.chrome.current_url, "the variation was not used")
+    tab.button("Make it large")
     tab.chrome.execute_cdp_cmd(
         "Emulation.setDeviceMetricsOverride", {"width": 390, "height": 2400, "deviceScaleFactor": 1, "mobile": True}
     )
@@ -240,7 +241,7 @@ def test_a_run_survives_a_reload_and_a_killed_server_and_stop_keeps_the_picture(
     tab.wait(lambda: tab.step() > reached, "never went on")
     tab.says("Server ready")
     tab.button("Stop").click()
-    tab.button("Download PNG")
+    tab.button("Continue")
     assert max(tab.picture().shape) == 48
     assert "does not answer" not in tab.text
 
