@@ -201,7 +201,7 @@ def _of_sample(name: str) -> Style:
 
 
 def _of_file(file: File) -> Style:
-    picture = uploads.load(file.data, "style", f"Your painting, {file.name}")
+    picture = uploads.load(file.data, "style", f"Your painting, {file.name}", name=file.name)
     name = file.name if len(file.name) <= LONGEST_NAME else f"{file.name[: LONGEST_NAME - 1]}…"
     return Style(next(_numbers), name, picture)
 
@@ -221,7 +221,7 @@ def _blend_or_not(visit: Visit) -> None:
 def _take_content(visit: Visit, files: Sequence[File]) -> None:
     file = files[-1]
     try:
-        _set_content(visit, uploads.load(file.data, "content", f"Your photograph, {file.name}"))
+        _set_content(visit, uploads.load(file.data, "content", f"Your photograph, {file.name}", name=file.name))
     except BadPicture as error:
         st.session_state[CONTENT_PROBLEM] = str(error)  # and the photograph before it stays
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import threading
 import time
@@ -30,7 +31,7 @@ log = logging.getLogger(__name__)
 
 TITLE = "Neural style transfer"
 SENTENCE = "Your photo, repainted in the style of a painting."
-RETRIES = RetryPolicy(max_elapsed_s=120.0)  # a starting server has to load the model first; Stop ends the wait
+RETRIES = RetryPolicy(max_elapsed_s=math.inf)  # as long as the page is open: Stop ends the wait, and so does leaving
 ASK_AGAIN_S = 5.0  # how often the page asks a server that does not answer
 FRESH_S = 30.0  # how long an answer counts
 LOOK_S = 1.0  # how often a page that waits for the first answer looks whether it is there

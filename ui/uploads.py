@@ -57,6 +57,7 @@ class Picture:
       digest: of the original file.
       settings: the settings that made it, if it is a result that holds them.
       sample: the sample's name, or "" for a visitor's file.
+      name: of the sample or of the file.
     """
 
     data: bytes
@@ -65,21 +66,23 @@ class Picture:
     digest: str
     settings: StyleSettings | None = None
     sample: str = ""
+    name: str = ""
 
 
-def load(data: bytes, argument: str, alt: str) -> Picture:
+def load(data: bytes, argument: str, alt: str, name: str = "") -> Picture:
     """Makes a picture from a file's bytes.
 
     Args:
       data: the file.
       argument: what the picture is for: `content` or `style`.
       alt: what it shows.
+      name: of the file.
 
     Raises:
       BadPicture: it is not a picture, too large, or damaged.
     """
     small = read(data, argument, max(THUMBNAIL_PX))
-    return Picture(data, thumbnail(small), alt, sha256(data), results.settings_of(data))
+    return Picture(data, thumbnail(small), alt, sha256(data), results.settings_of(data), name=name)
 
 
 def read(data: bytes, argument: str, longest_px: int | None = None, background: str = pictures.BACKGROUND) -> bytes:
@@ -99,11 +102,15 @@ def read(data: bytes, argument: str, longest_px: int | None = None, background: 
 
 
 def turned(picture: Picture) -> Picture:
-    """Returns a picture turned by 90 degrees, clockwise."""
-    with Image.open(io.BytesIO(pictures.prepare(picture.data, "content"))) as image:
+    """Returns a picture turned by 90 degrees, clockwise; a transparent one stays so."""
+    upright = pictures.with_transparency_of(picture.data, pictures.prepare(picture.data, "content"))
+    with Image.open(io.BytesIO(upright)) as image:
         turned = image.transpose(Image.Transpose.ROTATE_270)
     out = io.BytesIO()
-    turned.save(out, "JPEG", quality=QUALITY, subsampling=0)
+    if turned.has_transparency_data:
+        turned.save(out, "PNG")
+    else:
+        turned.convert("RGB").save(out, "JPEG", quality=QUALITY, subsampling=0)
     data = out.getvalue()
     return replace(picture, data=data, thumbnail=thumbnail(data), digest=sha256(data), sample="")
 
@@ -141,7 +148,7 @@ def to_png(data: bytes) -> bytes:
 def sample(which: Sample) -> Picture:
     """Returns a sample as a picture. All sessions share the cache: samples are public."""
     data = which.path.read_bytes()
-    return Picture(data, thumbnail(data), which.alt, sha256(data), sample=which.name)
+    return Picture(data, thumbnail(data), which.alt, sha256(data), sample=which.name, name=which.name)
 
 
 def show(
@@ -157,7 +164,7 @@ def show(
       turn: called to turn the current picture by 90 degrees; None draws no such button.
     """
     show_uploader(what, take, several=several)
-    with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         if st.button("Camera", key=f"{what}_camera", icon=":material/photo_camera:", type="tertiary"):
             _camera(what, take)
         _paste(what, take, listens)
@@ -167,18 +174,26 @@ def show(
             )
 
 
-def show_uploader(what: str, take: Take, *, several: bool = False) -> None:
-    """Draws only the file uploader; see `show`."""
+def show_uploader(
+    what: str, take: Take, *, several: bool = False, type: str = "image", max_upload_size: int | None = None
+) -> None:
+    """Draws only the file uploader; see `show`, and `st.file_uploader` for type and size."""
     # An uploader cannot be emptied, but under a new key it starts empty.
-    key = f"{what}_upload_{st.session_state.setdefault(_generation(what), 0)}"
+    key = f"{what}_upload_{count(what)}"
     st.file_uploader(
-        f"Upload your own {NOUNS[what]}", type="image", label_visibility="collapsed",
-        key=key, on_change=_uploaded, args=(what, key, take), accept_multiple_files=several,
+        f"Upload your own {NOUNS.get(what, what)}", type=type, label_visibility="collapsed",
+        max_upload_size=max_upload_size, key=key, on_change=_uploaded, args=(what, key, take),
+        accept_multiple_files=several,
     )  # fmt: skip
 
 
-def _generation(what: str) -> str:
-    return f"{what}_generation"
+def count(what: str) -> int:
+    """Returns how often files were added by the uploader of this name."""
+    return int(st.session_state.get(_count(what), 0))
+
+
+def _count(what: str) -> str:
+    return f"{what}_uploads"
 
 
 def _uploaded(what: str, key: str, take: Take) -> None:
@@ -187,7 +202,7 @@ def _uploaded(what: str, key: str, take: Take) -> None:
     files = uploaded if isinstance(uploaded, list) else [uploaded]
     files = [File(file.name, file.getvalue()) for file in files if file is not None]
     if files:
-        st.session_state[_generation(what)] += 1
+        st.session_state[_count(what)] = count(what) + 1
         take(files)
 
 

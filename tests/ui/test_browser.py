@@ -28,6 +28,7 @@ from selenium.webdriver.support.wait import WebDriverWait
 from serving.results import settings_of
 from tests.conftest import decoded, encode
 from tests.ui.launched import ROOT, Launched
+from ui.samples import CONTENTS, STYLES
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 PATIENCE_S = 120  # a busy machine is slow to restart a server
@@ -47,7 +48,7 @@ FAULTS = """
 """
 # Streamlit draws these itself, whatever the theme: fainter than text may be.
 STREAMLITS_OWN = ["kbd"]
-STREAMLITS_OWN_IN_THE_DARK = [*STREAMLITS_OWN, "[data-selected=true]"]
+STREAMLITS_OWN_IN_THE_DARK = [*STREAMLITS_OWN, "[data-selected=true]", "[data-testid=stSliderThumbValue]"]
 DESKTOP, PHONE = (1360, 900), (390, 844)
 IN_SHADOW = """
   return [...document.querySelectorAll("*")].map((e) => e.shadowRoot?.querySelector(arguments[0])).find(Boolean);
@@ -83,6 +84,10 @@ class Tab:
         own = STREAMLITS_OWN_IN_THE_DARK if self._dark else STREAMLITS_OWN
         assert self.chrome.execute_async_script(FAULTS, own) == []
 
+    def another(self):
+        """Opens a second tab."""
+        return Tab(self.chrome, self._page, self._name)
+
     def wait(self, condition, why):
         """Waits until a condition is true, and returns its value; elements may be replaced meanwhile."""
         waiting = WebDriverWait(self.chrome, PATIENCE_S, ignored_exceptions=[StaleElementReferenceException])
@@ -93,7 +98,7 @@ class Tab:
         self.chrome.get(f"{self._page}/?{query}")
         self.button("Start")
         self.settle()
-        assert "Download PNG" not in self.text
+        assert "Download" not in self.text
 
     def settle(self):
         """Waits until the page has drawn what the last action changed."""
@@ -104,9 +109,18 @@ class Tab:
         return self.chrome.find_elements(By.CSS_SELECTOR, selector)
 
     def button(self, label):
-        """Waits for a button that can be pressed."""
+        """Waits for a button that can be pressed, and scrolls to it."""
         found = lambda: [one for one in self.all("button") if label in one.text and one.is_enabled()]  # noqa: E731
-        return self.wait(found, f"no button {label}")[0]
+        return self.scroll_to(self.wait(found, f"no button {label}")[0])
+
+    def scroll_to(self, element):
+        """Brings an element to the middle of the window, out from under Start."""
+        self.chrome.execute_script("arguments[0].scrollIntoView({block: 'center'})", element)
+        return element
+
+    def expander(self, label):
+        found = lambda: [one for one in self.all("summary") if label in one.text]  # noqa: E731
+        return self.scroll_to(self.wait(found, f"no expander {label}")[0])
 
     @property
     def text(self):
@@ -123,7 +137,7 @@ class Tab:
     def run(self):
         """Presses Start and waits for the result."""
         self.button("Start").click()
-        self.button("Download PNG")
+        self.button("Download")
         self.settle()
 
     def picture(self, selector=RESULT):
@@ -191,9 +205,9 @@ def test_a_phone_photograph_is_painted_upright_with_one_click_compared_and_downl
     assert is_light_above_dark(result)
 
     tab.chrome.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(tmp_path)})
-    tab.button("Download PNG").click()
-    tab.wait((tmp_path / "stylised.png").exists, "no file")
-    data = (tmp_path / "stylised.png").read_bytes()
+    tab.button("Download").click()
+    tab.wait((tmp_path / "tall-eddies-96.png").exists, "no file")
+    data = (tmp_path / "tall-eddies-96.png").read_bytes()
     np.testing.assert_array_equal(decoded(data), result)
     assert settings_of(data).content_weight == 100
 
@@ -230,8 +244,9 @@ def test_every_control_has_a_name_and_the_page_fits_a_phones_width(tab, launched
     tab.button("Try variations").click()
     tab.button("Download the sheet")
     tab.settle()
-    tab.button("Use this one").click()
+    tab.button("Weaker, small strokes").click()
     tab.wait(lambda: "style_weight=200" in tab.chrome.current_url, "the variation was not used")
+    tab.button("Make it large")
     tab.resize(PHONE[0], 2400)
     tab.says("Your results")
     wide = "return document.scrollingElement.scrollWidth - document.scrollingElement.clientWidth"
@@ -261,12 +276,10 @@ def test_a_run_survives_a_reload_and_a_killed_server_and_stop_keeps_the_picture(
 
     os.kill(launched.child("serving.server"), signal.SIGKILL)
     tab.says("Your run will resume from step")
-    tab.says("Server not ready")
     reached = tab.step()
     tab.wait(lambda: tab.step() > reached, "never went on")
-    tab.says("Server ready")
     tab.button("Stop").click()
-    tab.button("Download PNG")
+    tab.button("Continue")
     assert max(tab.picture().shape) == 48
     assert "does not answer" not in tab.text
 
@@ -276,6 +289,8 @@ def test_a_first_visit_on_a_phone_in_the_dark_fits_the_screen_and_gives_a_result
     tab.darken()
     tab.visit("size=64&steps=4")
     tab.check("first")
+    start = tab.all(".st-key-start button")[0].rect
+    assert start["y"] + start["height"] < PHONE[1]
     tab.run()
     wide = "return document.scrollingElement.scrollWidth - document.scrollingElement.clientWidth"
     assert tab.chrome.execute_script(wide) <= 0
@@ -327,13 +342,11 @@ def test_a_mask_is_painted_and_undone_by_keyboard_and_the_error_about_a_file_kee
 
 def open_masks(tab):
     """Opens the masks, and returns the canvas with the picture under it."""
-    tab.wait(lambda: tab.all("details summary"), "no Masks")
-    tab.chrome.find_element(By.XPATH, "//*[not(self::script)][contains(text(), 'Masks')]").click()
+    tab.expander("Masks").click()
     canvas = tab.within_component("canvas")
     tab.wait(lambda: canvas.size["height"] > 100, "no picture under the canvas")
     tab.settle()
-    tab.chrome.execute_script("arguments[0].scrollIntoView({block: 'center'})", canvas)
-    return canvas
+    return tab.scroll_to(canvas)
 
 
 def opacity(tab, canvas, places):
@@ -403,6 +416,63 @@ def test_a_browser_that_blocks_storage_shows_the_page(tab):
     assert not tab.all("[data-testid=stException]")
     assert "BidiComponent" not in tab.text
     tab.run()
+
+
+def test_pictures_are_chosen_by_keyboard(tab):
+    tab.visit()
+    for group, keys, alt in (
+        ("Photos to try", [Keys.ARROW_RIGHT], CONTENTS[1].alt),
+        ("Styles to try", [Keys.ARROW_RIGHT, Keys.ARROW_RIGHT], STYLES[2].alt),
+    ):
+        chosen = tab.within_component(f"[aria-label='{group}'] input:checked")
+        tab.chrome.execute_script("arguments[0].focus()", chosen)
+        ActionChains(tab.chrome).send_keys(*keys).perform()
+        tab.wait(lambda alt=alt: tab.all(f'img[alt="{alt}"]'), f"no {alt}")
+        tab.settle()
+    assert "content=dusk_lake&style=waves" in tab.chrome.current_url
+
+
+def test_a_knob_that_is_turned_just_before_start_counts(tab):
+    tab.visit("size=48&steps=300")
+    tab.expander("Advanced").click()
+    steps = tab.wait(lambda: tab.all(".st-key-knob_steps input"), "no knob")[0]
+    tab.scroll_to(steps).send_keys(Keys.CONTROL, "a")
+    steps.send_keys("7")
+    tab.run()
+    tab.says("7 steps in")
+
+
+def test_a_link_opens_elsewhere_with_the_same_settings_and_back_leaves_the_page(tab):
+    tab.chrome.get("about:blank")
+    tab.visit("size=48&steps=4")
+    tab.run()
+    for size in ("384 px", "512 px"):
+        tab.button(size).click()
+        tab.settle()
+    tab.wait(lambda: "size=512" in tab.chrome.current_url, "the address does not follow the knobs")
+    link = tab.chrome.current_url
+    tab.chrome.back()
+    assert tab.chrome.current_url == "about:blank"
+    elsewhere = tab.another()
+    elsewhere.visit(link.partition("?")[2])
+    pressed = "[data-testid=stButtonGroup] [data-selected=true]"
+    assert "512 px" in [one.text for one in elsewhere.all(pressed)]
+    assert "Your results" not in elsewhere.text
+
+
+def test_several_photographs_are_painted_one_after_another(tab, tmp_path):
+    tab.visit("size=48&steps=3")
+    tab.run()
+    tab.button("More").click()
+    tab.button("More photos in this style").click()
+    files = [tmp_path / f"{name}.png" for name in ("ada", "bo")]
+    for shade, file in enumerate(files):
+        file.write_bytes(encode(np.full((40, 60, 3), 90 + 90 * shade, np.uint8)))
+    window = tab.wait(lambda: tab.all("[role=dialog] input[type=file]"), "no uploader")[0]
+    window.send_keys("\n".join(map(str, files)))
+    tab.wait(lambda: len(tab.all("img[alt^='One of your results']")) == 3, "not all were painted")
+    for words in ("Ada + Eddies", "Bo + Eddies", "Download all"):
+        tab.says(words)
 
 
 def test_ctrl_c_stops_server_and_page(launched):
