@@ -70,9 +70,14 @@ class Tab:
         return self.chrome.find_elements(By.CSS_SELECTOR, selector)
 
     def button(self, label):
-        """Waits for a button that can be pressed."""
+        """Waits for a button that can be pressed, and scrolls it away from the bar at the window's foot."""
         found = lambda: [one for one in self.all("button") if label in one.text and one.is_enabled()]  # noqa: E731
-        return self.wait(found, f"no button {label}")[0]
+        button = self.wait(found, f"no button {label}")[0]
+        self.chrome.execute_script(
+            "if (!arguments[0].closest('[data-testid=stBottom]')) arguments[0].scrollIntoView({block: 'center'})",
+            button,
+        )
+        return button
 
     @property
     def text(self):
@@ -235,14 +240,55 @@ def test_a_run_survives_a_reload_and_a_killed_server_and_stop_keeps_the_picture(
 
     os.kill(launched.child("serving.server"), signal.SIGKILL)
     tab.says("Your run will resume from step")
-    tab.says("Server not ready")
     reached = tab.step()
     tab.wait(lambda: tab.step() > reached, "never went on")
-    tab.says("Server ready")
     tab.button("Stop").click()
     tab.button("Download PNG")
     assert max(tab.picture().shape) == 48
     assert "does not answer" not in tab.text
+
+
+def test_a_phone_shows_start_without_scrolling_and_the_run_after_it(tab):
+    phone = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
+    tab.chrome.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", phone)
+    tab.visit("size=48&steps=10000&optimizer=adam")
+    box = tab.button("Start").rect
+    assert 0 <= box["y"] < box["y"] + box["height"] <= 844
+    tab.button("Start").click()
+    stop = "return document.querySelector('.st-key-stop')?.getBoundingClientRect().bottom"
+    tab.wait(lambda: (tab.chrome.execute_script(stop) or 9999) < 844, "the run is not in sight")
+    tab.button("Stop").click()
+    tab.button("Download PNG")
+
+
+def test_back_leaves_the_page_however_many_controls_were_changed(tab):
+    tab.chrome.get("about:blank")
+    tab.visit()
+    for size in ("512 px", "768 px", "1024 px"):
+        tab.button(size).click()
+        tab.settle()
+    assert tab.chrome.current_url.endswith("?preset=fine")
+    tab.chrome.back()
+    tab.wait(lambda: tab.chrome.current_url == "about:blank", "Back did not leave the page")
+
+
+def test_pictures_are_chosen_by_keyboard_and_the_chosen_one_is_marked(tab):
+    tab.visit()
+    first = tab.within_component("input[type=radio]:checked")
+    assert first.accessible_name == "Cat"
+    tab.chrome.execute_script("arguments[0].focus()", first)
+    ActionChains(tab.chrome).send_keys(Keys.ARROW_RIGHT).perform()
+    tab.wait(lambda: tab.all("img[alt^='A village by a lake']"), "the photograph did not change")
+    tab.settle()
+    focused = "return document.activeElement.shadowRoot.activeElement"
+    second = tab.chrome.execute_script(focused)  # the focus stays, so that the next key goes on from here
+    assert (second.get_attribute("value"), second.is_selected()) == ("dusk_lake", True)
+    marks = """
+      const label = arguments[0].parentElement;
+      return [getComputedStyle(label).outlineStyle, getComputedStyle(label, "::after").content];
+    """
+    assert tab.chrome.execute_script(marks, second) == ["solid", '"✓"']
+    assert tab.chrome.execute_script(marks, first) == ["none", "none"]
 
 
 def test_ctrl_c_stops_server_and_page(launched):
