@@ -14,10 +14,11 @@ if ROOT not in sys.path:
 from serving.errors import InvalidInput  # noqa: E402 - needs the path above
 from serving.files import sha256  # noqa: E402
 from serving.request import MASKS, Request  # noqa: E402
-from ui import cards, estimate, gallery, links, live, masks, panel, server, visits, wording  # noqa: E402
+from ui import cards, components, estimate, gallery, links, live, masks, panel, server, visits  # noqa: E402
 from ui.jobs import Job  # noqa: E402
 from ui.variations import Variations  # noqa: E402
 from ui.visits import Visit  # noqa: E402
+from ui.wording import duration  # noqa: E402
 
 DRAWN, LINK = "drawn_visit", "link_problems"  # keys of session_state
 CARD_PX, START_PX = 150, 320  # width of a card at least, two fit side by side on a phone; and of Start
@@ -62,8 +63,9 @@ def main() -> None:
             shortcut="Ctrl+Enter", disabled=blocked, on_click=_start,
         )  # fmt: skip
         if request is not None and (seconds := estimate.PACE.seconds(request)) is not None:
-            st.caption(f"Takes about {wording.duration(seconds)} on this server", width="content")
+            st.caption(f"Takes about {duration(seconds)} on this server", width="content")
     with result:
+        components.element("reveal")(key="reveal", data={"started": id(visit.work) if visit.work else 0}, height=1)
         live.show(visit, stage)
     gallery.show(visit)
     links.write(visit)

@@ -15,6 +15,7 @@ import threading
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from model.layers import LAYERS, WIDTHS, block_of
@@ -22,6 +23,8 @@ from model.limits import SHORT_SIDE_PX
 from serving.request import Request
 
 STEPS_RATIO = 0.7  # as in model/sizes.py, which needs TensorFlow
+Floats = npt.NDArray[np.float64]
+
 MEMORY = 0.98  # weight of what was learned before, at each chunk: old servers and old loads are forgotten
 LEAST_CHUNKS = 3
 
@@ -107,7 +110,7 @@ class Pace:
         return float(total @ _fit(squares, sums))
 
 
-def _fit(squares: np.ndarray, sums: np.ndarray) -> np.ndarray:
+def _fit(squares: Floats, sums: Floats) -> Floats:
     """Returns the pace, neither part of which is negative, with the least sum of squared relative errors."""
     if np.linalg.cond(squares) < 1e8:
         both = np.linalg.solve(squares, sums)

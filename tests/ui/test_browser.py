@@ -114,8 +114,9 @@ class Tab:
         return self.scroll_to(self.wait(found, f"no button {label}")[0])
 
     def scroll_to(self, element):
-        """Brings an element to the middle of the window, out from under Start."""
-        self.chrome.execute_script("arguments[0].scrollIntoView({block: 'center'})", element)
+        """Brings an element to the middle of the window, out from under the bar at its foot."""
+        within_bar = "arguments[0].closest('[data-testid=stBottom]')"
+        self.chrome.execute_script(f"{within_bar} || arguments[0].scrollIntoView({{block: 'center'}})", element)
         return element
 
     def expander(self, label):
@@ -284,18 +285,6 @@ def test_a_run_survives_a_reload_and_a_killed_server_and_stop_keeps_the_picture(
     assert "does not answer" not in tab.text
 
 
-def test_a_first_visit_on_a_phone_in_the_dark_fits_the_screen_and_gives_a_result(tab):
-    tab.resize(*PHONE)
-    tab.darken()
-    tab.visit("size=64&steps=4")
-    tab.check("first")
-    start = tab.all(".st-key-start button")[0].rect
-    assert start["y"] + start["height"] < PHONE[1]
-    tab.run()
-    wide = "return document.scrollingElement.scrollWidth - document.scrollingElement.clientWidth"
-    assert tab.chrome.execute_script(wide) <= 0
-
-
 def test_strokes_that_follow_each_other_faster_than_the_server_answers_stay(tab):
     tab.visit()
     canvas = open_masks(tab)
@@ -418,20 +407,6 @@ def test_a_browser_that_blocks_storage_shows_the_page(tab):
     tab.run()
 
 
-def test_pictures_are_chosen_by_keyboard(tab):
-    tab.visit()
-    for group, keys, alt in (
-        ("Photos to try", [Keys.ARROW_RIGHT], CONTENTS[1].alt),
-        ("Styles to try", [Keys.ARROW_RIGHT, Keys.ARROW_RIGHT], STYLES[2].alt),
-    ):
-        chosen = tab.within_component(f"[aria-label='{group}'] input:checked")
-        tab.chrome.execute_script("arguments[0].focus()", chosen)
-        ActionChains(tab.chrome).send_keys(*keys).perform()
-        tab.wait(lambda alt=alt: tab.all(f'img[alt="{alt}"]'), f"no {alt}")
-        tab.settle()
-    assert "content=dusk_lake&style=waves" in tab.chrome.current_url
-
-
 def test_a_knob_that_is_turned_just_before_start_counts(tab):
     tab.visit("size=48&steps=300")
     tab.expander("Advanced").click()
@@ -442,17 +417,12 @@ def test_a_knob_that_is_turned_just_before_start_counts(tab):
     tab.says("7 steps in")
 
 
-def test_a_link_opens_elsewhere_with_the_same_settings_and_back_leaves_the_page(tab):
-    tab.chrome.get("about:blank")
+def test_a_link_opens_elsewhere_with_the_same_settings_and_without_the_results(tab):
     tab.visit("size=48&steps=4")
     tab.run()
-    for size in ("384 px", "512 px"):
-        tab.button(size).click()
-        tab.settle()
-    tab.wait(lambda: "size=512" in tab.chrome.current_url, "the address does not follow the knobs")
+    tab.button("512 px").click()
+    tab.wait(lambda: "size=48" not in tab.chrome.current_url, "the address does not follow the knobs")
     link = tab.chrome.current_url
-    tab.chrome.back()
-    assert tab.chrome.current_url == "about:blank"
     elsewhere = tab.another()
     elsewhere.visit(link.partition("?")[2])
     pressed = "[data-testid=stButtonGroup] [data-selected=true]"
@@ -460,19 +430,51 @@ def test_a_link_opens_elsewhere_with_the_same_settings_and_back_leaves_the_page(
     assert "Your results" not in elsewhere.text
 
 
-def test_several_photographs_are_painted_one_after_another(tab, tmp_path):
-    tab.visit("size=48&steps=3")
-    tab.run()
-    tab.button("More").click()
-    tab.button("More photos in this style").click()
-    files = [tmp_path / f"{name}.png" for name in ("ada", "bo")]
-    for shade, file in enumerate(files):
-        file.write_bytes(encode(np.full((40, 60, 3), 90 + 90 * shade, np.uint8)))
-    window = tab.wait(lambda: tab.all("[role=dialog] input[type=file]"), "no uploader")[0]
-    window.send_keys("\n".join(map(str, files)))
-    tab.wait(lambda: len(tab.all("img[alt^='One of your results']")) == 3, "not all were painted")
-    for words in ("Ada + Eddies", "Bo + Eddies", "Download all"):
-        tab.says(words)
+def test_a_phone_in_the_dark_shows_start_without_scrolling_and_the_run_after_it(tab):
+    tab.resize(*PHONE)
+    tab.darken()
+    tab.visit("size=48&steps=10000&optimizer=adam")
+    tab.check("first")
+    box = tab.button("Start").rect
+    assert 0 <= box["y"] < box["y"] + box["height"] <= PHONE[1]
+    tab.button("Start").click()
+    stop = "return document.querySelector('.st-key-stop')?.getBoundingClientRect().bottom"
+    tab.wait(lambda: (tab.chrome.execute_script(stop) or 9999) < PHONE[1], "the run is not in sight")
+    tab.check("running")
+    tab.button("Stop").click()
+    tab.button("Continue")
+    wide = "return document.scrollingElement.scrollWidth - document.scrollingElement.clientWidth"
+    assert tab.chrome.execute_script(wide) <= 0
+
+
+def test_back_leaves_the_page_however_many_controls_were_changed(tab):
+    tab.chrome.get("about:blank")
+    tab.visit()
+    for size in ("512 px", "768 px", "1024 px"):
+        tab.button(size).click()
+        tab.settle()
+    assert tab.chrome.current_url.endswith("?preset=fine")
+    tab.chrome.back()
+    tab.wait(lambda: tab.chrome.current_url == "about:blank", "Back did not leave the page")
+
+
+def test_pictures_are_chosen_by_keyboard_and_the_chosen_one_is_marked(tab):
+    tab.visit()
+    first = tab.within_component("input[type=radio]:checked")
+    assert first.accessible_name == "Cat"
+    tab.chrome.execute_script("arguments[0].focus()", first)
+    ActionChains(tab.chrome).send_keys(Keys.ARROW_RIGHT).perform()
+    tab.wait(lambda: tab.all("img[alt^='A village by a lake']"), "the photograph did not change")
+    tab.settle()
+    focused = "return document.activeElement.shadowRoot.activeElement"
+    second = tab.chrome.execute_script(focused)  # the focus stays, so that the next key goes on from here
+    assert (second.get_attribute("value"), second.is_selected()) == ("dusk_lake", True)
+    marks = """
+      const label = arguments[0].parentElement;
+      return [getComputedStyle(label).outlineStyle, getComputedStyle(label, "::after").content];
+    """
+    assert tab.chrome.execute_script(marks, second) == ["solid", '"✓"']
+    assert tab.chrome.execute_script(marks, first) == ["none", "none"]
 
 
 def test_ctrl_c_stops_server_and_page(launched):
