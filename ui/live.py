@@ -10,7 +10,7 @@ from typing import Any
 import streamlit as st
 
 from model.contract import NOT_FINITE
-from serving.errors import StyleTransferError
+from serving.errors import InvalidInput, StyleTransferError
 from serving.request import Request
 from serving.run_file import decode_run
 from ui import chart, components, downloads, gallery, jobs, links, panel, server, uploads, variations, visits, wording
@@ -39,9 +39,8 @@ def _draw(visit: Visit, drawn: Stage) -> None:
     if visit.stage != drawn or server.is_new_outage(visit.problem):
         st.rerun()  # the whole page, because Start, the timer, the header or the results have to change
     work = drawn.work
-    if visit.failed is not None:
-        problem = visit.failed.snapshot().problem
-        st.error(f"{_title(visit, visit.failed.request)}: {server.explain(problem)}" if problem else "")
+    if visit.failed is not None and visit.failed.problem is not None:
+        st.error(f"{_title(visit, visit.failed.request)}: {server.explain(visit.failed.problem)}")
     if st.session_state.get(PROBLEM):
         st.error(st.session_state[PROBLEM], icon=":material/broken_image:")
     if work is None:
@@ -154,6 +153,9 @@ def _make_large(request: Request, chosen: dict[str, float]) -> None:
 
 def _ended(visit: Visit, job: Job) -> None:
     now, result = job.snapshot(), visit.result_of(job)
+    if now.status is Status.DONE and result is None:  # deleted
+        _nothing_yet()
+        return
     if now.problem is not None:
         st.error(server.explain(now.problem), icon=":material/error:")
     if now.stopped == NOT_FINITE:
@@ -288,8 +290,11 @@ def _paint_each(request: Request, files: Sequence[File]) -> None:
 
 
 def _continue_saved(files: Sequence[File]) -> None:
-    st.session_state[PROBLEM] = ""
     try:
-        visits.resume(decode_run(files[-1].data, files[-1].name))
+        run = decode_run(files[-1].data, files[-1].name)
+        run.request.prepared()
+        st.session_state[PROBLEM] = "" if visits.resume(run) else wording.OTHER_MODEL
+    except InvalidInput:
+        st.session_state[PROBLEM] = wording.NO_RUN
     except StyleTransferError as error:
         st.session_state[PROBLEM] = server.explain(error)
