@@ -26,8 +26,8 @@ NARROWEST_PX = 100  # width of a variation; three fit side by side even on a pho
 MOST_SHOWN = 4  # of the runs that wait, each with a button; the others are counted
 RUN_FILE_MB = 200  # a run of 1400 pixels square has 100
 
-# Keys of session_state: what is wrong with files that were added here, and the format of downloads.
-PROBLEM, FORMAT = "live_problem", "format"
+# Keys of session_state: what is wrong with files that were added here, the format of downloads, whether More is open.
+PROBLEM, FORMAT, MORE = "live_problem", "format", "more"
 
 
 def show(visit: Visit, drawn: Stage) -> None:
@@ -175,7 +175,7 @@ def _ended(visit: Visit, job: Job) -> None:
             )  # fmt: skip
         elif result is not None:
             gallery.make_large(result, "larger")
-        with st.popover("More", key="more", icon=":material/more_horiz:"):
+        with st.popover("More", key=MORE, icon=":material/more_horiz:", on_change="rerun"):
             _more(visit, job, now, result)
     if result is not None:
         _picture(result)
@@ -227,12 +227,13 @@ def _more(visit: Visit, job: Job, now: Snapshot, result: Result | None) -> None:
         )  # fmt: skip
     if not job.request.initial and st.button(
         "More photos in this style", key="photos", icon=":material/photo_library:", width="stretch",
+        on_click=_close_more,
     ):  # fmt: skip
         _ask_for_files(
             "photos", "More photos in this style", "Each is painted with these settings, one after another.",
             partial(_paint_each, job.request), several=True,
         )  # fmt: skip
-    if st.button("Copy link", key="link", icon=":material/link:", width="stretch"):
+    if st.button("Copy link", key="link", icon=":material/link:", width="stretch", on_click=_close_more):
         _show_link(job.request)
     if now.can_continue and now.state and now.model:
         st.download_button(
@@ -241,6 +242,10 @@ def _more(visit: Visit, job: Job, now: Snapshot, result: Result | None) -> None:
             help="A file from which this page, or the command line, can continue later.", on_click="ignore",
         )  # fmt: skip
     _resume(width="stretch")
+
+
+def _close_more() -> None:
+    st.session_state[MORE] = False  # it would cover the window
 
 
 def _show_link(request: Request) -> None:
@@ -257,7 +262,7 @@ def _show_link(request: Request) -> None:
 
 def _resume(**look: Any) -> None:
     """Draws the button that continues a saved run; `look` is as for `st.button`."""
-    if st.button("Continue a saved run", key="resume", icon=":material/upload_file:", **look):
+    if st.button("Continue a saved run", key="resume", icon=":material/upload_file:", on_click=_close_more, **look):
         _ask_for_files(
             "run", "Continue a saved run", "Choose the file that you saved from this page or from the command line.",
             _continue_saved, type="run", max_upload_size=RUN_FILE_MB,
