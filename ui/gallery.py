@@ -71,9 +71,9 @@ def film(visit: Visit, one: Result, key: str) -> None:
     """Draws the button that downloads the film of a result, unless there are too few frames."""
     if len(one.film) > 1:
         st.download_button(
-            "Film", partial(as_webp, one.film, one.png), file_name=f"{downloads.stem(one.request, visit.names)}.webp",
-            mime="image/webp", key=key, icon=":material/movie:", width="stretch", on_click="ignore",
-            help="How the picture was painted, as an animated picture (WebP).",
+            "Download the film", partial(as_webp, one.film, one.png), mime="image/webp",
+            file_name=f"{downloads.stem(one.request, visit.names)}.webp", key=key, icon=":material/movie:",
+            width="stretch", on_click="ignore", help="How the picture was painted, as an animated picture (WebP).",
         )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import streamlit as st
 
 from model.contract import NOT_FINITE
-from serving.errors import StyleTransferError
+from serving.errors import InvalidInput, StyleTransferError
 from serving.request import Request
 from serving.run_file import decode_run
 from ui import chart, components, downloads, gallery, jobs, links, panel, server, uploads, variations, visits, wording
@@ -26,8 +26,8 @@ NARROWEST_PX = 100  # width of a variation; three fit side by side even on a pho
 MOST_SHOWN = 4  # of the runs that wait, each with a button; the others are counted
 RUN_FILE_MB = 200  # a run of 1400 pixels square has 100
 
-# Keys of session_state: what is wrong with files that were added here, and the format of downloads.
-PROBLEM, FORMAT = "live_problem", "format"
+# Keys of session_state: what is wrong with files that were added here, the format of downloads, whether More is open.
+PROBLEM, FORMAT, MORE = "live_problem", "format", "more"
 
 
 def show(visit: Visit, drawn: Stage) -> None:
@@ -39,9 +39,8 @@ def _draw(visit: Visit, drawn: Stage) -> None:
     if visit.stage != drawn:
         st.rerun()  # the whole page, because Start, the timer or the results have to change
     work = drawn.work
-    if visit.failed is not None:
-        problem = visit.failed.snapshot().problem
-        st.error(f"{_title(visit, visit.failed.request)}: {server.explain(problem)}" if problem else "")
+    if visit.failed is not None and visit.failed.problem is not None:
+        st.error(f"{_title(visit, visit.failed.request)}: {server.explain(visit.failed.problem)}")
     if st.session_state.get(PROBLEM):
         st.error(st.session_state[PROBLEM], icon=":material/broken_image:")
     if work is None:
@@ -154,6 +153,9 @@ def _make_large(request: Request, chosen: dict[str, float]) -> None:
 
 def _ended(visit: Visit, job: Job) -> None:
     now, result = job.snapshot(), visit.result_of(job)
+    if now.status is Status.DONE and result is None:  # deleted
+        _nothing_yet()
+        return
     if now.problem is not None:
         st.error(server.explain(now.problem), icon=":material/error:")
     if now.stopped == NOT_FINITE:
@@ -173,7 +175,7 @@ def _ended(visit: Visit, job: Job) -> None:
             )  # fmt: skip
         elif result is not None:
             gallery.make_large(result, "larger")
-        with st.popover("More", key="more", icon=":material/more_horiz:"):
+        with st.popover("More", key=MORE, icon=":material/more_horiz:", on_change="rerun"):
             _more(visit, job, now, result)
     if result is not None:
         _picture(result)
@@ -225,12 +227,13 @@ def _more(visit: Visit, job: Job, now: Snapshot, result: Result | None) -> None:
         )  # fmt: skip
     if not job.request.initial and st.button(
         "More photos in this style", key="photos", icon=":material/photo_library:", width="stretch",
+        on_click=_close_more,
     ):  # fmt: skip
         _ask_for_files(
             "photos", "More photos in this style", "Each is painted with these settings, one after another.",
             partial(_paint_each, job.request), several=True,
         )  # fmt: skip
-    if st.button("Copy link", key="link", icon=":material/link:", width="stretch"):
+    if st.button("Copy link", key="link", icon=":material/link:", width="stretch", on_click=_close_more):
         _show_link(job.request)
     if now.can_continue and now.state and now.model:
         st.download_button(
@@ -239,6 +242,10 @@ def _more(visit: Visit, job: Job, now: Snapshot, result: Result | None) -> None:
             help="A file from which this page, or the command line, can continue later.", on_click="ignore",
         )  # fmt: skip
     _resume(width="stretch")
+
+
+def _close_more() -> None:
+    st.session_state[MORE] = False  # it would cover the window
 
 
 def _show_link(request: Request) -> None:
@@ -255,7 +262,7 @@ def _show_link(request: Request) -> None:
 
 def _resume(**look: Any) -> None:
     """Draws the button that continues a saved run; `look` is as for `st.button`."""
-    if st.button("Continue a saved run", key="resume", icon=":material/upload_file:", **look):
+    if st.button("Continue a saved run", key="resume", icon=":material/upload_file:", on_click=_close_more, **look):
         _ask_for_files(
             "run", "Continue a saved run", "Choose the file that you saved from this page or from the command line.",
             _continue_saved, type="run", max_upload_size=RUN_FILE_MB,
@@ -288,8 +295,11 @@ def _paint_each(request: Request, files: Sequence[File]) -> None:
 
 
 def _continue_saved(files: Sequence[File]) -> None:
-    st.session_state[PROBLEM] = ""
     try:
-        visits.resume(decode_run(files[-1].data, files[-1].name))
+        run = decode_run(files[-1].data, files[-1].name)
+        run.request.prepared()
+        st.session_state[PROBLEM] = "" if visits.resume(run) else wording.OTHER_MODEL
+    except InvalidInput:
+        st.session_state[PROBLEM] = wording.NO_RUN
     except StyleTransferError as error:
         st.session_state[PROBLEM] = server.explain(error)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 
 import streamlit as st
 
-from serving.errors import InvalidInput, StyleTransferError
+from serving.errors import StyleTransferError
 from serving.pictures import with_transparency_of
 from serving.request import Request
 from serving.results import Origin
@@ -292,15 +292,16 @@ def start_each(request: Request, photographs: Sequence[Picture]) -> None:
     _line_up(*(Job(server.client(), request, QUEUE, visit) for request in alike))
 
 
-def resume(run: SavedRun) -> None:
-    """Continues a saved run.
+def resume(run: SavedRun) -> bool:
+    """Continues a saved run, and returns True, if the model that is served is that of the run.
 
     Raises:
-      StyleTransferError: the server does not answer, or InvalidInput: its model is not that of the run.
+      StyleTransferError: the server does not answer.
     """
-    if str(server.client().describe(run.request.settings)["digest"]) != run.model_digest:
-        raise InvalidInput("another model made this run, and only that one can continue it")
-    _line_up(Job(server.client(), run.request, QUEUE, current(), run))
+    same = str(server.client().describe(run.request.settings)["digest"]) == run.model_digest
+    if same:
+        _line_up(Job(server.client(), run.request, QUEUE, current(), run))
+    return same
 
 
 def _line_up(*works: Work) -> None:

@@ -63,6 +63,8 @@ def summary(now: Snapshot) -> str:
 
 
 STOPPING = "Stopping after the current step…"
+NO_RUN = "This file is not a saved run, or it is damaged: choose one that this page or the command line saved."
+OTHER_MODEL = "Another model made this run, and only that one can continue it."
 CONVERGED = "The picture had stopped changing, so the run ended early."
 NOT_FINITE = (
     "The numbers grew too large, so the run ended early and kept its last good picture. Lower the learning rate or the "

@@ -370,6 +370,7 @@ def test_a_result_is_refined_and_enlarged_and_each_can_be_reused_and_deleted(cli
     assert client.calls[3].settings == client.calls[2].settings
     start(page, f"delete_{visit_of(page).results[0].number}")
     assert "larger" not in keys(page, "button")  # a deleted result is nowhere on the page
+    assert "Your result appears here" in text_of(page)
     results = visit_of(page).results
     assert [one.origin.settings.size for one in results] == [768, 384, 384]
     assert "Cat + Eddies, 768 px" in text_of(page)
@@ -581,13 +582,17 @@ def test_a_saved_run_continues_on_another_page_if_its_model_is_served(client, pa
     other = opened()
     start(other, "resume")
     upload(other, "run_upload_0", b"PK", "a.run")
-    assert ["undamaged run file" in error for error in errors(other)] == [True]
-    other_model = encode_run(replace(decode_run(saved, ""), model_digest="another"))
+    assert errors(other) == [wording.NO_RUN]
+    run = decode_run(saved, "")
+    other_model, damaged = replace(run, model_digest="another"), replace(run.request, content=b"no picture")
     start(other, "resume")
-    upload(other, "run_upload_1", other_model, "a.run")
-    assert ["another model" in error for error in errors(other)] == [True]
+    upload(other, "run_upload_1", encode_run(other_model), "a.run")
+    assert errors(other) == [wording.OTHER_MODEL]
     start(other, "resume")
-    upload(other, "run_upload_2", saved, "a.run")
+    upload(other, "run_upload_2", encode_run(replace(run, request=damaged)), "a.run")
+    assert errors(other) == [wording.NO_RUN]
+    start(other, "resume")
+    upload(other, "run_upload_3", saved, "a.run")
     until(other, lambda: visit_of(other).results)
     assert not other.error
     assert client.states[-1] == str(STEPS // 2).encode()

@@ -11,6 +11,7 @@ import signal
 import time
 import urllib.request
 from importlib import resources
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,6 @@ from selenium.webdriver.support.wait import WebDriverWait
 from serving.results import settings_of
 from tests.conftest import decoded, encode
 from tests.ui.launched import ROOT, Launched
-from ui.samples import CONTENTS, STYLES
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 PATIENCE_S = 120  # a busy machine is slow to restart a server
@@ -475,6 +475,32 @@ def test_pictures_are_chosen_by_keyboard_and_the_chosen_one_is_marked(tab):
     """
     assert tab.chrome.execute_script(marks, second) == ["solid", '"✓"']
     assert tab.chrome.execute_script(marks, first) == ["none", "none"]
+
+
+def downloaded(tab, folder, label, name):
+    """Presses a button and returns the path of the file that it downloads."""
+    tab.chrome.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(folder)})
+    tab.button(label).click()
+    tab.wait((folder / name).exists, f"no file {name}")
+    return folder / name
+
+
+def test_more_photographs_follow_in_the_same_style_with_a_film_of_each_and_all_in_a_zip(tab, tmp_path):
+    tab.visit("size=48&steps=4&content_weight=100")
+    tab.run()
+    tab.button("More").click()
+    with Image.open(downloaded(tab, tmp_path, "Download the film", "cat-eddies-48.webp")) as film:
+        assert (film.format, film.n_frames > 1) == ("WEBP", True)
+    tab.button("More photos in this style").click()
+    for name in ("beach", "hill"):
+        (tmp_path / f"{name}.png").write_bytes(encode(np.full((30, 40, 3), len(name) * 40, np.uint8)))
+    chooser = tab.wait(lambda: tab.all("[role=dialog] input[type=file]"), "no window")[0]
+    chooser.send_keys(f"{tmp_path / 'beach.png'}\n{tmp_path / 'hill.png'}")
+    tab.wait(lambda: not tab.all("[role=dialog]"), "the window stays open")
+    tab.wait(lambda: len(tab.all("img[alt^='One of your results']")) == 3, "not all were painted")
+    tab.button("Start")
+    with zipfile.ZipFile(downloaded(tab, tmp_path, "Download all", "pictures.zip")) as archive:
+        assert archive.namelist() == [f"{name}-eddies-48.png" for name in ("cat", "beach", "hill")]
 
 
 def test_ctrl_c_stops_server_and_page(launched):
