@@ -10,8 +10,8 @@ import shutil
 import signal
 import time
 import urllib.request
-from importlib import resources
 import zipfile
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -205,10 +205,7 @@ def test_a_phone_photograph_is_painted_upright_with_one_click_compared_and_downl
     assert result.shape == (96, 64, 3)
     assert is_light_above_dark(result)
 
-    tab.chrome.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(tmp_path)})
-    tab.button("Download").click()
-    tab.wait((tmp_path / "tall-eddies-96.png").exists, "no file")
-    data = (tmp_path / "tall-eddies-96.png").read_bytes()
+    data = downloaded(tab, tmp_path, "Download", "tall-eddies-96.png").read_bytes()
     np.testing.assert_array_equal(decoded(data), result)
     assert settings_of(data).content_weight == 100
 
@@ -222,6 +219,14 @@ def test_a_phone_photograph_is_painted_upright_with_one_click_compared_and_downl
     assert frame.size["height"] > 100
     ActionChains(tab.chrome).drag_and_drop_by_offset(slider, frame.size["width"] // 4, 0).perform()
     assert 70 <= int(tab.chrome.execute_script(share, frame).rstrip("%")) <= 80
+
+
+def downloaded(tab, folder, label, name):
+    """Presses a button and returns the path of the file that it downloads."""
+    tab.chrome.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(folder)})
+    tab.button(label).click()
+    tab.wait((folder / name).exists, f"no file {name}")
+    return folder / name
 
 
 def is_light_above_dark(shown):
@@ -475,14 +480,6 @@ def test_pictures_are_chosen_by_keyboard_and_the_chosen_one_is_marked(tab):
     """
     assert tab.chrome.execute_script(marks, second) == ["solid", '"✓"']
     assert tab.chrome.execute_script(marks, first) == ["none", "none"]
-
-
-def downloaded(tab, folder, label, name):
-    """Presses a button and returns the path of the file that it downloads."""
-    tab.chrome.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(folder)})
-    tab.button(label).click()
-    tab.wait((folder / name).exists, f"no file {name}")
-    return folder / name
 
 
 def test_more_photographs_follow_in_the_same_style_with_a_film_of_each_and_all_in_a_zip(tab, tmp_path):
