@@ -64,9 +64,10 @@ def main() -> None:
         )  # fmt: skip
         if request is not None and (seconds := estimate.PACE.seconds(request)) is not None:
             st.caption(f"Takes about {duration(seconds)} on this server", width="content")
-    with result:
+    with result, st.container(gap=None):  # else what is below would stand lower than the cards
         components.element("reveal")(key="reveal", data={"started": id(visit.work) if visit.work else 0}, height=1)
-        live.show(visit, stage)
+        with st.container():
+            live.show(visit, stage)
     gallery.show(visit)
     links.write(visit)
     visits.stay_with_tab()
