@@ -90,6 +90,33 @@ def prepare(
     return output.getvalue()
 
 
+def with_transparency_of(original: bytes, result: bytes) -> bytes:
+    """Returns a result that is as transparent as the picture that it was made from.
+
+    Args:
+      original: a picture that `prepare` accepts.
+      result: an encoded picture, opaque, of about the same aspect ratio.
+
+    Returns:
+      A PNG; where the original is opaque, the result as it came.
+    """
+    with Image.open(io.BytesIO(original)) as image:
+        if not image.has_transparency_data:
+            return result
+        image.load()
+        if image.format == "PNG":
+            _scale_transparency(image, bits=original[24])
+        alpha = _turned(_eight_bits(image).convert("RGBA").getchannel("A"), like=image)
+    if alpha.getextrema()[0] == 255:
+        return result
+    with Image.open(io.BytesIO(result)) as image:
+        clear = image.convert("RGB")
+    clear.putalpha(alpha.resize(clear.size, Image.Resampling.LANCZOS))
+    output = io.BytesIO()
+    clear.save(output, "PNG")
+    return output.getvalue()
+
+
 def _open(data: bytes, argument: str) -> Image.Image:
     try:
         return Image.open(io.BytesIO(data))
@@ -108,18 +135,23 @@ def is_heif(data: bytes) -> bool:
 
 def _ready(image: Image.Image, longest_px: int | None, background: tuple[int, int, int]) -> Image.Image:
     """Returns the same object when there is nothing to do."""
-    opaque = _opaque(_eight_bits(image), background)
-    result = _srgb(opaque, image.info.get("icc_profile"))
-    # Pillow's own way writes the tags anew, and fails on those of a wrong type.
-    with contextlib.suppress(Exception):  # what cannot be read says nothing of the picture
-        turn = _TURNS.get(image.getexif().get(_ORIENTATION, 1))
-        result = result if turn is None else result.transpose(turn)
+    flat = opaque(_eight_bits(image), background)
+    result = _turned(_srgb(flat, image.info.get("icc_profile")), like=image)
     # A side of a few pixels would no longer say what ratio the picture has.
     scale = max(longest_px / max(result.size), SHORT_SIDE_PX / min(result.size)) if longest_px else 1.0
     if scale < 1:
         size = (round(result.width * scale), round(result.height * scale))
         result = result.resize(size, Image.Resampling.LANCZOS)
     return result
+
+
+def _turned(image: Image.Image, like: Image.Image) -> Image.Image:
+    """Turns a picture upright, as the tags of another one say."""
+    # Pillow's own way writes the tags anew, and fails on those of a wrong type.
+    with contextlib.suppress(Exception):  # what cannot be read says nothing of the picture
+        turn = _TURNS.get(like.getexif().get(_ORIENTATION, 1))
+        return image if turn is None else image.transpose(turn)
+    return image
 
 
 def _scale_transparency(image: Image.Image, bits: int) -> None:
@@ -150,7 +182,8 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     return grey
 
 
-def _opaque(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
+def opaque(image: Image.Image, background: tuple[int, int, int] = (255, 255, 255)) -> Image.Image:
+    """Returns a picture on a background that shows where it is transparent."""
     if not image.has_transparency_data:
         return image
     rgba = image.convert("RGBA")

@@ -23,6 +23,7 @@ from PIL import Image, ImageCms, PngImagePlugin
 from model.settings import StyleSettings, format_value
 from serving.errors import InvalidInput
 from serving.files import atomic_write
+from serving.pictures import opaque
 from serving.request import Request
 from serving.responses import Description
 
@@ -47,6 +48,7 @@ class Origin:
       guides_sha256: likewise of masks and a starting picture, by the attribute of `Request`.
       step, steps: where the run ended, and the steps of the whole run.
       program: what wrote the file.
+      content_share: fraction of the content picture that was mixed into the result afterwards, 0 to 1.
     """
 
     settings: StyleSettings
@@ -57,6 +59,7 @@ class Origin:
     steps: int
     program: str = PROGRAM
     guides_sha256: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    content_share: float = 0.0
 
     @classmethod
     def of(cls, request: Request, model: Description | None, *, step: int, steps: int) -> Origin:
@@ -87,6 +90,7 @@ class Origin:
             guides_sha256={
                 str(name): tuple(map(str, digests)) for name, digests in values.get("guides_sha256", {}).items()
             },
+            content_share=float(values.get("content_share", 0.0)),
         )
 
 
@@ -147,10 +151,10 @@ def encode_result(png: bytes, suffix: str, origin: Origin | None = None) -> byte
     """Returns a result as a file of a format, tagged as sRGB.
 
     PNG keeps the very pixels and compression that the server sent. JPEG has quality 95 and no subsampling of colours
-    (4:4:4), WebP quality 95.
+    (4:4:4), WebP quality 95. In a JPEG, what is transparent becomes white.
 
     Args:
-      png: `Progress.image`.
+      png: `Progress.image`, or another PNG.
       suffix: one of SUFFIXES.
       origin: what to embed; None: nothing.
     """
@@ -165,7 +169,7 @@ def encode_result(png: bytes, suffix: str, origin: Origin | None = None) -> byte
         exif.get_ifd(_EXIF_IFD)[_USER_COMMENT] = _ASCII + origin.to_text().encode("ascii")
     output = io.BytesIO()
     with Image.open(io.BytesIO(png)) as image:
-        image.convert("RGB").save(output, kind, **options)
+        (image if kind == "WEBP" else opaque(image).convert("RGB")).save(output, kind, **options)
     return output.getvalue()
 
 

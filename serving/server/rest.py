@@ -169,7 +169,7 @@ def _parse(box: list[bytearray], servable: Servable) -> tuple[str, Mapping[str, 
 
 async def _unless_disconnected(request: Request, answer: asyncio.Task[bytes]) -> bytes:
     """Returns the answer; cancels it if the client goes away first."""
-    watching = asyncio.create_task(request.receive())  # after the body, only the end of the connection is received
+    watching = asyncio.ensure_future(request.receive())  # after the body, only the end of the connection is received
     watching.add_done_callback(lambda _: answer.cancel())
     try:
         return await answer

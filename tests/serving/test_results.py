@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ SETTINGS = StyleSettings(size=77, seed=5, style_weight=0.1, content_layers=(("bl
 MODEL = Description("abc", WeightsInfo("imagenet"), precision="float32", tensorflow="2.19.1", settings=SETTINGS)
 GIVEN = {name: (sha256(name.encode()),) for name in ("content", "styles", "initial")}
 ORIGIN = Origin.of(Request(PNG, [PNG], SETTINGS, sha256=GIVEN), MODEL, step=7, steps=500)
+ORIGIN = replace(ORIGIN, content_share=0.25)
 
 
 def opened(data: bytes) -> Any:
@@ -71,6 +73,12 @@ def test_a_png_keeps_the_servers_pixels_and_compression() -> None:
     text = opened(data).text["style_transfer"]
     assert '"seed": 5' in text
     assert f",steps={StyleSettings().steps}," in text  # a default, which a later version may change
+
+
+def test_png_and_webp_keep_what_is_transparent_and_in_a_jpeg_it_is_white() -> None:
+    png = encode(Image.new("RGBA", (16, 16), (200, 100, 50, 0)))
+    assert [opened(encode_result(png, suffix)).getpixel((8, 8))[3] for suffix in (".png", ".webp")] == [0, 0]
+    assert opened(encode_result(png, ".jpg")).getpixel((8, 8)) == (255, 255, 255)
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".webp"])

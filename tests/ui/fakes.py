@@ -17,6 +17,7 @@ from serving.errors import StyleTransferError
 from serving.request import Request
 from serving.responses import Description, WeightsInfo
 from tests.conftest import encode
+from ui.jobs import Job, Snapshot, Status
 
 
 def encoded(
@@ -98,6 +99,26 @@ class FakeClient:
             seconds_left=(steps - step) / 10,
             stopped=stopped,
         )
+
+
+@dataclass
+class FakeOwner:
+    """An owner of jobs that takes down what it is told."""
+
+    away: bool = False
+    kept: list[tuple[int, Status]] = field(default_factory=list)  # number and status of each job that ended
+    advances: list[list[Status]] = field(default_factory=list)  # what the jobs in `watched` showed at each call
+    watched: list[Job] = field(default_factory=list)
+
+    def unattended(self) -> bool:
+        return self.away
+
+    def keep(self, job: Job, ended: Snapshot) -> None:
+        assert job.active  # the picture is kept before the end shows
+        self.kept.append((job.number, ended.status))
+
+    def advance(self) -> None:
+        self.advances.append([job.snapshot().status for job in self.watched])
 
 
 def header_of(width: int, height: int) -> bytes:
