@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import functools
 import logging
 import math
 import os
@@ -14,7 +16,7 @@ from dataclasses import dataclass, field
 import streamlit as st
 
 from serving.client import StyleTransferClient
-from serving.contract import DEFAULT_SERVER, SERVER_VARIABLE
+from serving.contract import SERVER_VARIABLE
 from serving.endpoints import RetryPolicy, split_servers
 from serving.errors import (
     AccessDenied,
@@ -28,6 +30,7 @@ from serving.errors import (
 )
 from serving.responses import Description
 from serving.transports import served_versions
+from ui.model_server import GRPC, HOST, LaunchError, ModelServer
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +60,23 @@ class Server:
 
 def address() -> str:
     """Returns the server's address, from the environment."""
-    return os.environ.get(SERVER_VARIABLE, "").strip() or DEFAULT_SERVER
+    of_own = f"grpc://{HOST}:{os.environ.get(GRPC.variable, GRPC.default)}"
+    return os.environ.get(SERVER_VARIABLE, "").strip() or of_own
+
+
+@functools.cache
+def own_server() -> ModelServer | None:
+    """Starts the embedded server, and returns it, unless an address is given or a server answers at the default one.
+
+    Raises:
+      LaunchError: a port is taken or no port.
+    """
+    if os.environ.get(SERVER_VARIABLE, "").strip() or _model_version() is not None:
+        return None
+    started = ModelServer()
+    started.start()
+    atexit.register(started.stop)
+    return started
 
 
 def connect(server: str) -> StyleTransferClient:
@@ -87,8 +106,11 @@ def client() -> StyleTransferClient:
 def ask() -> Server:
     """Asks the server to describe its model; a failure is part of the answer."""
     try:
+        own = own_server()
         client = connect(address())
-    except InvalidInput as error:
+        if own is not None and own.failure is not None:
+            raise own.failure
+    except (InvalidInput, LaunchError) as error:
         log.error("%s", error)
         return Server(problem="This page is not set up correctly: whoever runs it finds the reason in its log.")
     try:
