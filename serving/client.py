@@ -18,7 +18,6 @@ from model.settings import LOSS_TERMS, StyleSettings
 from serving.contract import MODEL_NAME
 from serving.endpoints import Endpoints, RetryPolicy, split_servers
 from serving.errors import InvalidInput, StyleTransferError
-from serving.pictures import BACKGROUND
 from serving.request import Picture, Request
 from serving.responses import Description, check_chunk, read_description
 from serving.results import Origin, Result
@@ -145,14 +144,9 @@ class StyleTransferClient:
         content: Picture,
         styles: Picture | Sequence[Picture],
         *,
-        settings: StyleSettings | None = None,
-        content_masks: Picture | Sequence[Picture] = (),
-        style_masks: Picture | Sequence[Picture] = (),
-        initial: Picture = b"",
-        background: str = BACKGROUND,
         on_progress: Callable[[Progress], object] | None = None,
         cancelled: threading.Event | None = None,
-        **values: Any,
+        **options: Any,
     ) -> Result:
         """Paints a picture in the style of others.
 
@@ -173,29 +167,16 @@ class StyleTransferClient:
         Args:
           content: the picture to paint: the path of a file, the bytes of one, or a PIL image. A text is always a path.
           styles: the picture whose style it takes, or several.
-          settings: all that can be set. None: the defaults.
-          content_masks: as in `Request`, given like the pictures.
-          style_masks: likewise.
-          initial: a picture to start from; b"": as the settings' `start` says.
-          background: colour that shows where a picture is transparent; a mask is black there.
           on_progress: called with a record after each chunk of about two seconds.
           cancelled: once set, the run ends after the current chunk, with the picture as it stands.
-          **values: settings by name, such as `size=512`; they replace those in `settings`.
+          **options: settings by name, or all as `settings`; `content_masks`, `style_masks`, `initial` and `background`,
+            as `Request.read` takes them.
 
         Raises:
           InvalidInput: an argument is wrong; the text names it.
-          StyleTransferError: see serving/errors.py; after a failure that lasts as long as the retry policy allows.
-            `run` can be resumed then, this cannot.
+          StyleTransferError: as `run`, which can be resumed; this cannot.
         """
-        request = Request.read(
-            content,
-            styles,
-            (settings or StyleSettings()).replace(**values),
-            content_masks=content_masks,
-            style_masks=style_masks,
-            initial=initial,
-            background=background,
-        ).prepared()
+        request = Request.read(content, styles, **options).prepared()
         model = self._describe(request.settings, timeout_s=self._timeout_s, cancelled=cancelled)
         losses = []
         for last in self.run(request, cancelled=cancelled):
@@ -215,7 +196,7 @@ class StyleTransferClient:
     ) -> Iterator[Progress]:
         """Stylises a picture, a chunk of steps per call. The last record has the result as `image`.
 
-        >>> request = Request.read("photo.jpg", "painting.jpg", StyleSettings(size=512, steps=60))
+        >>> request = Request.read("photo.jpg", "painting.jpg", size=512, steps=60)
         >>> for progress in client.run(request):
         ...     print(f"{progress.step} of {progress.steps}")
         1 of 60
