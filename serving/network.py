@@ -73,8 +73,8 @@ class Remote:
             known = None
         if not known:
             raise InvalidInput(
-                "`server` must be grpc://HOST:PORT, http://HOST:PORT, the same with grpcs or https, or the path of a "
-                f"SavedModel. Received: {address}"
+                "`server` must be grpc://HOST:PORT, http://HOST:PORT or the path of a SavedModel; over TLS, grpcs:// or "
+                f"https://. Received: {address}"
             )
         ca = os.environ.get(CA_VARIABLE, "") if ca is None else ca
         token = os.environ.get(TOKEN_VARIABLE, "").strip() if token is None else token
