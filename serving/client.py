@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,7 @@ from model.settings import LOSS_TERMS, StyleSettings
 from serving.contract import MODEL_NAME
 from serving.endpoints import Endpoints, RetryPolicy, split_servers
 from serving.errors import InvalidInput, StyleTransferError
+from serving.network import Access
 from serving.request import Picture, Request
 from serving.responses import Description, check_chunk, read_description
 from serving.results import Origin, Result
@@ -85,9 +86,7 @@ class StyleTransferClient:
         model_name: str = MODEL_NAME,
         timeout_s: float = TIMEOUT_S,
         retry_policy: RetryPolicy | None = None,
-        ca: str | None = None,
-        token: str | None = None,
-        headers: Mapping[str, str] | None = None,
+        **access: Unpack[Access],
     ) -> None:
         """Creates a client of one server, or of several that serve the same model.
 
@@ -97,22 +96,17 @@ class StyleTransferClient:
           model_name: the servable's name.
           timeout_s: longest time for one call; a run makes many.
           retry_policy: how long a failed call is retried. None: 30 s.
-          ca: path of a PEM file with the certificates to trust. None: NST_SERVING_CA, or the public authorities.
-          token: every call carries it as `Authorization: Bearer TOKEN`. None: NST_SERVING_TOKEN, or no token.
-          headers: every call carries them. None: NST_SERVING_HEADERS, lines `Name: value`, or none.
+          access: `ca`, `token` and `headers` of serving/network.py, for all servers.
 
         Raises:
           InvalidInput: an address is of an unknown kind, there is no SavedModel at a path, the timeout is not positive,
-            `ca`, `token` or `headers` is malformed, or a token would cross the network unencrypted.
+            or see `Remote.of`.
         """
         if not timeout_s > 0:
             raise InvalidInput(f"`timeout_s` must be above 0 seconds. Received: {timeout_s}")
         given = [server] if isinstance(server, str) or not isinstance(server, Sequence) else server
         servers = [part for one in given for part in (split_servers(one) if isinstance(one, str) else [one])]
-        transports = [
-            connect(one, model_name, ca=ca, token=token, headers=headers) if isinstance(one, str) else one
-            for one in servers
-        ]
+        transports = [connect(one, model_name, **access) if isinstance(one, str) else one for one in servers]
         if not transports:
             raise InvalidInput("`server` must name at least one server. Received: none")
         self._transport = Endpoints(transports, retry_policy or RetryPolicy())
