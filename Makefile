@@ -57,9 +57,10 @@ bench: $(VENV)/.installed-dev  ## measure speed and memory beside their targets:
 
 test: lint types unit  ## lint, types and all tests
 
-lint: $(VENV)/.installed-dev  ## ruff
+lint: $(VENV)/.installed-dev  ## ruff, and biome for JavaScript and CSS
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/biome lint --error-on-warnings ui/components
 
 types: $(VENV)/.installed-dev  ## mypy
 	$(BIN)/mypy

@@ -11,14 +11,17 @@ ROOT = str(Path(__file__).resolve().parents[1])
 if ROOT not in sys.path:
     sys.path.insert(0, ROOT)  # `streamlit run` puts only the script's own folder on the path
 
-from model.settings import StyleSettings  # noqa: E402 - needs the path above
+from serving.errors import InvalidInput  # noqa: E402 - needs the path above
 from serving.files import sha256  # noqa: E402
 from serving.request import MASKS, Request  # noqa: E402
-from ui import cards, gallery, links, live, masks, panel, server, visits  # noqa: E402
+from ui import cards, components, estimate, gallery, links, live, masks, panel, server, visits  # noqa: E402
+from ui.jobs import Job  # noqa: E402
 from ui.variations import Variations  # noqa: E402
 from ui.visits import Visit  # noqa: E402
+from ui.wording import duration  # noqa: E402
 
 DRAWN, LINK = "drawn_visit", "link_problems"  # keys of session_state
+CARD_PX, START_PX = 150, 320  # width of a card at least, two fit side by side on a phone; and of Start
 
 
 def main() -> None:
@@ -26,8 +29,8 @@ def main() -> None:
     st.set_page_config(page_title="Neural style transfer", page_icon=":material/brush:", layout="wide")
     visit = visits.current()
     stage, active = visit.stage, visit.active
-    server.note(visit.problem)
-    server.show()
+    server.show(visit.problem, active)
+    panel.begin()
     if st.session_state.get(DRAWN) is not visit:
         st.session_state[DRAWN] = visit
         st.session_state[LINK] = links.follow(visit)
@@ -38,39 +41,51 @@ def main() -> None:
         )
     inputs, result = st.columns([6, 7], gap="large")
     with inputs:
-        left, right = st.columns(2, gap="small")
-        with left:
+        with st.grid(2, min_column_width=CARD_PX):
             cards.show_content(visit)
-        with right:
             cards.show_styles(visit)
-    with result, st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        # Beside the cards, so that a new visitor sees Start without scrolling, however many samples there are.
-        panel.show_presets()
-        go = st.container(width="stretch")
-    with inputs:
-        request = _request(visit, panel.show(visit.blend))
-        blocked = request is None or not server.is_ready()
-        go.button(
-            "Paint next" if active else "Start", key="start", type="primary", icon=":material/brush:", width="stretch",
-            shortcut="Ctrl+Enter",
-            disabled=blocked, on_click=visits.start, args=(request,),
-        )  # fmt: skip
+        panel.show()
+        panel.show_advanced()
         masks.show(visit)
+        panel.show_problem(visit.blend)
+    request = _request(visit)
+    blocked = request is None or not server.is_ready()
+    with inputs:
         st.button(
-            "Try variations", key="vary", icon=":material/grid_view:", width="stretch", disabled=blocked,
+            "Try variations", key="vary", icon=":material/grid_view:", width="stretch", disabled=blocked or active,
             help="Paints nine small pictures: three style weights, each with three sizes of brush strokes.",
-            on_click=visits.start, args=(request, Variations),
+            on_click=_start, args=(Variations,),
         )  # fmt: skip
-    with result:
-        live.show(visit, stage)
+    # At the window's foot, so that a phone too shows it without scrolling.
+    with st.bottom, st.container(horizontal=True, horizontal_alignment="center", vertical_alignment="center"):
+        st.button(
+            "Paint next" if active else "Start", key="start", type="primary", icon=":material/brush:", width=START_PX,
+            shortcut="Ctrl+Enter", disabled=blocked, on_click=_start,
+        )  # fmt: skip
+        if request is not None and (seconds := estimate.PACE.seconds(request)) is not None:
+            st.caption(f"Takes about {duration(seconds)} on this server", width="content")
+    with result, st.container(gap=None):  # else what is below would stand lower than the cards
+        components.element("reveal")(key="reveal", data={"started": id(visit.work) if visit.work else 0}, height=1)
+        with st.container():
+            live.show(visit, stage)
     gallery.show(visit)
     links.write(visit)
     visits.stay_with_tab()
 
 
-def _request(visit: Visit, settings: StyleSettings | None) -> Request | None:
-    """Returns the request that Start sends, or None while something is missing."""
-    if not (visit.content and visit.styles and settings):
+def _start(kind: type[Job] | type[Variations] = Job) -> None:
+    """Starts what the page shows at the moment of the click; a knob turned just before counts."""
+    if (request := _request(visits.current())) is not None:
+        visits.start(request, kind)
+
+
+def _request(visit: Visit) -> Request | None:
+    """Returns the request that Start sends, or None while something is missing or not valid."""
+    if not (visit.content and visit.styles):
+        return None
+    try:
+        settings = panel.settings(cards.blend(visit))
+    except InvalidInput:
         return None
     pictures = {"content": (visit.content.data,), "styles": tuple(style.picture.data for style in visit.styles)}
     digests = {"content": (visit.content.digest,), "styles": tuple(style.picture.digest for style in visit.styles)}

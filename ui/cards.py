@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import io
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 
 import streamlit as st
+from PIL import Image, ImageOps
+from streamlit.delta_generator import DeltaGenerator
 
 from model.limits import MAX_STYLES
 from model.settings import StyleSettings
-from ui import panel, uploads
+from ui import components, panel, uploads
 from ui.samples import CONTENTS, STYLES, Sample
 from ui.uploads import BadPicture, File, Picture
 from ui.visits import Style, Visit
 
-THUMBNAIL_PX = 66  # width of each painting in a blend
+ROW_PX = 66  # width of each painting in a blend
+THUMBNAIL_PX, QUALITY = (160, 120), 80  # of the pictures to choose from, and of their JPEGs
 LONGEST_NAME = 24  # characters shown of a file's name
-FULL = f"You can blend up to {MAX_STYLES} styles. To add another, first press the name of one to remove it."
+FULL = f"You can blend up to {MAX_STYLES} styles. To add another, first press one to remove it."
 
-# Keys of session_state: the selected samples, the switch between one style and several, errors about files.
-CONTENT, ONE_STYLE, SEVERAL_STYLES, BLEND = "content_sample", "style_sample", "style_samples", "blend"
+# Keys of session_state: the samples to choose from, the switch between one style and several, errors about files.
+CONTENT, STYLE, BLEND = "content_sample", "style_sample", "blend"
 CONTENT_PROBLEM, STYLE_PROBLEM = "content_problem", "style_problem"
 
 _BY_NAME = {sample.name: sample for sample in CONTENTS + STYLES}
@@ -47,19 +52,25 @@ def reuse(visit: Visit, settings: StyleSettings) -> None:
     _set_sliders(visit.styles, settings.blend_weights)
 
 
+def blend(visit: Visit) -> tuple[float, ...]:
+    """Returns the weight of each style as its slider stands; empty if there is only one."""
+    sliders = map(_slider, visit.styles) if len(visit.styles) > 1 else ()
+    return tuple(float(st.session_state[slider]) for slider in sliders)
+
+
 def show_content(visit: Visit) -> None:
     """Draws the photograph's card."""
     with st.container(border=True, gap="small", height="stretch"):
-        _head(":material/landscape:", "Content", "Your photograph", CONTENT_PROBLEM)
+        _head("Your photo", CONTENT_PROBLEM)
         if visit.content is not None:
             st.image(visit.content.thumbnail, width="stretch", alt=visit.content.alt)
-        labels = _labels(CONTENTS)
-        st.pills(
-            "Content samples", list(labels), format_func=labels.__getitem__, required=True, key=CONTENT,
-            on_change=lambda: choose(visit, content=st.session_state[CONTENT]),
-            label_visibility="collapsed", wrap=True,
+        _pictures(
+            CONTENT, "Photos to try", _offered(CONTENTS),
+            [visit.content.sample] if visit.content else [], lambda names: choose(visit, content=names[0]),
         )  # fmt: skip
-        uploads.show("content", lambda files: _take_content(visit, files), listens=True)
+        uploads.show(
+            "content", lambda files: _take_content(visit, files), listens=True, turn=lambda: _turn_content(visit)
+        )
     if visit.content and visit.content.settings:
         st.button(
             "Use the settings of this picture", key="reuse", icon=":material/tune:", width="stretch",
@@ -71,75 +82,108 @@ def show_content(visit: Visit) -> None:
 def show_styles(visit: Visit) -> None:
     """Draws the paintings' card, and reads the sliders."""
     with st.container(border=True, gap="small", height="stretch"):
-        _head(":material/palette:", "Style", "The painting to imitate", STYLE_PROBLEM)
+        with _head("The style", STYLE_PROBLEM):
+            st.toggle(
+                "Blend", key=BLEND, on_change=_blend_or_not, args=(visit,), width="content",
+                help=f"Choose up to {MAX_STYLES} paintings, and how strongly each one shows in the result.",
+            )  # fmt: skip
         if len(visit.styles) == 1:
             st.image(visit.styles[0].picture.thumbnail, width="stretch", alt=visit.styles[0].picture.alt)
         else:
             for style in visit.styles:
                 _row(style)
-        labels = _labels(STYLES)
-        if st.session_state.get(BLEND):
-            labels |= {_pill(style): style.name for style in visit.styles if not style.picture.sample}
-            st.pills(
-                "Style samples", list(labels), format_func=labels.__getitem__, selection_mode="multi",
-                key=SEVERAL_STYLES, on_change=_use_selected, args=(visit,), label_visibility="collapsed", wrap=True,
-            )  # fmt: skip
-        else:
-            st.pills(
-                "Style samples", list(labels), format_func=labels.__getitem__, required=True, key=ONE_STYLE,
-                on_change=lambda: choose(visit, styles=[st.session_state[ONE_STYLE]]),
-                label_visibility="collapsed", wrap=True,
-            )  # fmt: skip
-        st.toggle(
-            "Blend several styles", key=BLEND, on_change=_blend_or_not, args=(visit,),
-            help=f"Choose up to {MAX_STYLES} paintings, and how strongly each one shows in the result.",
+        several = bool(st.session_state.get(BLEND))
+        pictures = _offered(STYLES)
+        if several:
+            pictures |= {
+                _name(style): (style.plain_name, style.picture.thumbnail) for style in visit.styles
+                if not style.picture.sample
+            }  # fmt: skip
+        _pictures(
+            STYLE, "Styles to try", pictures, list(map(_name, visit.styles)),
+            lambda names: _use_selected(visit, names), several=several,
         )  # fmt: skip
         uploads.show("style", lambda files: _take_styles(visit, files), several=True)
-    sliders = map(_slider, visit.styles) if len(visit.styles) > 1 else ()
-    visit.blend = tuple(float(st.session_state[slider]) for slider in sliders)
+    visit.blend = blend(visit)
 
 
-def _head(icon: str, name: str, sentence: str, problem: str) -> None:
-    st.markdown(f"**{icon} {name}**  \n:small[{sentence}]")
+def _offered(samples: Sequence[Sample]) -> dict[str, tuple[str, bytes]]:
+    return {sample.name: (sample.label, uploads.sample(sample).thumbnail) for sample in samples}
+
+
+def _pictures(
+    key: str, label: str, pictures: Mapping[str, tuple[str, bytes]], chosen: Sequence[str],
+    use: Callable[[Sequence[str]], None], *, several: bool = False,
+) -> None:  # fmt: skip
+    """Draws pictures to choose from.
+
+    Args:
+      key: of the element.
+      label: what they are.
+      pictures: the label and `uploads.thumbnail`, by name.
+      chosen: names of those in use.
+      use: called with the names that a visitor has chosen.
+      several: whether more than one may be chosen.
+    """
+    components.element("picker")(
+        key=key,
+        data={
+            "label": label,
+            "pictures": [
+                {"name": name, "label": words, "url": _cut(thumbnail)} for name, (words, thumbnail) in pictures.items()
+            ],
+            "chosen": list(chosen),
+            "several": several,
+        },
+        on_chosen_change=lambda: use(st.session_state[key]["chosen"]),
+    )
+
+
+@lru_cache(maxsize=2 * len(CONTENTS + STYLES))
+def _cut(thumbnail: bytes) -> str:
+    """Returns a thumbnail without its margins, cut to THUMBNAIL_PX, as a data URL."""
+    with Image.open(io.BytesIO(thumbnail)) as image:
+        picture = image.crop(image.getbbox()).convert("RGB")
+        return components.jpeg_url(ImageOps.fit(picture, THUMBNAIL_PX), QUALITY)
+
+
+def _head(title: str, problem: str) -> DeltaGenerator:
+    """Draws a card's title and what is wrong with the last file; returns the rest of the title's row."""
+    row = st.container(horizontal=True, vertical_alignment="center", gap="xsmall")
+    row.header(title, anchor=False)
     if st.session_state[problem]:
         st.error(st.session_state[problem], icon=":material/broken_image:")
+    return row
 
 
 def _row(style: Style) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small", wrap=False):
-        st.image(style.picture.thumbnail, width=THUMBNAIL_PX, alt=style.picture.alt)
+        st.image(style.picture.thumbnail, width=ROW_PX, alt=style.picture.alt)
         st.session_state.setdefault(_slider(style), 1.0)
         st.slider(style.name, 0.0, 1.0, step=0.05, key=_slider(style), width="stretch")
-
-
-def _labels(samples: Sequence[Sample]) -> dict[str, str]:
-    return {sample.name: sample.label for sample in samples}
 
 
 def _slider(style: Style) -> str:
     return f"blend_{style.number}"
 
 
-def _pill(style: Style) -> str:
-    """Returns the key of a style's pill."""
+def _name(style: Style) -> str:
+    """Returns the name of a style among the pictures to choose from."""
     return style.picture.sample or f"file {style.number}"
 
 
-def _set_content(visit: Visit, picture: Picture | None, problem: str = "") -> None:
-    """Sets the photograph, and selects its pill if it is a sample."""
+def _set_content(visit: Visit, picture: Picture) -> None:
     visit.content = picture
-    st.session_state[CONTENT_PROBLEM] = problem
-    st.session_state[CONTENT] = (picture.sample or None) if picture else None
+    st.session_state[CONTENT_PROBLEM] = ""
 
 
 def _set_styles(visit: Visit, chosen: Sequence[Style], problem: str = "") -> None:
-    """Sets the styles, and selects their pills."""
     if len(chosen) > MAX_STYLES:
         chosen, problem = chosen[:MAX_STYLES], FULL
     visit.styles = tuple(chosen)
     st.session_state[STYLE_PROBLEM] = problem
-    st.session_state[SEVERAL_STYLES] = [_pill(style) for style in chosen]
-    st.session_state[ONE_STYLE] = (chosen[0].picture.sample or None) if chosen else None
+    for style in chosen:
+        st.session_state.setdefault(_slider(style), 1.0)
     if len(chosen) > 1:
         st.session_state[BLEND] = True
 
@@ -162,11 +206,10 @@ def _of_file(file: File) -> Style:
     return Style(next(_numbers), name, picture)
 
 
-def _use_selected(visit: Visit) -> None:
-    """Uses the selected pills as the styles; the last style cannot be removed."""
-    selected = st.session_state[SEVERAL_STYLES]
-    kept = [style for style in visit.styles if _pill(style) in selected]
-    added = [name for name in selected if name not in map(_pill, kept)]
+def _use_selected(visit: Visit, names: Sequence[str]) -> None:
+    """Uses the chosen pictures as the styles; the last style cannot be removed."""
+    kept = [style for style in visit.styles if _name(style) in names]
+    added = [name for name in names if name not in map(_name, kept)]
     _set_styles(visit, [*kept, *map(_of_sample, added)] or visit.styles)
 
 
@@ -180,7 +223,12 @@ def _take_content(visit: Visit, files: Sequence[File]) -> None:
     try:
         _set_content(visit, uploads.load(file.data, "content", f"Your photograph, {file.name}", name=file.name))
     except BadPicture as error:
-        _set_content(visit, None, str(error))
+        st.session_state[CONTENT_PROBLEM] = str(error)  # and the photograph before it stays
+
+
+def _turn_content(visit: Visit) -> None:
+    if visit.content:
+        _set_content(visit, uploads.turned(visit.content))
 
 
 def _take_styles(visit: Visit, files: Sequence[File]) -> None:
@@ -192,4 +240,4 @@ def _take_styles(visit: Visit, files: Sequence[File]) -> None:
         except BadPicture as error:
             problem = str(error)
     kept = visit.styles if st.session_state[BLEND] else ()
-    _set_styles(visit, [*kept, *loaded], problem)
+    _set_styles(visit, [*kept, *loaded] or visit.styles, problem)

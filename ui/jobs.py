@@ -20,7 +20,6 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from model.limits import MAX_SIZE_PX
 from serving.client import Progress, StyleTransferClient
 from serving.errors import Cancelled, ServingFailed, StyleTransferError
 from serving.files import sha256
@@ -28,6 +27,8 @@ from serving.pictures import prepare
 from serving.request import Request
 from serving.results import Origin
 from serving.run_file import SavedRun
+from ui import knobs
+from ui.estimate import PACE
 from ui.film import LONGEST_PX, Film, frame
 
 log = logging.getLogger(__name__)
@@ -317,6 +318,8 @@ class Job:
         """Adds a chunk to the snapshot; `before` is how many seconds earlier turns took."""
         self._film.add(progress.preview)
         with self._lock:
+            if self._now.step:  # a run's first chunk includes loading
+                PACE.learn(self.request, self._now.step, progress.step, before + progress.seconds - self._now.seconds)
             losses, seconds = np.concatenate([self._now.losses, progress.losses]), before + progress.seconds
             self._now = replace(self._now, **{**vars(progress), "losses": losses, "seconds": seconds}, problem=None)
 
@@ -334,7 +337,7 @@ def refined(request: Request, result: bytes) -> Request:
 
 def enlarged(request: Request, result: bytes) -> Request | None:
     """Returns a request that enlarges a result, or None if it already has the largest size."""
-    size = min(GROWTH * request.settings.size, MAX_SIZE_PX)
+    size = min(GROWTH * request.settings.size, int(knobs.SETTINGS["size"].high))
     return _onward(request, result, size=size, steps=LARGER_STEPS) if size > request.settings.size else None
 
 

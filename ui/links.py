@@ -9,10 +9,10 @@ from urllib.parse import urlencode
 import streamlit as st
 
 from model.presets import PRESETS
-from model.settings import PRESET, SETTINGS, StyleSettings, format_value
+from model.settings import PRESET, StyleSettings, format_value
 from serving.errors import InvalidInput
 from serving.request import Request
-from ui import cards, knobs, panel, uploads
+from ui import cards, components, knobs, panel, uploads
 from ui.samples import CONTENTS, STYLES, Sample
 from ui.visits import Visit
 
@@ -29,9 +29,9 @@ def follow(visit: Visit) -> list[str]:
         preset = PRESET.default
     values: dict[str, Any] = {}
     for name, text in query.items():
-        if name in SETTINGS:
+        if name in knobs.SETTINGS:
             try:
-                values[name] = SETTINGS[name].parse(text)
+                values[name] = knobs.SETTINGS[name].parse(text)
             except InvalidInput as error:
                 problems.append(knobs.explain(error))
         elif name not in (PRESET.name, CONTENT, STYLE):
@@ -55,10 +55,9 @@ def write(visit: Visit) -> None:
     A link never holds visitors' own pictures.
     """
     base, shown = st.session_state[panel.BASE], panel.shown()
-    query = {PRESET.name: base} if base != PRESET.default else {}
-    for name in knobs.changed(shown, base):
-        if shown[name] is not None:
-            query[name] = format_value(shown[name])
+    query = {name: format_value(shown[name]) for name in knobs.changed(shown, base) if shown[name] is not None}
+    if query or base != knobs.FIRST.preset:
+        query = {PRESET.name: base, **query}
     if text := knobs.blend_text(visit.blend):
         query[knobs.BLEND] = text
     if visit.content and visit.content.sample not in ("", CONTENTS[0].name):
@@ -66,8 +65,8 @@ def write(visit: Visit) -> None:
     styles = [style.picture.sample for style in visit.styles]
     if all(styles) and styles not in ([], [STYLES[0].name]):
         query[STYLE] = ",".join(styles)
-    if st.query_params.to_dict() != query:
-        st.query_params.from_dict(query)
+    # `st.query_params` would add an entry to the browser's history for each change.
+    components.element("address")(key="address", data={"query": urlencode(query)}, height=1)
 
 
 def to(request: Request) -> tuple[str, bool]:

@@ -37,8 +37,8 @@ def show(visit: Visit, drawn: Stage) -> None:
 
 
 def _draw(visit: Visit, drawn: Stage) -> None:
-    if visit.stage != drawn or server.is_new_outage(visit.problem):
-        st.rerun()  # the whole page, because Start, the timer, the header or the results have to change
+    if visit.stage != drawn:
+        st.rerun()  # the whole page, because Start, the timer or the results have to change
     work = drawn.work
     if visit.failed is not None and visit.failed.problem is not None:
         st.error(f"{_title(visit, visit.failed.request)}: {server.explain(visit.failed.problem)}")

@@ -1,4 +1,4 @@
-"""The preset switch and the knobs: a few always visible, all others under Advanced."""
+"""The controls of a run: strength, colours and size in front, and a knob for every setting under Advanced."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import streamlit as st
 
 from model.presets import OUR_OWN
-from model.settings import PRESET, SETTINGS, StyleSettings
+from model.settings import StyleSettings
 from serving.errors import InvalidInput
 from ui import knobs
 
@@ -16,56 +16,82 @@ NARROWEST_PX = 130  # width of a widget; two fit side by side on a phone
 MOST_NAMES = 4  # of changed knobs listed by name
 
 BASE = "base"  # key of session_state: the preset that the knobs were last set to
-SWITCH, REPRODUCTION = "preset", "reproduction"  # keys of the widgets that choose one
+STRENGTH, KEEP_COLOURS, SIZE, REPRODUCTION = "strength", "keep_colours", "size", "reproduction"  # keys of widgets
 
 
-def show_presets() -> None:
-    """Draws the preset switch; must come before `show`, which draws the knobs that it sets."""
+def begin() -> None:
+    """Sets the knobs of a new session."""
     if BASE not in st.session_state:
-        use(StyleSettings())
-    st.segmented_control(
-        PRESET.label, list(OUR_OWN), format_func=knobs.preset_label, key=SWITCH, help=PRESET.help,
-        on_change=_use_preset, args=(SWITCH,), width="stretch",
-    )  # fmt: skip
+        use(knobs.FIRST)
 
 
-def show(blend: Sequence[float] = ()) -> StyleSettings | None:
-    """Draws the knobs and returns the settings, or None if they are not valid.
+def show() -> None:
+    """Draws what a visitor needs: how strong, in which colours, how large."""
+    photo, *_, painting = knobs.STRENGTHS
+    with st.container(horizontal=True, vertical_alignment="bottom", wrap=False):
+        st.caption(photo, width="content")
+        st.select_slider(
+            "Style strength", list(knobs.STRENGTHS), key=STRENGTH, on_change=_use_strength,
+            help=f"Towards {photo}, more of your photo stays; towards {painting}, more of the style comes in.",
+        )  # fmt: skip
+        st.caption(painting, width="content")
+    with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
+        st.segmented_control(
+            "Size", knobs.sizes(st.session_state[_key("size")]), format_func="{} px".format, required=True, key=SIZE,
+            on_change=_use_size, help="Long side of the result. A larger picture shows more detail and takes longer.",
+        )  # fmt: skip
+        st.checkbox(
+            "Keep original colours", key=KEEP_COLOURS, on_change=_use_colours,
+            help="Takes only brush strokes and light from the style, and the colours from your photo.",
+        )  # fmt: skip
+    base, values = st.session_state[BASE], shown()
+    names = knobs.hidden_changes(values, base)
+    if base in knobs.REPRODUCTIONS or names:
+        more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+        modified = f"modified: {', '.join(names[:MOST_NAMES])}{more}" if names else ""
+        system = knobs.preset_label(base) if base in knobs.REPRODUCTIONS else ""
+        st.caption(f"Advanced · {' · '.join(filter(None, (system, modified)))}")
 
-    Args:
-      blend: the weight of each style; empty if there is only one.
-    """
-    for row in (knobs.VISIBLE[:2], knobs.VISIBLE[2:]):
-        with st.grid(len(row), min_column_width=NARROWEST_PX, vertical_alignment="bottom"):
-            for name in row:
-                _knob(name)
+
+def show_advanced() -> None:
+    """Draws a knob for every setting."""
     with st.expander("Advanced", icon=":material/tune:"):
         st.selectbox(
             "Reproduce another system", knobs.REPRODUCTIONS, index=None, format_func=knobs.preset_label,
-            key=REPRODUCTION, placeholder="None: our own settings", on_change=_use_preset, args=(REPRODUCTION,),
+            key=REPRODUCTION, placeholder="None: our own settings", on_change=_use_reproduction,
             help="Sets every knob as a well-known system does.",
         )  # fmt: skip
         for group, names in knobs.ADVANCED.items():
             st.markdown(f"**{group}**")
             grid = st.grid(3, min_column_width=NARROWEST_PX, vertical_alignment="bottom", dense=True)
             for name in names:
-                with grid.cell(column_span="all" if knobs.is_text(SETTINGS[name]) else 1):
+                with grid.cell(column_span="all" if knobs.is_text(knobs.SETTINGS[name]) else 1):
                     _knob(name)
-    base, values = st.session_state[BASE], shown()
-    labels = [SETTINGS[name].label for name in knobs.changed(values, base)]
-    if labels:
-        more = f" and {len(labels) - MOST_NAMES} more" if len(labels) > MOST_NAMES else ""
-        st.caption(f"{knobs.preset_label(base)} (modified: {', '.join(labels[:MOST_NAMES])}{more})")
+
+
+def settings(blend: Sequence[float] = ()) -> StyleSettings:
+    """Returns the settings that the widgets hold at this moment.
+
+    Args:
+      blend: the weight of each style; empty if there is only one.
+
+    Raises:
+      InvalidInput: they are not valid.
+    """
+    return knobs.to_settings({**shown(), knobs.BLEND: knobs.blend_text(blend)}, st.session_state[BASE])
+
+
+def show_problem(blend: Sequence[float]) -> None:
+    """Says what is wrong with the settings, if anything is."""
     try:
-        return knobs.to_settings({**values, knobs.BLEND: knobs.blend_text(blend)}, base)
+        settings(blend)
     except InvalidInput as error:
         st.error(knobs.explain(error), icon=":material/tune:")
-        return None
 
 
 def shown() -> dict[str, Any]:
     """Returns the value of every knob."""
-    return {name: st.session_state[_key(name)] for name in SETTINGS if name != knobs.BLEND}
+    return {name: st.session_state[_key(name)] for name in knobs.SETTINGS if name != knobs.BLEND}
 
 
 def use(settings: StyleSettings) -> None:
@@ -78,34 +104,49 @@ def turn(**values: Any) -> None:
     """Sets some knobs, and leaves the others as they are."""
     for name, value in values.items():
         st.session_state[_key(name)] = value
-    _show_preset()
+    _follow_knobs()
 
 
 def _key(name: str) -> str:
     return f"knob_{name}"
 
 
-def _use_preset(switch: str) -> None:
-    """Sets every knob to the chosen preset; clearing the choice of another system returns to our own settings."""
-    if st.session_state[switch] is not None:
-        use(StyleSettings(st.session_state[switch]))
-    elif switch == REPRODUCTION:
-        use(StyleSettings())
+def _use_reproduction() -> None:
+    """Sets every knob as the chosen system does; clearing the choice returns to our own settings."""
+    preset = st.session_state[REPRODUCTION]
+    use(StyleSettings(preset) if preset else knobs.FIRST)
 
 
-def _show_preset() -> None:
-    """Selects the preset that has the knobs' values, if any."""
-    preset = knobs.matching_preset(shown())
-    st.session_state[BASE] = preset or st.session_state[BASE]
-    st.session_state[SWITCH] = preset if preset in OUR_OWN else None
-    st.session_state[REPRODUCTION] = preset if preset in knobs.REPRODUCTIONS else None
+def _use_size() -> None:
+    st.session_state[BASE], values = knobs.of_size(st.session_state[SIZE], st.session_state[BASE])
+    turn(**values)
+
+
+def _use_strength() -> None:
+    turn(**knobs.of_strength(st.session_state[STRENGTH], st.session_state[BASE]))
+
+
+def _use_colours() -> None:
+    turn(colours="of_content" if st.session_state[KEEP_COLOURS] else "of_style")
+
+
+def _follow_knobs() -> None:
+    """Makes the other controls show what the knobs hold."""
+    values = shown()
+    base = knobs.matching_preset(values) or st.session_state[BASE]
+    st.session_state[BASE] = base
+    st.session_state[REPRODUCTION] = base if base not in OUR_OWN and not knobs.changed(values, base) else None
+    st.session_state[STRENGTH] = knobs.strength(values, base)
+    st.session_state[KEEP_COLOURS] = values["colours"] == "of_content"
+    if values["size"]:
+        st.session_state[SIZE] = values["size"]
 
 
 def _knob(name: str) -> None:
     """Draws the widget that suits a setting's kind."""
-    setting = SETTINGS[name]
+    setting = knobs.SETTINGS[name]
     label = knobs.label(setting)
-    common: dict[str, Any] = {"key": _key(name), "help": setting.help, "on_change": _show_preset}
+    common: dict[str, Any] = {"key": _key(name), "help": setting.help, "on_change": _follow_knobs}
     if setting.kind == "choice":
         st.selectbox(label, setting.choices, format_func=knobs.choice_label, **common)
     elif knobs.is_text(setting):

@@ -1,10 +1,12 @@
-"""The server behind the page: its address, its description, its errors in plain words, and the page's header."""
+"""The server behind the page: whether it answers, what it serves, its errors in plain words, and the page's header."""
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 import os
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -25,10 +27,14 @@ from serving.errors import (
 )
 from serving.transports import served_versions
 
+log = logging.getLogger(__name__)
+
 TITLE = "Neural style transfer"
-SENTENCE = "Choose a photograph and a painting: your photograph is repainted in the painting's style."
+SENTENCE = "Your photo, repainted in the style of a painting."
 RETRIES = RetryPolicy(max_elapsed_s=math.inf)  # as long as the page is open: Stop ends the wait, and so does leaving
-ASK_AGAIN_S = 5.0  # how often the page asks a server that is down
+ASK_AGAIN_S = 5.0  # how often the page asks a server that does not answer
+FRESH_S = 30.0  # how long an answer counts
+LOOK_S = 1.0  # how often a page that waits for the first answer looks whether it is there
 SCHEMES = ("grpc://", "http://", "https://")
 
 
@@ -39,14 +45,12 @@ class Server:
     Attributes:
       facts: its description, by label.
       notice: a warning about the quality of the pictures, or "".
-      problem: why it does not answer, in a plain sentence, or "".
-      asked_at: when it was asked, on the clock of `time.monotonic`.
+      problem: why it cannot be used, in a plain sentence, or "".
     """
 
     facts: Mapping[str, str] = field(default_factory=dict)
     notice: str = ""
     problem: str = ""
-    asked_at: float = field(default_factory=time.monotonic)
 
 
 def address() -> str:
@@ -73,8 +77,13 @@ def client() -> StyleTransferClient:
     return st.session_state["client"]
 
 
-def ask(client: StyleTransferClient) -> Server:
-    """Asks a server to describe its model; a failure is part of the answer."""
+def ask() -> Server:
+    """Asks the server to describe its model; a failure is part of the answer."""
+    try:
+        client = connect(address())
+    except InvalidInput as error:
+        log.error("%s", error)
+        return Server(problem="This page is not set up correctly: whoever runs it finds the reason in its log.")
     try:
         description = client.describe()
     except StyleTransferError as error:
@@ -107,72 +116,99 @@ def _model_version() -> int | None:
 def explain(error: StyleTransferError) -> str:
     """Says in one plain sentence what went wrong and what to do."""
     if isinstance(error, ServingUnavailable):
-        return f"The server at {address()} does not answer: start it, or wait until it has loaded the model."
+        return "The server does not answer: it may still be starting, and this page goes on as soon as it is ready."
     if isinstance(error, ModelNotFound):
-        return f"The server at {address()} answers, but it does not serve the style transfer model."
+        return "The server answers, but it does not serve the style transfer model: tell whoever runs this page."
     if isinstance(error, Overloaded):
         return "The server is busy: try again in a minute."
     if isinstance(error, DeadlineExceeded):
         return "The server took too long to answer: try again, or choose a smaller size."
     if isinstance(error, InvalidInput):
         return f"These pictures or settings cannot be used: {error}"
-    return "Something went wrong on the server: try again; if that fails too, look in the server's log."
+    return "Something went wrong on the server: try again; if that fails too, tell whoever runs this page."
 
 
-def refresh() -> None:
-    """Asks the server, and keeps the answer for this session."""
-    st.session_state["server"] = ask(client())
+class Watch:
+    """What is known about the server, for all visitors of this process. It is asked in the background: a page never
+    waits for the answer. All methods may be called from any thread.
+
+    Attributes:
+      latest: the last answer; None before the first.
+    """
+
+    def __init__(self) -> None:
+        self.latest: Server | None = None
+        self._asked_at = -FRESH_S  # on the clock of `time.monotonic`
+        self._lock = threading.Lock()
+        self._worker: threading.Thread | None = None
+        self._outage: StyleTransferError | None = None
+
+    @property
+    def problem(self) -> str:
+        """Why the server cannot be used, as far as it is known."""
+        return self.latest.problem if self.latest else ""
+
+    def ask(self, older_than_s: float = 0.0) -> None:
+        """Asks the server, unless the last answer is younger, or an answer is on its way."""
+        with self._lock:
+            if self._worker is None and time.monotonic() - self._asked_at >= older_than_s:
+                self._worker = threading.Thread(target=self._work, name="description", daemon=True)
+                self._worker.start()
+
+    def suspect(self, problem: StyleTransferError | None) -> None:
+        """Asks anew if a run has met an outage, once for each outage."""
+        if isinstance(problem, ServingUnavailable) and problem is not self._outage:
+            self._outage = problem
+            self.ask()
+
+    def _work(self) -> None:
+        answer = ask()
+        with self._lock:
+            self.latest, self._asked_at, self._worker = answer, time.monotonic(), None
+
+
+WATCH = Watch()
 
 
 def is_ready() -> bool:
-    """Tells whether the server answered when it was last asked."""
-    return "server" in st.session_state and not st.session_state["server"].problem
+    """Tells whether a run may start: unless the server is known to be unusable. A run waits for a server by itself."""
+    return not WATCH.problem
 
 
-def is_new_outage(problem: StyleTransferError | None) -> bool:
-    """Tells whether a run's problem is an outage that the header has not shown yet."""
-    return isinstance(problem, ServingUnavailable) and problem is not st.session_state.get("outage")
+def show(outage: StyleTransferError | None, active: bool) -> None:
+    """Draws the header: what the page is for and, in front, what is wrong with the server.
 
-
-def note(problem: StyleTransferError | None) -> None:
-    """Makes the header show an outage that interrupts a run."""
-    if problem is not None and is_new_outage(problem):
-        st.session_state["outage"] = problem
-        st.session_state["server"] = Server(problem=explain(problem))
-
-
-def show() -> None:
-    """Draws the header: what the page is for, and the server's state."""
-    with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="bottom"):
-        with st.container(width="content", gap="xsmall"):
+    Args:
+      outage: why the visitor's run waits or has failed.
+      active: whether it runs, and so says itself that it waits for the server.
+    """
+    WATCH.suspect(outage)
+    WATCH.ask(FRESH_S)
+    server = WATCH.latest
+    with st.container(gap=None):
+        with st.container(horizontal=True, vertical_alignment="center", wrap=False):
             st.title(TITLE, anchor=False)
-            st.markdown(SENTENCE)
-        badges = st.container(width="content", horizontal=True, gap="xsmall")
-    if "server" not in st.session_state:
-        with st.spinner("Connecting to the server"):
-            refresh()
-    server: Server = st.session_state["server"]
-    with badges:
-        if server.problem:
-            st.badge("Server not ready", icon=":material/cloud_off:", color="red")
-        else:
-            st.badge("Server ready", icon=":material/check_circle:", color="green")
-        st.badge(address(), icon=":material/dns:", color="gray", help="Address of the server")
-        for label, fact in server.facts.items():
-            st.badge(f"{label}: {fact}", color="gray")
-    if server.notice:
+            with st.popover("About", type="tertiary", icon=":material/info:"):
+                _about(server)
+        st.markdown(SENTENCE)
+    if server and server.notice:
         st.warning(server.notice, icon=":material/info:")
-    if server.problem:
-        with st.container(horizontal=True, vertical_alignment="center"):
-            st.error(server.problem, icon=":material/cloud_off:")
-            st.button("Retry", key="retry", icon=":material/refresh:", on_click=refresh)
-        st.fragment(_ask_again, run_every=ASK_AGAIN_S)()
+    if server and server.problem and not active:
+        st.error(server.problem, icon=":material/cloud_off:")
+    st.fragment(_look, run_every=ASK_AGAIN_S if server else LOOK_S)(server)
 
 
-def _ask_again() -> None:
-    # Drawing the page calls this too, but only the timer's calls come late enough after the last answer.
-    if time.monotonic() - st.session_state["server"].asked_at < ASK_AGAIN_S * 0.8:
-        return
-    refresh()
-    if is_ready():
+def _about(server: Server | None) -> None:
+    st.markdown(
+        "A neural network compares your picture with the photo and with the painting, and changes it step by step "
+        "until it has the shapes of the one and the brush strokes of the other."
+    )
+    facts = {"Server": address(), **(server.facts if server else {})}
+    st.caption("  \n".join(f"{label}: `{fact}`" for label, fact in facts.items()))
+
+
+def _look(drawn: Server | None) -> None:
+    """Keeps the answer fresh, and draws the page anew if it has become another than the page shows."""
+    WATCH.ask(ASK_AGAIN_S * 0.8 if WATCH.problem else FRESH_S)
+    if WATCH.latest is not None and (drawn is None or WATCH.problem != drawn.problem):
         st.rerun()

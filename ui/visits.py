@@ -103,7 +103,7 @@ class Visit:
 
     Attributes:
       key: identifies it among the current visits.
-      content: the photograph; None if the last file could not be used.
+      content: the photograph; None until the page is first drawn.
       styles: the paintings.
       blend: the weight of each painting; empty if all are equal.
       masks: encoded pictures by `ui.masks.Target.key`.

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import threading
 import zipfile
 from dataclasses import replace
 
@@ -14,10 +15,11 @@ from model.presets import PRESETS
 from model.settings import SETTINGS, StyleSettings
 from serving import results
 from serving.errors import DeadlineExceeded, InvalidInput, ModelNotFound, Overloaded, ServingFailed, ServingUnavailable
+from serving.files import sha256
 from serving.request import Request
 from serving.results import Origin
 from tests.conftest import decoded, encode
-from tests.ui.fakes import FakeClient, encoded, header_of
+from tests.ui.fakes import FakeClient, encoded, header_of, until
 from ui import chart, components, downloads, knobs, server, uploads, visits, wording
 from ui.film import LONGEST_PX, MOST_FRAMES, Film, as_webp
 from ui.jobs import Snapshot, Status
@@ -83,7 +85,7 @@ def test_the_loss_curve_thins_long_runs_keeps_both_ends_and_skips_losses_without
 
 def test_every_setting_has_one_knob():
     advanced = [name for names in knobs.ADVANCED.values() for name in names]
-    assert sorted([*knobs.VISIBLE, *advanced, knobs.BLEND]) == sorted(SETTINGS)
+    assert sorted([*advanced, knobs.BLEND]) == sorted(SETTINGS)
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -91,6 +93,36 @@ def test_knobs_and_settings_convert_into_each_other(preset):
     shown = knobs.shown_values(StyleSettings(preset))
     assert knobs.matching_preset(shown) == preset
     assert str(knobs.to_settings(shown, preset)) == str(StyleSettings(preset))
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_strength_is_a_stop_of_its_own_for_every_preset(preset):
+    for strength in knobs.STRENGTHS:
+        shown = knobs.shown_values(StyleSettings(preset)) | knobs.of_strength(strength, preset)
+        assert knobs.strength(shown, preset) == strength
+        assert not knobs.hidden_changes(shown, preset)
+
+
+def test_weights_of_zero_are_the_ends_of_the_strength():
+    shown = knobs.shown_values(StyleSettings())
+    assert knobs.strength({**shown, "style_weight": 0.0}, "balanced") == "Photo"
+    assert knobs.strength({**shown, "content_weight": 0.0}, "balanced") == "Painting"
+
+
+@pytest.mark.parametrize(
+    ("text", "highest"), [("", 4096), ("1024", 1024), ("9999", 4096), ("-5", 4096), ("many", 4096)]
+)
+def test_the_environment_limits_sizes(text, highest):
+    limits = knobs.limited({"NST_MAX_SIZE": text, "NST_MAX_STEPS": "50"})
+    assert limits["size"].high == limits["style_size"].high == highest
+    assert limits["steps"].high == 50
+
+
+def test_settings_above_a_limit_are_refused(monkeypatch):
+    monkeypatch.setattr(knobs, "SETTINGS", knobs.limited({"NST_MAX_STEPS": "50"}))
+    with pytest.raises(InvalidInput) as caught:  # only the browser keeps a knob within its range
+        knobs.to_settings(knobs.shown_values(StyleSettings()) | {"steps": 51})
+    assert knobs.explain(caught.value) == "Steps must be an integer from 1 to 50."
 
 
 def test_blend_weights_are_sent_only_if_they_differ():
@@ -132,7 +164,7 @@ def damaged(length: int) -> bytes:
     [
         (b"", uploads.NO_PICTURE),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", uploads.NO_PICTURE),
-        (b"\0\0\0\x18ftypheic" + bytes(20), "save or export it as JPEG first."),
+        (b"\0\0\0\x18ftypheic" + bytes(20), uploads.HEIF),
         (header_of(8000, 8001), f"the limit is {MAX_INPUT_PX // 10**6} megapixels: make it smaller and try again."),
         (header_of(30_000, 30_000), f"larger than {MAX_INPUT_PX // 10**6} megapixels: make it smaller and try again."),
         (damaged(20), uploads.BROKEN),
@@ -146,9 +178,22 @@ def test_unusable_files_are_refused_in_plain_words(data, words):
     assert str(caught.value).endswith(words)
 
 
-def test_a_pasted_picture_is_named_by_its_type_and_anything_else_is_ignored():
+def test_a_large_photograph_is_held_as_the_file_that_it_came_in():
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned: it could not be sent as it is
+    data = encode(Image.effect_noise((600, 400), 50), "JPEG", exif=exif)
+    picture = uploads.load(data, "content", "")
+    assert picture.data == data
+    with Image.open(io.BytesIO(picture.thumbnail)) as thumbnail:
+        assert thumbnail.getchannel("A").getbbox() == (134, 0, 347, 320)  # upright
+    assert picture.digest == sha256(data)
+
+
+def test_a_pasted_file_is_named_by_its_type_and_read_like_any_other():
     assert uploads.from_url("data:image/png;base64,aGFsbG8=", "pasted") == uploads.File("pasted.png", b"hallo")
-    for url in ("", "data:text/html;base64,aGFsbG8=", "data:image/png;base64,?", "http://example.com/a.png"):
+    assert uploads.from_url("data:image/tiff;base64,aGFsbG8=", "pasted") == uploads.File("pasted.tiff", b"hallo")
+    assert uploads.from_url("data:;base64,aGFsbG8=", "pasted") == uploads.File("pasted", b"hallo")
+    for url in ("", "data:image/png;base64,", "data:image/png;base64,?", "http://example.com/a.png"):
         assert uploads.from_url(url, "pasted") is None
 
 
@@ -244,13 +289,38 @@ def test_a_path_is_not_a_servers_address():
         server.connect("models/style_transfer")
 
 
+def asked(monkeypatch, client: FakeClient, versions: list[int]) -> server.Server:
+    monkeypatch.setattr(server, "connect", lambda address: client)
+    monkeypatch.setattr(server, "served_versions", lambda address: versions)
+    return server.ask()
+
+
 def test_a_server_that_is_busy_with_other_runs_counts_as_ready(monkeypatch):
     client = FakeClient(problem=DeadlineExceeded("No answer within 10 s."))
-    monkeypatch.setattr(server, "served_versions", lambda address: [3, 2])
-    assert server.ask(client).facts == {"Model version": "3"}
-    assert not server.ask(client).problem
-    monkeypatch.setattr(server, "served_versions", lambda address: [])
-    assert "took too long to answer" in server.ask(client).problem
+    assert asked(monkeypatch, client, [3, 2]) == server.Server({"Model version": "3"})
+    assert "took too long to answer" in asked(monkeypatch, client, []).problem
+
+
+def test_a_wrong_address_is_a_problem_for_whoever_runs_the_page(monkeypatch, caplog):
+    monkeypatch.setenv("NST_SERVING_URL", "models/secret")
+    assert server.ask().problem == "This page is not set up correctly: whoever runs it finds the reason in its log."
+    assert "Received: models/secret" in caplog.text
+
+
+def test_the_server_is_asked_in_the_background_and_not_twice_at_once(monkeypatch):
+    answer, calls = threading.Event(), []
+    monkeypatch.setattr(server, "ask", lambda: calls.append(1) or (answer.wait(5) and server.Server()))
+    watch = server.Watch()
+    watch.ask()
+    watch.ask()
+    assert watch.latest is None
+    answer.set()
+    until(lambda: watch.latest)
+    watch.ask(older_than_s=60)
+    outage = ServingUnavailable("gone")
+    for problem in (outage, outage, None, Overloaded("full")):
+        watch.suspect(problem)
+    until(lambda: len(calls) == 2)
 
 
 @pytest.mark.parametrize(("text", "runs"), [("", 2), ("5", 5), ("0", 1), ("many", 2)])
