@@ -461,6 +461,9 @@ def test_back_leaves_the_page_however_many_controls_were_changed(tab):
     assert tab.chrome.current_url.endswith("?preset=fine")
     tab.chrome.back()
     tab.wait(lambda: tab.chrome.current_url == "about:blank", "Back did not leave the page")
+    tab.chrome.forward()
+    tab.button("Start")
+    tab.settle()
 
 
 def test_pictures_are_chosen_by_keyboard_and_the_chosen_one_is_marked(tab):
