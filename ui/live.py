@@ -21,9 +21,9 @@ from ui.visits import Result, Stage, Visit
 
 ALT = "The result"
 BEAT_S = 1.0  # how often the browser asks for the state of a run; each time costs as much as drawing the frame
+FIRST_BEAT_S = 0.25  # until the first preview
 LARGEST_PNG = 4_000_000  # bytes, some 1300 pixels square; larger results are shown as JPEG
 NARROWEST_PX = 100  # width of a variation; three fit side by side even on a phone
-MOST_SHOWN = 4  # of the runs that wait, each with a button; the others are counted
 RUN_FILE_MB = 200  # a run of 1400 pixels square has 100
 
 # Keys of session_state: what is wrong with files that were added here, the format of downloads, whether More is open.
@@ -31,8 +31,9 @@ PROBLEM, FORMAT, MORE = "live_problem", "format", "more"
 
 
 def show(visit: Visit, drawn: Stage) -> None:
-    """Draws a visit's work, every second while there is any; `drawn` is the stage for which the page is drawn."""
-    st.fragment(_draw, run_every=BEAT_S if drawn.active else None)(visit, drawn)
+    """Draws a visit's work, again and again while there is any; `drawn` is the stage for which the page is drawn."""
+    beat_s = FIRST_BEAT_S if drawn.starting else BEAT_S
+    st.fragment(_draw, run_every=beat_s if drawn.active else None)(visit, drawn)
 
 
 def _draw(visit: Visit, drawn: Stage) -> None:
@@ -84,14 +85,11 @@ def _progress(visit: Visit, fraction_done: float, line: str, now: Snapshot | Non
         return
     with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
         st.caption("Next:", width="content")
-        for number, work in enumerate(visit.lined_up[:MOST_SHOWN]):
-            title = _title(visit, work.request)
+        for work in visit.lined_up:
             st.button(
-                title, key=f"remove_{number}", icon=":material/close:", icon_position="right", type="tertiary",
-                help="Removes this run from the line.", on_click=visit.remove, args=(work,),
+                _title(visit, work.request), key=f"remove_{id(work)}", icon=":material/close:", icon_position="right",
+                type="tertiary", help="Removes this run from the line.", on_click=visit.remove, args=(work,),
             )  # fmt: skip
-        if (more := len(visit.lined_up) - MOST_SHOWN) > 0:
-            st.caption(f"and {more} more", width="content")
         if len(visit.lined_up) > 1:
             st.button(
                 "Remove all", key="remove_all", type="tertiary", on_click=visit.remove, args=visit.lined_up,

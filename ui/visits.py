@@ -92,6 +92,7 @@ class Stage:
     work: Work | None
     active: bool
     running: bool
+    starting: bool
     lined_up: tuple[Work, ...]
     results: tuple[Result, ...]
 
@@ -144,7 +145,8 @@ class Visit:
         with self._lock:
             work = self.work
             active, running = (work.active, work.running) if work is not None else (False, False)
-            return Stage(work, active or bool(self.lined_up), running, self.lined_up, self.results)
+            starting = isinstance(work, Job) and work.snapshot().starting
+            return Stage(work, active or bool(self.lined_up), running, starting, self.lined_up, self.results)
 
     @property
     def problem(self) -> StyleTransferError | None:

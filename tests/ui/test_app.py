@@ -517,10 +517,10 @@ def test_runs_are_lined_up_and_can_be_removed(client, page):
         start(page)
     choose(page, "content_sample", CONTENTS[2].name)
     start(page)
-    labels = [page.button(key=f"remove_{number}").label for number in range(4)]
-    assert labels == [*["Dusk lake + Eddies, 384 px"] * 3, "Lighthouse + Eddies, 384 px"]
+    waiting = [one for one in page.button if one.key in {f"remove_{id(work)}" for work in visit_of(page).lined_up}]
+    assert [one.label for one in waiting] == [*["Dusk lake + Eddies, 384 px"] * 3, "Lighthouse + Eddies, 384 px"]
     again = opened(visit=page.session_state["visit"])  # another tab of the visit
-    start(again, "remove_0")
+    start(again, waiting[0].key)
     page.run()
     assert len(visit_of(page).lined_up) == 3
     client.gate.release(99)
