@@ -10,10 +10,25 @@ from typing import Any
 import streamlit as st
 
 from model.contract import NOT_FINITE
+from model.settings import format_value
 from serving.errors import InvalidInput, StyleTransferError
 from serving.request import Request
 from serving.run_file import decode_run
-from ui import chart, components, downloads, gallery, jobs, links, panel, server, uploads, variations, visits, wording
+from ui import (
+    chart,
+    components,
+    downloads,
+    gallery,
+    jobs,
+    knobs,
+    links,
+    panel,
+    server,
+    uploads,
+    variations,
+    visits,
+    wording,
+)
 from ui.jobs import Job, Snapshot, Status
 from ui.uploads import BadPicture, File
 from ui.variations import COLUMNS, ROWS, Variations
@@ -293,11 +308,21 @@ def _paint_each(request: Request, files: Sequence[File]) -> None:
 
 
 def _continue_saved(files: Sequence[File]) -> None:
+    st.session_state[PROBLEM] = _continued(files[-1])
+
+
+def _continued(file: File) -> str:
+    """Continues a saved run, or returns a sentence that says why not."""
     try:
-        run = decode_run(files[-1].data, files[-1].name)
+        run = decode_run(file.data, file.name)
         run.request.prepared()
-        st.session_state[PROBLEM] = "" if visits.resume(run) else wording.OTHER_MODEL
     except InvalidInput:
-        st.session_state[PROBLEM] = wording.NO_RUN
+        return wording.NO_RUN
+    try:
+        for name in knobs.LIMITED:
+            knobs.SETTINGS[name].parse(format_value(getattr(run.request.settings, name)))
+        return "" if visits.resume(run) else wording.OTHER_MODEL
+    except InvalidInput as error:
+        return knobs.explain(error)
     except StyleTransferError as error:
-        st.session_state[PROBLEM] = server.explain(error)
+        return server.explain(error)

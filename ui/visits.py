@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 
 import streamlit as st
 
@@ -74,12 +75,6 @@ class Result:
     thumbnail: bytes
     origin: Origin
     film: tuple[bytes, ...] = ()
-
-    @property
-    def parts(self) -> list[bytes]:
-        """All that it holds."""
-        pictures = (one for several in self.request.pictures.values() for one in several)
-        return [self.png, self.thumbnail, *self.film, *pictures]
 
 
 Work = Job | Variations
@@ -212,7 +207,12 @@ class Visit:
 
 def _size(results: Sequence[Result]) -> int:
     """Returns the bytes that results take; pictures that several of them share count once."""
-    return sum({id(part): len(part) for one in results for part in one.parts}.values())
+    parts = (
+        part
+        for one in results
+        for part in (one.png, one.thumbnail, *one.film, *chain.from_iterable(one.request.pictures.values()))
+    )
+    return sum({id(part): len(part) for part in parts}.values())
 
 
 class Visits:

@@ -591,8 +591,13 @@ def test_a_saved_run_continues_on_another_page_if_its_model_is_served(client, pa
     start(other, "resume")
     upload(other, "run_upload_2", encode_run(replace(run, request=damaged)), "a.run")
     assert errors(other) == [wording.NO_RUN]
+    with pytest.MonkeyPatch.context() as smaller:
+        smaller.setattr(knobs, "SETTINGS", knobs.limited({"NST_MAX_SIZE": "256"}))
+        start(other, "resume")
+        upload(other, "run_upload_3", saved, "a.run")
+        assert errors(other) == ["Size must be an integer from 16 to 256."]
     start(other, "resume")
-    upload(other, "run_upload_3", saved, "a.run")
+    upload(other, "run_upload_4", saved, "a.run")
     until(other, lambda: visit_of(other).results)
     assert not other.error
     assert client.states[-1] == str(STEPS // 2).encode()
