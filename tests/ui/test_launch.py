@@ -11,7 +11,8 @@ import pytest
 
 import ui.launch
 from tests.ui.launched import START_S, Launched
-from ui.launch import PAGE, LaunchError
+from ui.launch import PAGE
+from ui.model_server import LaunchError
 
 
 def test_a_taken_port_is_named_with_the_variable_that_changes_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -36,7 +37,7 @@ def test_an_invalid_port_is_refused(monkeypatch: pytest.MonkeyPatch, text: str) 
 )
 def test_a_signal_stops_it_unless_it_was_ignored_before(monkeypatch, number, before) -> None:
     stopped: list[bool] = []
-    monkeypatch.setattr(ui.launch, "run", lambda _, stop: (os.kill(os.getpid(), number), stopped.append(stop.wait(1))))
+    monkeypatch.setattr(ui.launch, "run", lambda stop: (os.kill(os.getpid(), number), stopped.append(stop.wait(1))))
     handlers = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:
         signal.signal(number, before)
@@ -45,6 +46,17 @@ def test_a_signal_stops_it_unless_it_was_ignored_before(monkeypatch, number, bef
         for each, handler in handlers.items():
             signal.signal(each, handler)
     assert stopped == [before is signal.SIG_DFL]
+
+
+def test_it_runs_where_there_is_no_hangup_as_on_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(signal, "SIGHUP")
+    monkeypatch.setattr(ui.launch, "run", lambda stop: None)
+    handlers = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        assert ui.launch.main() == 0
+    finally:
+        for each, handler in handlers.items():
+            signal.signal(each, handler)
 
 
 def test_a_model_that_cannot_be_served_ends_both(tmp_path: Path) -> None:

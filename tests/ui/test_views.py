@@ -189,6 +189,14 @@ def test_a_large_photograph_is_held_as_the_file_that_it_came_in():
     assert picture.digest == sha256(data)
 
 
+def test_a_transparent_picture_stays_so_when_it_is_turned():
+    half = Image.new("RGBA", (60, 40), (200, 90, 40, 255))
+    half.paste((0, 0, 0, 0), (0, 0, 30, 40))
+    with Image.open(io.BytesIO(uploads.turned(uploads.load(encode(half), "content", "")).data)) as turned:
+        assert turned.size == (40, 60)
+        assert turned.getchannel("A").getbbox() == (0, 30, 40, 60)
+
+
 def test_a_pasted_file_is_named_by_its_type_and_read_like_any_other():
     assert uploads.from_url("data:image/png;base64,aGFsbG8=", "pasted") == uploads.File("pasted.png", b"hallo")
     assert uploads.from_url("data:image/tiff;base64,aGFsbG8=", "pasted") == uploads.File("pasted.tiff", b"hallo")
