@@ -1,5 +1,6 @@
 # `make run` shows the page, `make test` checks everything. Both make their own environment in .venv.
-PYTHON ?= python3.11
+# The first Python that runs. Up to 3.12 TensorFlow is the version that TensorFlow Serving has GPU images of.
+PYTHON ?= $(shell for name in python3.12 python3.11 python3.13; do $$name -c "import ensurepip" 2>/dev/null && echo $$name && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
 
@@ -19,7 +20,7 @@ STYLES ?= ui/samples/eddies.jpg ui/samples/waves.jpg
 SIZE ?= 384
 OUT ?= artifacts/evaluation
 
-.PHONY: help setup run model evaluate bench test lint types unit soak test-serving small-model verify-deployment clean
+.PHONY: help setup lock run model evaluate bench test lint types unit soak test-serving small-model verify-deployment clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -27,20 +28,36 @@ help:  ## list the targets
 
 setup: $(VENV)/.installed  ## make .venv and install the pinned requirements
 
-# uv installs in a tenth of pip's time; pip takes over where uv cannot, as behind an index that pip alone is told of.
-UV := uv==0.13.8
-PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check
-install = { $(PIP_INSTALL) $(UV) && \
-  $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python $(1); } || $(PIP_INSTALL) $(1)
+# With uv no Python need be installed. Without uv pip fetches it, and takes over where uv cannot, as behind an index that
+# pip alone is told of: uv installs in a tenth of the time.
+UV := $(shell command -v uv || echo $(BIN)/uv)
+UV_PIN := $(shell grep -o '^uv==[0-9.]*' requirements-dev.txt)
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+install = $(UV) pip install --quiet --compile-bytecode --python $(BIN)/python $(1) || $(PIP_INSTALL) $(1)
 
-$(VENV)/.installed: requirements.txt
-	$(PYTHON) -m venv $(VENV)
+$(VENV)/.made:
+	@if command -v uv > /dev/null; then uv venv --quiet --seed $(if $(PYTHON),--python $(PYTHON)) $(VENV); \
+	elif [ -n "$(PYTHON)" ]; then $(PYTHON) -m venv $(VENV) && { $(PIP_INSTALL) $(UV_PIN) || true; }; \
+	else echo "Install uv, or Python 3.11, 3.12 or 3.13 with its module venv." >&2; exit 1; fi
+	@touch $@
+
+$(VENV)/.installed: requirements.txt | $(VENV)/.made
 	$(call install,-r requirements.txt)
 	touch $@
 
 $(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
 	$(call install,-r requirements.txt -r requirements-dev.txt)
 	touch $@
+
+LOCK = $(BIN)/uv pip compile --quiet --generate-hashes --no-annotate --no-emit-index-url \
+  --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
+lock: $(VENV)/.installed-dev  ## resolve pyproject.toml anew: all Pythons, every hash; UPGRADE=1 takes the newest versions
+	$(LOCK) --universal pyproject.toml --extra server --extra page --output-file requirements.txt
+	$(LOCK) --universal --group dev --constraints requirements.txt --output-file requirements-dev.txt
+	$(LOCK) $(IMAGE) pyproject.toml --extra page --constraints requirements.txt --output-file docker/requirements-ui.txt
+	$(LOCK) $(IMAGE) --group export --constraints requirements.txt --output-file docker/requirements-export.txt
+# The Python of docker/*.Dockerfile.
+IMAGE := --python-version 3.11 --python-platform x86_64-manylinux_2_28
 
 run: setup  ## export the model if there is none, start server and page, stop both on Ctrl-C
 	@exec $(BIN)/python -m ui.launch
@@ -57,9 +74,10 @@ bench: $(VENV)/.installed-dev  ## measure speed and memory beside their targets:
 
 test: lint types unit  ## lint, types and all tests
 
-lint: $(VENV)/.installed-dev  ## ruff
+lint: $(VENV)/.installed-dev  ## ruff, and biome for JavaScript and CSS
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/biome lint --error-on-warnings ui/components
 
 types: $(VENV)/.installed-dev  ## mypy
 	$(BIN)/mypy

@@ -39,14 +39,16 @@ class TooManyPixels(InvalidInput):
         self.size = size
 
 
-def prepare(data: bytes, argument: str, *, longest_px: int | None = None, background: str = BACKGROUND) -> bytes:
+def prepare(
+    data: bytes | Image.Image, argument: str, *, longest_px: int | None = None, background: str = BACKGROUND
+) -> bytes:
     """Returns a picture as the served model wants it: upright, sRGB, opaque, no larger than it will be used.
 
     Handles EXIF orientation, ICC profiles, transparency, greyscale, CMYK, 16 bits and animations (first frame). What
     Pillow forgives in a file the graph may not: so what is to be sent is encoded anew.
 
     Args:
-      data: an encoded picture of any format that Pillow reads.
+      data: an encoded picture of any format that Pillow reads, or a PIL image.
       argument: what to call the picture in an error.
       longest_px: longest side to keep, as far as the short side then has SHORT_SIDE_PX; None, where the picture is not
         to be sent yet, keeps all.
@@ -66,28 +68,61 @@ def prepare(data: bytes, argument: str, *, longest_px: int | None = None, backgr
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what is odd in a file need not be shown, and Pillow's source still less
-            image = Image.open(io.BytesIO(data))
+            image = data if isinstance(data, Image.Image) else _open(data, argument)
             if image.width * image.height > MAX_INPUT_PX:
                 raise TooManyPixels(f"{limit}. Received: {image.width}x{image.height}", image.size)
             image.load()
-            if image.format == "PNG":
+            if isinstance(data, bytes) and image.format == "PNG":
                 _scale_transparency(image, bits=data[24])  # as its header has them
             ready = _ready(image, longest_px, colour)
-    except UnidentifiedImageError as error:
-        received = HEIF if is_heif(data) else f"{len(data)} bytes that are not one"
-        raise NotAPicture(f"`{argument}` must be a picture. Received: {received}") from error
     except Image.DecompressionBombError as error:
         raise TooManyPixels(f"{limit}. {error}") from error
     except InvalidInput:
         raise
     except Exception as error:  # Pillow's readers raise almost anything on hostile files
         raise InvalidInput(f"`{argument}` must be an undamaged picture. Received: {error}") from error
-    if longest_px is None and ready is image and image.format in ("JPEG", "PNG"):
+    if isinstance(data, bytes) and longest_px is None and ready is image and image.format in ("JPEG", "PNG"):
         return data
+    ready = ready.copy()  # it may be the caller's image
     ready.info = {}  # the profile that it came with is no longer true
     output = io.BytesIO()
     ready.save(output, "PNG", compress_level=1)
     return output.getvalue()
+
+
+def with_transparency_of(original: bytes, result: bytes) -> bytes:
+    """Returns a result that is as transparent as the picture that it was made from.
+
+    Args:
+      original: a picture that `prepare` accepts.
+      result: an encoded picture, opaque, of about the same aspect ratio.
+
+    Returns:
+      A PNG; where the original is opaque, the result as it came.
+    """
+    with Image.open(io.BytesIO(original)) as image:
+        if not image.has_transparency_data:
+            return result
+        image.load()
+        if image.format == "PNG":
+            _scale_transparency(image, bits=original[24])
+        alpha = _turned(_eight_bits(image).convert("RGBA").getchannel("A"), like=image)
+    if alpha.getextrema()[0] == 255:
+        return result
+    with Image.open(io.BytesIO(result)) as image:
+        clear = image.convert("RGB")
+    clear.putalpha(alpha.resize(clear.size, Image.Resampling.LANCZOS))
+    output = io.BytesIO()
+    clear.save(output, "PNG")
+    return output.getvalue()
+
+
+def _open(data: bytes, argument: str) -> Image.Image:
+    try:
+        return Image.open(io.BytesIO(data))
+    except UnidentifiedImageError as error:
+        received = HEIF if is_heif(data) else f"{len(data)} bytes that are not one"
+        raise NotAPicture(f"`{argument}` must be a picture. Received: {received}") from error
 
 
 _HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
@@ -100,18 +135,23 @@ def is_heif(data: bytes) -> bool:
 
 def _ready(image: Image.Image, longest_px: int | None, background: tuple[int, int, int]) -> Image.Image:
     """Returns the same object when there is nothing to do."""
-    opaque = _opaque(_eight_bits(image), background)
-    result = _srgb(opaque, image.info.get("icc_profile"))
-    # Pillow's own way writes the tags anew, and fails on those of a wrong type.
-    with contextlib.suppress(Exception):  # what cannot be read says nothing of the picture
-        turn = _TURNS.get(image.getexif().get(_ORIENTATION, 1))
-        result = result if turn is None else result.transpose(turn)
+    flat = opaque(_eight_bits(image), background)
+    result = _turned(_srgb(flat, image.info.get("icc_profile")), like=image)
     # A side of a few pixels would no longer say what ratio the picture has.
     scale = max(longest_px / max(result.size), SHORT_SIDE_PX / min(result.size)) if longest_px else 1.0
     if scale < 1:
         size = (round(result.width * scale), round(result.height * scale))
         result = result.resize(size, Image.Resampling.LANCZOS)
     return result
+
+
+def _turned(image: Image.Image, like: Image.Image) -> Image.Image:
+    """Turns a picture upright, as the tags of another one say."""
+    # Pillow's own way writes the tags anew, and fails on those of a wrong type.
+    with contextlib.suppress(Exception):  # what cannot be read says nothing of the picture
+        turn = _TURNS.get(like.getexif().get(_ORIENTATION, 1))
+        return image if turn is None else image.transpose(turn)
+    return image
 
 
 def _scale_transparency(image: Image.Image, bits: int) -> None:
@@ -142,7 +182,8 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     return grey
 
 
-def _opaque(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
+def opaque(image: Image.Image, background: tuple[int, int, int] = (255, 255, 255)) -> Image.Image:
+    """Returns a picture on a background that shows where it is transparent."""
     if not image.has_transparency_data:
         return image
     rgba = image.convert("RGBA")

@@ -54,6 +54,11 @@ def save_run(path: Path, run: SavedRun) -> None:
     Raises:
       InvalidInput: the file cannot be written.
     """
+    atomic_write(path, encode_run(run))
+
+
+def encode_run(run: SavedRun) -> bytes:
+    """Returns the file of a run."""
     about = {
         "format": FORMAT,
         "version": VERSION,
@@ -70,7 +75,7 @@ def save_run(path: Path, run: SavedRun) -> None:
     with zipfile.ZipFile(output, "w", zipfile.ZIP_STORED) as archive:
         for name, data in members.items():
             archive.writestr(zipfile.ZipInfo(name, _MOMENT), data)
-    atomic_write(path, output.getvalue())
+    return output.getvalue()
 
 
 def load_run(path: Path) -> SavedRun:
@@ -79,14 +84,22 @@ def load_run(path: Path) -> SavedRun:
     Raises:
       InvalidInput: the file is missing, damaged, not a run file, or of another version.
     """
-    data = read_file(path, "`resume`")
+    return decode_run(read_file(path, "`resume`"), str(path))
+
+
+def decode_run(data: bytes, name: str) -> SavedRun:
+    """Reads the file of a run; `name` stands for it in an error.
+
+    Raises:
+      InvalidInput: it is damaged, not a run file, or of another version.
+    """
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             return _read(archive)
     except Exception as error:  # on a damaged archive zipfile and json raise almost anything
         raise InvalidInput(
             f"`resume` must be an undamaged run file of version {VERSION}. "
-            f"Received: {path} ({str(error) or type(error).__name__})"
+            f"Received: {name} ({str(error) or type(error).__name__})"
         ) from error
 
 

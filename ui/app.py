@@ -14,7 +14,7 @@ if ROOT not in sys.path:
 from serving.errors import InvalidInput  # noqa: E402 - needs the path above
 from serving.files import sha256  # noqa: E402
 from serving.request import MASKS, Request  # noqa: E402
-from ui import cards, components, estimate, gallery, links, live, masks, panel, server, variations, visits  # noqa: E402
+from ui import cards, components, estimate, gallery, links, live, masks, panel, server, visits  # noqa: E402
 from ui.jobs import Job  # noqa: E402
 from ui.variations import Variations  # noqa: E402
 from ui.visits import Visit  # noqa: E402
@@ -28,7 +28,7 @@ def main() -> None:
     """Draws the whole page, from top to bottom."""
     st.set_page_config(page_title="Neural style transfer", page_icon=":material/brush:", layout="wide")
     visit = visits.current()
-    active = visit.active
+    stage, active = visit.stage, visit.active
     server.show(visit.problem, active)
     panel.begin()
     if st.session_state.get(DRAWN) is not visit:
@@ -64,13 +64,10 @@ def main() -> None:
         )  # fmt: skip
         if request is not None and (seconds := estimate.PACE.seconds(request)) is not None:
             st.caption(f"Takes about {duration(seconds)} on this server", width="content")
-    with result:
+    with result, st.container(gap=None):  # else what is below would stand lower than the cards
         components.element("reveal")(key="reveal", data={"started": id(visit.work) if visit.work else 0}, height=1)
-        if isinstance(visit.work, Variations):
-            variations.show(visit.work, active)
-        else:
-            live.show(visit.work, active)
-    visit.keep_result()
+        with st.container():
+            live.show(visit, stage)
     gallery.show(visit)
     links.write(visit)
     visits.stay_with_tab()

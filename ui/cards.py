@@ -14,7 +14,7 @@ from streamlit.delta_generator import DeltaGenerator
 from model.limits import MAX_STYLES
 from model.settings import StyleSettings
 from ui import components, panel, uploads
-from ui.samples import CONTENTS, STYLES
+from ui.samples import CONTENTS, STYLES, Sample
 from ui.uploads import BadPicture, File, Picture
 from ui.visits import Style, Visit
 
@@ -65,10 +65,12 @@ def show_content(visit: Visit) -> None:
         if visit.content is not None:
             st.image(visit.content.thumbnail, width="stretch", alt=visit.content.alt)
         _pictures(
-            CONTENT, "Photos to try", {sample.name: (sample.label, sample.path.read_bytes()) for sample in CONTENTS},
+            CONTENT, "Photos to try", _offered(CONTENTS),
             [visit.content.sample] if visit.content else [], lambda names: choose(visit, content=names[0]),
         )  # fmt: skip
-        uploads.show("content", lambda files: _take_content(visit, files), listens=True)
+        uploads.show(
+            "content", lambda files: _take_content(visit, files), listens=True, turn=lambda: _turn_content(visit)
+        )
     if visit.content and visit.content.settings:
         st.button(
             "Use the settings of this picture", key="reuse", icon=":material/tune:", width="stretch",
@@ -91,10 +93,10 @@ def show_styles(visit: Visit) -> None:
             for style in visit.styles:
                 _row(style)
         several = bool(st.session_state.get(BLEND))
-        pictures = {sample.name: (sample.label, sample.path.read_bytes()) for sample in STYLES}
+        pictures = _offered(STYLES)
         if several:
             pictures |= {
-                _name(style): (style.plain_name, style.picture.data) for style in visit.styles
+                _name(style): (style.plain_name, style.picture.thumbnail) for style in visit.styles
                 if not style.picture.sample
             }  # fmt: skip
         _pictures(
@@ -103,6 +105,10 @@ def show_styles(visit: Visit) -> None:
         )  # fmt: skip
         uploads.show("style", lambda files: _take_styles(visit, files), several=True)
     visit.blend = blend(visit)
+
+
+def _offered(samples: Sequence[Sample]) -> dict[str, tuple[str, bytes]]:
+    return {sample.name: (sample.label, uploads.sample(sample).thumbnail) for sample in samples}
 
 
 def _pictures(
@@ -114,7 +120,7 @@ def _pictures(
     Args:
       key: of the element.
       label: what they are.
-      pictures: the label and the encoded picture, by name.
+      pictures: the label and `uploads.thumbnail`, by name.
       chosen: names of those in use.
       use: called with the names that a visitor has chosen.
       several: whether more than one may be chosen.
@@ -124,7 +130,7 @@ def _pictures(
         data={
             "label": label,
             "pictures": [
-                {"name": name, "label": words, "url": _thumbnail(data)} for name, (words, data) in pictures.items()
+                {"name": name, "label": words, "url": _cut(thumbnail)} for name, (words, thumbnail) in pictures.items()
             ],
             "chosen": list(chosen),
             "several": several,
@@ -134,10 +140,11 @@ def _pictures(
 
 
 @lru_cache(maxsize=2 * len(CONTENTS + STYLES))
-def _thumbnail(data: bytes) -> str:
-    """Returns a picture cut to THUMBNAIL_PX, as a data URL."""
-    with Image.open(io.BytesIO(data)) as image:
-        return components.jpeg_url(ImageOps.fit(image.convert("RGB"), THUMBNAIL_PX), QUALITY)
+def _cut(thumbnail: bytes) -> str:
+    """Returns a thumbnail without its margins, cut to THUMBNAIL_PX, as a data URL."""
+    with Image.open(io.BytesIO(thumbnail)) as image:
+        picture = image.crop(image.getbbox()).convert("RGB")
+        return components.jpeg_url(ImageOps.fit(picture, THUMBNAIL_PX), QUALITY)
 
 
 def _head(title: str, problem: str) -> DeltaGenerator:
@@ -194,7 +201,7 @@ def _of_sample(name: str) -> Style:
 
 
 def _of_file(file: File) -> Style:
-    picture = uploads.load(file.data, "style", f"Your painting, {file.name}")
+    picture = uploads.load(file.data, "style", f"Your painting, {file.name}", name=file.name)
     name = file.name if len(file.name) <= LONGEST_NAME else f"{file.name[: LONGEST_NAME - 1]}…"
     return Style(next(_numbers), name, picture)
 
@@ -214,9 +221,14 @@ def _blend_or_not(visit: Visit) -> None:
 def _take_content(visit: Visit, files: Sequence[File]) -> None:
     file = files[-1]
     try:
-        _set_content(visit, uploads.load(file.data, "content", f"Your photograph, {file.name}"))
+        _set_content(visit, uploads.load(file.data, "content", f"Your photograph, {file.name}", name=file.name))
     except BadPicture as error:
         st.session_state[CONTENT_PROBLEM] = str(error)  # and the photograph before it stays
+
+
+def _turn_content(visit: Visit) -> None:
+    if visit.content:
+        _set_content(visit, uploads.turned(visit.content))
 
 
 def _take_styles(visit: Visit, files: Sequence[File]) -> None:

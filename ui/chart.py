@@ -16,22 +16,23 @@ POINTS = 240  # in a line; more would look the same, and every redraw sends them
 HEIGHT_PX = 300
 
 
-def show(losses: npt.NDArray[np.float32], steps: int) -> None:
-    """Draws the losses of a run of `steps` steps, once there are at least two."""
+def show(losses: npt.NDArray[np.float32], step: int, steps: int) -> None:
+    """Draws the losses of a run up to a step, out of `steps`, once there are at least two."""
     if len(losses) > 1:
         st.vega_lite_chart(
-            loss_table(losses),
+            loss_table(losses, step - len(losses)),
             specification(steps),
             alt="Loss of each term over the steps, on a logarithmic axis",
             key="losses",
         )
 
 
-def loss_table(losses: npt.NDArray[np.float32], points: int = POINTS) -> list[dict[str, Any]]:
+def loss_table(losses: npt.NDArray[np.float32], before: int = 0, points: int = POINTS) -> list[dict[str, Any]]:
     """Returns the rows of the loss curve: `step` (from 1), `term` and `loss`.
 
     Args:
       losses: float32 [N, 4], a row for each step, columns as in `LOSS_TERMS`.
+      before: steps that were taken before the first row.
       points: the most points in a line. Steps are left out evenly, but never the last.
 
     Returns:
@@ -39,7 +40,7 @@ def loss_table(losses: npt.NDArray[np.float32], points: int = POINTS) -> list[di
     """
     steps = np.unique(np.linspace(0, len(losses) - 1, min(len(losses), points)).round().astype(int))
     return [
-        {"step": int(step) + 1, "term": LABELS[term], "loss": float(losses[step, column])}
+        {"step": before + int(step) + 1, "term": LABELS[term], "loss": float(losses[step, column])}
         for column, term in enumerate(LOSS_TERMS)
         for step in steps
         if np.isfinite(losses[step, column]) and losses[step, column] > 0

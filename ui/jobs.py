@@ -1,30 +1,38 @@
 """Runs in the background, so that the page can redraw: a job for each run, and the queue in which runs wait.
 
 A worker thread consumes `StyleTransferClient.run`; the page reads `Job.snapshot()`. The thread never calls Streamlit,
-and shares nothing with the page but the job.
+and shares nothing with the page but the job and its owner.
 """
 
 from __future__ import annotations
 
 import contextlib
+import io
 import itertools
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping
+import weakref
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from enum import Enum
-from typing import Any
+from functools import cached_property
+from typing import Any, Protocol
 
 import numpy as np
+from PIL import Image
 
 from serving.client import Progress, StyleTransferClient
 from serving.errors import Cancelled, ServingFailed, StyleTransferError
 from serving.files import sha256
+from serving.pictures import prepare
 from serving.request import Request
+from serving.responses import Description
 from serving.results import Origin
+from serving.run_file import SavedRun
 from ui import knobs
 from ui.estimate import PACE
+from ui.film import Film
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +40,8 @@ REFINE_STEPS = 40  # extra steps at a result's own size
 LARGER_STEPS = 32  # extra steps, shared by two sizes
 GROWTH = 2  # factor of the long side when a result is enlarged
 POLL_S = 0.2  # how often a waiting run checks whether it has been stopped
+SHOWN_PX, QUALITY = 512, 85  # long side of the photograph while there is no preview, and of its JPEG
+KEPT_STATES_BYTES = 1_000_000_000  # of all runs that ended early; one of 4096 x 3275 pixels has 885 MB
 
 
 class Status(Enum):
@@ -53,13 +63,13 @@ class Snapshot(Progress):
       losses: float32 [step, 4], all rows so far.
       seconds: of work, without pauses.
       status: the state of the job.
-      model: the model's description, with the settings as it reads them; empty until the server has sent it.
+      model: the model's description, with the settings as it reads them; None until the server has sent it.
       waits_for: how many other runs must end before this one can start.
       problem: why the job failed, or, while it is active, why the server does not answer at the moment.
     """
 
     status: Status = Status.NEW
-    model: Mapping[str, Any] = field(default_factory=dict)
+    model: Description | None = None
     waits_for: int = 0
     problem: StyleTransferError | None = None
 
@@ -76,6 +86,24 @@ class Snapshot(Progress):
         """The result, or the preview if there is no result yet; empty if there is neither."""
         return self.image or self.preview
 
+    @property
+    def can_continue(self) -> bool:
+        """Whether the run ended early, and its state has not been released."""
+        return self.status in (Status.STOPPED, Status.FAILED) and bool(self.state or not self.step)
+
+
+class Owner(Protocol):
+    """For whom a job runs. Its methods are called from the job's thread."""
+
+    def unattended(self) -> bool:
+        """Tells whether nobody has the page open any more; the run then lets waiting runs go first."""
+
+    def keep(self, job: Job, ended: Snapshot) -> None:
+        """Keeps the picture of a run that has ended, before the job shows that it has."""
+
+    def advance(self) -> None:
+        """Starts what comes next, once the job shows that it has ended."""
+
 
 class RunQueue:
     """Lets a few runs work at once; the others wait in order of arrival. All methods may be called from any thread."""
@@ -83,7 +111,7 @@ class RunQueue:
     def __init__(self, places: int) -> None:
         """Makes a queue in which `places` runs may work at once."""
         self._places = places
-        self._tickets: list[object] = []  # in order of arrival; the first `_places` are at work
+        self._tickets: list[threading.Event] = []  # in order of arrival; the first `_places` are at work
         self._moved = threading.Condition()
 
     @property
@@ -95,27 +123,35 @@ class RunQueue:
         """Waits for a place, and holds it.
 
         Args:
-          cancelled: once set, ends the wait.
+          cancelled: once set, ends the wait. It is the run's ticket, see `leave`.
           report: called repeatedly with the number of runs that must end first, and finally with 0.
 
         Raises:
           Cancelled: `cancelled` was set during the wait.
         """
-        ticket = object()
         try:
             with self._moved:
-                self._tickets.append(ticket)
-                while (before := self._tickets.index(ticket) + 1 - self._places) > 0:
-                    if cancelled.is_set():
-                        raise Cancelled("Stopped while it waited for its turn.")
+                self._tickets.append(cancelled)
+                while not cancelled.is_set() and (before := self._tickets.index(cancelled) + 1 - self._places) > 0:
                     report(before)
                     self._moved.wait(POLL_S)
+            if cancelled.is_set():
+                raise Cancelled("Stopped while it waited for its turn.")
             report(0)
             yield
         finally:
-            with self._moved:
+            self.leave(cancelled)
+
+    def leave(self, ticket: threading.Event) -> None:
+        """Gives up a place, or the wait for one; does nothing after that."""
+        with self._moved:
+            if ticket in self._tickets:
                 self._tickets.remove(ticket)
                 self._moved.notify_all()
+
+
+_ended_early: list[weakref.ref[Job]] = []  # oldest first; they keep their states as far as there is room
+_ended_early_lock = threading.Lock()
 
 
 class Job:
@@ -129,7 +165,12 @@ class Job:
     _numbers = itertools.count(1)
 
     def __init__(
-        self, client: StyleTransferClient, request: Request, queue: RunQueue, unattended: Callable[[], bool]
+        self,
+        client: StyleTransferClient,
+        request: Request,
+        queue: RunQueue,
+        owner: Owner,
+        saved: SavedRun | None = None,
     ) -> None:
         """Prepares a run.
 
@@ -137,17 +178,29 @@ class Job:
           client: a client of the server.
           request: the pictures and the settings.
           queue: the queue in which it waits for its turn.
-          unattended: returns whether nobody has the page open any more; the run then lets waiting runs go first.
+          owner: for whom it runs.
+          saved: where to continue; None: at the start.
         """
         self.number = next(self._numbers)
         self.request = request
         self._client = client
         self._queue = queue
-        self._unattended = unattended
+        self._owner = owner
         self._lock = threading.Lock()
         self._cancelled = threading.Event()
         self._worker: threading.Thread | None = None
+        self._film = Film()
         self._now = Snapshot(steps=request.settings.steps)
+        if saved is not None:
+            self._now = Snapshot(steps=saved.steps, step=saved.step, state=saved.state)
+
+    @cached_property
+    def photograph(self) -> bytes:
+        """The photograph, small, as JPEG: it is shown until there is a preview."""
+        with Image.open(io.BytesIO(prepare(self.request.content, "content", longest_px=SHOWN_PX))) as image:
+            out = io.BytesIO()
+            image.convert("RGB").save(out, "JPEG", quality=QUALITY)
+        return out.getvalue()
 
     def snapshot(self) -> Snapshot:
         with self._lock:
@@ -156,6 +209,16 @@ class Job:
     @property
     def active(self) -> bool:
         return self.snapshot().active
+
+    @property
+    def running(self) -> bool:
+        """Whether it is active and has not been stopped."""
+        return self.snapshot().status is Status.RUNNING
+
+    @property
+    def film(self) -> tuple[bytes, ...]:
+        """The previews that show how the picture came about."""
+        return self._film.frames
 
     @property
     def problem(self) -> StyleTransferError | None:
@@ -173,11 +236,16 @@ class Job:
             self._worker.start()
 
     def stop(self) -> None:
-        """Ends the run after the current chunk, and keeps the picture."""
+        """Ends the run after the current chunk, and keeps the picture; its place in the queue is free at once.
+
+        So a server that hangs holds up no other run.
+        """
         with self._lock:
-            if self._now.status is Status.RUNNING:
-                self._cancelled.set()
-                self._now = replace(self._now, status=Status.STOPPING)
+            if self._now.status is not Status.RUNNING:
+                return
+            self._cancelled.set()
+            self._now = replace(self._now, status=Status.STOPPING)
+        self._queue.leave(self._cancelled)
 
     def wait(self, timeout_s: float | None = None) -> None:
         """Waits until the run has ended."""
@@ -196,16 +264,36 @@ class Job:
         except Exception as error:  # nothing above this thread could show the error to the visitor
             log.exception("A run failed unexpectedly.")
             problem = ServingFailed(f"{type(error).__name__}: {error}", "INTERNAL")
+        ended = self._end(problem, stopped=cancelled.is_set())
+        try:
+            self._owner.keep(self, ended)
+        finally:
+            self._set(**vars(ended))
+            self._owner.advance()
+
+    def _end(self, problem: StyleTransferError | None, *, stopped: bool) -> Snapshot:
+        """Returns the last snapshot of a run."""
+        now = replace(self._now, seconds_left=None, waits_for=0)
+        if now.complete:
+            return replace(now, status=Status.DONE, problem=None, state=b"")
+        self._make_room(len(now.state))
+        if stopped:
+            return replace(now, status=Status.STOPPED, problem=None)
+        problem = problem or ServingFailed("The run ended before its last step.", "INTERNAL")
+        return replace(now, status=Status.FAILED, problem=problem)
+
+    def _make_room(self, needed: int) -> None:
+        """Releases the oldest states of runs that ended early, until there is room for another of `needed` bytes."""
+        with _ended_early_lock:
+            jobs = [job for ref in _ended_early if (job := ref()) and job is not self]
+            while jobs and needed + sum(len(job.snapshot().state) for job in jobs) > KEPT_STATES_BYTES:
+                jobs.pop(0)._release()
+            _ended_early[:] = [weakref.ref(job) for job in (*jobs, self)]
+
+    def _release(self) -> None:
         with self._lock:
-            if self._now.complete:
-                status, problem = Status.DONE, None
-                self._now = replace(self._now, state=b"")  # 25 MB at 512 pixels, no longer needed
-            elif cancelled.is_set():
-                status, problem = Status.STOPPED, None
-            else:
-                status = Status.FAILED
-                problem = problem or ServingFailed("The run ended before its last step.", "INTERNAL")
-            self._now = replace(self._now, status=status, problem=problem, seconds_left=None, waits_for=0)
+            if not self._now.active:
+                self._now = replace(self._now, state=b"")
 
     def _gives_way(self, cancelled: threading.Event) -> bool:
         """Waits for its turn and runs; returns whether it ended early to let a waiting run go first."""
@@ -215,7 +303,7 @@ class Job:
             for progress in run:
                 self._add(progress, before)
                 self._describe_model()
-                if not self._now.complete and self._unattended() and self._queue.has_waiting:
+                if not self._now.complete and self._owner.unattended() and self._queue.has_waiting:
                     return True
         return False
 
@@ -230,6 +318,7 @@ class Job:
 
     def _add(self, progress: Progress, before: float) -> None:
         """Adds a chunk to the snapshot; `before` is how many seconds earlier turns took."""
+        self._film.add(progress.preview)
         with self._lock:
             if self._now.step:  # a run's first chunk includes loading
                 PACE.learn(self.request, self._now.step, progress.step, before + progress.seconds - self._now.seconds)
@@ -238,7 +327,7 @@ class Job:
 
     def _describe_model(self) -> None:
         """Gets the model's description, once a chunk has shown that the server answers; retries after a failure."""
-        if not self._now.model:
+        if self._now.model is None:
             with contextlib.suppress(StyleTransferError):
                 self._set(model=self._client.describe(self.request.settings))
 

@@ -11,7 +11,8 @@ import streamlit as st
 from model.presets import PRESETS
 from model.settings import PRESET, StyleSettings, format_value
 from serving.errors import InvalidInput
-from ui import cards, components, knobs, panel
+from serving.request import Request
+from ui import cards, components, knobs, panel, uploads
 from ui.samples import CONTENTS, STYLES, Sample
 from ui.visits import Visit
 
@@ -66,6 +67,22 @@ def write(visit: Visit) -> None:
         query[STYLE] = ",".join(styles)
     # `st.query_params` would add an entry to the browser's history for each change.
     components.element("address")(key="address", data={"query": urlencode(query)}, height=1)
+
+
+def to(request: Request) -> tuple[str, bool]:
+    """Returns a link to the settings and the samples of a request, and whether all its pictures are samples."""
+    settings, preset = request.settings, StyleSettings(request.settings.preset)
+    query = {name: format_value(value) for name, value in settings.items() if value != getattr(preset, name)}
+    names = {uploads.sample(sample).digest: sample.name for sample in CONTENTS + STYLES}
+    used = {
+        name: [names.get(digest, "") for digest in request.sha256[argument]]
+        for name, argument in ((CONTENT, "content"), (STYLE, "styles"))
+    }
+    samples = {name: ",".join(of_kind) for name, of_kind in used.items() if all(of_kind)}
+    link = urlencode({PRESET.name: settings.preset, **query, **samples}, safe=",:/")
+    return f"{st.context.url or ''}?{link}", request.pictures.keys() == {"content", "styles"} and len(samples) == len(
+        used
+    )
 
 
 def _samples(text: str, samples: Sequence[Sample], problems: list[str]) -> list[str]:

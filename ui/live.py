@@ -1,39 +1,63 @@
-"""The right side of the page: an empty frame, then the picture in progress, then the result."""
+"""The right side of the page: an empty frame, then the picture in progress, then the result, and what comes next."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import streamlit as st
 
 from model.contract import NOT_FINITE
-from serving.errors import ServingUnavailable
+from serving.errors import InvalidInput, StyleTransferError
 from serving.request import Request
-from ui import chart, components, gallery, jobs, server, visits, wording
+from serving.run_file import decode_run
+from ui import chart, components, downloads, gallery, jobs, links, panel, server, uploads, variations, visits, wording
 from ui.jobs import Job, Snapshot, Status
+from ui.uploads import BadPicture, File
+from ui.variations import COLUMNS, ROWS, Variations
+from ui.visits import Result, Stage, Visit
 
 ALT = "The result"
-BEAT_S = 1.0  # how often the browser asks for the state of a run; each time costs as much as drawing the page
+BEAT_S = 1.0  # how often the browser asks for the state of a run; each time costs as much as drawing the frame
 LARGEST_PNG = 4_000_000  # bytes, some 1300 pixels square; larger results are shown as JPEG
+NARROWEST_PX = 100  # width of a variation; three fit side by side even on a phone
+MOST_SHOWN = 4  # of the runs that wait, each with a button; the others are counted
+RUN_FILE_MB = 200  # a run of 1400 pixels square has 100
+
+# Keys of session_state: what is wrong with files that were added here, the format of downloads, whether More is open.
+PROBLEM, FORMAT, MORE = "live_problem", "format", "more"
 
 
-def show(job: Job | None, active: bool) -> None:
-    """Draws a job, every second while it runs; `active` says whether it ran when the page was drawn."""
-    st.fragment(_draw, run_every=BEAT_S if active else None)(job, active)
+def show(visit: Visit, drawn: Stage) -> None:
+    """Draws a visit's work, every second while there is any; `drawn` is the stage for which the page is drawn."""
+    st.fragment(_draw, run_every=BEAT_S if drawn.active else None)(visit, drawn)
 
 
-def _draw(job: Job | None, active: bool) -> None:
-    if job is None:
+def _draw(visit: Visit, drawn: Stage) -> None:
+    if visit.stage != drawn:
+        st.rerun()  # the whole page, because Start, the timer or the results have to change
+    work = drawn.work
+    if visit.failed is not None and visit.failed.problem is not None:
+        st.error(f"{_title(visit, visit.failed.request)}: {server.explain(visit.failed.problem)}")
+    if st.session_state.get(PROBLEM):
+        st.error(st.session_state[PROBLEM], icon=":material/broken_image:")
+    if work is None:
         _nothing_yet()
-        return
-    now = job.snapshot()
-    if now.active != active:
-        st.rerun()  # the whole page, because Start and the timer have to change
-    if now.active:
-        _running(job, now)
+    elif isinstance(work, Variations):
+        _variations(visit, work)
+    elif work.active:
+        _running(visit, work)
     else:
-        _ended(job, now)
-    chart.show(now.losses, now.steps)
+        _ended(visit, work)
+    if isinstance(work, Job) and work.snapshot().step > 1:
+        with st.expander(
+            "How the loss falls", icon=":material/show_chart:", key="losses_open", on_change="rerun"
+        ) as place:
+            if place.open:
+                now = work.snapshot()
+                chart.show(now.losses, now.step, now.steps)
 
 
 def _nothing_yet() -> None:
@@ -43,84 +67,239 @@ def _nothing_yet() -> None:
         st.markdown("### :material/imagesmode:", width="content")
         st.markdown("**Your result appears here**", width="content")
         st.caption("Press Start and watch it being painted.", width="content")
+        _resume(type="tertiary")
 
 
-def _running(job: Job, now: Snapshot) -> None:
-    # Above the picture, so that a low window shows both.
+def _progress(visit: Visit, fraction_done: float, line: str, now: Snapshot | None) -> None:
+    """Draws the progress with Stop, and what comes next. It is above the picture, so that a low window shows both."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        st.progress(min(max(now.fraction_done, 0.0), 1.0), text=wording.progress_line(now))
+        st.progress(min(max(fraction_done, 0.0), 1.0), text=line)
         st.button(
-            "Stop", key="stop", icon=":material/stop_circle:", help="Ends the run and keeps the picture so far.",
-            disabled=now.status is Status.STOPPING, on_click=job.stop,
+            "Stop", key="stop", icon=":material/stop_circle:", help="Ends this run and keeps the picture so far.",
+            disabled=not visit.active, on_click=visit.stop,
         )  # fmt: skip
-    if now.problem is not None:
+    if now is not None and now.problem is not None:
         st.warning(wording.interrupted(now), icon=":material/sync:")
+    if not visit.lined_up:
+        return
+    with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
+        st.caption("Next:", width="content")
+        for number, work in enumerate(visit.lined_up[:MOST_SHOWN]):
+            title = _title(visit, work.request)
+            st.button(
+                title, key=f"remove_{number}", icon=":material/close:", icon_position="right", type="tertiary",
+                help="Removes this run from the line.", on_click=visit.remove, args=(work,),
+            )  # fmt: skip
+        if (more := len(visit.lined_up) - MOST_SHOWN) > 0:
+            st.caption(f"and {more} more", width="content")
+        if len(visit.lined_up) > 1:
+            st.button(
+                "Remove all", key="remove_all", type="tertiary", on_click=visit.remove, args=visit.lined_up,
+            )  # fmt: skip
+
+
+def _title(visit: Visit, request: Request) -> str:
+    return downloads.title(request, visit.names)
+
+
+def _running(visit: Visit, job: Job) -> None:
+    now = job.snapshot()
+    _progress(visit, now.fraction_done, wording.progress_line(now), now)
     # Until the first preview comes, show the photograph.
-    st.image(now.preview or job.request.content, width="stretch", alt="The picture so far")
+    st.image(now.preview or job.photograph, width="stretch", alt="The picture so far")
 
 
-def _ended(job: Job, now: Snapshot) -> None:
-    if isinstance(now.problem, ServingUnavailable):  # the header says what to do
-        st.error(wording.cut_off(now), icon=":material/error:")
-    elif now.problem is not None:
+def _variations(visit: Visit, work: Variations) -> None:
+    if work.active:
+        painted = sum(bool(job.snapshot().image) for job in work.jobs)
+        line = f"{painted} of {len(work.jobs)} variations painted" if work.running else wording.STOPPING
+        waiting = next((now for job in work.jobs if (now := job.snapshot()).active and now.problem), None)
+        _progress(visit, work.fraction_done, line, waiting)
+    else:
+        st.subheader("Variations", anchor=False)
+        st.caption(f"Press the one you like: it is painted anew at {work.request.settings.size} pixels.")
+        if work.problem is not None:
+            st.error(server.explain(work.problem), icon=":material/error:")
+    with st.grid(len(work.rows[0]), min_column_width=NARROWEST_PX, gap="small"):
+        for row, of_row in enumerate(work.rows):
+            for column, job in enumerate(of_row):
+                _cell(work.request, job, variations.describe(row, column))
+    if not work.active and any(job.snapshot().image for job in work.jobs):
+        st.download_button(
+            "Download the sheet", partial(variations.sheet, work), mime="image/png", key="download_sheet",
+            file_name=f"{downloads.stem(work.request, visit.names)}-variations.png", icon=":material/download:",
+            on_click="ignore",
+        )  # fmt: skip
+
+
+def _cell(request: Request, job: Job, words: str) -> None:
+    now, settings = job.snapshot(), job.request.settings
+    with st.container(gap="xsmall"):
+        if now.picture:
+            st.image(now.picture, width="stretch", alt=f"A variation: {words}")
+        else:
+            st.skeleton(height=110)
+        st.button(
+            words, key=f"large_{job.number}", icon=":material/zoom_out_map:", width="stretch", disabled=not now.image,
+            help=f"Makes it large: paints it anew at {request.settings.size} pixels, and sets the knobs accordingly.",
+            on_click=_make_large, args=(request, {name: getattr(settings, name) for name in (ROWS, COLUMNS)}),
+        )  # fmt: skip
+
+
+def _make_large(request: Request, chosen: dict[str, float]) -> None:
+    panel.turn(**chosen)
+    visits.start(replace(request, settings=request.settings.replace(**chosen)))
+
+
+def _ended(visit: Visit, job: Job) -> None:
+    now, result = job.snapshot(), visit.result_of(job)
+    if now.status is Status.DONE and result is None:  # deleted
+        _nothing_yet()
+        return
+    if now.problem is not None:
         st.error(server.explain(now.problem), icon=":material/error:")
     if now.stopped == NOT_FINITE:
         st.warning(wording.NOT_FINITE, icon=":material/warning:")
     elif now.stopped:
         st.info(wording.CONVERGED, icon=":material/check_circle:")
-    if now.step:
-        _picture(job, now)
-    elif now.status is Status.STOPPED:
+    if now.status is Status.STOPPED and not now.step:
         st.info("Stopped before the first step: there is no picture yet.", icon=":material/info:")
-    with st.container(horizontal=True, vertical_alignment="center"):
-        if now.step:
-            _download(job, now)
-        if now.status is Status.DONE:
-            _onward(job.request, now.image)
-        else:
+    # Where Stop was, so that a low window shows both them and the picture.
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        if result is not None:
+            _download(visit, result)
+        if now.can_continue:
             st.button(
                 "Continue", key="continue", icon=":material/resume:", disabled=not server.is_ready(),
                 on_click=job.start,
             )  # fmt: skip
-        if now.step:
-            st.caption(wording.summary(now))
+        elif result is not None:
+            gallery.make_large(result, "larger")
+        with st.popover("More", key=MORE, icon=":material/more_horiz:", on_change="rerun"):
+            _more(visit, job, now, result)
+    if result is not None:
+        _picture(result)
+        st.caption(wording.summary(now))
 
 
-def _picture(job: Job, now: Snapshot) -> None:
-    """Draws the result, without loss unless it is very large, and the comparison in a second tab."""
-    result, compared = st.tabs(["Result", "Before and after"])
-    with result:
-        exact = now.image and len(now.image) <= LARGEST_PNG
-        st.image(now.picture, width="stretch", alt=ALT, output_format="PNG" if exact else "auto")
+def _picture(result: Result) -> None:
+    """Draws a result, without loss unless it is very large, the comparison in a second tab, and a slider for both."""
+    picture = downloads.mixed(result, _content_share(result))
+    shown, compared = st.tabs(["Result", "Before and after"])
+    with shown:
+        st.image(picture, width="stretch", alt=ALT, output_format="PNG" if len(picture) <= LARGEST_PNG else "auto")
     with compared:
-        components.compare(job.request.content, now.picture, key=f"compare_{job.number}")
-
-
-def _download(job: Job, now: Snapshot) -> None:
-    name = st.segmented_control(
-        "Format", list(gallery.FORMATS), default="PNG", required=True, key="format", persist_state="session",
-        label_visibility="collapsed",
+        components.compare(result.request.content, picture, key=f"compare_{result.number}")
+    st.slider(
+        "Mix in the photo", 0, 100, step=5, format="%d%%", key=f"mix_{result.number}",
+        help="Softens the effect without painting again. You download what you see.",
     )  # fmt: skip
-    suffix, mime = gallery.FORMATS[name]
+
+
+def _content_share(result: Result) -> float:
+    """Returns what the slider of `_picture` says, before it is drawn."""
+    return float(st.session_state.get(f"mix_{result.number}", 0)) / 100
+
+
+def _download(visit: Visit, result: Result) -> None:
+    name = st.session_state.get(FORMAT) or "PNG"
+    suffix, mime = downloads.FORMATS[name]
     st.download_button(
-        f"Download {name}", partial(gallery.encode, now.picture, name, now.origin(job.request)),
-        file_name=f"stylised{suffix}", mime=mime, key="download", icon=":material/download:", type="primary",
-        help="The file also holds the settings: upload it as your photograph to use them again.", on_click="ignore",
+        "Download", partial(downloads.encode, result, name, _content_share(result)), mime=mime, key="download",
+        file_name=f"{downloads.stem(result.request, visit.names)}{suffix}", icon=":material/download:", type="primary",
+        help="The file also holds the settings: upload it as your photo to use them again.", on_click="ignore",
     )  # fmt: skip
 
 
-def _onward(request: Request, result: bytes) -> None:
-    """Draws the buttons that continue from a result."""
-    st.button(
-        "Refine", key="refine", icon=":material/auto_fix_high:", disabled=not server.is_ready(),
-        help=f"Improves this result with {jobs.REFINE_STEPS} more steps at the same size.",
-        on_click=visits.start, args=(jobs.refined(request, result),),
-    )  # fmt: skip
-    larger = jobs.enlarged(request, result)
-    if larger is not None:
-        st.button(
-            "Larger", key="larger", icon=":material/zoom_out_map:", disabled=not server.is_ready(),
-            help=f"Paints this result again at {larger.settings.size} pixels. Each step takes up to four times as "
-            "long.",
-            on_click=visits.start, args=(larger,),
+def _more(visit: Visit, job: Job, now: Snapshot, result: Result | None) -> None:
+    """Draws what few visitors need."""
+    if result is not None:
+        st.segmented_control(
+            "Download as", list(downloads.FORMATS), default="PNG", required=True, key=FORMAT, persist_state="session",
+            width="stretch",
         )  # fmt: skip
+        gallery.film(visit, result, "film")
+    if now.status is Status.DONE and result is not None:
+        st.button(
+            "Refine", key="refine", icon=":material/auto_fix_high:", disabled=not server.is_ready(), width="stretch",
+            help=f"Improves this result with {jobs.REFINE_STEPS} more steps at the same size.",
+            on_click=visits.start, args=(jobs.refined(job.request, result.png),),
+        )  # fmt: skip
+    if not job.request.initial and st.button(
+        "More photos in this style", key="photos", icon=":material/photo_library:", width="stretch",
+        on_click=_close_more,
+    ):  # fmt: skip
+        _ask_for_files(
+            "photos", "More photos in this style", "Each is painted with these settings, one after another.",
+            partial(_paint_each, job.request), several=True,
+        )  # fmt: skip
+    if st.button("Copy link", key="link", icon=":material/link:", width="stretch", on_click=_close_more):
+        _show_link(job.request)
+    if now.can_continue and now.state and now.model:
+        st.download_button(
+            "Save the run", partial(downloads.run_file, job), mime="application/zip", key="save_run",
+            file_name=f"{downloads.stem(job.request, visit.names)}.run", icon=":material/save:", width="stretch",
+            help="A file from which this page, or the command line, can continue later.", on_click="ignore",
+        )  # fmt: skip
+    _resume(width="stretch")
+
+
+def _close_more() -> None:
+    st.session_state[MORE] = False  # it would cover the window
+
+
+def _show_link(request: Request) -> None:
+    link, complete = links.to(request)
+
+    @st.dialog("Link to these settings", icon=":material/link:")
+    def window() -> None:
+        st.code(link, language=None, wrap_lines=True)
+        if not complete:
+            st.caption("Your own pictures and masks stay here: whoever opens the link chooses others.")
+
+    window()
+
+
+def _resume(**look: Any) -> None:
+    """Draws the button that continues a saved run; `look` is as for `st.button`."""
+    if st.button("Continue a saved run", key="resume", icon=":material/upload_file:", on_click=_close_more, **look):
+        _ask_for_files(
+            "run", "Continue a saved run", "Choose the file that you saved from this page or from the command line.",
+            _continue_saved, type="run", max_upload_size=RUN_FILE_MB,
+        )  # fmt: skip
+
+
+def _ask_for_files(what: str, title: str, words: str, take: uploads.Take, **options: Any) -> None:
+    """Opens a window with an uploader, for which `options` are as for `uploads.show_uploader`."""
+
+    @st.dialog(title, on_dismiss="rerun")
+    def window(uploaded: int) -> None:
+        if uploads.count(what) != uploaded:
+            st.rerun()  # without the window
+        st.caption(words)
+        uploads.show_uploader(what, take, **options)
+
+    window(uploads.count(what))
+
+
+def _paint_each(request: Request, files: Sequence[File]) -> None:
+    """Paints photographs like the one of a request; those that cannot be used are named."""
+    photographs, problems = [], []
+    for file in files:
+        try:
+            photographs.append(uploads.load(file.data, "content", f"Your photo, {file.name}", name=file.name))
+        except BadPicture as error:
+            problems.append(f"{wording.plain(file.name)}: {error}")
+    st.session_state[PROBLEM] = "  \n".join(problems)
+    visits.start_each(request, photographs)
+
+
+def _continue_saved(files: Sequence[File]) -> None:
+    try:
+        run = decode_run(files[-1].data, files[-1].name)
+        run.request.prepared()
+        st.session_state[PROBLEM] = "" if visits.resume(run) else wording.OTHER_MODEL
+    except InvalidInput:
+        st.session_state[PROBLEM] = wording.NO_RUN
+    except StyleTransferError as error:
+        st.session_state[PROBLEM] = server.explain(error)

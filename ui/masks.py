@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
 import streamlit as st
 from PIL import Image
 
-from serving.pictures import MASK_BACKGROUND
+from serving.pictures import MASK_BACKGROUND, prepare
 from ui import components, uploads
-from ui.uploads import BadPicture, Picture
+from ui.uploads import BadPicture, File, Picture
 from ui.visits import Style, Visit
 
-TARGET, PROBLEM, OPEN, PAINTER = "mask_target", "mask_problem", "masks_open", "painter"  # keys of session_state
+# Keys of session_state; UPLOADS counts the masks that replaced what was painted.
+TARGET, PROBLEM, OPEN, PAINTER, UPLOADS = "mask_target", "mask_problem", "masks_open", "painter", "mask_uploads"
 LONGEST_PX = 640  # long side of the picture to paint on; masks are soft enough to be enlarged
 QUALITY = 80  # of its JPEG
 
@@ -61,24 +63,29 @@ def of(visit: Visit, kind: str) -> tuple[bytes, ...]:
 def show(visit: Visit) -> None:
     """Draws the masks' section, folded until somebody opens it."""
     by_key = {target.key: target for target in targets(visit)}
-    with st.expander("Masks", icon=":material/format_paint:", key=OPEN, on_change="rerun") as place:
+    with st.expander(
+        "Masks: choose where a style goes", icon=":material/format_paint:", key=OPEN, on_change="rerun"
+    ) as place:
         if not (place.open and by_key):
             return
         if st.session_state.get(TARGET) not in by_key:
             st.session_state[TARGET] = next(iter(by_key))
         key = st.selectbox("Mask", list(by_key), format_func=lambda key: by_key[key].label, key=TARGET)
-        over, mask = by_key[key].over, visit.masks.get(key, b"")
-        url, size = _small(over.data)
-        mask_url = "data:image/png;base64," + base64.b64encode(mask).decode() if mask else ""
+        st.caption(explain(visit))
+        target, mask = by_key[key], visit.masks.get(key, b"")
+        url, size = _small(target.over.data)
         components.element("painter")(
             key=PAINTER,
-            data={"picture": url, "alt": over.alt, "size": size, "mask": mask_url, "which": key},
+            data={
+                "which": key, "label": target.label, "picture": url, "alt": target.over.alt, "size": size,
+                "mask": "data:image/png;base64," + base64.b64encode(mask).decode() if mask else "",
+                "uploads": st.session_state.get(UPLOADS, 0),
+            },
             on_mask_change=partial(_painted, visit),
-        )
+        )  # fmt: skip
         if st.session_state.get(PROBLEM):
             st.error(st.session_state[PROBLEM], icon=":material/broken_image:")
-        uploads.show_uploader("mask", lambda files: _set(visit, key, files[-1].data))
-        st.caption(explain(visit))
+        uploads.show_uploader("mask", partial(_uploaded, visit, key))
 
 
 def explain(visit: Visit) -> str:
@@ -98,33 +105,40 @@ def explain(visit: Visit) -> str:
     return " ".join(words)
 
 
+@st.cache_data(scope="session", max_entries=2, show_spinner=False)
 def _small(data: bytes) -> tuple[str, tuple[int, int]]:
     """Returns a picture to paint on, as a data URL, and its size."""
-    with Image.open(io.BytesIO(data)) as image:
-        small = image.convert("RGB")
-        small.thumbnail((LONGEST_PX, LONGEST_PX))
-        return components.jpeg_url(small, QUALITY), small.size
+    with Image.open(io.BytesIO(prepare(data, "content", longest_px=LONGEST_PX))) as image:
+        return components.jpeg_url(image, QUALITY), image.size
 
 
 def _painted(visit: Visit) -> None:
     """Takes a mask from the painter after each stroke: its key, and its data URL, empty if nothing is painted."""
     key, _, url = str(st.session_state[PAINTER].get("mask") or "").partition(" ")
     file = uploads.from_url(url, "mask")
-    if key and (file or not url):
-        _set(visit, key, file.data if file else b"")
+    if file:
+        _set(visit, key, file.data)
+    elif key and not url:
+        visit.masks.pop(key, None)
+        st.session_state[PROBLEM] = ""
 
 
-def _set(visit: Visit, key: str, mask: bytes) -> None:
-    """Replaces a mask; an empty, black or unreadable one only removes the mask before it."""
-    visit.masks.pop(key, None)
-    st.session_state[PROBLEM] = ""
-    if not mask:
-        return
+def _uploaded(visit: Visit, key: str, files: Sequence[File]) -> None:
+    if _set(visit, key, files[-1].data):
+        st.session_state[UPLOADS] = st.session_state.get(UPLOADS, 0) + 1
+
+
+def _set(visit: Visit, key: str, mask: bytes) -> bool:
+    """Replaces a mask, and drops those of pictures that are gone; a black or unreadable one changes nothing."""
     try:
-        ready = uploads.load(mask, "mask", "A mask", MASK_BACKGROUND).data
+        ready = uploads.read(mask, "mask", background=MASK_BACKGROUND)
         with Image.open(io.BytesIO(ready)) as image:
             if image.convert("L").getextrema()[1] == 0:
                 raise BadPicture("This mask is black everywhere: make it white in the areas that you want.")
-        visit.masks[key] = ready
     except BadPicture as error:
         st.session_state[PROBLEM] = str(error)
+        return False
+    st.session_state[PROBLEM] = ""
+    current = {target.key for target in targets(visit)}
+    visit.masks = {at: one for at, one in {**visit.masks, key: ready}.items() if at in current}
+    return True

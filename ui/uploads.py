@@ -5,8 +5,9 @@ from __future__ import annotations
 import base64
 import binascii
 import io
+import mimetypes
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import NamedTuple
 
@@ -22,11 +23,12 @@ from ui import components
 from ui.samples import Sample
 
 THUMBNAIL_PX = (480, 320)
-PASTED = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp", "image/gif": "gif", "image/bmp": "bmp"}
-"""The picture types accepted from the clipboard, each with its file suffix."""
+QUALITY = 95  # of a turned photograph's JPEG
 
-HEIF = f"This is {pictures.HEIF}."
-NO_PICTURE = "This file is not a picture that the page can read: choose a JPEG, PNG, WebP, GIF, BMP or TIFF file."
+NOUNS = {"content": "photo", "style": "style", "mask": "mask"}  # what each kind of picture is called on the page
+
+HEIF = "The page cannot read HEIC, the format of iPhones: share or export this photo as JPEG, then add it again."
+NO_PICTURE = "This file is not a picture that the page can read: choose a JPEG, PNG, WebP, AVIF, GIF, BMP or TIFF file."
 BROKEN = "This picture is damaged or in an unusual format: open it in an image editor, save it as JPEG and try again."
 
 
@@ -46,15 +48,16 @@ Take = Callable[[Sequence[File]], None]
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture that is ready to be sent.
+    """A picture that the model can use.
 
     Attributes:
-      data: encoded, upright, sRGB.
+      data: the file; `Request.prepared` turns it upright, and makes it as small as the model needs it.
       thumbnail: see `thumbnail`.
       alt: what it shows, for those who cannot see it.
       digest: of the original file.
       settings: the settings that made it, if it is a result that holds them.
       sample: the sample's name, or "" for a visitor's file.
+      name: of the sample or of the file.
     """
 
     data: bytes
@@ -63,29 +66,53 @@ class Picture:
     digest: str
     settings: StyleSettings | None = None
     sample: str = ""
+    name: str = ""
 
 
-def load(data: bytes, argument: str, alt: str, background: str = pictures.BACKGROUND) -> Picture:
+def load(data: bytes, argument: str, alt: str, name: str = "") -> Picture:
     """Makes a picture from a file's bytes.
 
     Args:
       data: the file.
-      argument: what the picture is for: `content`, `style` or `mask`.
+      argument: what the picture is for: `content` or `style`.
       alt: what it shows.
-      background: colour that shows where it is transparent.
+      name: of the file.
+
+    Raises:
+      BadPicture: it is not a picture, too large, or damaged.
+    """
+    small = read(data, argument, max(THUMBNAIL_PX))
+    return Picture(data, thumbnail(small), alt, sha256(data), results.settings_of(data), name=name)
+
+
+def read(data: bytes, argument: str, longest_px: int | None = None, background: str = pictures.BACKGROUND) -> bytes:
+    """Returns a file as `pictures.prepare` does.
 
     Raises:
       BadPicture: it is not a picture, too large, or damaged.
     """
     try:
-        upright = pictures.prepare(data, argument, background=background)
+        return pictures.prepare(data, argument, longest_px=longest_px, background=background)
     except pictures.NotAPicture as error:
         raise BadPicture(HEIF if pictures.is_heif(data) else NO_PICTURE) from error
     except pictures.TooManyPixels as error:
         raise BadPicture(_too_large(error.size)) from error
     except InvalidInput as error:
         raise BadPicture(BROKEN) from error
-    return Picture(upright, thumbnail(upright), alt, sha256(data), results.settings_of(data))
+
+
+def turned(picture: Picture) -> Picture:
+    """Returns a picture turned by 90 degrees, clockwise; a transparent one stays so."""
+    upright = pictures.with_transparency_of(picture.data, pictures.prepare(picture.data, "content"))
+    with Image.open(io.BytesIO(upright)) as image:
+        turned = image.transpose(Image.Transpose.ROTATE_270)
+    out = io.BytesIO()
+    if turned.has_transparency_data:
+        turned.save(out, "PNG")
+    else:
+        turned.convert("RGB").save(out, "JPEG", quality=QUALITY, subsampling=0)
+    data = out.getvalue()
+    return replace(picture, data=data, thumbnail=thumbnail(data), digest=sha256(data), sample="")
 
 
 def _too_large(size: tuple[int, int] | None) -> str:
@@ -121,37 +148,52 @@ def to_png(data: bytes) -> bytes:
 def sample(which: Sample) -> Picture:
     """Returns a sample as a picture. All sessions share the cache: samples are public."""
     data = which.path.read_bytes()
-    return Picture(data, thumbnail(data), which.alt, sha256(data), sample=which.name)
+    return Picture(data, thumbnail(data), which.alt, sha256(data), sample=which.name, name=which.name)
 
 
-def show(what: str, take: Take, *, several: bool = False, listens: bool = False) -> None:
-    """Draws the ways to add a picture: file, camera and clipboard.
+def show(
+    what: str, take: Take, *, several: bool = False, listens: bool = False, turn: Callable[[], None] | None = None
+) -> None:
+    """Draws the ways to add a picture, file, camera and clipboard, and a button that turns the current one.
 
     Args:
       what: `content` or `style`.
       take: called with the new files.
       several: whether more than one file may be added at a time.
       listens: whether Ctrl+V anywhere on the page pastes into this card.
+      turn: called to turn the current picture by 90 degrees; None draws no such button.
     """
     show_uploader(what, take, several=several)
-    with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         if st.button("Camera", key=f"{what}_camera", icon=":material/photo_camera:", type="tertiary"):
             _camera(what, take)
         _paste(what, take, listens)
+        if turn:
+            st.button(
+                "Rotate", key=f"{what}_turn", icon=":material/rotate_90_degrees_cw:", type="tertiary", on_click=turn
+            )
 
 
-def show_uploader(what: str, take: Take, *, several: bool = False) -> None:
-    """Draws only the file uploader; see `show`."""
+def show_uploader(
+    what: str, take: Take, *, several: bool = False, type: str = "image", max_upload_size: int | None = None
+) -> None:
+    """Draws only the file uploader; see `show`, and `st.file_uploader` for type and size."""
     # An uploader cannot be emptied, but under a new key it starts empty.
-    key = f"{what}_upload_{st.session_state.setdefault(_generation(what), 0)}"
+    key = f"{what}_upload_{count(what)}"
     st.file_uploader(
-        f"Upload your own {what}", type="image", label_visibility="collapsed",
-        key=key, on_change=_uploaded, args=(what, key, take), accept_multiple_files=several,
+        f"Upload your own {NOUNS.get(what, what)}", type=type, label_visibility="collapsed",
+        max_upload_size=max_upload_size, key=key, on_change=_uploaded, args=(what, key, take),
+        accept_multiple_files=several,
     )  # fmt: skip
 
 
-def _generation(what: str) -> str:
-    return f"{what}_generation"
+def count(what: str) -> int:
+    """Returns how often files were added by the uploader of this name."""
+    return int(st.session_state.get(_count(what), 0))
+
+
+def _count(what: str) -> str:
+    return f"{what}_uploads"
 
 
 def _uploaded(what: str, key: str, take: Take) -> None:
@@ -160,12 +202,12 @@ def _uploaded(what: str, key: str, take: Take) -> None:
     files = uploaded if isinstance(uploaded, list) else [uploaded]
     files = [File(file.name, file.getvalue()) for file in files if file is not None]
     if files:
-        st.session_state[_generation(what)] += 1
+        st.session_state[_count(what)] = count(what) + 1
         take(files)
 
 
 def _camera(what: str, take: Take) -> None:
-    @st.dialog(f"Take a picture to use as the {what}", icon=":material/photo_camera:")
+    @st.dialog("Take a photo" if what == "content" else "Photograph a style", icon=":material/photo_camera:")
     def shoot() -> None:
         shot = st.camera_input("Camera", key=f"{what}_shot", label_visibility="collapsed", resolution="1080p")
         if shot is not None:
@@ -181,7 +223,7 @@ def _paste(what: str, take: Take, listens: bool) -> None:
     components.element("paste")(
         key=key,
         data={
-            "label": f"Paste a picture to use as the {what}",
+            "label": f"Paste a {NOUNS[what]}",
             "listens": listens,
             "most": most_mb * 1_000_000,
             "tooLarge": f"Larger than {most_mb} MB.",
@@ -198,10 +240,11 @@ def _pasted(key: str, take: Take) -> None:
 
 
 def from_url(url: str, name: str) -> File | None:
-    """Returns the picture in a data URL, named by its type, or None if there is none."""
+    """Returns the file in a data URL, named by its type, or None if there is none."""
     head, _, body = url.partition(",")
-    suffix = PASTED.get(head.removeprefix("data:").removesuffix(";base64"))
+    kind = head.removeprefix("data:").removesuffix(";base64")
     try:
-        return File(f"{name}.{suffix}", base64.b64decode(body, validate=True)) if suffix else None
+        data = base64.b64decode(body, validate=True)
     except binascii.Error:
         return None
+    return File(name + (mimetypes.guess_extension(kind) or ""), data) if data else None

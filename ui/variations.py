@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import io
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
-import streamlit as st
 from PIL import Image, ImageDraw, ImageFont
 
 from model.settings import SETTINGS, StyleSettings, format_value
 from serving.client import StyleTransferClient
 from serving.errors import StyleTransferError
 from serving.request import Request
-from ui import panel, server, wording
-from ui.jobs import Job, RunQueue, Status
+from ui.jobs import Job, Owner, RunQueue, Snapshot, Status
 
 ROWS, COLUMNS = "style_weight", "style_scale"
 """The settings that change from row to row and from column to column."""
@@ -23,13 +21,13 @@ ROWS, COLUMNS = "style_weight", "style_scale"
 FACTORS = {ROWS: (0.2, 1.0, 5.0), COLUMNS: (0.6, 1.0, 1.6)}
 """The factors by which each setting's value is multiplied."""
 
+WORDS = {ROWS: ("Weaker", "", "Stronger"), COLUMNS: ("small strokes", "", "large strokes")}
+"""What each factor does to the picture."""
+
 SIZE_PX, STEPS = 192, 40  # of a variation, at most
 
 MARGIN_PX, LINE_PX = 14, 30  # of the contact sheet
 INK, PAPER = "#2a2530", "#fcfaf6"
-
-NARROWEST_PX = 100  # width of a cell; three fit side by side even on a phone
-BEAT_S = 1.0  # how often the page draws them while they run
 
 
 def grid(settings: StyleSettings) -> list[list[StyleSettings]]:
@@ -56,25 +54,32 @@ class Variations:
     """The runs of all variations, one after another. All methods may be called from any thread.
 
     Attributes:
+      request: what they vary.
       rows: the jobs, in the arrangement of `grid`.
       jobs: all of them.
     """
 
-    def __init__(
-        self, client: StyleTransferClient, request: Request, queue: RunQueue, unattended: Callable[[], bool]
-    ) -> None:
+    def __init__(self, client: StyleTransferClient, request: Request, queue: RunQueue, owner: Owner) -> None:
         """Prepares variations around a request; the arguments are those of `Job`."""
+        self.request = request
         self.rows = [
-            [Job(client, replace(request, settings=settings), queue, unattended) for settings in row]
+            [Job(client, replace(request, settings=settings), queue, self) for settings in row]
             for row in grid(request.settings)
         ]
         self.jobs = [job for row in self.rows for job in row]
-        self._cancelled = threading.Event()
-        self._worker = threading.Thread(target=self._work, name="variations", daemon=True)
+        self.unattended = owner.unattended
+        self._owner = owner
+        self._lock = threading.Lock()
+        self._running = False
+
+    @property
+    def running(self) -> bool:
+        """Whether they have been started, and neither ended nor stopped."""
+        return self._running
 
     @property
     def active(self) -> bool:
-        return self._worker.is_alive()
+        return self._running or any(job.active for job in self.jobs)
 
     @property
     def fraction_done(self) -> float:
@@ -87,28 +92,34 @@ class Variations:
         return next((problem for job in self.jobs if (problem := job.problem)), None)
 
     def start(self) -> None:
-        self._worker.start()
+        self._running = True
+        self.advance()
 
     def stop(self) -> None:
         """Ends the work after the current chunk, and keeps the pictures so far."""
-        self._cancelled.set()
-        for job in self.jobs:
-            job.stop()
+        with self._lock:
+            self._running = False
+            for job in self.jobs:
+                job.stop()
 
-    def wait(self, timeout_s: float | None = None) -> None:
-        """Waits until all have ended."""
-        self._worker.join(timeout_s)
+    def keep(self, job: Job, ended: Snapshot) -> None:
+        """Keeps nothing: a variation is no result."""
 
-    def _work(self) -> None:
-        for job in self.jobs:
-            if self._cancelled.is_set():
+    def advance(self) -> None:
+        """Starts the next variation, if any; otherwise they have ended."""
+        with self._lock:
+            states = [job.snapshot().status for job in self.jobs]
+            if self._running and Status.NEW in states and Status.FAILED not in states:
+                self.jobs[states.index(Status.NEW)].start()
                 return
-            job.start()
-            if self._cancelled.is_set():
-                job.stop()  # `stop` may have come just before `start`, when it had no effect
-            job.wait()
-            if job.snapshot().status is Status.FAILED:
-                return
+            self._running = False
+        self._owner.advance()
+
+
+def describe(row: int, column: int) -> str:
+    """Says in plain words how a variation differs from what was asked: `Weaker, small strokes`."""
+    words = ", ".join(filter(None, (WORDS[ROWS][row], WORDS[COLUMNS][column])))
+    return words[:1].upper() + words[1:] or "As it is"
 
 
 def contact_sheet(rows: Sequence[Sequence[tuple[StyleSettings, bytes]]]) -> bytes:
@@ -138,54 +149,6 @@ def contact_sheet(rows: Sequence[Sequence[tuple[StyleSettings, bytes]]]) -> byte
     return out.getvalue()
 
 
-def show(variations: Variations, active: bool) -> None:
-    """Draws variations, every second while they run; for `active` see `live.show`."""
-    st.fragment(_draw, run_every=BEAT_S if active else None)(variations, active)
-
-
-def _draw(variations: Variations, active: bool) -> None:
-    problem = variations.problem
-    if variations.active != active:
-        st.rerun()
-    if active:
-        done = sum(bool(job.snapshot().image) for job in variations.jobs)
-        with st.container(horizontal=True, vertical_alignment="bottom"):
-            st.progress(min(variations.fraction_done, 1.0), text=f"{done} of {len(variations.jobs)} variations painted")
-            st.button("Stop", key="stop_variations", icon=":material/stop_circle:", on_click=variations.stop)
-    else:
-        st.subheader("Variations", anchor=False)
-        st.caption("Choose the one you like, then press Start to paint it at full size.")
-    waiting = next((now for job in variations.jobs if (now := job.snapshot()).active and now.problem), None)
-    if waiting is not None:
-        st.warning(wording.interrupted(waiting), icon=":material/sync:")
-    elif problem is not None:
-        st.error(server.explain(problem), icon=":material/error:")
-    with st.grid(len(variations.rows[0]), min_column_width=NARROWEST_PX, gap="small"):
-        for job in variations.jobs:
-            _cell(job)
-    if not active and any(job.snapshot().image for job in variations.jobs):
-        st.download_button(
-            "Download the sheet", lambda: _sheet(variations), file_name="variations.png", mime="image/png",
-            key="download_sheet", icon=":material/download:", on_click="ignore",
-        )  # fmt: skip
-
-
-def _cell(job: Job) -> None:
-    settings, now = job.request.settings, job.snapshot()
-    words = f"{label(settings, ROWS)}, {label(settings, COLUMNS).lower()}"
-    with st.container(gap="xsmall"):
-        if now.picture:
-            st.image(now.picture, width="stretch", alt=f"A variation: {words}")
-        else:
-            st.skeleton(height=110)
-        st.caption(words)
-        used = st.button(
-            "Use this one", key=f"use_{job.number}", icon=":material/tune:", help=f"Sets the knobs to {words}.",
-            on_click=panel.turn, kwargs={name: getattr(settings, name) for name in (ROWS, COLUMNS)},
-        )  # fmt: skip
-        if used:
-            st.rerun()  # the knobs are outside this fragment
-
-
-def _sheet(variations: Variations) -> bytes:
-    return contact_sheet([[(job.request.settings, job.snapshot().image) for job in row] for row in variations.rows])
+def sheet(work: Variations) -> bytes:
+    """Returns the contact sheet of the variations that were painted, as PNG."""
+    return contact_sheet([[(job.request.settings, job.snapshot().image) for job in row] for row in work.rows])

@@ -10,22 +10,26 @@ import os
 import secrets
 import threading
 import time
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 import streamlit as st
 
 from serving.errors import StyleTransferError
+from serving.pictures import with_transparency_of
 from serving.request import Request
 from serving.results import Origin
-from ui import components, server, uploads
-from ui.jobs import Job, RunQueue
+from serving.run_file import SavedRun
+from ui import components, server, uploads, wording
+from ui.jobs import Job, RunQueue, Snapshot, Status
 from ui.uploads import Picture
 from ui.variations import Variations
 
 GRACE_S = 300.0  # how long a visit without a page is kept: a lost connection may take minutes
 RELOAD_S = 15.0  # how long a page may be away before the visit's run lets waiting runs go first
 HERE_S = 60.0  # how often an idle page reports that it is open
-MOST_RESULTS = 12  # kept for a visit; then the oldest is dropped
+RESULTS_BYTES = 100_000_000  # of a visit; then the oldest are dropped, but never the latest
+MOST_LINED_UP = 20  # runs of a visit that wait for its own
 RUNS_VARIABLE, RUNS_AT_ONCE = "NST_RUNS_AT_ONCE", 2
 
 KEY, OFFERED, TAB = "visit", "visit_offered", "visit_tab"  # of session_state; the last is the tab's element
@@ -47,8 +51,8 @@ class Style:
 
     @property
     def name(self) -> str:
-        """The name, escaped for Markdown: a file may have any name."""
-        return "".join(f"\\{c}" if c in "\\`*_[]$:#<>~" else c for c in self.plain_name)
+        """The name, escaped for Markdown."""
+        return wording.plain(self.plain_name)
 
 
 @dataclass(frozen=True)
@@ -57,32 +61,56 @@ class Result:
 
     Attributes:
       number: of the job that made it.
+      request: what it was made from.
       png: the picture.
       thumbnail: see `uploads.thumbnail`.
-      content: the encoded photograph that it was made from.
       origin: how it was made.
+      film: see `Job.film`.
     """
 
     number: int
+    request: Request
     png: bytes
     thumbnail: bytes
-    content: bytes
     origin: Origin
+    film: tuple[bytes, ...] = ()
+
+    @property
+    def parts(self) -> list[bytes]:
+        """All that it holds."""
+        pictures = (one for several in self.request.pictures.values() for one in several)
+        return [self.png, self.thumbnail, *self.film, *pictures]
 
 
-@dataclass
+Work = Job | Variations
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What a page shows of a visit's work; the page has to be drawn anew when it changes."""
+
+    work: Work | None
+    active: bool
+    running: bool
+    lined_up: tuple[Work, ...]
+    results: tuple[Result, ...]
+
+
+@dataclass(eq=False)
 class Visit:
     """One visitor's pictures, work and results.
 
     Attributes:
       key: identifies it among the current visits.
-      content: the photograph; None if the last file could not be used.
+      content: the photograph; None until the page is first drawn.
       styles: the paintings.
       blend: the weight of each painting; empty if all are equal.
       masks: encoded pictures by `ui.masks.Target.key`.
+      names: of pictures that have been used, by the digest of the file.
       work: the latest run or variations, running or ended.
+      lined_up: the runs and variations that start when the current work ends, in order.
+      failed: the latest run that failed and was followed by one that had been lined up.
       results: the latest first.
-      kept: job number and step of the picture that was last added to the results.
       pages: how many pages show it.
       left: when its last page closed, on the clock of `time.monotonic`; None while a page is open.
     """
@@ -92,11 +120,14 @@ class Visit:
     styles: tuple[Style, ...] = ()
     blend: tuple[float, ...] = ()
     masks: dict[str, bytes] = field(default_factory=dict)
-    work: Job | Variations | None = None
+    names: dict[str, str] = field(default_factory=dict)
+    work: Work | None = None
+    lined_up: tuple[Work, ...] = ()
+    failed: Job | None = None
     results: tuple[Result, ...] = ()
-    kept: tuple[int, int] | None = None
     pages: int = 0
     left: float | None = None
+    _lock: threading.RLock = field(default_factory=threading.RLock)
 
     def unattended(self) -> bool:
         """Tells whether its page has been away for longer than a reload takes."""
@@ -105,39 +136,81 @@ class Visit:
 
     @property
     def active(self) -> bool:
-        """Whether anything is running."""
-        return self.work is not None and self.work.active
+        """Whether a new run has to wait for another one of this visit. Work that has been stopped holds up none."""
+        return bool(self.lined_up) or (self.work is not None and self.work.running)
+
+    @property
+    def stage(self) -> Stage:
+        with self._lock:
+            work = self.work
+            active, running = (work.active, work.running) if work is not None else (False, False)
+            return Stage(work, active or bool(self.lined_up), running, self.lined_up, self.results)
 
     @property
     def problem(self) -> StyleTransferError | None:
         """Why the work waits or has failed."""
         return self.work.problem if self.work is not None else None
 
-    def take(self, work: Job | Variations) -> None:
-        """Stops the current work and starts this."""
-        self.close()
-        self.work = work
-        work.start()
+    def line_up(self, *works: Work) -> None:
+        """Starts work as soon as all that came before has ended."""
+        with self._lock:
+            self.lined_up += works
+            self.failed = None
+            self.advance()
 
-    def keep_result(self) -> None:
-        """Adds the picture of an ended job to the results; a deleted result does not come back."""
-        if not isinstance(self.work, Job):
-            return
-        job, now = self.work, self.work.snapshot()
-        if not now.active and now.step and now.picture and self.kept != (job.number, now.step):
-            self.kept = (job.number, now.step)
-            png, origin = uploads.to_png(now.picture), now.origin(job.request)
-            new = Result(job.number, png, uploads.thumbnail(png), job.request.content, origin)
-            # A continued job replaces its own earlier picture.
-            self.results = (new, *(one for one in self.results if one.number != job.number))[:MOST_RESULTS]
+    def remove(self, *works: Work) -> None:
+        """Takes work that has not started out of the line."""
+        with self._lock:
+            self.lined_up = tuple(one for one in self.lined_up if one not in works)
 
-    def delete_result(self, number: int) -> None:
-        self.results = tuple(one for one in self.results if one.number != number)
+    def advance(self) -> None:
+        """Starts the next work in line, unless some is running."""
+        with self._lock:
+            if not self.lined_up or (self.work is not None and self.work.running):
+                return
+            if isinstance(self.work, Job) and self.work.snapshot().status is Status.FAILED:
+                self.failed = self.work
+            self.work, *rest = self.lined_up
+            self.lined_up = tuple(rest)
+            self.work.start()
 
-    def close(self) -> None:
-        """Stops the current work."""
+    def stop(self) -> None:
+        """Stops the current work; the next in line starts."""
         if self.work is not None:
             self.work.stop()
+        self.advance()
+
+    def keep(self, job: Job, ended: Snapshot) -> None:
+        """Adds the picture of an ended job to the results, and drops the oldest that are too many."""
+        if not (ended.step and ended.picture):
+            return
+        origin = ended.origin(job.request)
+        png = with_transparency_of(job.request.content, uploads.to_png(ended.picture))
+        new = Result(job.number, job.request, png, uploads.thumbnail(png), origin, job.film)
+        with self._lock:
+            # A continued job replaces its own earlier picture.
+            kept = (new, *(one for one in self.results if one.number != job.number))
+            while len(kept) > 1 and _size(kept) > RESULTS_BYTES:
+                kept = kept[:-1]
+            self.results = kept
+
+    def result_of(self, job: Job) -> Result | None:
+        """Returns the picture of an ended job, unless there is none or it was deleted."""
+        return next((one for one in self.results if one.number == job.number), None)
+
+    def delete_result(self, number: int) -> None:
+        with self._lock:
+            self.results = tuple(one for one in self.results if one.number != number)
+
+    def close(self) -> None:
+        """Stops all work."""
+        self.remove(*self.lined_up)
+        self.stop()
+
+
+def _size(results: Sequence[Result]) -> int:
+    """Returns the bytes that results take; pictures that several of them share count once."""
+    return sum({id(part): len(part) for one in results for part in one.parts}.values())
 
 
 class Visits:
@@ -199,9 +272,44 @@ def current() -> Visit:
 
 
 def start(request: Request, kind: type[Job] | type[Variations] = Job) -> None:
-    """Starts a run or variations; a button's callback, so that the page is drawn with the work already running."""
+    """Starts a run or variations once the work before has ended; a button's callback."""
     visit = current()
-    visit.take(kind(server.client(), request, QUEUE, visit.unattended))
+    for picture in (visit.content, *(style.picture for style in visit.styles)):
+        if picture is not None:
+            visit.names[picture.digest] = picture.name
+    _line_up(kind(server.client(), request, QUEUE, visit))
+
+
+def start_each(request: Request, photographs: Sequence[Picture]) -> None:
+    """Starts a run for each photograph, with paintings and settings of a request but no masks on the content."""
+    visit = current()
+    sha256 = {name: digests for name, digests in request.sha256.items() if name != "content_masks"}
+    alike = [
+        replace(request, content=one.data, content_masks=(), sha256={**sha256, "content": (one.digest,)})
+        for one in photographs
+    ]
+    visit.names |= {one.digest: one.name for one in photographs}
+    _line_up(*(Job(server.client(), request, QUEUE, visit) for request in alike))
+
+
+def resume(run: SavedRun) -> bool:
+    """Continues a saved run, and returns True, if the model that is served is that of the run.
+
+    Raises:
+      StyleTransferError: the server does not answer.
+    """
+    same = server.client().describe(run.request.settings).digest == run.model_digest
+    if same:
+        _line_up(Job(server.client(), run.request, QUEUE, current(), run))
+    return same
+
+
+def _line_up(*works: Work) -> None:
+    visit = current()
+    room = MOST_LINED_UP - len(visit.lined_up)
+    if len(works) > room:
+        st.toast(f"At most {MOST_LINED_UP} runs can wait. Left out: {len(works) - room}.", icon=":material/inbox:")
+    visit.line_up(*works[:room])
 
 
 def stay_with_tab() -> None:

@@ -40,7 +40,7 @@ def speed(steps_per_s: float) -> str:
 def progress_line(now: Snapshot) -> str:
     """Returns the text of the progress bar."""
     if now.status is Status.STOPPING:
-        return "Stopping after the current step…"
+        return STOPPING
     if now.waits_for:
         return f"Waiting: {_count(now.waits_for, 'run')} ahead of yours"
     if now.problem is not None:
@@ -62,6 +62,9 @@ def summary(now: Snapshot) -> str:
     return f"The picture at step {now.step} of {now.steps}"
 
 
+STOPPING = "Stopping after the current step…"
+NO_RUN = "This file is not a saved run, or it is damaged: choose one that this page or the command line saved."
+OTHER_MODEL = "Another model made this run, and only that one can continue it."
 CONVERGED = "The picture had stopped changing, so the run ended early."
 NOT_FINITE = (
     "The numbers grew too large, so the run ended early and kept its last good picture. Lower the learning rate or the "
@@ -69,18 +72,16 @@ NOT_FINITE = (
 )
 
 
-def cut_off(now: Snapshot) -> str:
-    """Says that the server stopped answering during a run, and whether there is a picture."""
-    if not now.step:
-        return "The server stopped answering before the first step: start again when it is back."
-    return f"The server stopped answering at step {now.step}. Your picture is kept: press Continue when it is back."
-
-
 def interrupted(now: Snapshot) -> str:
     """Says that the server does not answer at the moment, and that the run will resume by itself."""
     what = "is busy" if isinstance(now.problem, Overloaded) else "does not answer at the moment"
     where = f"resume from step {now.step}" if now.step else "start"
     return f"The server {what}: trying again. Your run will {where} automatically."
+
+
+def plain(text: str) -> str:
+    """Returns a text with Markdown's characters escaped: a file may have any name."""
+    return "".join(f"\\{c}" if c in "\\`*_[]$:#<>~" else c for c in text)
 
 
 def _count(number: int, noun: str) -> str:

@@ -14,8 +14,8 @@ from packaging.utils import canonicalize_name
 
 from tests.docker.files import DOCKER, ROOT, pins
 
-DOCKERFILES = sorted(DOCKER.glob("*.Dockerfile"))
-REQUIREMENTS = sorted(DOCKER.glob("requirements-*.in"))
+DOCKERFILES = sorted([*DOCKER.glob("*.Dockerfile"), *DOCKER.glob("*/Dockerfile")])
+REQUIREMENTS = sorted(DOCKER.glob("requirements-*.txt"))
 
 
 def instructions(path: Path) -> list[str]:
@@ -42,12 +42,10 @@ def test_images_run_without_root_and_hold_named_parts_that_reach_the_build(path:
 
 
 @pytest.mark.parametrize("path", REQUIREMENTS, ids=lambda path: path.name)
-def test_pins_are_those_of_the_project(path: Path) -> None:
-    wanted = pins(ROOT / "requirements.txt")
-    wanted["tensorflow-cpu"] = wanted["tensorflow"]
-    assert pins(path)
-    assert pins(path).items() <= wanted.items()
-    assert pins(path).items() <= pins(path.with_suffix(".txt")).items()  # which uv made of it
+def test_images_have_the_versions_that_are_tested(path: Path) -> None:
+    tested = (ROOT / "requirements.txt").read_text()
+    for name, version in pins(path).items():
+        assert f"\n{name.removesuffix('-cpu')}=={version} " in tested, name
 
 
 @pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.name)
@@ -55,8 +53,9 @@ def test_all_that_an_image_installs_is_pinned_to_the_byte(path: Path) -> None:
     (step,) = [line for line in instructions(path) if "pip --python" in line]
     assert "--require-hashes" in step
     (name,) = re.findall(r"COPY (\S+) /tmp/requirements.txt", path.read_text())
-    text = (ROOT / name).read_text()
-    assert all("--hash=sha256:" in rest for rest in text.split("==")[1:])
+    packages = re.split(r"(?m)^\S+==", (ROOT / name).read_text())[1:]
+    assert packages
+    assert all("--hash=sha256:" in package for package in packages)
 
 
 def absent(requirements: str) -> set[str]:
@@ -67,6 +66,8 @@ def absent(requirements: str) -> set[str]:
 
 
 PAGE = """
+import os
+os.environ["NST_SERVING_URL"] = "grpc://127.0.0.1:1"  # else the page would start a server
 import serving.command_line.batch, serving.command_line.single
 from streamlit.testing.v1 import AppTest
 assert not AppTest.from_file("ui/app.py", default_timeout=60).run().exception
@@ -191,3 +192,19 @@ def test_a_deployment_on_the_cpu_is_verified_at_the_ports_that_compose_names(too
     assert any("--scale serving=3" in call for call in calls)
     assert "make test-serving SERVER=grpc://127.0.0.1:18500,http://127.0.0.1:18501" in calls
     assert "curl -fsS http://127.0.0.1:18080/_stcore/health" in calls
+
+
+def test_a_space_gets_the_last_commit_and_what_a_space_looks_for(tmp_path: Path) -> None:
+    def git(*arguments: str | Path) -> str:
+        return subprocess.run(["git", *arguments], check=True, capture_output=True, text=True).stdout
+
+    space = tmp_path / "space"
+    git("init", "--quiet", "--bare", "--initial-branch=main", space)
+    for _ in range(2):  # a Space is made once and updated often
+        subprocess.run([DOCKER / "space" / "push.sh", space], check=True)
+    files = set(git("-C", space, "ls-tree", "-r", "--name-only", "main").splitlines())
+    assert {"Dockerfile", "README.md", "ui/app.py", "requirements.txt", ".streamlit/config.toml"} <= files
+    assert not any(name.startswith(("docker/", "tests/")) for name in files)
+    assert "app_port: 7860" in git("-C", space, "show", "main:README.md")
+    copied = re.findall(r"(?m)^COPY (?!--from)(\S+)", git("-C", space, "show", "main:Dockerfile"))
+    assert all(any(name == one or name.startswith(f"{one}/") for name in files) for one in copied)

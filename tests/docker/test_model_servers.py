@@ -45,7 +45,7 @@ def test_the_first_recipe_is_one_container_with_the_exported_model() -> None:
 
 
 def test_all_are_of_the_version_of_tensorflow_and_those_on_gpus_compute_without_tf32() -> None:
-    image = f"tensorflow/serving:{pins(ROOT / 'requirements.txt')['tensorflow']}"
+    image = f"tensorflow/serving:{pins(DOCKER / 'requirements-export.txt')['tensorflow-cpu']}"
     assert SERVICE["image"] == image
     assert {server["image"] for server in (ON_A_GPU, POD, RUNTIME)} == {f"{image}-gpu"}
     for server in (POD, RUNTIME):

@@ -15,7 +15,7 @@ from PIL import Image, ImageCms
 from model.settings import StyleSettings
 from serving.errors import InvalidInput
 from serving.files import sha256
-from serving.pictures import prepare
+from serving.pictures import prepare, with_transparency_of
 from serving.request import Request
 from tests.conftest import decoded, encode, smooth_picture
 from tests.serving.fakes import png_of
@@ -100,6 +100,32 @@ def test_a_picture_becomes_opaque_srgb(data: bytes, background: str, colour: tup
     ready = prepare(data, "content", background=background)
     np.testing.assert_allclose(decoded(ready)[2:-2, 2:-2] - np.float32(colour), 0, atol=4)
     assert prepare(ready, "content") is ready
+
+
+def half_clear() -> Image.Image:
+    """A lying picture, clear on its left half."""
+    image = Image.new("RGBA", (40, 20), (9, 9, 9, 255))
+    image.paste((0, 0, 0, 0), (0, 0, 20, 20))
+    return image
+
+
+def test_a_result_is_as_transparent_as_its_original_turned_upright() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # stored lying: its left is the top
+    original = encode(half_clear(), exif=exif)
+    assert decoded(prepare(original, "content")).shape == (40, 20, 3)
+    result = Image.open(io.BytesIO(with_transparency_of(original, encode(Image.new("RGB", (10, 20), RED)))))
+    assert (result.format, result.mode, result.size) == ("PNG", "RGBA", (10, 20))
+    assert [result.getpixel((5, y)) for y in (3, 16)] == [(*RED, 0), (*RED, 255)]
+
+
+@pytest.mark.parametrize(
+    "original",
+    [PNG, encode(half_clear().convert("RGB"), "JPEG"), plain("RGBA", (1, 2, 3, 255))],
+    ids=["PNG", "JPEG", "RGBA"],
+)
+def test_the_result_of_an_opaque_picture_stays_as_it_came(original: bytes) -> None:
+    assert with_transparency_of(original, PNG) is PNG
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "BMP", "TIFF"])

@@ -15,7 +15,9 @@ from model.settings import StyleSettings
 from serving.client import Progress
 from serving.errors import StyleTransferError
 from serving.request import Request
+from serving.responses import Description, WeightsInfo
 from tests.conftest import encode
+from ui.jobs import Job, Snapshot, Status
 
 
 def encoded(
@@ -49,11 +51,12 @@ class FakeClient:
     calls: list[Request] = field(default_factory=list)  # what `run` was called with
     states: list[bytes] = field(default_factory=list)
 
-    def describe(self, settings: StyleSettings | None = None) -> dict[str, Any]:
+    def describe(self, settings: StyleSettings | None = None) -> Description:
         if self.problem is not None:
             raise self.problem
-        weights = {"name": "imagenet", "digest": "0123456789abcdef", "notice": self.notice}
-        return {"weights": weights, "precision": "bfloat16", "digest": "0123", "settings": self.reads, "device": "CPU"}
+        weights = WeightsInfo("imagenet", "0123456789abcdef", notice=self.notice)
+        read = (settings or StyleSettings()).replace(**self.reads)
+        return Description("0123", weights, precision="bfloat16", device="CPU", settings=read)
 
     def run(
         self, request: Request, *, state: bytes = b"", cancelled: threading.Event | None = None,
@@ -96,6 +99,26 @@ class FakeClient:
             seconds_left=(steps - step) / 10,
             stopped=stopped,
         )
+
+
+@dataclass
+class FakeOwner:
+    """An owner of jobs that takes down what it is told."""
+
+    away: bool = False
+    kept: list[tuple[int, Status]] = field(default_factory=list)  # number and status of each job that ended
+    advances: list[list[Status]] = field(default_factory=list)  # what the jobs in `watched` showed at each call
+    watched: list[Job] = field(default_factory=list)
+
+    def unattended(self) -> bool:
+        return self.away
+
+    def keep(self, job: Job, ended: Snapshot) -> None:
+        assert job.active  # the picture is kept before the end shows
+        self.kept.append((job.number, ended.status))
+
+    def advance(self) -> None:
+        self.advances.append([job.snapshot().status for job in self.watched])
 
 
 def header_of(width: int, height: int) -> bytes:

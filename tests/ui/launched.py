@@ -7,10 +7,12 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.ports import free_port
-from ui.launch import GRPC, PAGE, REST
+from ui.launch import PAGE
+from ui.model_server import GRPC, REST
 
 ROOT = Path(__file__).parents[2]
 START_S = 120.0
@@ -26,14 +28,16 @@ class Launched:
       page: the page's address.
     """
 
-    def __init__(self, model: Path, log: Path) -> None:
+    def __init__(
+        self, model: Path, log: Path, command: Sequence[str] = (sys.executable, "-m", "ui.launch"), cwd: Path = ROOT
+    ) -> None:
         self.log = log
         self.ports = {port.variable: free_port() for port in (GRPC, REST, PAGE)}
         self.page = f"http://127.0.0.1:{self.ports[PAGE.variable]}"
         ports = {name: str(number) for name, number in self.ports.items()}
         with log.open("wb") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "ui.launch"], cwd=ROOT, env={**os.environ, **ports, "NST_MODEL_DIR": str(model)},
+                command, cwd=cwd, env={**os.environ, **ports, "NST_MODEL_DIR": str(model)},
                 stdout=output, stderr=subprocess.STDOUT,
             )  # fmt: skip
 
@@ -53,8 +57,8 @@ class Launched:
 
     def child(self, words: str) -> int:
         """Returns the id of the child process whose command line has these words."""
-        pid = self.process.pid
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        tasks = Path(f"/proc/{self.process.pid}/task").glob("*/children")  # of each of its threads
+        children = [child for task in tasks for child in task.read_text().split()]
         return next(int(child) for child in children if words in Path(f"/proc/{child}/cmdline").read_text())
 
     def nobody_listens(self) -> bool:

@@ -1,9 +1,11 @@
 """The whole page, in Streamlit's own test harness, with a client that needs no server."""
 
 import json
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import parse_qsl
 
@@ -17,14 +19,16 @@ from model.limits import MAX_STYLES
 from model.presets import PRESETS
 from model.settings import StyleSettings
 from serving import results
-from serving.errors import Overloaded, ServingUnavailable
+from serving.errors import Overloaded, ServingFailed, ServingUnavailable
 from serving.files import sha256
 from serving.request import Request
-from tests.conftest import encode
+from serving.run_file import decode_run, encode_run
+from tests.conftest import decoded, encode
 from tests.ui.fakes import FakeClient, encoded
-from ui import estimate, jobs, knobs, masks, server, visits
+from ui import estimate, jobs, knobs, masks, server, visits, wording
 from ui.cards import FULL
-from ui.jobs import LARGER_STEPS, REFINE_STEPS, RunQueue
+from ui.downloads import run_file, stem
+from ui.jobs import REFINE_STEPS, RunQueue
 from ui.samples import CONTENTS, STYLES
 from ui.visits import Visit, Visits
 
@@ -118,6 +122,12 @@ def errors(page: AppTest) -> list[str]:
     return [error.value for error in page.error]
 
 
+def stems(page: AppTest) -> list[str]:
+    """Returns the names of the results' files, without suffixes."""
+    visit = visit_of(page)
+    return [stem(one.request, visit.names) for one in visit.results]
+
+
 def progress(page: AppTest) -> str:
     return page.get("progress")[0].proto.text if page.get("progress") else ""
 
@@ -137,14 +147,37 @@ def start(page: AppTest, button: str = "start") -> None:
 def finish(page: AppTest, button: str = "start") -> None:
     """Starts a run and waits for its end."""
     start(page, button)
-    until(page, lambda: page.button(key="start").label == "Start" and not page.get("progress"))
+    until(page, lambda: not visit_of(page).active and not page.get("progress"))
 
 
 def upload(page: AppTest, key: str, data: bytes, name: str = "mine.png") -> None:
     page.file_uploader(key=key).upload(name, data, "image/png").run()
 
 
-def test_a_first_visit_gives_a_result_with_one_click_in_a_chosen_format(client, page):
+def link_of(page: AppTest) -> dict[str, str]:
+    """Returns the settings in the link to what the page last painted."""
+    start(page, "link")
+    return dict(parse_qsl(page.code[0].value.partition("?")[2]))
+
+
+def test_a_link_to_a_result_opens_its_settings_and_samples_and_says_what_does_not_travel(client):
+    page = opened(preset="quick", steps="40", content_layers="block4_conv2:0.5", content="cat", style="eddies,waves")
+    page.slider(key="blend_2").set_value(0.5).run()
+    finish(page)
+    link = link_of(page)
+    assert "stay here" not in text_of(page)
+    st.cache_resource.clear()
+    other = opened(**link)
+    assert not other.warning
+    finish(other)
+    assert (client.calls[1], str(client.calls[1].settings)) == (client.calls[0], str(client.calls[0].settings))
+    upload(other, "content_upload_0", encoded(40, 30))
+    finish(other)
+    assert link_of(other).keys() == link.keys() - {"content"}
+    assert "Your own pictures and masks stay here" in text_of(other)
+
+
+def test_a_first_visit_gives_a_result_with_one_click(client, page):
     assert not link(page)
     client.gate = threading.Semaphore(0)
     start(page)
@@ -152,14 +185,16 @@ def test_a_first_visit_gives_a_result_with_one_click_in_a_chosen_format(client, 
     assert page.button(key="start").label == "Paint next"
     assert page.get("progress")[0].value == 25
     assert len(page.get("image")) == 3
+    assert not page.get("vega_lite_chart")
+    page.session_state["losses_open"] = True
+    page.run()
     assert page.get("vega_lite_chart")
     client.gate.release(3)
     until(page, lambda: page.get("download_button"))
     assert f"{STEPS} steps in {STEPS // 10} seconds" in text_of(page)
     assert page.button(key="start").label == "Start"
     assert client.calls == [Request(CONTENTS[0].path.read_bytes(), (STYLES[0].path.read_bytes(),), knobs.FIRST)]
-    page.button_group(key="format").set_value("JPEG").run()
-    assert page.get("download_button")[0].label == "Download JPEG"
+    assert stems(page) == ["cat-eddies-384"]
 
 
 def test_samples_and_knobs_reach_the_server_and_the_address_reproduces_them(client, blend):
@@ -253,11 +288,13 @@ def test_invalid_parts_of_a_link_are_ignored_and_explained(client):
     assert not page.button(key="start").disabled
 
 
-def test_variations_give_a_grid_and_one_of_them_sets_the_knobs(client, page):
+def test_variations_give_a_grid_and_one_click_paints_one_of_them_large(client, page):
     start(page, "vary")
     until(page, lambda: "download_sheet" in keys(page, "download_button"))
     assert len(client.calls) == 9
-    start(page, f"use_{visit_of(page).work.rows[2][0].number}")
+    finish(page, f"large_{visit_of(page).work.rows[2][0].number}")
+    assert len(client.calls) == 10
+    assert client.calls[9].settings == knobs.FIRST.replace(style_weight=5000, style_scale=0.6)
     assert page.number_input(key="knob_style_weight").value == 5000
     assert page.number_input(key="knob_style_scale").value == 0.6
     assert page.number_input(key="knob_size").value == knobs.FIRST.size
@@ -283,28 +320,45 @@ def test_each_style_gets_its_masks_and_the_result_records_them(client, blend):
     assert visit_of(blend).results[0].origin.guides_sha256["content_masks"] == (sha256(b""), sha256(sky))
     upload_mask(blend, 1, encode(Image.new("RGBA", (20, 10), (255, 255, 255, 0))))  # transparent areas count as black
     assert "black everywhere" in errors(blend)[0]
+    assert f"{STYLES[2].label}: only where masked." in text_of(blend)  # the mask before it stays
     upload_mask(blend, 1, sky)
     assert not blend.error
     choose(blend, "content_sample", CONTENTS[1].name)  # the mask does not carry over
     finish(blend)
     assert (client.calls[1].content_masks, client.calls[1].style_masks) == ((), (part, b""))
+    upload_mask(blend, 1, sky)
+    assert len(visit_of(blend).masks) == 2  # that of the earlier photograph is dropped
 
 
 @pytest.mark.parametrize(
     ("what", "samples", "alt"),
     [("content", CONTENTS, "Your photograph, mine.png"), ("style", STYLES, "Your painting, mine.png")],
 )
-def test_a_file_replaces_a_sample_or_is_refused_in_one_sentence_and_a_sample_replaces_it(page, what, samples, alt):
+def test_a_file_replaces_a_sample_and_stays_when_the_next_is_refused_in_one_sentence(page, what, samples, alt):
+    shown = lambda: [image.proto.imgs[0].alt for image in page.get("image")]  # noqa: E731
     upload(page, f"{what}_upload_0", encoded(40, 30))
-    assert alt in [image.proto.imgs[0].alt for image in page.get("image")]
+    assert alt in shown()
     assert samples[0].name not in chosen(page, f"{what}_sample")
     upload(page, f"{what}_upload_1", b"no picture")
     assert ["not a picture" in error for error in errors(page)] == [True]
-    assert alt in [image.proto.imgs[0].alt for image in page.get("image")]  # the picture before it stays
+    assert alt in shown()
+    assert not page.button(key="start").disabled
     choose(page, f"{what}_sample", samples[1].name)
     assert chosen(page, f"{what}_sample") == [samples[1].name]
-    assert samples[1].alt in [image.proto.imgs[0].alt for image in page.get("image")]
+    assert samples[1].alt in shown()
     assert not page.error
+
+
+def test_a_photograph_is_turned_by_90_degrees_and_sent_so(client, page):
+    half = Image.new("RGB", (60, 40), "black")
+    half.paste("white", (0, 0, 30, 40))
+    upload(page, "content_upload_0", encode(half))
+    page.button(key="content_turn").click().run()
+    finish(page)
+    sent = decoded(client.calls[0].content)
+    assert sent.shape == (60, 40, 3)
+    assert sent[:25].min() > 250
+    assert sent[35:].max() < 5
 
 
 def test_a_result_is_refined_and_enlarged_and_each_can_be_reused_and_deleted(client, page):
@@ -312,9 +366,14 @@ def test_a_result_is_refined_and_enlarged_and_each_can_be_reused_and_deleted(cli
     finish(page, "refine")
     finish(page, "larger")
     assert [call.initial for call in client.calls] == [b"", encoded(), encoded()]
+    finish(page, f"larger_{visit_of(page).results[2].number}")
+    assert client.calls[3].settings == client.calls[2].settings
+    start(page, f"delete_{visit_of(page).results[0].number}")
+    assert "larger" not in keys(page, "button")  # a deleted result is nowhere on the page
+    assert "Your result appears here" in text_of(page)
     results = visit_of(page).results
     assert [one.origin.settings.size for one in results] == [768, 384, 384]
-    assert f"768 px, {LARGER_STEPS} of {LARGER_STEPS} steps, from another result" in text_of(page)
+    assert "Cat + Eddies, 768 px" in text_of(page)
     assert page.number_input(key="knob_steps").value == STEPS
     start(page, f"reuse_{results[1].number}")
     assert page.number_input(key="knob_steps").value == REFINE_STEPS
@@ -331,8 +390,8 @@ def test_a_reloaded_page_finds_its_run_pictures_and_results(client, blend):
     again = opened(visit=blend.session_state["visit"])
     assert f"Step {REFINE_STEPS // 4} of {REFINE_STEPS}" in progress(again)
     assert again.get("image")[0].proto.imgs[0].alt == "Your photograph, mine.png"
-    assert list(sliders(again)) == [STYLES[0].label, STYLES[2].label]
-    assert f"{STEPS} of {STEPS} steps" in text_of(again)
+    assert list(sliders(again))[:2] == [STYLES[0].label, STYLES[2].label]
+    assert "Mine + Eddies + Waves, 384 px" in text_of(again)
     client.gate.release(9)
 
 
@@ -424,14 +483,16 @@ def test_start_agrees_with_the_header_if_an_answer_comes_while_the_page_is_drawn
 
 def test_a_page_opened_after_an_outage_does_not_show_it_again(client, page, monkeypatch):
     monkeypatch.setattr(server, "ASK_AGAIN_S", 0.01)
-    client.problem = client.run_problem = ServingUnavailable("gone")
-    finish(page)
+    client.problem = client.outage = ServingUnavailable("gone")
+    client.breaks_at, client.gate = 2, threading.Semaphore(1)
+    start(page)
     until(page, lambda: page.button(key="start").disabled)
     client.problem = None
     until(page, lambda: not page.button(key="start").disabled)
     again = opened(visit=page.session_state["visit"])
-    assert not [error for error in errors(again) if "does not answer" in error]
+    assert not errors(again)
     assert not again.button(key="start").disabled
+    client.gate.release(9)
 
 
 def test_the_servers_details_are_under_about_only(client, page):
@@ -443,22 +504,111 @@ def test_the_servers_details_are_under_about_only(client, page):
         assert text_of(page).replace(details, "").count(fact) == 0 or fact == "3"
 
 
-def test_the_picture_is_kept_when_the_server_goes_away_during_a_run(client, page, monkeypatch):
-    client.run_problem, client.breaks_at = ServingUnavailable("gone"), 2
-    client.problem = client.run_problem
+def test_the_picture_is_kept_when_a_run_fails_and_the_run_can_continue_or_be_saved(client, page):
+    client.run_problem, client.breaks_at = ServingFailed("a bug"), 2
     start(page)
     until(page, lambda: page.get("download_button"))
-    until(page, lambda: len(page.error) == 2)
-    header, result = errors(page)
-    assert "does not answer" in header
-    assert f"stopped answering at step {STEPS // 2}" in result
-    assert [page.button(key=key).disabled for key in ("start", "continue")] == [True, True]
-    client.run_problem = client.problem = None
-    monkeypatch.setattr(server, "ASK_AGAIN_S", 0.01)
-    until(page, lambda: not page.button(key="continue").disabled)
+    assert ["Something went wrong" in error for error in errors(page)] == [True]
+    assert {"download", "save_run"} <= keys(page, "download_button")
+    client.run_problem = None
     finish(page, "continue")
     assert [one.origin.step for one in visit_of(page).results] == [STEPS]  # replacing the earlier result
     assert not page.error
+    assert "save_run" not in keys(page, "download_button")
+
+
+def test_a_run_lasts_through_an_outage_as_long_as_the_page_is_open():
+    assert server.RETRIES.max_elapsed_s == math.inf
+
+
+def test_runs_are_lined_up_and_can_be_removed(client, page):
+    client.gate = threading.Semaphore(0)
+    start(page)
+    choose(page, "content_sample", CONTENTS[1].name)
+    for _ in range(3):
+        start(page)
+    choose(page, "content_sample", CONTENTS[2].name)
+    start(page)
+    labels = [page.button(key=f"remove_{number}").label for number in range(4)]
+    assert labels == [*["Dusk lake + Eddies, 384 px"] * 3, "Lighthouse + Eddies, 384 px"]
+    again = opened(visit=page.session_state["visit"])  # another tab of the visit
+    start(again, "remove_0")
+    page.run()
+    assert len(visit_of(page).lined_up) == 3
+    client.gate.release(99)
+    until(page, lambda: not visit_of(page).active)
+    assert stems(page) == [f"{name}-eddies-384" for name in ("lighthouse", "dusk_lake", "dusk_lake", "cat")]
+    client.gate = threading.Semaphore(0)
+    for _ in range(3):
+        start(page)
+    start(page, "remove_all")
+    assert visit_of(page).lined_up == ()
+    for _ in range(visits.MOST_LINED_UP + 1):
+        start(page)
+    assert len(visit_of(page).lined_up) == visits.MOST_LINED_UP
+    assert page.toast[0].value == f"At most {visits.MOST_LINED_UP} runs can wait. Left out: 1."
+    start(page, "remove_all")
+    client.gate.release(99)
+
+
+def test_a_stopped_run_frees_the_page_though_the_server_hangs(client, page):
+    client.gate = threading.Semaphore(0)
+    start(page)
+    until(page, lambda: progress(page).startswith("Step"))
+    start(page, "stop")
+    assert progress(page) == wording.STOPPING
+    assert page.button(key="start").label == "Start"
+    gate, client.gate = client.gate, None
+    choose(page, "content_sample", CONTENTS[1].name)
+    finish(page)
+    assert [one.request.content for one in visit_of(page).results] == [CONTENTS[1].path.read_bytes()]
+    gate.release()
+    until(page, lambda: len(visit_of(page).results) == 2)
+
+
+def test_more_photographs_are_painted_like_the_first_and_unusable_ones_are_named(client, blend):
+    blend.session_state["masks_open"] = True
+    blend.run()
+    upload_mask(blend, 1, encoded(30, 20, colour=(255, 255, 255)))
+    finish(blend)
+    photographs = [encoded(30 + number, 20) for number in range(2)]
+    files = [(f"{number}.png", data, "image/png") for number, data in enumerate([*photographs, b"no picture"])]
+    start(blend, "photos")
+    blend.file_uploader(key="photos_upload_0").set_value(files).run()
+    assert ["2.png: This file is not a picture" in error for error in errors(blend)] == [True]
+    until(blend, lambda: len(visit_of(blend).results) == 3)
+    first, *others = client.calls
+    assert [call.content for call in others] == photographs
+    assert {(call.styles, call.settings, call.content_masks) for call in others} == {(first.styles, first.settings, ())}
+    assert visit_of(blend).results[0].origin.content_sha256 == sha256(photographs[1])
+    assert stems(blend)[0] == "1-eddies-waves-384"
+
+
+def test_a_saved_run_continues_on_another_page_if_its_model_is_served(client, page):
+    client.run_problem, client.breaks_at = ServingFailed("a bug"), 2
+    start(page)
+    until(page, lambda: "continue" in keys(page, "button"))
+    saved = run_file(visit_of(page).work)
+    client.run_problem = None
+    st.cache_resource.clear()
+    other = opened()
+    start(other, "resume")
+    upload(other, "run_upload_0", b"PK", "a.run")
+    assert errors(other) == [wording.NO_RUN]
+    run = decode_run(saved, "")
+    other_model, damaged = replace(run, model_digest="another"), replace(run.request, content=b"no picture")
+    start(other, "resume")
+    upload(other, "run_upload_1", encode_run(other_model), "a.run")
+    assert errors(other) == [wording.OTHER_MODEL]
+    start(other, "resume")
+    upload(other, "run_upload_2", encode_run(replace(run, request=damaged)), "a.run")
+    assert errors(other) == [wording.NO_RUN]
+    start(other, "resume")
+    upload(other, "run_upload_3", saved, "a.run")
+    until(other, lambda: visit_of(other).results)
+    assert not other.error
+    assert client.states[-1] == str(STEPS // 2).encode()
+    assert client.calls[-1].sha256 == client.calls[0].sha256
 
 
 def test_a_run_waits_for_another_visitors_run_and_can_be_stopped_meanwhile(client, page, monkeypatch):

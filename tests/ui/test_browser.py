@@ -1,6 +1,6 @@
 """The page as visitors see it: Chromium and what `make run` starts, with a small network and small pictures.
 
-Each test ends with a screenshot in artifacts/. Tests that need Chromium skip if it or its driver is missing.
+Each test leaves screenshots in artifacts/. Tests that need Chromium skip if it or its driver is missing.
 """
 
 import base64
@@ -10,6 +10,8 @@ import shutil
 import signal
 import time
 import urllib.request
+import zipfile
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +37,19 @@ CONTROLS = """
   const all = (root) => [...root.querySelectorAll("*")].flatMap((e) => [e, ...(e.shadowRoot ? all(e.shadowRoot) : [])]);
   return all(document).filter((e) => e.matches("button, input, img, canvas"));
 """
+AXE = (resources.files("axe_playwright_python") / "axe.min.js").read_text()
+# Of violations that are serious or critical: what is wrong, and where.
+FAULTS = """
+  const [own, done] = arguments, serious = (one) => ["serious", "critical"].includes(one.impact);
+  axe.run({exclude: own.map((one) => [one])}, {resultTypes: ["violations"]}).then((found) => done(
+    found.violations.filter(serious).flatMap((one) => one.nodes.map((node) => [
+      one.id, node.html.slice(0, 200), node.any[0]?.message ?? one.help,
+    ]))));
+"""
+# Streamlit draws these itself, whatever the theme: fainter than text may be.
+STREAMLITS_OWN = ["kbd"]
+STREAMLITS_OWN_IN_THE_DARK = [*STREAMLITS_OWN, "[data-selected=true]", "[data-testid=stSliderThumbValue]"]
+DESKTOP, PHONE = (1360, 900), (390, 844)
 IN_SHADOW = """
   return [...document.querySelectorAll("*")].map((e) => e.shadowRoot?.querySelector(arguments[0])).find(Boolean);
 """
@@ -45,9 +60,33 @@ pytestmark = pytest.mark.browser
 class Tab:
     """A tab of Chromium, with a visit of its own."""
 
-    def __init__(self, chrome: webdriver.Chrome, page: str) -> None:
-        self.chrome, self._page = chrome, page
+    def __init__(self, chrome: webdriver.Chrome, page: str, name: str) -> None:
+        self.chrome, self._page, self._name = chrome, page, name
+        self._dark = False
         chrome.switch_to.new_window("tab")
+        self.resize(*DESKTOP)
+
+    def resize(self, width, height):
+        screen = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width == PHONE[0]}
+        self.chrome.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+
+    def darken(self, dark=True):
+        """Makes the system's theme dark or light."""
+        self._dark = dark
+        theme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        self.chrome.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [theme]})
+
+    def check(self, state):
+        """Saves a screenshot of a state of the page, and checks that everybody can use it."""
+        (ROOT / "artifacts").mkdir(exist_ok=True)
+        self.chrome.save_screenshot(str(ROOT / "artifacts" / f"{self._name}_{state}.png"))
+        self.chrome.execute_script(AXE)
+        own = STREAMLITS_OWN_IN_THE_DARK if self._dark else STREAMLITS_OWN
+        assert self.chrome.execute_async_script(FAULTS, own) == []
+
+    def another(self):
+        """Opens a second tab."""
+        return Tab(self.chrome, self._page, self._name)
 
     def wait(self, condition, why):
         """Waits until a condition is true, and returns its value; elements may be replaced meanwhile."""
@@ -59,7 +98,7 @@ class Tab:
         self.chrome.get(f"{self._page}/?{query}")
         self.button("Start")
         self.settle()
-        assert "Download PNG" not in self.text
+        assert "Download" not in self.text
 
     def settle(self):
         """Waits until the page has drawn what the last action changed."""
@@ -70,14 +109,19 @@ class Tab:
         return self.chrome.find_elements(By.CSS_SELECTOR, selector)
 
     def button(self, label):
-        """Waits for a button that can be pressed, and scrolls it away from the bar at the window's foot."""
+        """Waits for a button that can be pressed, and scrolls to it."""
         found = lambda: [one for one in self.all("button") if label in one.text and one.is_enabled()]  # noqa: E731
-        button = self.wait(found, f"no button {label}")[0]
-        self.chrome.execute_script(
-            "if (!arguments[0].closest('[data-testid=stBottom]')) arguments[0].scrollIntoView({block: 'center'})",
-            button,
-        )
-        return button
+        return self.scroll_to(self.wait(found, f"no button {label}")[0])
+
+    def scroll_to(self, element):
+        """Brings an element to the middle of the window, out from under the bar at its foot."""
+        within_bar = "arguments[0].closest('[data-testid=stBottom]')"
+        self.chrome.execute_script(f"{within_bar} || arguments[0].scrollIntoView({{block: 'center'}})", element)
+        return element
+
+    def expander(self, label):
+        found = lambda: [one for one in self.all("summary") if label in one.text]  # noqa: E731
+        return self.scroll_to(self.wait(found, f"no expander {label}")[0])
 
     @property
     def text(self):
@@ -94,7 +138,7 @@ class Tab:
     def run(self):
         """Presses Start and waits for the result."""
         self.button("Start").click()
-        self.button("Download PNG")
+        self.button("Download")
         self.settle()
 
     def picture(self, selector=RESULT):
@@ -126,6 +170,7 @@ def chromium():
     for flag in (
         "headless=new", "no-sandbox", "disable-gpu", "disable-background-networking", "disable-component-update",
         "disable-sync", "no-first-run", "disable-dev-shm-usage", "window-size=1360,900",
+        "use-fake-device-for-media-stream", "use-fake-ui-for-media-stream",
     ):  # fmt: skip
         options.add_argument(f"--{flag}")
     chrome = webdriver.Chrome(options=options, service=Service(DRIVER))
@@ -136,9 +181,9 @@ def chromium():
 @pytest.fixture
 def tab(chromium, launched, request):
     before = chromium.current_window_handle
-    yield Tab(chromium, launched.page)
-    (ROOT / "artifacts").mkdir(exist_ok=True)
-    chromium.save_screenshot(str(ROOT / "artifacts" / f"{request.node.name}.png"))
+    tab = Tab(chromium, launched.page, request.node.name.removeprefix("test_"))
+    yield tab
+    tab.check("end")
     for handle in set(chromium.window_handles) - {before}:
         chromium.switch_to.window(handle)
         chromium.close()
@@ -160,10 +205,7 @@ def test_a_phone_photograph_is_painted_upright_with_one_click_compared_and_downl
     assert result.shape == (96, 64, 3)
     assert is_light_above_dark(result)
 
-    tab.chrome.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(tmp_path)})
-    tab.button("Download PNG").click()
-    tab.wait((tmp_path / "stylised.png").exists, "no file")
-    data = (tmp_path / "stylised.png").read_bytes()
+    data = downloaded(tab, tmp_path, "Download", "tall-eddies-96.png").read_bytes()
     np.testing.assert_array_equal(decoded(data), result)
     assert settings_of(data).content_weight == 100
 
@@ -177,6 +219,14 @@ def test_a_phone_photograph_is_painted_upright_with_one_click_compared_and_downl
     assert frame.size["height"] > 100
     ActionChains(tab.chrome).drag_and_drop_by_offset(slider, frame.size["width"] // 4, 0).perform()
     assert 70 <= int(tab.chrome.execute_script(share, frame).rstrip("%")) <= 80
+
+
+def downloaded(tab, folder, label, name):
+    """Presses a button and returns the path of the file that it downloads."""
+    tab.chrome.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(folder)})
+    tab.button(label).click()
+    tab.wait((folder / name).exists, f"no file {name}")
+    return folder / name
 
 
 def is_light_above_dark(shown):
@@ -200,11 +250,10 @@ def test_every_control_has_a_name_and_the_page_fits_a_phones_width(tab, launched
     tab.button("Try variations").click()
     tab.button("Download the sheet")
     tab.settle()
-    tab.button("Use this one").click()
+    tab.button("Weaker, small strokes").click()
     tab.wait(lambda: "style_weight=200" in tab.chrome.current_url, "the variation was not used")
-    tab.chrome.execute_cdp_cmd(
-        "Emulation.setDeviceMetricsOverride", {"width": 390, "height": 2400, "deviceScaleFactor": 1, "mobile": True}
-    )
+    tab.button("Make it large")
+    tab.resize(PHONE[0], 2400)
     tab.says("Your results")
     wide = "return document.scrollingElement.scrollWidth - document.scrollingElement.clientWidth"
     assert tab.chrome.execute_script(wide) <= 0
@@ -214,20 +263,13 @@ def test_every_control_has_a_name_and_the_page_fits_a_phones_width(tab, launched
 
 def paint_a_mask(tab):
     """Paints a stroke over the upper half of the photograph."""
-    tab.chrome.find_element(By.XPATH, "//*[not(self::script)][contains(text(), 'Masks')]").click()
-    canvas = tab.within_component("canvas")
-    tab.wait(lambda: canvas.size["height"] > 100, "no picture under the canvas")
-    tab.settle()
-    tab.chrome.execute_script("arguments[0].scrollIntoView({block: 'center'})", canvas)
+    canvas = open_masks(tab)
     left = -canvas.size["width"] // 3
     stroke = ActionChains(tab.chrome).move_to_element_with_offset(canvas, left, -canvas.size["height"] // 4)
     stroke.click_and_hold().move_by_offset(-left, 0).move_by_offset(-left, 0).release().perform()
     tab.says("only where masked")
-    sent = tab.chrome.execute_script("return arguments[0].shown", canvas)
-    mask = decoded(base64.b64decode(sent.partition(",")[2]))
-    height, width = mask.shape[:2]
-    assert mask[height // 4, width // 4 : width * 3 // 4].min() == 255
-    assert mask[height // 2 :].max() == 0
+    assert opacity(tab, canvas, [(0.25, 0.25), (0.5, 0.25), (0.75, 0.25)]) == [1, 1, 1]
+    assert opacity(tab, canvas, [(0.25, 0.6), (0.75, 0.9)]) == [0, 0]
 
 
 def test_a_run_survives_a_reload_and_a_killed_server_and_stop_keeps_the_picture(tab, launched):
@@ -243,22 +285,171 @@ def test_a_run_survives_a_reload_and_a_killed_server_and_stop_keeps_the_picture(
     reached = tab.step()
     tab.wait(lambda: tab.step() > reached, "never went on")
     tab.button("Stop").click()
-    tab.button("Download PNG")
+    tab.button("Continue")
     assert max(tab.picture().shape) == 48
     assert "does not answer" not in tab.text
 
 
-def test_a_phone_shows_start_without_scrolling_and_the_run_after_it(tab):
-    phone = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
-    tab.chrome.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", phone)
+def test_strokes_that_follow_each_other_faster_than_the_server_answers_stay(tab):
+    tab.visit()
+    canvas = open_masks(tab)
+    slow = {"offline": False, "latency": 500, "downloadThroughput": -1, "uploadThroughput": -1}
+    tab.chrome.execute_cdp_cmd("Network.emulateNetworkConditions", slow)
+    left, up = -canvas.size["width"] // 3, -canvas.size["height"] // 4
+    for height in (up, 0, -up):  # the last one is held while the answer to the first arrives
+        stroke = ActionChains(tab.chrome).move_to_element_with_offset(canvas, left, height).click_and_hold()
+        stroke.move_by_offset(-left, 0).pause(1.5 if height == -up else 0).move_by_offset(-left, 0).release().perform()
+    tab.settle()
+    painted = [(0.5, 0.25), (0.5, 0.5), (0.4, 0.75), (0.75, 0.75)]
+    assert opacity(tab, canvas, painted) == [1, 1, 1, 1]
+    tab.says("only where masked")
+    tab.chrome.refresh()  # what is drawn now is what the server has
+    tab.settle()
+    canvas = open_masks(tab)
+    assert opacity(tab, canvas, painted) == [1, 1, 1, 1]
+    assert opacity(tab, canvas, [(0.5, 0.05), (0.05, 0.5)]) == [0, 0]
+
+
+def test_a_mask_is_painted_and_undone_by_keyboard_and_the_error_about_a_file_keeps_it(tab, tmp_path):
+    tab.visit()
+    canvas = open_masks(tab)
+    tab.chrome.execute_script("arguments[0].focus()", canvas)
+    keys = ActionChains(tab.chrome).send_keys(" ").key_down(Keys.SHIFT)
+    keys.send_keys(Keys.ARROW_RIGHT, Keys.ARROW_RIGHT, Keys.ARROW_RIGHT).key_up(Keys.SHIFT)
+    keys.send_keys(Keys.ARROW_UP, Keys.ARROW_UP, Keys.ARROW_UP, Keys.ARROW_UP, " ").perform()
+    tab.says("only where masked")
+    places = [(0.5, 0.5), (0.65, 0.5), (0.68, 0.19)]
+    assert opacity(tab, canvas, places) == [1, 1, 1]
+    tab.check("masks")
+    ActionChains(tab.chrome).key_down(Keys.CONTROL).send_keys("z").key_up(Keys.CONTROL).perform()
+    assert opacity(tab, canvas, places) == [1, 1, 0]
+    (tmp_path / "black.png").write_bytes(encode(np.zeros((20, 20, 3), np.uint8)))
+    tab.all("input[type=file]")[-1].send_keys(str(tmp_path / "black.png"))
+    tab.says("black everywhere")
+    assert opacity(tab, canvas, places) == [1, 1, 0]
+    (tmp_path / "white.png").write_bytes(encode(np.full((20, 20, 3), 255, np.uint8)))
+    tab.all("input[type=file]")[-1].send_keys(str(tmp_path / "white.png"))
+    tab.wait(lambda: opacity(tab, canvas, places) == [1, 1, 1], "the uploaded mask was not drawn")
+    tab.within_component("[data-do=undo]").click()
+    assert opacity(tab, canvas, places) == [1, 1, 0]
+
+
+def open_masks(tab):
+    """Opens the masks, and returns the canvas with the picture under it."""
+    tab.expander("Masks").click()
+    canvas = tab.within_component("canvas")
+    tab.wait(lambda: canvas.size["height"] > 100, "no picture under the canvas")
+    tab.settle()
+    return tab.scroll_to(canvas)
+
+
+def opacity(tab, canvas, places):
+    """Returns how much of the mask there is at each place (x, y), from 0 to 1; full means 1."""
+    read = """
+      const [canvas, places] = arguments, pen = canvas.getContext("2d");
+      return places.map(([x, y]) => pen.getImageData(x * canvas.width, y * canvas.height, 1, 1).data[3] / 255);
+    """
+    return [round(value, 1) for value in tab.chrome.execute_script(read, canvas, places)]
+
+
+PASTE = """
+  const [base64, type] = arguments, bytes = Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
+  const clipboardData = new DataTransfer();
+  clipboardData.items.add(new File([bytes], "pasted", {type}));
+  document.body.dispatchEvent(new ClipboardEvent("paste", {clipboardData, bubbles: true, cancelable: true}));
+"""
+COUNT_READS = """
+  window.reads = 0;
+  const read = FileReader.prototype.readAsDataURL;
+  FileReader.prototype.readAsDataURL = function(file) { window.reads += 1; read.call(this, file); };
+"""
+
+
+def paste(tab, data, kind):
+    tab.chrome.execute_script(PASTE, base64.b64encode(data).decode(), kind)
+
+
+def test_a_picture_is_pasted_once_and_one_that_cannot_be_read_is_explained_and_keeps_it(tab):
+    tab.visit()
+    picture = np.zeros((40, 60, 3), np.uint8)
+    for dark in (True, False):  # each draws the page's elements anew
+        tab.darken(dark)
+        tab.settle()
+    tab.chrome.execute_script(COUNT_READS)
+    paste(tab, encode(picture, "TIFF"), "image/tiff")
+    tab.wait(lambda: tab.all("img[alt$='pasted.tiff']"), "the picture was not pasted")
+    assert tab.chrome.execute_script("return window.reads") == 1
+    tab.settle()
+    paste(tab, b"\0\0\0\x18ftypheic" + bytes(20), "image/heic")
+    tab.says("HEIC")
+    assert tab.all("img[alt$='pasted.tiff']")
+    tab.check("heic")
+    paste(tab, encode(picture, "AVIF"), "image/avif")
+    tab.wait(lambda: tab.all("img[alt$='pasted.avif']"), "the picture was not pasted")
+    tab.settle()
+    assert "HEIC" not in tab.text
+
+
+def test_the_camera_takes_the_photograph(tab):
+    tab.visit("size=64&steps=2")
+    tab.button("Camera").click()
+    tab.button("Take Photo").click()
+    green = tab.picture("img[alt*='camera.jpg']")
+    middle = green[green.shape[0] // 2, green.shape[1] // 4]
+    assert middle.argmax() == 1
+    tab.settle()
+    tab.run()
+
+
+def test_a_browser_that_blocks_storage_shows_the_page(tab):
+    block = (
+        """Object.defineProperty(window, "sessionStorage", {get() { throw new DOMException("", "SecurityError"); }});"""
+    )
+    tab.chrome.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": block})
+    tab.visit("size=64&steps=2")
+    assert not tab.all("[data-testid=stException]")
+    assert "BidiComponent" not in tab.text
+    tab.run()
+
+
+def test_a_knob_that_is_turned_just_before_start_counts(tab):
+    tab.visit("size=48&steps=300")
+    tab.expander("Advanced").click()
+    steps = tab.wait(lambda: tab.all(".st-key-knob_steps input"), "no knob")[0]
+    tab.scroll_to(steps).send_keys(Keys.CONTROL, "a")
+    steps.send_keys("7")
+    tab.run()
+    tab.says("7 steps in")
+
+
+def test_a_link_opens_elsewhere_with_the_same_settings_and_without_the_results(tab):
+    tab.visit("size=48&steps=4")
+    tab.run()
+    tab.button("512 px").click()
+    tab.wait(lambda: "size=48" not in tab.chrome.current_url, "the address does not follow the knobs")
+    link = tab.chrome.current_url
+    elsewhere = tab.another()
+    elsewhere.visit(link.partition("?")[2])
+    pressed = "[data-testid=stButtonGroup] [data-selected=true]"
+    assert "512 px" in [one.text for one in elsewhere.all(pressed)]
+    assert "Your results" not in elsewhere.text
+
+
+def test_a_phone_in_the_dark_shows_start_without_scrolling_and_the_run_after_it(tab):
+    tab.resize(*PHONE)
+    tab.darken()
     tab.visit("size=48&steps=10000&optimizer=adam")
+    tab.check("first")
     box = tab.button("Start").rect
-    assert 0 <= box["y"] < box["y"] + box["height"] <= 844
+    assert 0 <= box["y"] < box["y"] + box["height"] <= PHONE[1]
     tab.button("Start").click()
     stop = "return document.querySelector('.st-key-stop')?.getBoundingClientRect().bottom"
-    tab.wait(lambda: (tab.chrome.execute_script(stop) or 9999) < 844, "the run is not in sight")
+    tab.wait(lambda: (tab.chrome.execute_script(stop) or 9999) < PHONE[1], "the run is not in sight")
+    tab.check("running")
     tab.button("Stop").click()
-    tab.button("Download PNG")
+    tab.button("Continue")
+    wide = "return document.scrollingElement.scrollWidth - document.scrollingElement.clientWidth"
+    assert tab.chrome.execute_script(wide) <= 0
 
 
 def test_back_leaves_the_page_however_many_controls_were_changed(tab):
@@ -289,6 +480,24 @@ def test_pictures_are_chosen_by_keyboard_and_the_chosen_one_is_marked(tab):
     """
     assert tab.chrome.execute_script(marks, second) == ["solid", '"✓"']
     assert tab.chrome.execute_script(marks, first) == ["none", "none"]
+
+
+def test_more_photographs_follow_in_the_same_style_with_a_film_of_each_and_all_in_a_zip(tab, tmp_path):
+    tab.visit("size=48&steps=4&content_weight=100")
+    tab.run()
+    tab.button("More").click()
+    with Image.open(downloaded(tab, tmp_path, "Download the film", "cat-eddies-48.webp")) as film:
+        assert (film.format, film.n_frames > 1) == ("WEBP", True)
+    tab.button("More photos in this style").click()
+    for name in ("beach", "hill"):
+        (tmp_path / f"{name}.png").write_bytes(encode(np.full((30, 40, 3), len(name) * 40, np.uint8)))
+    chooser = tab.wait(lambda: tab.all("[role=dialog] input[type=file]"), "no window")[0]
+    chooser.send_keys(f"{tmp_path / 'beach.png'}\n{tmp_path / 'hill.png'}")
+    tab.wait(lambda: not tab.all("[role=dialog]"), "the window stays open")
+    tab.wait(lambda: len(tab.all("img[alt^='One of your results']")) == 3, "not all were painted")
+    tab.button("Start")
+    with zipfile.ZipFile(downloaded(tab, tmp_path, "Download all", "pictures.zip")) as archive:
+        assert archive.namelist() == [f"{name}-eddies-48.png" for name in ("cat", "beach", "hill")]
 
 
 def test_ctrl_c_stops_server_and_page(launched):

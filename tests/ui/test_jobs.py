@@ -1,17 +1,20 @@
 """The job: a run in a thread that can stop, fail and continue; and the queue in which it waits for its turn."""
 
-import dataclasses
+import io
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from model.limits import MAX_SIZE_PX
 from model.settings import StyleSettings
 from serving.errors import ServingFailed, ServingUnavailable
 from serving.files import sha256
 from serving.request import Request
-from tests.ui.fakes import FakeClient, encoded, until
+from serving.run_file import SavedRun
+from tests.ui.fakes import FakeClient, FakeOwner, encoded, until
 from ui import jobs
 from ui.jobs import Job, RunQueue, Snapshot, Status
 
@@ -19,8 +22,8 @@ STEPS = 40
 REQUEST = Request(encoded(), (encoded(colour=(1, 2, 3)),), StyleSettings(steps=STEPS))
 
 
-def job_of(client: FakeClient, queue: RunQueue | None = None, unattended=lambda: False) -> Job:
-    return Job(client, REQUEST, queue or RunQueue(1), unattended)
+def job_of(client: FakeClient, queue: RunQueue | None = None, owner: FakeOwner | None = None, **how) -> Job:
+    return Job(client, REQUEST, queue or RunQueue(1), owner or FakeOwner(), **how)
 
 
 def ended(job: Job) -> Snapshot:
@@ -74,10 +77,81 @@ def test_stop_keeps_the_picture_and_the_run_continues_from_there(gated, renders)
     assert (now.status, len(now.losses)) == (Status.DONE, STEPS)
 
 
+def test_stop_frees_the_place_of_a_run_whose_server_hangs_and_its_picture_is_kept_when_the_server_answers(gated):
+    queue, owner, free = RunQueue(1), FakeOwner(), FakeClient()
+    hanging, next_one = job_of(gated, queue, owner), job_of(free, queue)
+    begin(hanging)
+    hanging.stop()
+    assert ended(next_one).status is Status.DONE
+    assert (hanging.active, hanging.running, owner.kept) == (True, False, [])
+    gated.gate.release()
+    hanging.wait(5)
+    assert owner.kept == [(hanging.number, Status.STOPPED)]
+
+
+def test_a_job_hands_over_its_picture_before_its_end_shows_and_goes_on_to_the_next_after_that():
+    owner = FakeOwner()
+    job = job_of(FakeClient(), owner=owner)
+    owner.watched.append(job)
+    ended(job)
+    assert owner.kept == [(job.number, Status.DONE)]
+    assert owner.advances == [[Status.DONE]]
+
+
+def test_a_job_ends_and_the_next_one_starts_even_if_its_picture_cannot_be_kept(monkeypatch):
+    owner = FakeOwner()
+    monkeypatch.setattr(threading, "excepthook", lambda args: None)
+    monkeypatch.setattr(owner, "keep", lambda job, now: 1 / 0)
+    assert ended(job_of(FakeClient(), owner=owner)).status is Status.DONE
+    assert len(owner.advances) == 1
+
+
+def test_a_saved_run_continues_at_its_step(gated):
+    job = job_of(gated, saved=SavedRun(REQUEST, "0123", b"20", 20, STEPS))
+    gated.gate.release()
+    begin(job)
+    until(lambda: job.snapshot().step == 30)
+    assert gated.states == [b"20"]
+    gated.gate.release()
+    job.wait(5)
+    assert (job.snapshot().status, len(job.snapshot().losses)) == (Status.DONE, STEPS - 20)
+
+
+def stopped(client: FakeClient) -> Job:
+    """Returns a job that was stopped after a chunk."""
+    job = job_of(client)
+    begin(job)
+    job.stop()
+    client.gate.release()
+    job.wait(5)
+    return job
+
+
+def test_a_finished_job_holds_no_state_and_those_that_ended_early_only_so_much(gated, monkeypatch):
+    assert ended(job_of(FakeClient())).state == b""
+    monkeypatch.setattr(jobs, "_ended_early", [])
+    monkeypatch.setattr(jobs, "KEPT_STATES_BYTES", 2 * len(b"10"))
+    first, second, third = stopped(gated), stopped(gated), stopped(gated)
+    assert [job.snapshot().can_continue for job in (first, second, third)] == [False, True, True]
+    gated.gate = None
+    assert ended(second).status is Status.DONE  # and there is room again
+    gated.gate = threading.Semaphore(0)
+    stopped(gated)
+    assert third.snapshot().can_continue
+
+
+def test_while_there_is_no_preview_a_job_shows_its_photograph_decoded_only_once(monkeypatch):
+    job = Job(FakeClient(), replace(REQUEST, content=encoded(1024, 512)), RunQueue(1), FakeOwner())
+    shown = job.photograph
+    with Image.open(io.BytesIO(shown)) as image:
+        assert (image.format, image.size) == ("JPEG", (jobs.SHOWN_PX, jobs.SHOWN_PX // 2))
+    assert job.photograph is shown
+
+
 def test_a_result_is_refined_at_its_size_and_enlarged_above_it_up_to_the_limit():
     result = encoded(40, 30)
-    asked = dataclasses.replace(REQUEST, settings=StyleSettings(size=1500, seed=4), sha256={"content": ("c",)})
-    refined = dataclasses.replace(
+    asked = replace(REQUEST, settings=StyleSettings(size=1500, seed=4), sha256={"content": ("c",)})
+    refined = replace(
         asked,
         settings=StyleSettings(size=1500, seed=4, steps=jobs.REFINE_STEPS, smallest_size=1500),
         initial=result,
@@ -108,7 +182,7 @@ def test_an_outage_is_reported_until_the_server_answers_and_describes_its_model(
     job.start()
     until(lambda: job.problem is gated.outage)
     now = job.snapshot()
-    assert (now.active, now.step, bool(now.picture), now.model) == (True, 10, True, {})
+    assert (now.active, now.step, bool(now.picture), now.model) == (True, 10, True, None)
     gated.problem = None
     gated.gate.release()
     until(lambda: job.snapshot().step == 20)
@@ -120,18 +194,18 @@ def test_an_outage_is_reported_until_the_server_answers_and_describes_its_model(
 
 def test_an_unattended_run_lets_a_waiting_run_go_first_and_then_continues(gated):
     gated.chunks = 5
-    other, queue, watched = FakeClient(gate=threading.Semaphore(0)), RunQueue(1), threading.Event()
-    job = job_of(gated, queue, unattended=lambda: not watched.is_set())
+    other, queue, owner = FakeClient(gate=threading.Semaphore(0)), RunQueue(1), FakeOwner(away=True)
+    job = job_of(gated, queue, owner)
     next_one = job_of(other, queue)
     begin(job)
     gated.gate.release()
     until(lambda: job.snapshot().step == 16)  # nobody waits: it keeps its place
-    watched.set()
+    owner.away = False
     next_one.start()
     until(lambda: next_one.snapshot().waits_for == 1)
     gated.gate.release()
     until(lambda: job.snapshot().step == 24)  # somebody watches: it keeps its place
-    watched.clear()
+    owner.away = True
     gated.gate.release()
     until(lambda: next_one.snapshot().step == 10)
     assert (job.snapshot().status, job.snapshot().step) == (Status.RUNNING, 32)

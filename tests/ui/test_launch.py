@@ -5,13 +5,19 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import time
 from pathlib import Path
 
 import pytest
 
 import ui.launch
+from serving.contract import SERVER_VARIABLE
+from serving.errors import ServingUnavailable
+from tests.ports import free_port
 from tests.ui.launched import START_S, Launched
-from ui.launch import PAGE, LaunchError
+from ui import server
+from ui.launch import PAGE
+from ui.model_server import GRPC, REST, LaunchError
 
 
 def test_a_taken_port_is_named_with_the_variable_that_changes_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -36,7 +42,7 @@ def test_an_invalid_port_is_refused(monkeypatch: pytest.MonkeyPatch, text: str) 
 )
 def test_a_signal_stops_it_unless_it_was_ignored_before(monkeypatch, number, before) -> None:
     stopped: list[bool] = []
-    monkeypatch.setattr(ui.launch, "run", lambda _, stop: (os.kill(os.getpid(), number), stopped.append(stop.wait(1))))
+    monkeypatch.setattr(ui.launch, "run", lambda stop: (os.kill(os.getpid(), number), stopped.append(stop.wait(1))))
     handlers = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:
         signal.signal(number, before)
@@ -47,6 +53,17 @@ def test_a_signal_stops_it_unless_it_was_ignored_before(monkeypatch, number, bef
     assert stopped == [before is signal.SIG_DFL]
 
 
+def test_it_runs_where_there_is_no_hangup_as_on_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(signal, "SIGHUP")
+    monkeypatch.setattr(ui.launch, "run", lambda stop: None)
+    handlers = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        assert ui.launch.main() == 0
+    finally:
+        for each, handler in handlers.items():
+            signal.signal(each, handler)
+
+
 def test_a_model_that_cannot_be_served_ends_both(tmp_path: Path) -> None:
     (tmp_path / "models" / "1").mkdir(parents=True)
     with Launched(tmp_path / "models", tmp_path / "log") as launched:
@@ -54,3 +71,20 @@ def test_a_model_that_cannot_be_served_ends_both(tmp_path: Path) -> None:
         assert "error: The server ended with exit status" in launched.log.read_text()
         assert "Traceback" not in launched.log.read_text()
         assert launched.nobody_listens()
+
+
+def test_a_page_without_a_server_starts_one(small_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(SERVER_VARIABLE, raising=False)
+    monkeypatch.setenv("NST_MODEL_DIR", str(small_model))
+    for port in (GRPC, REST):
+        monkeypatch.setenv(port.variable, str(free_port()))
+    server.own_server.cache_clear()
+    try:
+        until = time.monotonic() + START_S
+        while (answer := server.ask()).problem and time.monotonic() < until:
+            assert answer.problem == server.explain(ServingUnavailable(""))  # it may still be starting
+            time.sleep(0.2)
+        assert answer.facts["Weights"].startswith("small")
+    finally:
+        server.own_server().stop()
+        server.own_server.cache_clear()

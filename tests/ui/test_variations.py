@@ -8,13 +8,13 @@ from model.settings import SETTINGS, StyleSettings
 from serving.errors import ServingUnavailable
 from serving.request import Request
 from tests.conftest import decoded
-from tests.ui.fakes import FakeClient, encoded, until
+from tests.ui.fakes import FakeClient, FakeOwner, encoded, until
 from ui.jobs import RunQueue
 from ui.variations import FACTORS, LINE_PX, MARGIN_PX, SIZE_PX, STEPS, Variations, contact_sheet, grid
 
 
-def started(client: FakeClient) -> Variations:
-    work = Variations(client, Request(encoded(), (encoded(),), StyleSettings()), RunQueue(1), lambda: False)
+def started(client: FakeClient, owner: FakeOwner | None = None) -> Variations:
+    work = Variations(client, Request(encoded(), (encoded(),), StyleSettings()), RunQueue(1), owner or FakeOwner())
     work.start()
     return work
 
@@ -30,12 +30,13 @@ def test_rows_change_the_style_weight_and_columns_the_style_scale_within_their_r
 
 
 def test_the_variations_run_one_after_another():
-    client = FakeClient(gate=threading.Semaphore(0))
-    work = started(client)
+    client, owner = FakeClient(gate=threading.Semaphore(0)), FakeOwner()
+    work = started(client, owner)
     until(lambda: work.jobs[0].snapshot().step)
     assert [job.active for job in work.jobs] == [True] + [False] * 8
     client.gate.release(99)
-    work.wait(10)
+    until(lambda: owner.advances, 10)
+    assert owner.kept == []
     assert [call.settings for call in client.calls] == [cell for row in grid(StyleSettings()) for cell in row]
     assert (work.fraction_done, work.active) == (1, False)
 
@@ -45,8 +46,9 @@ def test_stopped_variations_keep_their_pictures():
     work = started(client)
     until(lambda: work.jobs[1].snapshot().step)
     work.stop()
+    assert (work.running, work.active) == (False, True)
     client.gate.release(9)
-    work.wait(10)
+    until(lambda: not work.active, 10)
     assert [bool(job.snapshot().image) for job in work.jobs] == [True] + [False] * 8
     assert len(client.calls) == 2
 
@@ -54,7 +56,7 @@ def test_stopped_variations_keep_their_pictures():
 def test_variations_end_with_the_first_failure():
     client = FakeClient(run_problem=ServingUnavailable("gone"))
     work = started(client)
-    work.wait(10)
+    until(lambda: not work.active, 10)
     assert (work.problem, len(client.calls)) == (client.run_problem, 1)
 
 

@@ -5,6 +5,7 @@ import io
 import threading
 import time
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,10 +16,13 @@ from model.presets import PRESETS
 from model.settings import SETTINGS, StyleSettings
 from serving import results
 from serving.errors import DeadlineExceeded, InvalidInput, ModelNotFound, Overloaded, ServingFailed, ServingUnavailable
+from serving.files import sha256
+from serving.request import Request
 from serving.results import Origin
 from tests.conftest import decoded, encode
 from tests.ui.fakes import FakeClient, encoded, header_of, until
-from ui import chart, components, gallery, knobs, server, uploads, visits, wording
+from ui import chart, components, downloads, knobs, server, uploads, visits, wording
+from ui.film import LONGEST_PX, MOST_FRAMES, Film, as_webp
 from ui.jobs import Snapshot, Status
 from ui.samples import CONTENTS, STYLES
 from ui.visits import Result
@@ -71,10 +75,10 @@ def test_the_loss_curve_thins_long_runs_keeps_both_ends_and_skips_losses_without
     losses = np.ones((5000, 4), np.float32)
     losses[-1] = [np.nan, 0, 2, np.inf]
     lines = {name: [] for name in chart.LABELS.values()}
-    for row in chart.loss_table(losses, points=100):
+    for row in chart.loss_table(losses, before=10, points=100):  # of a saved run that continued after step 10
         lines[row["term"]].append((row["step"], row["loss"]))
     assert [len(line) for line in lines.values()] == [99, 99, 100, 99]
-    assert (lines["Style"][0], lines["Style"][-1]) == ((1, 1), (5000, 2))
+    assert (lines["Style"][0], lines["Style"][-1]) == ((11, 1), (5010, 2))
 
 
 # Knobs
@@ -161,7 +165,7 @@ def damaged(length: int) -> bytes:
     [
         (b"", uploads.NO_PICTURE),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", uploads.NO_PICTURE),
-        (b"\0\0\0\x18ftypheic" + bytes(20), "save or export it as JPEG first."),
+        (b"\0\0\0\x18ftypheic" + bytes(20), uploads.HEIF),
         (header_of(8000, 8001), f"the limit is {MAX_INPUT_PX // 10**6} megapixels: make it smaller and try again."),
         (header_of(30_000, 30_000), f"larger than {MAX_INPUT_PX // 10**6} megapixels: make it smaller and try again."),
         (damaged(20), uploads.BROKEN),
@@ -175,9 +179,22 @@ def test_unusable_files_are_refused_in_plain_words(data, words):
     assert str(caught.value).endswith(words)
 
 
-def test_a_pasted_picture_is_named_by_its_type_and_anything_else_is_ignored():
+def test_a_large_photograph_is_held_as_the_file_that_it_came_in():
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned: it could not be sent as it is
+    data = encode(Image.effect_noise((600, 400), 50), "JPEG", exif=exif)
+    picture = uploads.load(data, "content", "")
+    assert picture.data == data
+    with Image.open(io.BytesIO(picture.thumbnail)) as thumbnail:
+        assert thumbnail.getchannel("A").getbbox() == (134, 0, 347, 320)  # upright
+    assert picture.digest == sha256(data)
+
+
+def test_a_pasted_file_is_named_by_its_type_and_read_like_any_other():
     assert uploads.from_url("data:image/png;base64,aGFsbG8=", "pasted") == uploads.File("pasted.png", b"hallo")
-    for url in ("", "data:text/html;base64,aGFsbG8=", "data:image/png;base64,?", "http://example.com/a.png"):
+    assert uploads.from_url("data:image/tiff;base64,aGFsbG8=", "pasted") == uploads.File("pasted.tiff", b"hallo")
+    assert uploads.from_url("data:;base64,aGFsbG8=", "pasted") == uploads.File("pasted", b"hallo")
+    for url in ("", "data:image/png;base64,", "data:image/png;base64,?", "http://example.com/a.png"):
         assert uploads.from_url(url, "pasted") is None
 
 
@@ -197,22 +214,65 @@ def test_every_picture_in_the_folder_is_a_sample_and_is_listed_in_its_readme():
 ORIGIN = Origin(StyleSettings("classic", steps=9), {"digest": "ab"}, "c" * 64, ("d" * 64,), 7, 9)
 
 
-@pytest.mark.parametrize("name", gallery.FORMATS)
-@pytest.mark.parametrize("source", ["PNG", "JPEG"])
-def test_a_download_holds_its_settings(name, source):
-    data = gallery.encode(encoded(kind=source), name, ORIGIN)
+NAMES = {"c" * 64: "Ein Bild: 猫.final.JPG", "d" * 64: "eddies", "e" * 64: "../..//x"}
+
+
+def result(width: int, styles: tuple[str, ...] = ("d" * 64,), **origin) -> Result:
+    """Returns a result of this width."""
+    request = Request(
+        encoded(4, 2, colour=(0, 100, 200)), (b"",), ORIGIN.settings, sha256={"content": ("c" * 64,), "styles": styles}
+    )
+    return Result(1, request, encoded(width, 10, colour=(200, 100, 0)), b"", replace(ORIGIN, **origin))
+
+
+@pytest.mark.parametrize("name", downloads.FORMATS)
+def test_a_download_holds_its_settings(name):
+    data = downloads.encode(result(24), name)
     with Image.open(io.BytesIO(data)) as image:
-        assert (image.format, image.size) == (name.upper(), (24, 16))
+        assert (image.format, image.size) == (name.upper(), (24, 10))
     assert uploads.load(data, "content", "").settings == ORIGIN.settings
 
 
-def test_the_zip_holds_every_result_oldest_first():
-    newest_first = [Result(n, encoded(10 * n, 10), b"", b"", ORIGIN) for n in (2, 1)]
-    with zipfile.ZipFile(io.BytesIO(gallery.as_zip(newest_first))) as archive:
-        assert archive.namelist() == ["stylised-01.png", "stylised-02.png"]
-        with Image.open(archive.open("stylised-01.png")) as image:
+def test_a_file_is_named_after_photograph_paintings_and_size():
+    assert downloads.stem(result(24).request, NAMES) == "Ein_Bild_猫_final-eddies-512"
+    assert downloads.stem(result(24, ("d" * 64, "e" * 64, "f", "f")).request, NAMES).endswith("-eddies-x-style-512")
+    assert downloads.stem(Request(b"", (b"",)), {}) == "photo-512"
+
+
+def test_the_photograph_is_mixed_into_a_result_and_the_file_says_so():
+    one = result(20)
+    assert downloads.mixed(one, 0) == one.png
+    half = downloads.encode(one, "PNG", 0.25)
+    np.testing.assert_array_equal(decoded(half), np.broadcast_to([150, 100, 50], (10, 20, 3)))
+    assert results.origin_of(half).content_share == 0.25
+
+
+def test_the_zip_holds_every_result_under_a_name_of_its_own_oldest_first():
+    newest_first = [result(20), result(10), result(30, ("e" * 64,))]
+    with zipfile.ZipFile(io.BytesIO(downloads.as_zip(newest_first, NAMES))) as archive:
+        stem = "Ein_Bild_猫_final"
+        assert archive.namelist() == [f"{stem}-x-512.png", f"{stem}-eddies-512.png", f"{stem}-eddies-512-2.png"]
+        with Image.open(archive.open(archive.namelist()[1])) as image:
             assert image.size == (10, 10)
-        assert results.settings_of(archive.read("stylised-02.png")) == ORIGIN.settings
+        assert results.settings_of(archive.read(archive.namelist()[2])) == ORIGIN.settings
+
+
+# Film
+
+
+def test_a_film_has_frames_from_the_whole_run_and_ends_with_the_result():
+    film, shown = Film(), 5 * MOST_FRAMES
+    for number in range(shown):
+        film.add(encoded(2 * LONGEST_PX, LONGEST_PX, "JPEG", (number, 0, 0)))
+    reds = [int(decoded(frame)[0, 0, 0]) for frame in film.frames]
+    steps = np.diff(reds)
+    assert MOST_FRAMES / 2 <= len(reds) <= MOST_FRAMES
+    assert (abs(steps - steps.mean()) < 3).all()  # JPEG changes a colour a little
+    assert (reds[0], reds[-1]) == (pytest.approx(0, abs=2), pytest.approx(shown, abs=2 * steps.mean()))
+    with Image.open(io.BytesIO(as_webp(film.frames, encoded(100, 50, colour=(0, 0, 255))))) as film:
+        assert (film.format, film.n_frames, film.size) == ("WEBP", len(reds) + 1, (LONGEST_PX, LONGEST_PX // 2))
+        film.seek(len(reds))
+        assert film.convert("RGB").getpixel((9, 9))[2] > 250
 
 
 def test_compared_pictures_have_the_same_size():

@@ -11,6 +11,8 @@ from typing import Any
 import streamlit as st
 from PIL import Image
 
+from serving.pictures import prepare
+
 LONGEST_PX = 1024  # long side of a compared picture; a download has all pixels
 QUALITY = 88  # of its JPEG
 
@@ -42,6 +44,7 @@ def compare(before: bytes, after: bytes, key: str) -> None:
 @st.cache_data(scope="session", max_entries=2, show_spinner=False)
 def pair(before: bytes, after: bytes) -> dict[str, str]:
     """Returns both pictures for the frame, as data URLs of the same size in pixels."""
+    before = prepare(before, "content", longest_px=LONGEST_PX)
     with Image.open(io.BytesIO(after)) as result, Image.open(io.BytesIO(before)) as photograph:
         shown = result.convert("RGB")
         shown.thumbnail((LONGEST_PX, LONGEST_PX))

@@ -1,0 +1,56 @@
+"""The film of a run: a few of its previews, and the animated WebP that they make."""
+
+from __future__ import annotations
+
+import io
+
+from PIL import Image, ImageOps
+
+MOST_FRAMES = 48
+LONGEST_PX = 384  # long side of a frame
+FRAME_MS, LAST_MS = 100, 2500  # how long each frame shows; the last is the result
+QUALITY = 80  # of frames and film; a film of all frames has about a megabyte
+
+
+class Film:
+    """Frames from the previews of a run, evenly spaced however many there are.
+
+    Attributes:
+      frames: JPEG, oldest first, MOST_FRAMES at most.
+    """
+
+    def __init__(self) -> None:
+        self.frames: tuple[bytes, ...] = ()
+        self._every = 1  # one of so many previews becomes a frame
+        self._previews = 0
+
+    def add(self, preview: bytes) -> None:
+        """Adds a preview, as JPEG."""
+        self._previews += 1
+        if (self._previews - 1) % self._every:
+            return
+        if len(self.frames) == MOST_FRAMES:
+            self.frames, self._every = self.frames[::2], 2 * self._every
+        with Image.open(io.BytesIO(preview)) as image:
+            image.draft("RGB", (LONGEST_PX, LONGEST_PX))
+            image.thumbnail((LONGEST_PX, LONGEST_PX))
+            out = io.BytesIO()
+            image.convert("RGB").save(out, "JPEG", quality=QUALITY)
+        self.frames = (*self.frames, out.getvalue())
+
+
+def as_webp(frames: tuple[bytes, ...], result: bytes) -> bytes:
+    """Returns an animated WebP of the frames and, at the end, the result.
+
+    Args:
+      frames: encoded, of any sizes: a run begins with small pictures.
+      result: encoded; the film has its aspect ratio.
+    """
+    with Image.open(io.BytesIO(result)) as image:
+        last = ImageOps.contain(image.convert("RGB"), (LONGEST_PX, LONGEST_PX))
+    pictures = [Image.open(io.BytesIO(frame)).convert("RGB").resize(last.size) for frame in frames]
+    out = io.BytesIO()
+    durations = [FRAME_MS] * len(pictures) + [LAST_MS]
+    first, *rest = [*pictures, last]
+    first.save(out, "WEBP", save_all=True, append_images=rest, duration=durations, loop=0, quality=QUALITY)
+    return out.getvalue()
