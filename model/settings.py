@@ -187,6 +187,12 @@ class StyleSettings:
     its value for the content picture, the content loss by the variance of the content's features. So a weight means the
     same for every picture and network.
 
+    >>> str(StyleSettings("fine", size=1024).replace(style_weight=2e3))
+    'preset=fine,size=1024,style_weight=2000'
+    >>> StyleSettings(size=9)
+    Traceback (most recent call last):
+    model.errors.InvalidInput: `size` must be an integer from 16 to 4096. Received: 9
+
     Attributes:
       preset: name of the preset.
       given: names of the settings that the caller gave, even if equal to the preset's values.

@@ -13,20 +13,19 @@ import os
 import queue
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import Any
 
 from PIL import Image
 
-from model.settings import StyleSettings
 from serving.client import StyleTransferClient
 from serving.errors import Cancelled, InvalidInput, ModelNotFound, Overloaded, ServingUnavailable, StyleTransferError
 from serving.files import atomic_write, read_file, sha256
 from serving.pictures import BACKGROUND
 from serving.request import Request
+from serving.responses import Description
 from serving.results import Origin, encode_result, full_text, origin_of
 from serving.run_file import SavedRun, load_run, save_run
 
@@ -134,8 +133,7 @@ class Batch:
     Attributes:
       tasks: what to make, all in one directory.
       clients: of servers that serve the same model; each has one task at a time.
-      settings: for all tasks.
-      model: its description.
+      model: its description, with the settings for all tasks.
       background: as in `Request`.
       metadata: whether the results hold their origin.
       cancelled: once set, tasks end after the chunk under way, and no more are begun.
@@ -147,8 +145,7 @@ class Batch:
 
     tasks: Sequence[Task]
     clients: Sequence[StyleTransferClient]
-    settings: StyleSettings
-    model: Mapping[str, Any]
+    model: Description
     background: str = BACKGROUND
     metadata: bool = True
     cancelled: threading.Event = field(default_factory=threading.Event)
@@ -204,13 +201,14 @@ class Batch:
 
     def _make(self, client: StyleTransferClient, task: Task) -> Ending:
         content, style = read_file(task.content, "`content`"), read_file(task.style, "`style`")
-        digest, about = str(self.model["digest"]), (full_text(self.settings), sha256(content), sha256(style))
-        made_from = "\n".join((*about, self.background, str(self.metadata), digest))
+        settings, digest = self.model.settings, self.model.digest
+        about = (full_text(settings), sha256(content), sha256(style), self.background, str(self.metadata), digest)
+        made_from = "\n".join(about)
         if task.output.is_file() and _entry(task, read_file(task.output, "`output`"), made_from) in self._made:
             return Ending.SKIPPED
         atomic_write(task.output, None)
         self.fractions[task] = 0.0
-        request = Request(content, [style], self.settings, background=self.background).prepared()
+        request = Request(content, [style], settings, background=self.background).prepared()
         checkpoint = self._partial / f"{task.output.name}.run"
         run = SavedRun(request, digest)
         with contextlib.suppress(InvalidInput):  # without one that can be read the run begins anew

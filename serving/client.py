@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -18,9 +18,11 @@ from model.settings import LOSS_TERMS, StyleSettings
 from serving.contract import MODEL_NAME
 from serving.endpoints import Endpoints, RetryPolicy, split_servers
 from serving.errors import InvalidInput, StyleTransferError
-from serving.request import Request
-from serving.responses import check_chunk, read_description
-from serving.transports import Transport, connect
+from serving.pictures import BACKGROUND
+from serving.request import Picture, Request
+from serving.responses import Description, check_chunk, read_description
+from serving.results import Origin, Result
+from serving.transports import Pin, Transport, connect
 
 TIMEOUT_S = 300.0  # of one call; a step of the largest picture takes a minute on a small machine
 CHUNK_S = 2.0  # time of the steps in a call, short for frequent previews
@@ -50,10 +52,12 @@ class Progress:
     step: int = 0
     steps: int = 0
     fraction_done: float = 0.0
-    losses: npt.NDArray[np.float32] = field(default_factory=lambda: np.empty((0, len(LOSS_TERMS)), np.float32))
-    preview: bytes = b""
-    image: bytes = b""
-    state: bytes = b""
+    losses: npt.NDArray[np.float32] = field(
+        default_factory=lambda: np.empty((0, len(LOSS_TERMS)), np.float32), repr=False
+    )
+    preview: bytes = field(default=b"", repr=False)
+    image: bytes = field(default=b"", repr=False)
+    state: bytes = field(default=b"", repr=False)
     seconds: float = 0.0
     steps_per_s: float = 0.0
     seconds_left: float | None = None
@@ -64,16 +68,15 @@ class Progress:
         """Whether the run has ended by itself, without being cancelled."""
         return self.step >= self.steps or bool(self.stopped)
 
+    def _repr_jpeg_(self) -> bytes:  # a notebook shows the preview
+        return self.preview
+
 
 class StyleTransferClient:
-    """A served style-transfer model.
+    """A served style-transfer model. Threads may share it.
 
-    ```
-    with StyleTransferClient("grpc://127.0.0.1:8500") as client:
-        for progress in client.run(Request(content, [style], StyleSettings(size=512))):
-            print(progress.step, progress.steps)
-        Path("out.png").write_bytes(progress.image)
-    ```
+    >>> with StyleTransferClient(["grpc://localhost:8500", "http://localhost:8501"]) as client:
+    ...     client.stylize("photo.jpg", "painting.jpg", size=512).save("out.png")
     """
 
     def __init__(
@@ -83,25 +86,34 @@ class StyleTransferClient:
         model_name: str = MODEL_NAME,
         timeout_s: float = TIMEOUT_S,
         retry_policy: RetryPolicy | None = None,
+        ca: str | None = None,
+        token: str | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         """Creates a client of one server, or of several that serve the same model.
 
         Args:
-          server: `grpc://HOST:PORT`, `http(s)://HOST:PORT`, the path of a SavedModel, or a transport; or several of
+          server: `grpc(s)://HOST:PORT`, `http(s)://HOST:PORT`, the path of a SavedModel, or a transport; or several of
             these, in a sequence or joined by commas. A run stays with one as long as it answers, then uses the next.
           model_name: the servable's name.
           timeout_s: longest time for one call; a run makes many.
           retry_policy: how long a failed call is retried. None: 30 s.
+          ca: path of a PEM file with the certificates to trust. None: NST_SERVING_CA, or the public authorities.
+          token: every call carries it as `Authorization: Bearer TOKEN`. None: NST_SERVING_TOKEN, or no token.
+          headers: every call carries them. None: NST_SERVING_HEADERS, lines `Name: value`, or none.
 
         Raises:
-          InvalidInput: an address is of an unknown kind, there is no SavedModel at a path, or the timeout is not
-            positive.
+          InvalidInput: an address is of an unknown kind, there is no SavedModel at a path, the timeout is not positive,
+            `ca`, `token` or `headers` is malformed, or a token would cross the network unencrypted.
         """
         if not timeout_s > 0:
             raise InvalidInput(f"`timeout_s` must be above 0 seconds. Received: {timeout_s}")
         given = [server] if isinstance(server, str) or not isinstance(server, Sequence) else server
         servers = [part for one in given for part in (split_servers(one) if isinstance(one, str) else [one])]
-        transports = [connect(one, model_name) if isinstance(one, str) else one for one in servers]
+        transports = [
+            connect(one, model_name, ca=ca, token=token, headers=headers) if isinstance(one, str) else one
+            for one in servers
+        ]
         if not transports:
             raise InvalidInput("`server` must name at least one server. Received: none")
         self._transport = Endpoints(transports, retry_policy or RetryPolicy())
@@ -116,16 +128,82 @@ class StyleTransferClient:
     def close(self) -> None:
         self._transport.close()
 
-    def describe(self, settings: StyleSettings | None = None, *, timeout_s: float = 10.0) -> dict[str, Any]:
-        """Returns the model's description, with the settings as the model parses them.
+    def describe(self, settings: StyleSettings | None = None, *, timeout_s: float = 10.0) -> Description:
+        """Returns the model's description, with the settings as the model reads them.
 
         Every server is asked at most once, without retries. One that runs a single call at a time and is busy answers
         after its current chunk.
         """
-        inputs = {"settings": [str(settings or StyleSettings())]}
-        return self._transport.predict(
-            "describe", inputs, timeout_s=timeout_s, read=read_description, retry_policy=RetryPolicy(0)
-        )
+        return self._describe(settings or StyleSettings(), timeout_s=timeout_s, retry_policy=RetryPolicy(0))
+
+    def _describe(self, settings: StyleSettings, **options: Any) -> Description:
+        read = partial(read_description, settings=settings)
+        return self._transport.predict("describe", {"settings": [str(settings)]}, read=read, **options)
+
+    def stylize(
+        self,
+        content: Picture,
+        styles: Picture | Sequence[Picture],
+        *,
+        settings: StyleSettings | None = None,
+        content_masks: Picture | Sequence[Picture] = (),
+        style_masks: Picture | Sequence[Picture] = (),
+        initial: Picture = b"",
+        background: str = BACKGROUND,
+        on_progress: Callable[[Progress], object] | None = None,
+        cancelled: threading.Event | None = None,
+        **values: Any,
+    ) -> Result:
+        """Paints a picture in the style of others.
+
+        >>> result = client.stylize("photo.jpg", ["painting.jpg", "second.jpg"], size=512, steps=60)
+        >>> result.save("out.png")
+        >>> result.losses.shape
+        (60, 4)
+
+        In asynchronous code, call it in threads:
+
+        >>> import asyncio
+        >>> async def paint(paintings):
+        ...     calls = [asyncio.to_thread(client.stylize, "photo.jpg", one, size=512, steps=60) for one in paintings]
+        ...     return await asyncio.gather(*calls)
+        >>> [len(result.losses) for result in asyncio.run(paint(["painting.jpg", "second.jpg"]))]
+        [60, 60]
+
+        Args:
+          content: the picture to paint: the path of a file, the bytes of one, or a PIL image. A text is always a path.
+          styles: the picture whose style it takes, or several.
+          settings: all that can be set. None: the defaults.
+          content_masks: as in `Request`, given like the pictures.
+          style_masks: likewise.
+          initial: a picture to start from; b"": as the settings' `start` says.
+          background: colour that shows where a picture is transparent; a mask is black there.
+          on_progress: called with a record after each chunk of about two seconds.
+          cancelled: once set, the run ends after the current chunk, with the picture as it stands.
+          **values: settings by name, such as `size=512`; they replace those in `settings`.
+
+        Raises:
+          InvalidInput: an argument is wrong; the text names it.
+          StyleTransferError: see serving/errors.py; after a failure that lasts as long as the retry policy allows.
+            `run` can be resumed then, this cannot.
+        """
+        request = Request.read(
+            content,
+            styles,
+            (settings or StyleSettings()).replace(**values),
+            content_masks=content_masks,
+            style_masks=style_masks,
+            initial=initial,
+            background=background,
+        ).prepared()
+        model = self._describe(request.settings, timeout_s=self._timeout_s, cancelled=cancelled)
+        losses = []
+        for last in self.run(request, cancelled=cancelled):
+            losses.append(last.losses)
+            if on_progress is not None:
+                on_progress(last)
+        origin = Origin.of(request, model, step=last.step, steps=last.steps)
+        return Result(last.image, origin, np.concatenate(losses), last.stopped)
 
     def run(
         self,
@@ -136,6 +214,13 @@ class StyleTransferClient:
         on_retry: Callable[[StyleTransferError], object] | None = None,
     ) -> Iterator[Progress]:
         """Stylises a picture, a chunk of steps per call. The last record has the result as `image`.
+
+        >>> request = Request.read("photo.jpg", "painting.jpg", StyleSettings(size=512, steps=60))
+        >>> for progress in client.run(request):
+        ...     print(f"{progress.step} of {progress.steps}")
+        1 of 60
+        ...
+        60 of 60
 
         Args:
           request: pictures and settings of the run.
@@ -156,7 +241,7 @@ class StyleTransferClient:
         started = time.monotonic()
         take, step = 1, None if state else 0  # None: the step of a given state is unknown
         pace = _Pace(longest_s=self._timeout_s / 2)
-        image, done = b"", math.nan
+        image, done, pin = b"", math.nan, Pin()
         steps_per_s, done_per_s = 0.0, math.nan
         while not image:
             begun = time.monotonic()
@@ -166,6 +251,7 @@ class StyleTransferClient:
                 {**inputs, "state_bytes": [state], "take_steps": [asked]},
                 timeout_s=self._timeout_s,
                 read=partial(check_chunk, signature, before=step, take=asked),
+                pin=pin,
                 cancelled=cancelled,
                 on_retry=on_retry,
             )

@@ -15,13 +15,25 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from serving.errors import TRANSIENT, Cancelled, InvalidInput, ModelNotFound, StyleTransferError
-from serving.transports import Transport
+from serving.errors import (
+    TRANSIENT,
+    Cancelled,
+    ConnectionLost,
+    DeadlineExceeded,
+    InvalidInput,
+    ModelNotFound,
+    ServingFailed,
+    ServingUnavailable,
+    StyleTransferError,
+    TooLarge,
+)
+from serving.transports import Pin, Transport
 from serving.wire import Arrays
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+MOST_LOSSES = 2  # connections that a call may lose: what brings down two servers would bring down a third
 
 
 @dataclass(frozen=True)
@@ -75,6 +87,7 @@ class Endpoints:
         *,
         timeout_s: float,
         read: Callable[[Arrays], T],
+        pin: Pin | None = None,
         retry_policy: RetryPolicy | None = None,
         cancelled: threading.Event | None = None,
         on_retry: Callable[[StyleTransferError], object] | None = None,
@@ -86,6 +99,7 @@ class Endpoints:
           inputs: as for `Transport.predict`.
           timeout_s: longest time for one call to one server.
           read: checks and converts a response to the value that is returned; may raise InvalidResponse.
+          pin: as for `Transport.predict`. A server that lacks the pinned version is asked for its newest.
           retry_policy: for this call, in place of the client's.
           cancelled: once set, nothing is retried.
           on_retry: called with the last failure before each retry of all servers.
@@ -93,6 +107,7 @@ class Endpoints:
         Raises:
           InvalidInput: a server refused the inputs. The others would too, so they are not asked.
           Cancelled: `cancelled` was set while no server answered.
+          TooLarge: two servers went down while they worked on the call, or one did so twice.
           StyleTransferError: the last failure, if no server is worth a retry or the policy's time is up.
         """
         policy = retry_policy or self._retry_policy
@@ -100,15 +115,24 @@ class Endpoints:
         count = len(self._transports)
         retryable = set(range(count))  # servers worth a retry
         failed_since = math.inf
-        rounds = 0
+        losses = rounds = 0
         while True:
             for index in sorted(retryable, key=lambda index: (index - self._current) % count):
+                transport = self._transports[index]
                 try:
-                    response = read(self._transports[index].predict(signature, inputs, timeout_s=timeout_s))
+                    if losses:
+                        _check_up(transport)
+                    response = read(_predict(transport, signature, inputs, timeout_s, pin))
                 except (InvalidInput, Cancelled):
                     raise
                 except StyleTransferError as error:
                     failure = error
+                    losses += isinstance(error, ConnectionLost)
+                    if losses == MOST_LOSSES:
+                        raise TooLarge(
+                            f"{error} Servers went down twice while they worked on this call, so it is not sent again: "
+                            "it may need more memory than they have. Choose a smaller `size`."
+                        ) from error
                     # A server that had the model before was restarted and is loading it.
                     loading = isinstance(error, ModelNotFound) and index in self._served
                     if not (isinstance(error, TRANSIENT) or loading):
@@ -133,3 +157,45 @@ class Endpoints:
     def close(self) -> None:
         for transport in self._transports:
             transport.close()
+
+
+def _predict(
+    transport: Transport, signature: str, inputs: Mapping[str, Any], timeout_s: float, pin: Pin | None
+) -> Arrays:
+    """Calls the pinned version; where that is not served, the newest, which has the same weights after most updates."""
+    try:
+        return transport.predict(signature, inputs, timeout_s=timeout_s, pin=pin)
+    except ModelNotFound:
+        if pin is None or not pin.version:
+            raise
+    begun_on, pin.version = pin.version, None
+    try:
+        return transport.predict(signature, inputs, timeout_s=timeout_s, pin=pin)
+    except StyleTransferError as error:
+        pin.version = begun_on  # another server may have it
+        if isinstance(error, InvalidInput) and "`state_bytes`" in str(error):
+            raise ServingFailed(
+                f"Version {begun_on} of the model, on which the run began, is no longer served, and the new model "
+                "cannot continue the run.",
+                "FAILED_PRECONDITION",
+            ) from error
+        raise
+
+
+def _check_up(transport: Transport) -> None:
+    """Makes sure that a server answers before it gets a call over which a connection was lost.
+
+    Only then does a second loss tell that the call brings servers down. Otherwise it may be a load balancer or the port
+    of a container, which accept connections and close them while the server behind them restarts.
+
+    Raises:
+      ServingUnavailable, DeadlineExceeded: it does not answer.
+    """
+    try:
+        transport.versions()
+    except ConnectionLost as error:
+        raise ServingUnavailable(str(error)) from error
+    except (ServingUnavailable, DeadlineExceeded):
+        raise
+    except StyleTransferError:
+        pass  # an answer all the same

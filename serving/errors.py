@@ -4,12 +4,15 @@ StyleTransferError
 ├── InvalidInput          an argument is wrong; the text names it, and says what was expected and received
 ├── WeightsUnavailable    only in model.export: ImageNet's weights were found nowhere
 ├── ModelNotFound         the server has no such model or version
+├── AccessDenied          the server wants another address, certificate or token; the text says which
 ├── ServingUnavailable    the server cannot be reached, or is loading or stopping
+│   └── ConnectionLost    the connection broke before the response was complete
 ├── Overloaded            the server's queue is full
 ├── DeadlineExceeded      the call took longer than allowed
 ├── Cancelled             the caller gave up
 └── ServingFailed         any other failure of a server; `code` says which
-    └── InvalidResponse   the response violates the model's contract; another server may answer correctly
+    ├── InvalidResponse   the response violates the model's contract; another server may answer correctly
+    └── TooLarge          the call needs more than the servers have; the text says what to change
 """
 
 from __future__ import annotations
@@ -55,6 +58,16 @@ class ServingUnavailable(StyleTransferError):
     code = "UNAVAILABLE"
 
 
+class ConnectionLost(ServingUnavailable):
+    """The connection broke before the response was complete: the server may have gone down over the call."""
+
+
+class AccessDenied(StyleTransferError):
+    """The server wants another address, certificate or token. A retry fails, too."""
+
+    code = "PERMISSION_DENIED"
+
+
 class Overloaded(StyleTransferError):
     """The server's queue is full."""
 
@@ -87,6 +100,12 @@ class InvalidResponse(ServingFailed):
     """The response violates the model's contract: incomplete, garbled, or not from a model server."""
 
     code = "DATA_LOSS"
+
+
+class TooLarge(ServingFailed):
+    """The call needs more than the servers have. Not Overloaded: a retry fails, too."""
+
+    code = "RESOURCE_EXHAUSTED"
 
 
 TRANSIENT = (ServingUnavailable, Overloaded, DeadlineExceeded, InvalidResponse)

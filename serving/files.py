@@ -52,8 +52,9 @@ def read_file(path: Path, what: str) -> bytes:
     """
     try:
         return path.read_bytes()
-    except OSError as error:
-        raise InvalidInput(f"{what} must be a readable file. Received: {path} ({error.strerror})") from error
+    except (OSError, ValueError) as error:  # the latter: a NUL in the path
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise InvalidInput(f"{what} must be a readable file. Received: {path} ({reason})") from error
 
 
 def sha256(data: bytes) -> str:

@@ -39,14 +39,16 @@ class TooManyPixels(InvalidInput):
         self.size = size
 
 
-def prepare(data: bytes, argument: str, *, longest_px: int | None = None, background: str = BACKGROUND) -> bytes:
+def prepare(
+    data: bytes | Image.Image, argument: str, *, longest_px: int | None = None, background: str = BACKGROUND
+) -> bytes:
     """Returns a picture as the served model wants it: upright, sRGB, opaque, no larger than it will be used.
 
     Handles EXIF orientation, ICC profiles, transparency, greyscale, CMYK, 16 bits and animations (first frame). What
     Pillow forgives in a file the graph may not: so what is to be sent is encoded anew.
 
     Args:
-      data: an encoded picture of any format that Pillow reads.
+      data: an encoded picture of any format that Pillow reads, or a PIL image.
       argument: what to call the picture in an error.
       longest_px: longest side to keep, as far as the short side then has SHORT_SIDE_PX; None, where the picture is not
         to be sent yet, keeps all.
@@ -66,24 +68,22 @@ def prepare(data: bytes, argument: str, *, longest_px: int | None = None, backgr
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what is odd in a file need not be shown, and Pillow's source still less
-            image = Image.open(io.BytesIO(data))
+            image = data if isinstance(data, Image.Image) else _open(data, argument)
             if image.width * image.height > MAX_INPUT_PX:
                 raise TooManyPixels(f"{limit}. Received: {image.width}x{image.height}", image.size)
             image.load()
-            if image.format == "PNG":
+            if isinstance(data, bytes) and image.format == "PNG":
                 _scale_transparency(image, bits=data[24])  # as its header has them
             ready = _ready(image, longest_px, colour)
-    except UnidentifiedImageError as error:
-        received = HEIF if is_heif(data) else f"{len(data)} bytes that are not one"
-        raise NotAPicture(f"`{argument}` must be a picture. Received: {received}") from error
     except Image.DecompressionBombError as error:
         raise TooManyPixels(f"{limit}. {error}") from error
     except InvalidInput:
         raise
     except Exception as error:  # Pillow's readers raise almost anything on hostile files
         raise InvalidInput(f"`{argument}` must be an undamaged picture. Received: {error}") from error
-    if longest_px is None and ready is image and image.format in ("JPEG", "PNG"):
+    if isinstance(data, bytes) and longest_px is None and ready is image and image.format in ("JPEG", "PNG"):
         return data
+    ready = ready.copy()  # it may be the caller's image
     ready.info = {}  # the profile that it came with is no longer true
     output = io.BytesIO()
     ready.save(output, "PNG", compress_level=1)
@@ -115,6 +115,14 @@ def with_transparency_of(original: bytes, result: bytes) -> bytes:
     output = io.BytesIO()
     clear.save(output, "PNG")
     return output.getvalue()
+
+
+def _open(data: bytes, argument: str) -> Image.Image:
+    try:
+        return Image.open(io.BytesIO(data))
+    except UnidentifiedImageError as error:
+        received = HEIF if is_heif(data) else f"{len(data)} bytes that are not one"
+        raise NotAPicture(f"`{argument}` must be a picture. Received: {received}") from error
 
 
 _HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}

@@ -6,16 +6,20 @@ import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from PIL import Image
 
 from model.limits import MAX_STYLES
 from model.settings import StyleSettings
 from serving.errors import InvalidInput
-from serving.files import sha256
+from serving.files import read_file, sha256
 from serving.pictures import BACKGROUND, MASK_BACKGROUND, prepare
 
 MASKS = ("content_masks", "style_masks")
+
+Picture = str | Path | bytes | Image.Image
+"""A picture as callers give it: the path of a file, the bytes of one, or a PIL image."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,39 @@ class Request:
                 raise InvalidInput(f"`{name}` must be {expected}. Received: {count}")
 
     @classmethod
+    def read(
+        cls,
+        content: Picture,
+        styles: Picture | Sequence[Picture],
+        settings: StyleSettings | None = None,
+        *,
+        content_masks: Picture | Sequence[Picture] = (),
+        style_masks: Picture | Sequence[Picture] = (),
+        initial: Picture = b"",
+        background: str = BACKGROUND,
+    ) -> Request:
+        """Returns the request with pictures from files, bytes or PIL images. A text is always a path.
+
+        Raises:
+          InvalidInput: a file cannot be read, an argument is none of these, or the numbers of pictures do not match.
+        """
+
+        def read_all(name: str, given: Picture | Sequence[Picture]) -> tuple[bytes, ...]:
+            several = [given] if isinstance(given, (str, bytes)) or not isinstance(given, Sequence) else given
+            behind = MASK_BACKGROUND if name in MASKS else background
+            return tuple(_read(picture, name, behind) for picture in several)
+
+        return cls(
+            _read(content, "content", background),
+            read_all("styles", styles),
+            settings or StyleSettings(),
+            content_masks=read_all("content_masks", content_masks),
+            style_masks=read_all("style_masks", style_masks),
+            initial=_read(initial, "initial", background),
+            background=background,
+        )
+
+    @classmethod
     def from_pictures(
         cls, pictures: Mapping[str, tuple[bytes, ...]], settings: StyleSettings, digests: Mapping[str, tuple[str, ...]]
     ) -> Request:
@@ -82,7 +119,18 @@ class Request:
             # As large as the model may use it.
             longest_px = math.ceil((self.settings.style_size or longest_px) * max(1.0, self.settings.style_scale))
         background = MASK_BACKGROUND if name in MASKS else self.background
-        ready = prepare(data, "style" if name == "styles" else name, longest_px=longest_px, background=background)
+        ready = prepare(data, name, longest_px=longest_px, background=background)
         if name in MASKS and Image.open(io.BytesIO(ready)).convert("L").getextrema()[1] == 1:
             raise InvalidInput(f"`{name}` must be white, 255, where a style counts. Received: a picture from 0 to 1")
         return ready
+
+
+def _read(picture: object, name: str, background: str) -> bytes:
+    if isinstance(picture, Image.Image):
+        return prepare(picture, name, background=background)
+    if isinstance(picture, (str, Path)):
+        return read_file(Path(picture), f"`{name}`")
+    if not isinstance(picture, bytes):
+        expected = "the path of a picture, its bytes or a PIL image"
+        raise InvalidInput(f"`{name}` must be {expected}. Received: {type(picture).__name__}")
+    return picture

@@ -3,13 +3,52 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 
 from model.contract import SIGNATURES
+from model.settings import SETTINGS, StyleSettings
 from serving.errors import InvalidResponse
 from serving.wire import Arrays
+
+
+@dataclass(frozen=True)
+class WeightsInfo:
+    """The weights of a model: their name, digest, source and credit; `notice` warns if the pictures will be poor."""
+
+    name: str = ""
+    digest: str = ""
+    source: str = ""
+    credit: str = ""
+    notice: str = ""
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a model says about itself; empty where it says nothing.
+
+    Attributes:
+      digest: of weights and precision; models with the same one can resume each other's runs.
+      weights: the weights.
+      layers: names of the network's layers.
+      precision: of the convolutions, such as `float32`.
+      device: `CPU` or `GPU`.
+      tensorflow: version that exported the model.
+      limits: the largest `size_px`, `steps`, `styles` and `input_px`, pixels of a picture that is sent.
+      settings: those that it was asked about, as it reads them: its presets may differ from the client's.
+    """
+
+    digest: str = ""
+    weights: WeightsInfo = WeightsInfo()
+    layers: tuple[str, ...] = ()
+    precision: str = ""
+    device: str = ""
+    tensorflow: str = ""
+    limits: Mapping[str, int] = field(default_factory=dict)
+    settings: StyleSettings = field(default_factory=StyleSettings)
+
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8\xff"
@@ -72,19 +111,25 @@ def check_chunk(signature: str, response: Arrays, *, before: int | None, take: i
     return response
 
 
-def read_description(response: Arrays) -> dict[str, Any]:
-    """Returns the model's description from a response of `describe`.
+def read_description(response: Arrays, settings: StyleSettings) -> Description:
+    """Returns the description in a response of `describe` for these settings, without what this version does not know.
 
     Raises:
-      InvalidResponse: the description is not JSON, or has no weights.
+      InvalidResponse: the description is not JSON, has no weights, or a value in it is wrong.
     """
     try:
-        description = json.loads(check_response("describe", response)["description"][0])
-    except (ValueError, RecursionError) as error:
-        raise _violation("describe", "a description that is not JSON") from error
-    if not (isinstance(description, dict) and isinstance(description.get("weights"), dict)):
-        raise _violation("describe", "a description without weights")
-    return description
+        said = json.loads(check_response("describe", response)["description"][0])
+        weights = {one.name: str(said["weights"].get(one.name) or "") for one in fields(WeightsInfo)}
+        read = {name: value for name, value in said.get("settings", {}).items() if name in SETTINGS}
+        return Description(
+            weights=WeightsInfo(**weights),
+            layers=tuple(map(str, said.get("layers", ()))),
+            limits={str(name): int(most) for name, most in said.get("limits", {}).items()},
+            settings=settings.replace(**read),
+            **{name: str(said.get(name) or "") for name in ("digest", "precision", "device", "tensorflow")},
+        )
+    except (AttributeError, LookupError, TypeError, ValueError, RecursionError) as error:
+        raise _violation("describe", f"a description that cannot be read ({error!r:.200})") from error
 
 
 def _violation(signature: str, what: str) -> InvalidResponse:

@@ -13,13 +13,19 @@ import struct
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from PIL import Image, ImageCms, PngImagePlugin
 
 from model.settings import StyleSettings, format_value
+from serving.errors import InvalidInput
+from serving.files import atomic_write
 from serving.pictures import opaque
 from serving.request import Request
+from serving.responses import Description
 
 PROGRAM = "style-transfer-serving 0.1.0"
 SUFFIXES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
@@ -56,14 +62,14 @@ class Origin:
     content_share: float = 0.0
 
     @classmethod
-    def of(cls, request: Request, description: Mapping[str, Any], *, step: int, steps: int) -> Origin:
-        """Returns the origin of a run; the model's `description` is empty where it is not known."""
+    def of(cls, request: Request, model: Description | None, *, step: int, steps: int) -> Origin:
+        """Returns the origin of a run; `model` is its description for the request's settings, None if not known."""
         guides = dict(request.sha256)
         content, styles = guides.pop("content", ("",)), guides.pop("styles", ())
-        model = {name: str(description.get(name, "")) for name in ("digest", "precision", "tensorflow")}
-        model["weights"] = str((description.get("weights") or {}).get("name", ""))
-        settings = resolve_settings(request.settings, description)
-        return cls(settings, model, content[0], styles, step, steps, guides_sha256=guides)
+        model = model or Description(settings=request.settings)
+        about = {name: getattr(model, name) for name in ("digest", "precision", "tensorflow")}
+        about["weights"] = model.weights.name
+        return cls(model.settings, about, content[0], styles, step, steps, guides_sha256=guides)
 
     def to_text(self) -> str:
         """Returns the origin as JSON, in ASCII."""
@@ -93,9 +99,52 @@ def full_text(settings: StyleSettings) -> str:
     return ",".join(f"{name}={format_value(value)}" for name, value in settings.items())
 
 
-def resolve_settings(settings: StyleSettings, description: Mapping[str, Any]) -> StyleSettings:
-    """Returns the settings as the model reads them, whose presets may differ: `describe` returned this for them."""
-    return settings.replace(**description.get("settings", {}))
+@dataclass(frozen=True)
+class Result:
+    """The picture at the end of a run. A notebook shows it.
+
+    Attributes:
+      image: the picture as PNG.
+      origin: what made it: its settings, the model, digests of the pictures, the step.
+      losses: float32 [N, 4], a row for each step: total, content, style, total_variation.
+      stopped: why the run ended before its last step, `converged` or `not_finite`; else "".
+    """
+
+    image: bytes = field(repr=False)
+    origin: Origin
+    losses: npt.NDArray[np.float32] = field(repr=False)
+    stopped: str = ""
+
+    def save(self, path: str | Path, *, metadata: bool = True) -> None:
+        """Writes a PNG, JPEG or WebP file, by the suffix of its name.
+
+        >>> result = client.stylize("photo.jpg", "painting.jpg", size=512, steps=60)
+        >>> result.save("out.jpg")
+        >>> origin_of(Path("out.jpg").read_bytes()) == result.origin
+        True
+
+        Args:
+          path: of the file; one that is there is replaced.
+          metadata: whether the file tells its origin, which `origin_of` reads.
+
+        Raises:
+          InvalidInput: another suffix, or the file cannot be written there; the text names a file that has the picture.
+        """
+        check_suffix(path := Path(path), "path")
+        atomic_write(path, encode_result(self.image, path.suffix, self.origin if metadata else None))
+
+    def to_pil(self) -> Image.Image:
+        return Image.open(io.BytesIO(self.image))
+
+    def _repr_png_(self) -> bytes:
+        return self.image
+
+
+def check_suffix(path: Path, argument: str) -> None:
+    """Raises InvalidInput for the name of a file that results cannot be written to."""
+    if path.suffix.lower() not in SUFFIXES:
+        *others, last = SUFFIXES
+        raise InvalidInput(f"`{argument}` must end in {', '.join(others)} or {last}. Received: {path}")
 
 
 def encode_result(png: bytes, suffix: str, origin: Origin | None = None) -> bytes:

@@ -5,59 +5,88 @@ Only the last needs TensorFlow, and imports it when it is created.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import urljoin, urlsplit
 
 import grpc
 import requests
+from urllib3 import Timeout
 
 from model.contract import SIGNATURES
 from model.versions import VersionPath, find_versions
 from serving import wire
-from serving.contract import GRPC_OPTIONS, MODEL_NAME
+from serving.contract import CA_VARIABLE, MODEL_NAME, TOKEN_VARIABLE
 from serving.errors import (
+    AccessDenied,
+    ConnectionLost,
     DeadlineExceeded,
     InvalidInput,
     InvalidResponse,
+    Overloaded,
     ServingFailed,
     ServingUnavailable,
     StyleTransferError,
+    TooLarge,
     clean,
     from_code,
     from_http_status,
 )
+from serving.network import Remote
 
-CONNECT_S = 10.0  # longest wait for a connection: an unreachable machine must not use up the call's whole timeout
-CHANNEL_OPTIONS = (
-    *GRPC_OPTIONS,
-    ("grpc.min_reconnect_backoff_ms", int(1000 * CONNECT_S)),  # gRPC's name for the connect timeout
-    # Short, because serving/endpoints.py waits between retries: a channel that is still waiting refuses the retry.
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 500),
+# The reason for which requests or gRPC does not trust a certificate, in the texts of its errors.
+_UNVERIFIED = re.compile(
+    r"(?:certificate.verify.failed|custom verification check failed.*): ([\w ,'-]+)", re.IGNORECASE
 )
 _PIECE_BYTES = 1 << 20
 # Status codes by which a gateway or load balancer reports a lost or slow server; their bodies are not JSON.
 _GATEWAY_STATUS = {429, 502, 503, 504}
+_REDIRECTS = {301, 302, 303, 307, 308}
+STATUS_S = 10.0  # longest wait for the model's status, which a busy server tells at once, too
 # gRPC's own texts for a message above the receiver's limit, or above 2 GiB.
 _TOO_LONG = ("larger than max", "Exception serializing request")
 # gRPC's own texts for a lost connection, by which to tell it from an INTERNAL or UNKNOWN of the server.
 _CUT = ("RST_STREAM", "Stream removed", "Socket closed", "Connection reset", "GOAWAY", "recvmsg", "Broken pipe")
 
 
+@dataclass
+class Pin:
+    """The version of the model that all calls of a run ask for, so that a new version does not end the run.
+
+    Attributes:
+      version: None before the run's first call, 0 if the server does not tell.
+    """
+
+    version: int | None = None
+
+
 class Transport(Protocol):
     """A connection to a served model."""
 
-    def predict(self, signature: str, inputs: Mapping[str, Any], *, timeout_s: float) -> wire.Arrays:
+    def predict(
+        self, signature: str, inputs: Mapping[str, Any], *, timeout_s: float, pin: Pin | None = None
+    ) -> wire.Arrays:
         """Runs a signature.
 
         Args:
           signature: its name.
           inputs: nested lists or arrays, by the names in model/contract.py.
           timeout_s: longest time to wait.
+          pin: the version to call. If it holds none, the newest, which is then written there.
+
+        Raises:
+          StyleTransferError: see serving/errors.py.
+        """
+
+    def versions(self, *, timeout_s: float = STATUS_S) -> list[int]:
+        """Returns the versions that are available, the newest first.
 
         Raises:
           StyleTransferError: see serving/errors.py.
@@ -67,96 +96,111 @@ class Transport(Protocol):
         """Closes the connection, or frees the model."""
 
 
-def connect(server: str, model_name: str = MODEL_NAME) -> Transport:
-    """Returns the transport for `grpc://HOST:PORT`, `http(s)://HOST:PORT`, or the path of a SavedModel.
+def connect(
+    server: str,
+    model_name: str = MODEL_NAME,
+    *,
+    ca: str | None = None,
+    token: str | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Transport:
+    """Returns the transport for `grpc(s)://HOST:PORT`, `http(s)://HOST:PORT`, or the path of a SavedModel.
+
+    `ca`, `token` and `headers` are those of `Remote.of`.
 
     Raises:
-      InvalidInput: the address is none of these.
+      InvalidInput: the address is none of these, or see `Remote.of`.
     """
-    scheme, separator, address = server.partition("://")
+    _, separator, _ = server.partition("://")
     _, colon, port = server.rpartition(":")
     if not separator and not (colon and port.isdecimal()):  # an address without a scheme is no path
         return LocalTransport(Path(server))
-    if scheme == "grpc" and address:
-        return GrpcTransport(server, model_name)
-    if scheme in ("http", "https") and address:
-        return RestTransport(server, model_name)
-    raise InvalidInput(
-        f"`server` must be grpc://HOST:PORT, http://HOST:PORT or the path of a SavedModel. Received: {server}"
-    )
+    remote = Remote.of(server, ca, token, headers)
+    return (GrpcTransport if remote.scheme in ("grpc", "grpcs") else RestTransport)(remote, model_name)
 
 
 class GrpcTransport:
     """TensorFlow Serving's PredictionService."""
 
-    def __init__(self, server: str, model_name: str) -> None:
+    def __init__(self, server: Remote, model_name: str) -> None:
         self._server = server
         self._model_name = model_name
-        self._channel = grpc.insecure_channel(server.removeprefix("grpc://"), options=CHANNEL_OPTIONS)
-        self._predict = _method(self._channel, wire.PREDICT, wire.PredictRequest, wire.PredictResponse)
+        self._channel = server.channel()
 
-    def predict(self, signature: str, inputs: Mapping[str, Any], *, timeout_s: float) -> wire.Arrays:
-        request = wire.PredictRequest(model_spec={"name": self._model_name, "signature_name": signature})
+    def predict(
+        self, signature: str, inputs: Mapping[str, Any], *, timeout_s: float, pin: Pin | None = None
+    ) -> wire.Arrays:
+        spec = {"name": self._model_name, "signature_name": signature}
+        request = wire.PredictRequest(model_spec=spec)
+        if pin and pin.version:
+            request.model_spec.version.value = pin.version
         arrays = wire.to_arrays(signature, inputs)
         for tensor in SIGNATURES[signature].inputs:
             wire.to_proto(arrays[tensor.name], tensor, request.inputs.add(key=tensor.name).value)
-        try:
-            response = self._predict(request, timeout=timeout_s)
-        except grpc.RpcError as error:
-            raise self._error(error.code(), error.details() or "", timeout_s) from error
+        response = self._call(wire.PREDICT, request, wire.PredictResponse, timeout_s)
+        if pin:
+            pin.version = response.model_spec.version.value
         protos = {entry.key: entry.value for entry in response.outputs}
         try:
             return {t.name: wire.from_proto(protos[t.name], t) for t in SIGNATURES[signature].outputs}
         except (LookupError, TypeError, ValueError) as error:
             raise _invalid(self._server, signature) from error
 
+    def versions(self, *, timeout_s: float = STATUS_S) -> list[int]:
+        request = wire.StatusRequest(model_spec={"name": self._model_name})
+        response = self._call(wire.MODEL_STATUS, request, wire.StatusResponse, timeout_s)
+        return _newest_first(one.version for one in response.model_version_status if one.state == wire.AVAILABLE)
+
+    def _call(self, path: str, request: Any, response_type: Any, timeout_s: float) -> Any:
+        call = self._channel.unary_unary(
+            path, request_serializer=type(request).SerializeToString, response_deserializer=response_type.FromString
+        )
+        try:
+            return call(request, timeout=timeout_s, metadata=tuple(self._server.headers.items()))
+        except grpc.RpcError as error:
+            raise self._error(error.code(), error.details() or "", timeout_s) from error
+
     def _error(self, code: grpc.StatusCode, details: str, timeout_s: float) -> StyleTransferError:
+        if code in (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED):
+            return _denied(self._server, code.name)
+        if code is grpc.StatusCode.UNAVAILABLE and (reason := _UNVERIFIED.search(details)):
+            return _unverified(self._server, reason)
         if code is grpc.StatusCode.UNAVAILABLE and "connect" in details.lower():
             return _unreachable(self._server)
         if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNKNOWN, grpc.StatusCode.INTERNAL):
             if any(words in details for words in _CUT):
                 return _cut(self._server)
             if "deserializing response" in details:
-                return InvalidResponse(f"{self._server} sent a response that is not a PredictResponse.")
+                return InvalidResponse(
+                    f"{self._server} sent a response of another type than the one that was asked for."
+                )
         if any(words in details for words in _TOO_LONG):
             return _too_long(self._server)
         if code is grpc.StatusCode.DEADLINE_EXCEEDED:
             return _late(self._server, timeout_s)
-        return from_code(code.name, clean(details))
+        return from_code(code.name, self._server.without_secrets(clean(details)))
 
     def close(self) -> None:
         self._channel.close()
 
 
-def _method(channel: grpc.Channel, path: str, request: Any, response: Any) -> Any:
-    return channel.unary_unary(
-        path, request_serializer=request.SerializeToString, response_deserializer=response.FromString
-    )
-
-
 class RestTransport:
     """TensorFlow Serving's REST API, with columnar inputs and outputs."""
 
-    def __init__(self, server: str, model_name: str) -> None:
-        self._server = server.rstrip("/")
-        self._url = f"{self._server}/v1/models/{model_name}:predict"
-        self._session = requests.Session()
+    def __init__(self, server: Remote, model_name: str) -> None:
+        self._server = server
+        self._url = f"{server}/v1/models/{model_name}"
+        self._session = server.session()
 
-    def predict(self, signature: str, inputs: Mapping[str, Any], *, timeout_s: float) -> wire.Arrays:
+    def predict(
+        self, signature: str, inputs: Mapping[str, Any], *, timeout_s: float, pin: Pin | None = None
+    ) -> wire.Arrays:
+        if pin and pin.version is None:  # a response does not tell its version
+            pin.version = self._newest(min(timeout_s, STATUS_S))
+        version = f"/versions/{pin.version}" if pin and pin.version else ""
         columns = {name: array.tolist() for name, array in wire.to_arrays(signature, inputs).items()}
         request = json.dumps({"signature_name": signature, "inputs": columns}, default=wire.to_json)
-        status, body = self._post(request.encode(), timeout_s)
-        if status == requests.codes.request_entity_too_large:
-            raise _too_long(self._server)
-        try:
-            document = json.loads(body, object_hook=wire.from_json)
-        except (TypeError, ValueError, RecursionError) as error:
-            if status in _GATEWAY_STATUS:
-                raise from_http_status(status, f"{self._server} answered HTTP {status}.") from error
-            raise InvalidResponse(f"{self._server} answered HTTP {status} with a body that is not JSON.") from error
-        if status != requests.codes.ok:
-            text = document.get("error", "") if isinstance(document, dict) else ""
-            raise from_http_status(status, clean(str(text)))
+        document = self._call("POST", f"{version}:predict", request.encode(), timeout_s)
         expected = SIGNATURES[signature].outputs
         try:
             values = document["outputs"]
@@ -166,13 +210,56 @@ class RestTransport:
         except (TypeError, LookupError, ValueError, OverflowError, RecursionError) as error:
             raise _invalid(self._server, signature) from error
 
-    def _post(self, body: bytes, timeout_s: float) -> tuple[int, bytes]:
-        """Returns the HTTP status and the body of the response."""
+    def versions(self, *, timeout_s: float = STATUS_S) -> list[int]:
+        document = self._call("GET", "", None, timeout_s)
+        try:
+            statuses = document["model_version_status"]
+            return _newest_first(int(one["version"]) for one in statuses if one["state"] == "AVAILABLE")
+        except (TypeError, LookupError, ValueError) as error:
+            raise InvalidResponse(f"{self._server} sent a response that is not the model's status.") from error
+
+    def _newest(self, timeout_s: float) -> int:
+        try:
+            return next(iter(self.versions(timeout_s=timeout_s)), 0)
+        except (ServingUnavailable, Overloaded, DeadlineExceeded):
+            raise
+        except StyleTransferError:  # a gateway may let nothing but `predict` through
+            return 0
+
+    def _call(self, method: str, path: str, body: bytes | None, timeout_s: float) -> Any:
+        """Returns the JSON document with which the server answers."""
+        status, content, location = self._exchange(method, self._url + path, body, timeout_s)
+        if status == requests.codes.request_entity_too_large:
+            raise _too_long(self._server)
+        if status in (requests.codes.unauthorized, requests.codes.forbidden):
+            raise _denied(self._server, f"HTTP {status}")
+        if status in _REDIRECTS:
+            where = urlsplit(urljoin(self._url, location))
+            raise AccessDenied(
+                f"{self._server} redirects to {where.scheme}://{where.netloc.rpartition('@')[2]}{where.path}, and the "
+                "client follows no redirects: give the model server's own address."
+            )
+        try:
+            document = json.loads(content, object_hook=wire.from_json)
+        except (TypeError, ValueError, RecursionError) as error:
+            if status in _GATEWAY_STATUS:
+                raise from_http_status(status, f"{self._server} answered HTTP {status}.") from error
+            raise InvalidResponse(f"{self._server} answered HTTP {status} with a body that is not JSON.") from error
+        if status != requests.codes.ok:
+            text = document.get("error", "") if isinstance(document, dict) else ""
+            raise from_http_status(status, self._server.without_secrets(clean(str(text))))
+        return document
+
+    def _exchange(self, method: str, url: str, body: bytes | None, timeout_s: float) -> tuple[int, bytes, str]:
+        """Returns the HTTP status, the body and the header Location of the response."""
         deadline = time.monotonic() + timeout_s
         connected = False
         try:
-            timeouts = (min(CONNECT_S, timeout_s), timeout_s)
-            with self._session.post(self._url, data=body, timeout=timeouts, stream=True) as response:
+            # To send and to read together; serving/network.py limits how long connecting may take.
+            timeout: Any = Timeout(total=timeout_s)
+            with self._session.request(
+                method, url, data=body, timeout=timeout, stream=True, allow_redirects=False
+            ) as response:
                 connected = True
                 pieces = []
                 # The read timeout of requests limits the wait for one piece, not for the whole response.
@@ -180,11 +267,15 @@ class RestTransport:
                     pieces.append(piece)
                     if time.monotonic() > deadline:
                         raise _late(self._server, timeout_s)
-                return response.status_code, b"".join(pieces)
+                return response.status_code, b"".join(pieces), response.headers.get("Location", "")
         except requests.exceptions.ContentDecodingError as error:
             raise InvalidResponse(f"{self._server} sent a response that cannot be decompressed.") from error
         except requests.RequestException as error:
-            if isinstance(error, requests.ReadTimeout) or "Read timed out" in str(error):
+            if reason := _UNVERIFIED.search(str(error)):
+                raise _unverified(self._server, reason) from error
+            if isinstance(error, requests.ConnectTimeout):
+                raise _unreachable(self._server) from error
+            if "timed out" in str(error):
                 raise _late(self._server, timeout_s) from error
             if connected or "aborted" in str(error):
                 raise _cut(self._server) from error
@@ -221,9 +312,11 @@ class LocalTransport:
             self._servable = Servable(version)
         except ServingFailed as error:
             raise InvalidInput(f"`local` must be the path of a SavedModel. Received: {path}") from error
-        self._path = path
+        self._path, self._version = path, version.number
 
-    def predict(self, signature: str, inputs: Mapping[str, Any], *, timeout_s: float) -> wire.Arrays:
+    def predict(
+        self, signature: str, inputs: Mapping[str, Any], *, timeout_s: float, pin: Pin | None = None
+    ) -> wire.Arrays:
         if signature not in self._servable.signatures:
             raise InvalidInput(f"`local` must be a model of this project. Received: {self._path} without `{signature}`")
         try:
@@ -231,55 +324,77 @@ class LocalTransport:
         except StyleTransferError as error:
             raise from_code(error.code, clean(str(error))) from error
 
+    def versions(self, *, timeout_s: float = STATUS_S) -> list[int]:
+        return [self._version]
+
     def close(self) -> None:
         self._servable.close()
 
 
-def served_versions(server: str, model_name: str = MODEL_NAME, *, timeout_s: float = 10.0) -> list[int]:
+def served_versions(
+    server: str,
+    model_name: str = MODEL_NAME,
+    *,
+    timeout_s: float = STATUS_S,
+    ca: str | None = None,
+    token: str | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> list[int]:
     """Returns the versions that a server has available, the newest first. By default calls use the newest.
 
-    A busy server answers at once, too.
-
-    Args:
-      server: `grpc://HOST:PORT` or `http(s)://HOST:PORT`.
-      model_name: the servable's name.
-      timeout_s: longest time to wait.
+    A busy server answers at once, too. `server`, `ca`, `token` and `headers` are those of `Remote.of`.
 
     Raises:
+      InvalidInput: see `Remote.of`.
+      AccessDenied: the server refused the call.
       ServingUnavailable: the server does not answer, or has no such model.
     """
-    try:
-        if server.startswith("grpc://"):
-            with grpc.insecure_channel(server.removeprefix("grpc://")) as channel:
-                get_status = _method(channel, wire.MODEL_STATUS, wire.StatusRequest, wire.StatusResponse)
-                status = get_status(wire.StatusRequest(model_spec={"name": model_name}), timeout=timeout_s)
-            ready = [one.version for one in status.model_version_status if one.state == wire.AVAILABLE]
-        else:
-            response = requests.get(f"{server.rstrip('/')}/v1/models/{model_name}", timeout=timeout_s)
-            response.raise_for_status()
-            statuses = response.json()["model_version_status"]
-            ready = [int(one["version"]) for one in statuses if one["state"] == "AVAILABLE"]
-    except (grpc.RpcError, requests.RequestException, ValueError, LookupError, TypeError) as error:
-        raise ServingUnavailable(f"{server} did not return the model's status.") from error
-    return sorted(ready, reverse=True)
+    with contextlib.closing(connect(server, model_name, ca=ca, token=token, headers=headers)) as transport:
+        try:
+            return transport.versions(timeout_s=timeout_s)
+        except AccessDenied:
+            raise
+        except StyleTransferError as error:
+            raise ServingUnavailable(f"{server} did not return the model's status.") from error
 
 
-def _unreachable(server: str) -> ServingUnavailable:
+def _newest_first(versions: Iterable[int]) -> list[int]:
+    return sorted(versions, reverse=True)
+
+
+def _unreachable(server: Remote) -> ServingUnavailable:
     return ServingUnavailable(f"No server answers at {server}.")
 
 
-def _cut(server: str) -> ServingUnavailable:
-    return ServingUnavailable(f"The connection to {server} was lost before the response was complete.")
+def _cut(server: Remote) -> ConnectionLost:
+    return ConnectionLost(f"The connection to {server} was lost before the response was complete.")
 
 
-def _late(server: str, timeout_s: float) -> DeadlineExceeded:
+def _late(server: Remote, timeout_s: float) -> DeadlineExceeded:
     return DeadlineExceeded(f"{server} did not answer within {timeout_s:g} s.")
 
 
-def _too_long(server: str) -> ServingFailed:
-    text = f"The pictures and the state of this run are too large for one call of {server}. Choose a smaller `size`."
-    return ServingFailed(text, "RESOURCE_EXHAUSTED")  # not Overloaded: a retry would fail, too
+def _denied(server: Remote, status: str) -> AccessDenied:
+    # Without the server's own text, which may repeat the token.
+    if "authorization" in server.headers:
+        return AccessDenied(f"{server} refused the token ({status}).")
+    return AccessDenied(
+        f"{server} wants a token ({status}): set `token`, or the environment variable {TOKEN_VARIABLE}."
+    )
 
 
-def _invalid(server: str, signature: str) -> InvalidResponse:
+def _unverified(server: Remote, reason: re.Match[str]) -> AccessDenied:
+    return AccessDenied(
+        f"The certificate of {server} does not verify ({reason[1].strip(' .')}): set `ca`, or the environment variable "
+        f"{CA_VARIABLE}, to a PEM file of the authority that issued it."
+    )
+
+
+def _too_long(server: Remote) -> TooLarge:
+    return TooLarge(
+        f"The pictures and the state of this run are too large for one call of {server}. Choose a smaller `size`."
+    )
+
+
+def _invalid(server: Remote, signature: str) -> InvalidResponse:
     return InvalidResponse(f"{server}: the response violates the model's contract for `{signature}`.")

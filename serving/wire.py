@@ -62,9 +62,10 @@ _MESSAGES = build_messages(
             "string_val": (8, "BYTES[]"),
         },
         "Entry": {"key": (1, "STRING"), "value": (2, "Tensor")},  # a map is sent as a repeated message of key and value
-        "ModelSpec": {"name": (1, "STRING"), "signature_name": (3, "STRING")},
+        "Int64": {"value": (1, "INT64")},
+        "ModelSpec": {"name": (1, "STRING"), "version": (2, "Int64"), "signature_name": (3, "STRING")},
         "PredictRequest": {"model_spec": (1, "ModelSpec"), "inputs": (2, "Entry[]")},
-        "PredictResponse": {"outputs": (1, "Entry[]")},
+        "PredictResponse": {"outputs": (1, "Entry[]"), "model_spec": (2, "ModelSpec")},
         "StatusRequest": {"model_spec": (1, "ModelSpec")},
         "VersionStatus": {"version": (1, "INT64"), "state": (2, "INT32")},
         "StatusResponse": {"model_version_status": (1, "VersionStatus[]")},

@@ -1,4 +1,5 @@
-"""The READMEs say what is true: their tables come from the code, their commands run, their links lead somewhere.
+"""The READMEs say what is true: their tables come from the code, their commands run, their links lead somewhere. So do
+the examples in docstrings and the notebook.
 
 `python -m tests.test_readme` writes the tables anew.
 """
@@ -6,18 +7,24 @@
 from __future__ import annotations
 
 import argparse
+import doctest
+import importlib
+import io
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import nbformat
 import pytest
+from nbclient import NotebookClient
 
 import model.export
 from model import limits
 from model.contract import SIGNATURES, TensorInfo
 from model.presets import OUR_OWN, PRESETS
 from model.settings import GROUPS, PRESET, SETTINGS, format_value
+from serving import StyleTransferClient
 from serving.__main__ import main as command_line
 from serving.command_line import single
 from serving.server import flags
@@ -237,6 +244,45 @@ def test_commands_run(command: str, desk: Path, served: Served, monkeypatch: pyt
 def test_python_runs(code: str, desk: Path, served: Served) -> None:
     subprocess.run([sys.executable, "-c", here(code, served)], check=True, capture_output=True)
     assert decoded((desk / "out.png").read_bytes()).shape == (46, 64, 3)
+
+
+SOURCES = [path for folder in ("model", "serving", "ui") for path in sorted((ROOT / folder).rglob("*.py"))]
+EXAMPLES = [
+    example
+    for path in SOURCES
+    if ">>> " in path.read_text()
+    for example in doctest.DocTestFinder().find(
+        importlib.import_module(".".join(path.relative_to(ROOT).with_suffix("").parts))
+    )
+    if example.examples
+]
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.name)
+def test_examples_in_docstrings_run(example: doctest.DocTest, desk: Path, served: Served) -> None:
+    (desk / "second.jpg").write_bytes((desk / "painting.jpg").read_bytes())
+    report = io.StringIO()
+    with StyleTransferClient(served.grpc) as client:
+        names = {**example.globs, "client": client}
+        example = doctest.DocTestParser().get_doctest(here(example.docstring, served), names, example.name, None, None)
+        done = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(example, out=report.write)
+    assert done.attempted
+    assert not done.failed, report.getvalue()
+
+
+def test_the_notebook_runs_and_is_kept_without_outputs(
+    desk: Path, served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    notebook = nbformat.reads(here((ROOT / "serving" / "stylize.ipynb").read_text(), served), as_version=4)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert not any(cell.outputs or cell.execution_count for cell in code)
+    (desk / "ui").symlink_to(ROOT / "ui")
+    (desk / "notebooks").mkdir()
+    monkeypatch.setenv("HOME", str(desk))  # where Jupyter keeps its history
+    NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(desk / "notebooks")}}).execute()
+    shown = [kind for cell in code for output in cell.outputs for kind in output.get("data", {})]
+    assert (shown.count("image/jpeg"), shown.count("image/png")) == (4, 4)  # three PIL images as both; preview; result
+    assert decoded((desk / "notebooks" / "out.png").read_bytes()).shape == (48, 64, 3)
 
 
 if __name__ == "__main__":

@@ -11,9 +11,9 @@ import itertools
 import logging
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from enum import Enum
 from functools import cached_property
 from typing import Any, Protocol
@@ -25,6 +25,7 @@ from serving.errors import Cancelled, ServingFailed, StyleTransferError
 from serving.files import sha256
 from serving.pictures import prepare
 from serving.request import Request
+from serving.responses import Description
 from serving.results import Origin
 from serving.run_file import SavedRun
 from ui import knobs
@@ -59,13 +60,13 @@ class Snapshot(Progress):
       losses: float32 [step, 4], all rows so far.
       seconds: of work, without pauses.
       status: the state of the job.
-      model: the model's description, with the settings as it reads them; empty until the server has sent it.
+      model: the model's description, with the settings as it reads them; None until the server has sent it.
       waits_for: how many other runs must end before this one can start.
       problem: why the job failed, or, while it is active, why the server does not answer at the moment.
     """
 
     status: Status = Status.NEW
-    model: Mapping[str, Any] = field(default_factory=dict)
+    model: Description | None = None
     waits_for: int = 0
     problem: StyleTransferError | None = None
 
@@ -325,7 +326,7 @@ class Job:
 
     def _describe_model(self) -> None:
         """Gets the model's description, once a chunk has shown that the server answers; retries after a failure."""
-        if not self._now.model:
+        if self._now.model is None:
             with contextlib.suppress(StyleTransferError):
                 self._set(model=self._client.describe(self.request.settings))
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import requests
 
 from serving.contract import SERVER_VARIABLE
+from serving.network import Remote
 from serving.signals import set_event
 from ui.model_server import HOST, LaunchError, ModelServer, Port, child, ended
 
@@ -59,8 +60,9 @@ def run(stop: threading.Event) -> None:
 
 
 def _answers(port: int) -> bool:
-    with contextlib.suppress(requests.RequestException):
-        return requests.get(f"http://{HOST}:{port}/_stcore/health", timeout=5).ok
+    url = f"http://{HOST}:{port}/_stcore/health"
+    with contextlib.suppress(requests.RequestException), Remote(url).session() as session:  # past any proxy
+        return bool(session.get(url, timeout=5).ok)
     return False
 
 

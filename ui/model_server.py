@@ -15,7 +15,7 @@ from pathlib import Path
 
 from model.versions import find_versions
 from serving.contract import GRPC_PORT, MODEL_NAME, REST_PORT
-from serving.errors import ServingUnavailable
+from serving.errors import StyleTransferError
 from serving.transports import served_versions
 
 HOST = "127.0.0.1"
@@ -137,8 +137,8 @@ class ModelServer:
             print(f"The server ended with exit status {status}: starting it again.", file=sys.stderr, flush=True)
 
     def _is_available(self) -> bool:
-        with contextlib.suppress(ServingUnavailable):
-            return bool(served_versions(f"http://{HOST}:{self._rest}", timeout_s=5))
+        with contextlib.suppress(StyleTransferError):
+            return bool(served_versions(f"http://{HOST}:{self._rest}", timeout_s=5, ca="", token="", headers={}))
         return False
 
 

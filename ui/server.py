@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import functools
 import logging
 import math
 import os
@@ -10,22 +12,25 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import streamlit as st
 
 from serving.client import StyleTransferClient
-from serving.contract import DEFAULT_SERVER, SERVER_VARIABLE
+from serving.contract import SERVER_VARIABLE
 from serving.endpoints import RetryPolicy, split_servers
 from serving.errors import (
+    AccessDenied,
     DeadlineExceeded,
     InvalidInput,
     ModelNotFound,
     Overloaded,
     ServingUnavailable,
     StyleTransferError,
+    TooLarge,
 )
+from serving.responses import Description
 from serving.transports import served_versions
+from ui.model_server import GRPC, HOST, LaunchError, ModelServer
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +40,7 @@ RETRIES = RetryPolicy(max_elapsed_s=math.inf)  # as long as the page is open: St
 ASK_AGAIN_S = 5.0  # how often the page asks a server that does not answer
 FRESH_S = 30.0  # how long an answer counts
 LOOK_S = 1.0  # how often a page that waits for the first answer looks whether it is there
-SCHEMES = ("grpc://", "http://", "https://")
+SCHEMES = ("grpc://", "grpcs://", "http://", "https://")
 
 
 @dataclass(frozen=True)
@@ -55,7 +60,23 @@ class Server:
 
 def address() -> str:
     """Returns the server's address, from the environment."""
-    return os.environ.get(SERVER_VARIABLE, "").strip() or DEFAULT_SERVER
+    of_own = f"grpc://{HOST}:{os.environ.get(GRPC.variable, GRPC.default)}"
+    return os.environ.get(SERVER_VARIABLE, "").strip() or of_own
+
+
+@functools.cache
+def own_server() -> ModelServer | None:
+    """Starts the embedded server, and returns it, unless an address is given or a server answers at the default one.
+
+    Raises:
+      LaunchError: a port is taken or no port.
+    """
+    if os.environ.get(SERVER_VARIABLE, "").strip() or _model_version() is not None:
+        return None
+    started = ModelServer()
+    started.start()
+    atexit.register(started.stop)
+    return started
 
 
 def connect(server: str) -> StyleTransferClient:
@@ -66,8 +87,13 @@ def connect(server: str) -> StyleTransferClient:
         this process.
     """
     if not server.startswith(SCHEMES):
-        raise InvalidInput(f"`{SERVER_VARIABLE}` must be grpc://HOST:PORT or http://HOST:PORT. Received: {server}")
+        expected = "grpc://HOST:PORT, http://HOST:PORT, or the same with grpcs or https"
+        raise InvalidInput(f"`{SERVER_VARIABLE}` must be {expected}. Received: {_shown(server)}")
     return StyleTransferClient(server, retry_policy=RETRIES)
+
+
+def _shown(server: str) -> str:
+    return server.rpartition("@")[2]  # without a password, which the client refuses anyway
 
 
 def client() -> StyleTransferClient:
@@ -80,8 +106,11 @@ def client() -> StyleTransferClient:
 def ask() -> Server:
     """Asks the server to describe its model; a failure is part of the answer."""
     try:
+        own = own_server()
         client = connect(address())
-    except InvalidInput as error:
+        if own is not None and own.failure is not None:
+            raise own.failure
+    except (InvalidInput, LaunchError) as error:
         log.error("%s", error)
         return Server(problem="This page is not set up correctly: whoever runs it finds the reason in its log.")
     try:
@@ -89,20 +118,19 @@ def ask() -> Server:
     except StyleTransferError as error:
         # A server that is busy with other people's runs still reports its status at once.
         busy = isinstance(error, (DeadlineExceeded, Overloaded)) and _model_version()
-        return read({}, busy) if busy else Server(problem=explain(error))
+        return read(Description(), busy) if busy else Server(problem=explain(error))
     return read(description, _model_version())
 
 
-def read(description: Mapping[str, Any], version: int | None) -> Server:
+def read(model: Description, version: int | None) -> Server:
     """Returns the facts to show from a model's description, without those that it lacks."""
-    weights = description.get("weights", {})
     facts = {
-        "Weights": f"{weights.get('name', '')} ({weights.get('digest', '')[:8]})" if weights else "",
-        "Precision": description.get("precision"),
-        "Device": description.get("device"),
+        "Weights": f"{model.weights.name} ({model.weights.digest[:8]})" if model.weights.name else "",
+        "Precision": model.precision,
+        "Device": model.device,
         "Model version": version,
     }
-    return Server({label: str(fact) for label, fact in facts.items() if fact}, weights.get("notice", ""))
+    return Server({label: str(fact) for label, fact in facts.items() if fact}, model.weights.notice)
 
 
 def _model_version() -> int | None:
@@ -123,6 +151,8 @@ def explain(error: StyleTransferError) -> str:
         return "The server is busy: try again in a minute."
     if isinstance(error, DeadlineExceeded):
         return "The server took too long to answer: try again, or choose a smaller size."
+    if isinstance(error, (AccessDenied, TooLarge)):
+        return str(error)  # written by the client, for whoever runs the page or chose the size
     if isinstance(error, InvalidInput):
         return f"These pictures or settings cannot be used: {error}"
     return "Something went wrong on the server: try again; if that fails too, tell whoever runs this page."
@@ -203,7 +233,7 @@ def _about(server: Server | None) -> None:
         "A neural network compares your picture with the photo and with the painting, and changes it step by step "
         "until it has the shapes of the one and the brush strokes of the other."
     )
-    facts = {"Server": address(), **(server.facts if server else {})}
+    facts = {"Server": _shown(address()), **(server.facts if server else {})}
     st.caption("  \n".join(f"{label}: `{fact}`" for label, fact in facts.items()))
 
 

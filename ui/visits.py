@@ -300,7 +300,7 @@ def resume(run: SavedRun) -> bool:
     Raises:
       StyleTransferError: the server does not answer.
     """
-    same = str(server.client().describe(run.request.settings)["digest"]) == run.model_digest
+    same = server.client().describe(run.request.settings).digest == run.model_digest
     if same:
         _line_up(Job(server.client(), run.request, QUEUE, current(), run))
     return same

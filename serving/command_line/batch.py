@@ -15,7 +15,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from serving.batch import Batch, Ending, Outcome, pictures_in, plan
 from serving.client import StyleTransferClient
 from serving.command_line import flags
-from serving.results import SUFFIXES, resolve_settings
+from serving.results import SUFFIXES
 from serving.signals import EXIT_STOPPED, stopped_by_ctrl_c
 
 REFRESH_S = 0.2  # of the progress bar
@@ -76,7 +76,6 @@ def run(arguments: list[str]) -> int:
         batch = Batch(
             tasks,
             clients,
-            resolve_settings(settings, model),
             model,
             background=options.background,
             metadata=not options.no_metadata,

@@ -7,7 +7,6 @@ import contextlib
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any
 
 from model.settings import PRESET, SETTINGS, StyleSettings, format_value
 from serving.client import TIMEOUT_S, StyleTransferClient
@@ -15,6 +14,7 @@ from serving.contract import DEFAULT_SERVER, MODEL_NAME, SERVER_VARIABLE
 from serving.endpoints import RetryPolicy, split_servers
 from serving.errors import InvalidInput, StyleTransferError
 from serving.pictures import BACKGROUND
+from serving.responses import Description
 
 MAX_SECONDS = 1e9
 
@@ -26,8 +26,9 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "--server",
         action="append",
         metavar="URL",
-        help="grpc://HOST:PORT or http://HOST:PORT; give several, separated by commas or by repeating the flag, and a "
-        f"failed call goes to the next (default: {SERVER_VARIABLE}, or {DEFAULT_SERVER})",
+        help="grpc://HOST:PORT or http://HOST:PORT, or with TLS grpcs or https; give several, separated by commas or "
+        "by repeating the flag, and a failed call goes to the next "
+        f"(default: {SERVER_VARIABLE}, or {DEFAULT_SERVER})",
     )
     where.add_argument(
         "--local", metavar="PATH", help="run the SavedModel at this path in this process, without a server"
@@ -88,25 +89,25 @@ def open_client(servers: Sequence[str], options: argparse.Namespace) -> StyleTra
 
 def common_model(
     clients: Sequence[StyleTransferClient], settings: StyleSettings, options: argparse.Namespace
-) -> dict[str, Any]:
+) -> Description:
     """Returns the description of the model that the clients' servers have in common, and prints its notice, if any.
 
     Raises:
       StyleTransferError: the models differ, or no server answers. If only some fail, their errors are printed.
     """
-    models: dict[str, dict[str, Any]] = {}
+    models: dict[str, Description] = {}
     problems = []
     for client in clients:
         try:
             model = client.describe(settings, timeout_s=options.timeout)
-            models[str(model["digest"])] = model
+            models[model.digest] = model
         except StyleTransferError as error:
             problems.append(error)
     if not models:
         raise problems[0]
     if len(models) > 1:
         raise InvalidInput(f"all servers must serve the same model. Received: {', '.join(sorted(models))}")
-    for remark in (*problems, model["weights"].get("notice")):
+    for remark in (*problems, model.weights.notice):
         if remark:
             print(remark, file=sys.stderr)
     return model

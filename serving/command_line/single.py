@@ -5,10 +5,8 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
@@ -17,9 +15,10 @@ from model.contract import CONVERGED, NOT_FINITE
 from serving.client import StyleTransferClient
 from serving.command_line import flags
 from serving.errors import InvalidInput, StyleTransferError
-from serving.files import atomic_write, read_file
+from serving.files import atomic_write
 from serving.request import Request
-from serving.results import SUFFIXES, Origin, encode_result, resolve_settings
+from serving.responses import Description
+from serving.results import PROGRAM, Origin, check_suffix, encode_result
 from serving.run_file import SavedRun, load_run, save_run
 from serving.signals import EXIT_STOPPED, stopped_by_ctrl_c
 
@@ -50,6 +49,7 @@ def build_parser() -> argparse.ArgumentParser:
         parser.add_argument(
             flag, action="append", default=[], metavar="FILE", help=f"{meaning}; once for each STYLE, in their order"
         )
+    parser.add_argument("--version", action="version", version=PROGRAM, help="print the version and exit")
     parser.add_argument("--initial", metavar="FILE", help="a picture to start from, instead of what --start says")
     flags.add_flags(parser)
     return parser
@@ -58,9 +58,7 @@ def build_parser() -> argparse.ArgumentParser:
 def run(arguments: list[str]) -> int:
     """Runs the command line; returns the exit status, or raises a StyleTransferError for the caller to show."""
     options = build_parser().parse_args(arguments)
-    if options.output.suffix.lower() not in SUFFIXES:
-        *others, last = SUFFIXES
-        raise InvalidInput(f"`output` must end in {', '.join(others)} or {last}. Received: {options.output}")
+    check_suffix(options.output, "output")
     guides = (*options.content_mask, *options.style_mask, options.initial)
     pictures = [str(path) for path in (options.content, *options.styles, *guides) if path]
     checkpoint = options.checkpoint or options.resume
@@ -72,37 +70,34 @@ def run(arguments: list[str]) -> int:
         atomic_write(path, None)
     run = _resumed(options, pictures) if options.resume else _begun(options)
     with flags.open_client(flags.servers_of(options), options) as client:
-        settings = run.request.settings
-        model = flags.common_model([client], settings, options)
-        digest = str(model["digest"])
-        if options.resume and digest != run.model_digest:
+        model = flags.common_model([client], run.request.settings, options)
+        if options.resume and model.digest != run.model_digest:
             raise InvalidInput(
-                f"`resume` must be a run of the model that is served ({digest}). "
+                f"`resume` must be a run of the model that is served ({model.digest}). "
                 f"Received: a run of another one ({run.model_digest})"
             )
-        request = replace(run.request, settings=resolve_settings(settings, model))
-        return _stylise(client, replace(run, request=request, model_digest=digest), model, options)
+        request = replace(run.request, settings=model.settings)
+        return _stylise(client, replace(run, request=request, model_digest=model.digest), model, options)
 
 
 def _begun(options: argparse.Namespace) -> SavedRun:
     settings = flags.settings_from(options)
     if not options.styles:
         raise InvalidInput("`CONTENT` and at least one `STYLE` must be given, or `--resume` with a saved run")
-    content, *styles = [read_file(path, "a picture") for path in (options.content, *options.styles)]
-    request = Request(
-        content,
-        styles,
+    request = Request.read(
+        options.content,
+        options.styles,
         settings,
-        content_masks=_read_masks(options.content_mask),
-        style_masks=_read_masks(options.style_mask),
-        initial=read_file(Path(options.initial), "`initial`") if options.initial else b"",
+        content_masks=_masks(options.content_mask),
+        style_masks=_masks(options.style_mask),
+        initial=options.initial or b"",
         background=options.background,
     )
     return SavedRun(request.prepared())
 
 
-def _read_masks(names: list[str]) -> list[bytes]:
-    return [b"" if name == "-" else read_file(Path(name), "a mask") for name in names]
+def _masks(names: list[str]) -> list[str | bytes]:
+    return [b"" if name == "-" else name for name in names]
 
 
 def _resumed(options: argparse.Namespace, pictures: list[str]) -> SavedRun:
@@ -113,7 +108,7 @@ def _resumed(options: argparse.Namespace, pictures: list[str]) -> SavedRun:
     return load_run(options.resume)
 
 
-def _stylise(client: StyleTransferClient, run: SavedRun, model: Mapping[str, Any], options: argparse.Namespace) -> int:
+def _stylise(client: StyleTransferClient, run: SavedRun, model: Description, options: argparse.Namespace) -> int:
     checkpoint = options.checkpoint or options.resume
     last = None
     bar = tqdm(total=1.0, disable=options.quiet, dynamic_ncols=True, bar_format="{percentage:3.0f}%|{bar}| {desc}")

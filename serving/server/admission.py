@@ -1,35 +1,41 @@
-"""Admission: one run at a time, and a bounded queue; further calls are refused."""
+"""Admission: what all requests together may take of the server. One runs, a bounded queue waits, others are refused."""
 
 from __future__ import annotations
 
-import threading
-import time
+import asyncio
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, contextmanager, suppress
+from typing import Any, TypeVar
 
-from serving.errors import Cancelled, DeadlineExceeded, Overloaded, ServingUnavailable
+from serving.errors import DeadlineExceeded, Overloaded, ServingUnavailable
+
+Result = TypeVar("Result")
 
 TIMED_OUT = "Timed out waiting for notification"  # TensorFlow's own text for a run past its deadline
 STOPPING = "The server is stopping."
-GONE = "The caller went away before the run."
 MAX_MESSAGE_BYTES = 2**31 - 1  # gRPC's largest message; tensorflow_model_server sets no smaller limit
-SPARE_THREADS = 8  # beside the threads of admitted calls: they answer status calls and refuse further runs
+# Of all requests in flight: the largest one alone, or a full queue with states of 1024x1024 pixels over REST.
+MAX_BYTES_IN_FLIGHT = MAX_MESSAGE_BYTES
+MAX_ARRIVING = 256  # requests that are being received: four times the clients of `make soak`
+POLL_S = 0.05  # while a stop waits for the running call
+THREADS = 4  # one for the run; the others read requests and write responses, which takes each less than a second
 
 
 class Admission:
     """Lets one call run at a time: a second one would slow both and might exhaust the memory.
 
-    Calls wait in their own threads, in order of arrival.
+    All methods are called from the event loop, which thus never waits: what takes long is run by `in_thread`.
     """
 
     def __init__(self, max_waiting: int = 16) -> None:
         """Takes the number of calls that may wait while one runs."""
         self.capacity = max_waiting + 1
-        self.threads = self.capacity + SPARE_THREADS  # for each protocol
-        self._queue: deque[object] = deque()  # a ticket for each call: the running one, then the waiting ones
-        self._changed = threading.Condition()  # guards the queue
+        self._queue: deque[asyncio.Future[None]] = deque()  # the running call, then the waiting ones
+        self._arriving: dict[asyncio.Timeout, None] = {}  # the oldest first
+        self._free_bytes = MAX_BYTES_IN_FLIGHT
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="calls")
         self._stopping = False
 
     @property
@@ -38,7 +44,7 @@ class Admission:
         return len(self._queue)
 
     def check(self) -> None:
-        """Raises what `turn` would raise now: a call that would be refused need not be read.
+        """Raises what `turn` would raise now: a call that would be refused need not be received.
 
         Raises:
           ServingUnavailable: the server is stopping.
@@ -51,53 +57,110 @@ class Admission:
                 f"The server is running 1 call and its queue of {self.capacity - 1} is full. Try again later."
             )
 
+    @asynccontextmanager
+    async def arrival(self, seconds: float) -> AsyncIterator[asyncio.Timeout]:
+        """Limits the time in which a request is received by the `with` block, which may reschedule the limit.
+
+        If too many requests are being received, the one that began first ends: a client that opens requests and sends
+        nothing thus keeps no other one out.
+
+        Raises:
+          DeadlineExceeded: the request took too long, or had to make room.
+        """
+        try:
+            async with asyncio.timeout(seconds) as limit:
+                if len(self._arriving) >= MAX_ARRIVING:
+                    oldest = next(iter(self._arriving))
+                    del self._arriving[oldest]
+                    if not oldest.expired():
+                        oldest.reschedule(0)  # long past
+                self._arriving[limit] = None
+                try:
+                    yield limit
+                finally:
+                    self._arriving.pop(limit, None)
+        except TimeoutError:
+            raise DeadlineExceeded("The request was not received in time.") from None
+
     @contextmanager
-    def turn(
-        self, deadline: float | None = None, on_end_of_call: Callable[[Callable[[], None]], bool] = lambda _: True
-    ) -> Iterator[None]:
-        """Waits until the call may run; its turn lasts as long as the `with` block.
+    def budget(self) -> Iterator[Callable[[int], None]]:
+        """Yields a function that takes bytes for a request; the end of the `with` block gives them back.
+
+        The function raises Overloaded if too little is left of MAX_BYTES_IN_FLIGHT.
+        """
+        taken = 0
+
+        def take(count: int) -> None:
+            nonlocal taken
+            if count > self._free_bytes:
+                raise Overloaded(
+                    f"All requests together may hold {MAX_BYTES_IN_FLIGHT} bytes, and this one is too large beside the "
+                    "others. Try again later."
+                )
+            self._free_bytes -= count
+            taken += count
+
+        try:
+            yield take
+        finally:
+            self._free_bytes += taken
+
+    @asynccontextmanager
+    async def turn(self, deadline: float | None = None) -> AsyncIterator[None]:
+        """Waits until the call may run, in order of arrival; its turn lasts as long as the `with` block.
+
+        A cancelled call leaves the queue.
 
         Args:
           deadline: when to stop waiting, on the clock of `time.monotonic`. None: never.
-          on_end_of_call: registers a function to call when the caller goes away; returns False if it already has.
 
         Raises:
           ServingUnavailable, Overloaded: as `check`, or the server stopped while the call waited.
           DeadlineExceeded: the deadline passed before the turn came.
-          Cancelled: the caller went away.
         """
-        ticket = object()
-        with self._changed:
-            self.check()
-            self._queue.append(ticket)
+        self.check()
+        turn = asyncio.get_running_loop().create_future()
+        self._queue.append(turn)
+        self._let_first_run()
         try:
-            if not on_end_of_call(partial(self._leave, ticket, only_if_waiting=True)):
-                raise Cancelled(GONE)
-            with self._changed:
-                timeout = None if deadline is None else max(0.0, deadline - time.monotonic())
-                if not self._changed.wait_for(lambda: ticket not in self._queue or self._queue[0] is ticket, timeout):
-                    raise DeadlineExceeded(TIMED_OUT)
-                if ticket not in self._queue:
-                    raise ServingUnavailable(STOPPING) if self._stopping else Cancelled(GONE)
+            try:
+                async with asyncio.timeout_at(deadline):  # the event loop's clock is time.monotonic
+                    await turn
+            except TimeoutError:
+                raise DeadlineExceeded(TIMED_OUT) from None
             yield
         finally:
-            self._leave(ticket)
+            self._queue.remove(turn)
+            self._let_first_run()
 
-    def stop(self, timeout_s: float) -> bool:
+    async def in_thread(self, function: Callable[..., Result], *arguments: Any) -> Result:
+        """Runs a function in a thread, always to its end: TensorFlow cannot be interrupted.
+
+        If the caller is cancelled meanwhile, it is so after that end, and a turn lasts until then.
+        """
+        work = asyncio.wrap_future(self._threads.submit(function, *arguments))
+        try:
+            return await asyncio.shield(work)
+        except asyncio.CancelledError:
+            await asyncio.wait([work])
+            raise
+
+    async def stop(self, timeout_s: float) -> bool:
         """Refuses new and waiting calls, and waits for the running one.
 
         Returns:
           Whether the running call ended in time.
         """
-        with self._changed:
-            self._stopping = True
-            while len(self._queue) > 1:
-                self._queue.pop()
-            self._changed.notify_all()
-            return self._changed.wait_for(lambda: not self._queue, timeout_s)
+        self._stopping = True
+        for waiting in list(self._queue)[1:]:
+            if not waiting.done():
+                waiting.set_exception(ServingUnavailable(STOPPING))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                while self._queue:
+                    await asyncio.sleep(POLL_S)
+        return not self._queue
 
-    def _leave(self, ticket: object, only_if_waiting: bool = False) -> None:
-        with self._changed:
-            if ticket in self._queue and not (only_if_waiting and self._queue[0] is ticket):
-                self._queue.remove(ticket)
-                self._changed.notify_all()
+    def _let_first_run(self) -> None:
+        if self._queue and not self._queue[0].done():
+            self._queue[0].set_result(None)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import ctypes
+import asyncio
+import ipaddress
 import logging
 import socket
-import sys
 import threading
 from argparse import Namespace
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Coroutine
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import grpc
 import uvicorn
@@ -19,10 +20,14 @@ from model.versions import VersionPath
 from serving import contract
 from serving.errors import ServingUnavailable, StyleTransferError
 from serving.server.admission import MAX_MESSAGE_BYTES, Admission
+from serving.server.connection import MAX_IDLE, STALL_S, Connection
 from serving.server.manager import ModelManager
+from serving.server.system import allow_open_files, hold_alone, trim_heap
 
 if TYPE_CHECKING:
     from serving.server.servable import Servable
+
+Result = TypeVar("Result")
 
 log = logging.getLogger(__name__)
 
@@ -30,11 +35,18 @@ DRAIN_S = 60.0  # for the running call, which without a deadline could take hour
 GRACE_S = 5  # for sending the last responses
 END_OF_LOADING_S = 0.5  # for the loading thread, which ends at once unless it is loading a version
 
+MAX_GRPC_CONNECTIONS = 2000  # gRPC refuses further ones; on each connection it takes 100 calls at once
+MAX_OPEN_FILES = MAX_GRPC_CONNECTIONS + MAX_IDLE + 1000  # the last for requests, files of models and libraries
+
 GRPC_OPTIONS = (
     # By default several processes may share a gRPC port, and each gets some of the calls.
     ("grpc.so_reuseport", 0),
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", contract.UNLIMITED),
+    ("grpc.max_allowed_incoming_connections", MAX_GRPC_CONNECTIONS),
+    ("grpc.max_concurrent_streams", 100),
+    ("grpc.server_handshake_timeout_ms", int(1000 * STALL_S)),
+    ("grpc.max_connection_idle_ms", 300_000),  # without a call; clients connect anew by themselves
 )
 
 
@@ -66,42 +78,25 @@ class ServerApp:
         self._options = options
         self._loading = threading.Thread(target=self._serve_model, name="models", daemon=True)
         self._rest: uvicorn.Server | None = None
-        self._rest_thread: threading.Thread | None = None
-        self._grpc: grpc.Server | None = None
+        self._rest_task: asyncio.Task[None] | None = None
+        self._grpc: grpc.aio.Server | None = None
         self._socket = None
-        if options.port:
-            self._grpc = open_grpc_server(options.host, options.port, self.admission.threads)
-        if options.rest_api_port:
-            self._socket = open_socket(options.host, options.rest_api_port, "rest_api_port")
+        self._loop = asyncio.new_event_loop()
+        self._network = threading.Thread(target=self._loop.run_forever, name="network", daemon=True)
+        self._network.start()
+        try:
+            if options.port:
+                self._grpc = self._in_loop(open_grpc_server(options.host, options.port))
+            if options.rest_api_port:
+                self._socket = open_socket(options.host, options.rest_api_port, "rest_api_port")
+        except StyleTransferError:
+            self._end_loop()
+            raise
 
     def start(self) -> None:
         """Starts to answer on the ports, and to load the model."""
-        # Imported here: the protos import all of TensorFlow, which takes seconds.
-        from serving.server.grpc_service import GrpcService
-        from serving.server.rest import RestApp
-
-        options = self._options
-        if self._grpc is not None:
-            GrpcService(self.manager, self.admission).register(self._grpc)
-            self._grpc.start()
-            log.info("gRPC on %s:%d", options.host, options.port)
-        if self._socket is not None:
-            config = uvicorn.Config(
-                RestApp(self.manager, self.admission, options.rest_api_timeout_in_ms / 1000 or None),
-                http="h11",
-                ws="none",
-                lifespan="off",
-                log_config=None,
-                log_level="warning",
-                server_header=False,
-                timeout_graceful_shutdown=GRACE_S,
-            )
-            self._rest = uvicorn.Server(config)
-            self._rest_thread = threading.Thread(
-                target=self._rest.run, args=([self._socket],), name="rest", daemon=True
-            )
-            self._rest_thread.start()
-            log.info("REST on http://%s:%d/v1/models", options.host, options.rest_api_port)
+        allow_open_files(MAX_OPEN_FILES)
+        self._in_loop(self._start())
         self._loading.start()
 
     def stop(self) -> bool:
@@ -110,18 +105,63 @@ class ServerApp:
         Returns:
           Whether everything has ended. A load or a long run of TensorFlow cannot be interrupted.
         """
+        if self._loop.is_closed():
+            return True
         self.manager.stop()
-        drained = self.admission.stop(DRAIN_S)
-        if self._grpc is not None:
-            self._grpc.stop(GRACE_S).wait()
-        if self._rest is not None and self._rest_thread is not None:
-            self._rest.should_exit = True
-            self._rest_thread.join(2 * GRACE_S)
+        drained = self._in_loop(self._stop())
         self._loading.join(END_OF_LOADING_S)
         if not drained or self._loading.is_alive():
             return False
         self.manager.close()
+        self._end_loop()
         return True
+
+    def _in_loop(self, coroutine: Coroutine[Any, Any, Result]) -> Result:
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+
+    def _end_loop(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._network.join()
+        self._loop.close()
+
+    async def _start(self) -> None:
+        # Imported here: the protos import all of TensorFlow, which takes seconds.
+        from serving.server.grpc_service import GrpcService
+        from serving.server.rest import RestApp
+
+        options = self._options
+        if self._grpc is not None:
+            self._grpc.add_generic_rpc_handlers([GrpcService(self.manager, self.admission)])
+            await self._grpc.start()
+            log.info("gRPC on %s:%d", options.host, options.port)
+        if self._socket is not None:
+            local = ipaddress.ip_address(self._socket.getsockname()[0]).is_loopback
+            config = uvicorn.Config(
+                RestApp(self.manager, self.admission, options.rest_api_timeout_in_ms / 1000 or None, local),
+                http=partial(Connection, idle={}),  # type: ignore[arg-type]  # uvicorn calls it, as it does the class
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                log_level="warning",
+                server_header=False,
+                timeout_graceful_shutdown=GRACE_S,
+            )
+            self._rest = uvicorn.Server(config)
+            self._rest_task = asyncio.create_task(self._rest.serve([self._socket]))
+            log.info("REST on http://%s:%d/v1/models", options.host, options.rest_api_port)
+
+    async def _stop(self) -> bool:
+        """Returns whether the running call has ended."""
+        drained = await self.admission.stop(DRAIN_S)
+        ending: list[asyncio.Task[None]] = []
+        if self._grpc is not None:
+            ending.append(asyncio.create_task(self._grpc.stop(GRACE_S)))
+        if self._rest is not None and self._rest_task is not None:
+            self._rest.should_exit = True
+            ending.append(self._rest_task)
+        if ending:
+            await asyncio.wait(ending, timeout=2 * GRACE_S)
+        return drained
 
     def _serve_model(self) -> None:
         try:
@@ -156,8 +196,7 @@ def open_socket(host: str, port: int, flag: str) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # IPPROTO_TCP explicitly: without it asyncio does not turn off Nagle's algorithm, and each response takes 40 ms.
     opened = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    # After a restart, do not wait until the connections of the last process have timed out.
-    opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    hold_alone(opened)
     try:
         opened.bind((host, port))
         opened.listen(1)  # fails if another process listens; with SO_REUSEADDR `bind` alone may not
@@ -170,21 +209,14 @@ def open_socket(host: str, port: int, flag: str) -> socket.socket:
     return opened
 
 
-def open_grpc_server(host: str, port: int, threads: int) -> grpc.Server:
-    """Returns a gRPC server bound to a port, not started yet. `threads` is the number of calls it answers at once.
+async def open_grpc_server(host: str, port: int) -> grpc.aio.Server:
+    """Returns a gRPC server bound to a port, not started yet.
 
     Raises:
       ServingUnavailable: the port or the address is not available.
     """
     # Try the port by a plain socket first: gRPC does not give the reason if it is taken.
     open_socket(host, port, "port").close()
-    server = grpc.server(ThreadPoolExecutor(threads, thread_name_prefix="grpc"), options=GRPC_OPTIONS)
+    server = grpc.aio.server(options=GRPC_OPTIONS)
     server.add_insecure_port(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
     return server
-
-
-def trim_heap() -> None:
-    """Returns freed memory to the system, with glibc only: loading a model leaves 0.1 GB of it."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
-    if trim is not None:
-        trim(0)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
 
 import grpc
 import tensorflow as tf
-from google.protobuf.message import EncodeError, Message
+from google.protobuf.message import DecodeError, EncodeError, Message
 from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2, predict_pb2
 
 from serving import wire
@@ -17,71 +18,72 @@ from serving.errors import InvalidInput, ModelNotFound, ServingFailed, StyleTran
 from serving.server import messages
 from serving.server.admission import MAX_MESSAGE_BYTES, Admission
 from serving.server.manager import ModelManager, ModelRef
-from serving.server.servable import DEFAULT_SIGNATURE
+from serving.server.servable import DEFAULT_SIGNATURE, Array
 
 log = logging.getLogger(__name__)
 
 MAX_TEXT = 1024  # characters of an error's text; tensorflow_model_server cuts there too
-LONGEST_S = 30 * 24 * 3600  # gRPC's "no deadline" may be centuries away, too long for a wait of threads
+LONGEST_S = 30 * 24 * 3600  # gRPC's "no deadline" may be centuries away, too long for a timer
+MESSAGE_S = 300.0  # to receive a request: as long as our client waits for the whole call
+SHORT_BYTES = 1 << 16  # of a request that is answered by the event loop itself, which nothing may hold up
 
 # grpc/grpc, doc/health-checking.md. The names are those that tensorflow_model_server knows; "": the whole server.
 HEALTH_MESSAGES = wire.build_messages({"Request": {"service": (1, "STRING")}, "Response": {"status": (1, "INT32")}})
 HEALTH_NAMES = ("", "ModelService", "PredictionService")
 SERVING, NOT_SERVING = 1, 2
 
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+Method: TypeAlias = Callable[[Context], Awaitable[bytes]]
+"""Receives the request from the call's context, and returns the serialised response."""
 Box: TypeAlias = list[Any]
-"""A list that holds the request. gRPC keeps a reference to the list until the call ends, but not to the pictures once
-the method has taken the request out."""
+"""A list that holds the request, so that no caller's variable does after a function has taken it out."""
 
 
-class GrpcService:
-    """The methods of all services. Each takes the request in a box and the call's context, and returns the response."""
+class GrpcService(grpc.GenericRpcHandler):
+    """Answers all calls of a server."""
 
     def __init__(self, manager: ModelManager, admission: Admission) -> None:
-        """Takes the model's versions and the queue of calls."""
+        """Takes the model's versions, and what calls may take of the server."""
         self._manager, self._admission = manager, admission
+        prediction, health = "/tensorflow.serving.PredictionService", "/grpc.health.v1.Health"
+        self._methods: dict[str, Method] = {
+            wire.PREDICT: self.predict,
+            f"{prediction}/GetModelMetadata": self._short(
+                self.metadata, get_model_metadata_pb2.GetModelMetadataRequest
+            ),
+            wire.MODEL_STATUS: self._short(self.status, get_model_status_pb2.GetModelStatusRequest),
+            f"{health}/Check": self._short(self.check_health, HEALTH_MESSAGES["Request"]),
+        }
 
-    def register(self, server: grpc.Server) -> None:
-        """Adds the services to a server; call it before the server starts."""
-        # Not by the generated code, with which gRPC holds the requests until the calls end.
-        for service, methods in {
-            "tensorflow.serving.PredictionService": {
-                "Predict": (self.predict, predict_pb2.PredictRequest),
-                "GetModelMetadata": (self.metadata, get_model_metadata_pb2.GetModelMetadataRequest),
-            },
-            "tensorflow.serving.ModelService": {
-                "GetModelStatus": (self.status, get_model_status_pb2.GetModelStatusRequest)
-            },
-            "grpc.health.v1.Health": {"Check": (self.check_health, HEALTH_MESSAGES["Request"])},
-        }.items():
-            handlers = {name: _handler(name, *method) for name, method in methods.items()}
-            server.add_registered_method_handlers(service, handlers)
-        server.add_generic_rpc_handlers([LeftOut()])
+    def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
+        """Returns the handler of a call."""
 
-    def predict(self, box: Box, context: grpc.ServicerContext) -> Message:
+        async def refuse(_: Context) -> bytes:
+            raise ServingFailed(messages.left_out(f"{details.method.removeprefix('/'):.200}"), "UNIMPLEMENTED")
+
+        return _handler(details.method.rpartition("/")[2], self._methods.get(details.method, refuse))
+
+    async def predict(self, context: Context) -> bytes:
         """Runs a signature."""
         remaining_s = context.time_remaining()
         deadline = None if remaining_s is None else time.monotonic() + min(remaining_s, LONGEST_S)
-        request = box.pop()
-        with self._manager.lease(_ref(request)) as servable:
-            self._admission.check()
-            response = predict_pb2.PredictResponse(model_spec=request.model_spec)
-            response.model_spec.version.value = servable.version
-            response.model_spec.signature_name = request.model_spec.signature_name or DEFAULT_SIGNATURE
-            output_filter = list(request.output_filter)
-            inputs = messages.to_arrays(request.inputs)
-            del request  # frees as much memory as the arrays take
-            # A call whose caller has gone leaves the queue. A running one continues, as in tensorflow_model_server.
-            with self._admission.turn(deadline, context.add_callback):
-                outputs = servable.predict(response.model_spec.signature_name, inputs, output_filter, deadline)
-        del inputs
-        for alias in list(outputs):
-            response.outputs[alias].CopyFrom(tf.make_tensor_proto(outputs.pop(alias)))
-        return response
+        in_thread = self._admission.in_thread
+        self._admission.check()
+        with self._admission.budget() as take:
+            box = [await self._receive(context)]
+            take(len(box[0]))
+            box = [await in_thread(_parse, predict_pb2.PredictRequest, box)]
+            with self._manager.lease(_ref(box[0])) as servable:
+                response, output_filter, inputs = await in_thread(_unpack, box, servable.version)
+                # A call whose caller has gone leaves the queue. A running one continues, as in tensorflow_model_server.
+                async with self._admission.turn(deadline):
+                    signature = response.model_spec.signature_name
+                    outputs = await in_thread(servable.predict, signature, inputs, output_filter, deadline)
+            del inputs
+            return await in_thread(_pack, response, outputs)
 
-    def metadata(self, box: Box, context: grpc.ServicerContext) -> Message:
+    def metadata(self, request: Any) -> Message:
         """Returns the signatures of a version."""
-        (request,) = box
         ref = _ref(request)
         if not request.metadata_field:
             raise InvalidInput("GetModelMetadataRequest must specify at least one metadata_field")
@@ -95,43 +97,46 @@ class GrpcService:
             response.metadata[messages.SIGNATURE_DEF].Pack(messages.signatures(servable))
         return response
 
-    def status(self, box: Box, context: grpc.ServicerContext) -> Message:
+    def status(self, request: Any) -> Message:
         """Returns the state of the model's versions."""
-        return messages.status_response(self._manager.status(_ref(box[0])))
+        return messages.status_response(self._manager.status(_ref(request)))
 
-    def check_health(self, box: Box, context: grpc.ServicerContext) -> Message:
+    def check_health(self, request: Any) -> Message:
         """Returns whether a version is available."""
-        if box[0].service not in HEALTH_NAMES:
+        if request.service not in HEALTH_NAMES:
             raise ModelNotFound("service name unknown")
         return HEALTH_MESSAGES["Response"](status=SERVING if self._manager.ready else NOT_SERVING)
 
+    def _short(self, method: Callable[[Any], Message], request_type: type[Message]) -> Method:
+        async def answer(context: Context) -> bytes:
+            box = [await self._receive(context)]
+            if len(box[0]) > SHORT_BYTES:
+                raise InvalidInput(f"The request must be at most {SHORT_BYTES} bytes long. Received: {len(box[0])}.")
+            return method(_parse(request_type, box)).SerializeToString()
 
-class LeftOut(grpc.GenericRpcHandler):
-    """Answers the methods that are not registered."""
+        return answer
 
-    def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
-        """Returns a handler that refers the caller to tensorflow_model_server."""
-        text = messages.left_out(f"{details.method.removeprefix('/'):.200}")
-        return grpc.unary_unary_rpc_method_handler(
-            lambda _, context: context.abort(grpc.StatusCode.UNIMPLEMENTED, text)
-        )
+    async def _receive(self, context: Context) -> bytes:
+        async with self._admission.arrival(MESSAGE_S):
+            message = await context.read()
+        if message is grpc.aio.EOF:
+            raise InvalidInput("The call must hold a message. Received: none.")
+        return message
 
 
-def _handler(
-    name: str, method: Callable[[Box, grpc.ServicerContext], Message], request_type: type[Message]
-) -> grpc.RpcMethodHandler:
-    def answer(box: Box, context: grpc.ServicerContext) -> bytes:
+def _handler(name: str, method: Method) -> grpc.RpcMethodHandler:
+    async def answer(_: object, context: Context) -> bytes:
         started = time.monotonic()
         code, text = "OK", ""
         try:
-            data: bytes = method(box, context).SerializeToString()
-            if len(data) > MAX_MESSAGE_BYTES:
-                raise EncodeError
-            return data
+            return await method(context)
         except EncodeError:
             code, text = "RESOURCE_EXHAUSTED", "The response is larger than gRPC's limit of 2 GiB."
         except StyleTransferError as error:
             code, text = error.code, str(error)
+        except asyncio.CancelledError:
+            code = "CANCELLED"
+            raise
         except Exception as error:  # a bug in the server: only the log gets the traceback
             log.exception("gRPC %s failed", name)
             code, text = "INTERNAL", f"Internal error: {type(error).__name__}"
@@ -140,11 +145,37 @@ def _handler(
             log.log(level, "gRPC %s %s in %.0f ms", name, code, (time.monotonic() - started) * 1000)
         if len(text) > MAX_TEXT:
             text = text[:MAX_TEXT] + "...TRUNCATED"
-        return context.abort(grpc.StatusCode[code], text)
+        return await context.abort(grpc.StatusCode[code], text)
 
-    return grpc.unary_unary_rpc_method_handler(
-        answer, request_deserializer=lambda data: [request_type.FromString(data)]
-    )
+    # On the wire a single message and a stream of one are the same. For a handler of single messages gRPC would receive
+    # them itself, however long that takes, before `answer` could refuse the call.
+    return grpc.stream_unary_rpc_method_handler(answer)
+
+
+def _parse(request_type: type[Message], box: Box) -> Any:
+    try:
+        return request_type.FromString(box.pop())
+    except DecodeError:
+        raise InvalidInput(f"The message must be a {request_type.DESCRIPTOR.name}.") from None
+
+
+def _unpack(box: Box, version: int) -> tuple[Any, list[str], dict[str, Array]]:
+    """Returns the response without its outputs, the names of these, and the inputs."""
+    request = box.pop()
+    response = predict_pb2.PredictResponse(model_spec=request.model_spec)
+    response.model_spec.version.value = version
+    response.model_spec.signature_name = request.model_spec.signature_name or DEFAULT_SIGNATURE
+    return response, list(request.output_filter), messages.to_arrays(request.inputs)
+
+
+def _pack(response: Any, outputs: dict[str, Array]) -> bytes:
+    """Returns the serialised response with its outputs."""
+    for alias in list(outputs):
+        response.outputs[alias].CopyFrom(tf.make_tensor_proto(outputs.pop(alias)))
+    data: bytes = response.SerializeToString()
+    if len(data) > MAX_MESSAGE_BYTES:
+        raise EncodeError
+    return data
 
 
 def _ref(request: Any) -> ModelRef:

@@ -22,11 +22,34 @@ from serving.server.servable import Array
 
 MAX_QUOTED = 128  # characters of a wrong value that an error quotes
 
+MAX_VALUES = 1 << 18  # of a body: Python reads them in a tenth of a second, in which the server does nothing else
+VALUE_BYTES = 100  # memory of a JSON value, which may take two bytes in a body
+
 # The JSON types for each of NumPy's kinds of dtypes.
 _TYPES: dict[str, set[type]] = {"f": {int, float}, "i": {int}, "u": {int}, "b": {bool}}
 _TYPE_NAMES = {dict: "Object", list: "Array", str: "String", int: "Number", float: "Number", type(None): "Null"}
 _INTEGER_DIGITS = 20  # longer integers exceed 64 bits; TensorFlow Serving's parser reads them as decimals
 _DECODER = json.JSONDecoder(parse_int=lambda text: int(text) if len(text) <= _INTEGER_DIGITS else float(text))
+
+
+def memory(body: bytes | bytearray) -> int:
+    """Returns how much memory the values of a body may take, without their text.
+
+    Raises:
+      InvalidInput: the body has too many values.
+    """
+    values = 0
+    for mark in b"[{,:":  # before each value but the first; some are in strings, but few in those of base64
+        at = body.find(mark)
+        while at >= 0:
+            values += 1
+            if values > MAX_VALUES:
+                raise InvalidInput(
+                    f"A body must have at most {MAX_VALUES} values. Received: more. Send pictures as files in base64, "
+                    "or tensors over gRPC."
+                )
+            at = body.find(mark, at + 1)
+    return values * VALUE_BYTES
 
 
 def parse(body: bytes | bytearray) -> dict[str, Any]:

@@ -4,18 +4,19 @@
     GET  /v1/models/NAME[/versions/N]             status
     GET  /v1/models/NAME[/versions/N]/metadata
 
-The event loop reads requests and writes responses; a thread of the pool does the rest of a predict call.
+The event loop reads requests and writes responses; threads do the rest of a predict call.
 """
 
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import json
 import logging
 import re
 import time
-from concurrent.futures import ThreadPoolExecutor
-from urllib.parse import unquote
+from collections.abc import Callable, Mapping
+from urllib.parse import unquote, urlsplit
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -24,8 +25,9 @@ from starlette.types import Receive, Scope, Send
 from serving.errors import HTTP_STATUS, InvalidInput, ModelNotFound, ServingFailed, StyleTransferError
 from serving.server import json_tensor, messages
 from serving.server.admission import MAX_MESSAGE_BYTES, Admission
+from serving.server.connection import SLOWEST_BYTES_S, STALL_S
 from serving.server.manager import ModelManager, ModelRef
-from serving.server.servable import DEFAULT_SIGNATURE
+from serving.server.servable import DEFAULT_SIGNATURE, Array, Servable
 
 log = logging.getLogger(__name__)
 
@@ -45,10 +47,16 @@ class BodyTooLong(StyleTransferError):
 class RestApp:
     """The ASGI application."""
 
-    def __init__(self, manager: ModelManager, admission: Admission, timeout_s: float | None) -> None:
-        """Takes the versions, the queue of calls, and the longest time of a call after its body was read."""
-        self._manager, self._admission, self._timeout_s = manager, admission, timeout_s
-        self._threads = ThreadPoolExecutor(admission.threads, thread_name_prefix="rest")
+    def __init__(self, manager: ModelManager, admission: Admission, timeout_s: float | None, local: bool) -> None:
+        """Takes what the server consists of.
+
+        Args:
+          manager: the model's versions.
+          admission: what calls may take of the server.
+          timeout_s: longest time of a call after its body was read. None: no limit.
+          local: whether only this machine can reach the server, so that its name in a request must be a local one.
+        """
+        self._manager, self._admission, self._timeout_s, self._local = manager, admission, timeout_s, local
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request; every failure becomes a response."""
@@ -74,32 +82,58 @@ class RestApp:
         await Response(body, status, media_type="application/json")(scope, receive, send)
 
     async def _answer(self, request: Request, target: str) -> bytes:
+        if self._local and not _is_local(host := request.headers.get("host", "localhost")):
+            # A web page whose own name leads to this machine: to the browser, this server is the page's.
+            raise ServingFailed(
+                f"The header `Host` must be localhost or a loopback address. Received: {host:.200}. To serve other "
+                "names, start the server with --host.",
+                "PERMISSION_DENIED",
+            )
         if request.method == "POST" and (route := _PREDICT.fullmatch(target)):
             if request.headers.get("content-encoding", "identity") != "identity":
                 raise ServingFailed(messages.left_out("A compressed body"), "UNIMPLEMENTED")
-            if "origin" in request.headers:  # sent by browsers: otherwise any web page could start runs here
+            # Browsers send it with every POST: otherwise any web page could start runs here. Content-Type says nothing:
+            # curl sends JSON as a form, and TensorFlow Serving takes any.
+            if "origin" in request.headers:
                 raise ServingFailed("Requests from web pages are refused. Call from a program.", "PERMISSION_DENIED")
             with self._manager.lease(_ref(route)):  # refuse a call before reading its body
                 self._admission.check()
-            body = await _read(request)
-            return await asyncio.get_running_loop().run_in_executor(self._threads, self._predict, _ref(route), body)
+            with self._admission.budget() as take:
+                box = [await self._read(request, take)]
+                return await _unless_disconnected(request, asyncio.create_task(self._predict(_ref(route), box, take)))
         if request.method == "GET" and (route := _DOCUMENT.fullmatch(target)):
             return json.dumps(self._document(_ref(route), metadata=bool(route["metadata"])), indent=1).encode()
         if _LEFT_OUT.fullmatch(target):
             raise ModelNotFound(messages.left_out(f"{request.method} {target:.200}"))
         raise InvalidInput(f"Malformed request: {request.method} {target}")
 
-    def _predict(self, ref: ModelRef, body: bytearray) -> bytes:
+    async def _read(self, request: Request, take: Callable[[int], None]) -> bytearray:
+        """Returns the body. If its header already declares it too long, nothing is read."""
+        declared = request.headers.get("content-length", "")
+        if declared.isdecimal() and int(declared) > MAX_MESSAGE_BYTES:
+            raise BodyTooLong
+        body = bytearray()
+        started = time.monotonic()
+        async with self._admission.arrival(STALL_S) as limit:
+            async for chunk in request.stream():
+                take(len(chunk))
+                body += chunk
+                if len(body) > MAX_MESSAGE_BYTES:
+                    raise BodyTooLong
+                limit.reschedule(min(time.monotonic(), started + len(body) / SLOWEST_BYTES_S) + STALL_S)
+        return body
+
+    async def _predict(self, ref: ModelRef, box: list[bytearray], take: Callable[[int], None]) -> bytes:
+        """Returns the response to a body, which is in a box so that nothing holds it while it runs."""
         deadline = None if self._timeout_s is None else time.monotonic() + self._timeout_s
+        in_thread = self._admission.in_thread
         with self._manager.lease(ref) as servable:
-            document = json_tensor.parse(body)
-            name = document.get("signature_name") or DEFAULT_SIGNATURE
-            if name not in servable.signatures:  # TensorFlow Serving's REST has its own text and code
-                raise InvalidInput(f'Serving signature name: "{name}" not found in signature def')
-            inputs = json_tensor.to_arrays(document, servable.signatures[name].inputs)
-            with self._admission.turn(deadline):
-                outputs = servable.predict(name, inputs, deadline=deadline)
-            return json_tensor.to_json(outputs, row_format="instances" in document)
+            take(await in_thread(json_tensor.memory, box[0]))
+            name, inputs, row_format = await in_thread(_parse, box, servable)
+            async with self._admission.turn(deadline):
+                outputs = await in_thread(servable.predict, name, inputs, (), deadline)
+            del inputs
+            return await in_thread(json_tensor.to_json, outputs, row_format)
 
     def _document(self, ref: ModelRef, metadata: bool) -> dict[str, object]:
         if not metadata:
@@ -116,14 +150,30 @@ def _ref(route: re.Match[str]) -> ModelRef:
     return ModelRef(unquote(route["name"]), int(route["version"]) if route["version"] else None)
 
 
-async def _read(request: Request) -> bytearray:
-    """Returns the body. If its header already declares it too long, nothing is read."""
-    declared = request.headers.get("content-length", "")
-    if declared.isdecimal() and int(declared) > MAX_MESSAGE_BYTES:
-        raise BodyTooLong
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_MESSAGE_BYTES:
-            raise BodyTooLong
-    return body
+def _is_local(host: str) -> bool:
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+        return name == "localhost" or name.endswith(".localhost") or ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def _parse(box: list[bytearray], servable: Servable) -> tuple[str, Mapping[str, Array], bool]:
+    """Returns the signature's name, its inputs, and whether the body is in row format."""
+    document = json_tensor.parse(box.pop())
+    name = document.get("signature_name") or DEFAULT_SIGNATURE
+    if name not in servable.signatures:  # TensorFlow Serving's REST has its own text and code
+        raise InvalidInput(f'Serving signature name: "{name}" not found in signature def')
+    return name, json_tensor.to_arrays(document, servable.signatures[name].inputs), "instances" in document
+
+
+async def _unless_disconnected(request: Request, answer: asyncio.Task[bytes]) -> bytes:
+    """Returns the answer; cancels it if the client goes away first."""
+    watching = asyncio.ensure_future(request.receive())  # after the body, only the end of the connection is received
+    watching.add_done_callback(lambda _: answer.cancel())
+    try:
+        return await answer
+    except asyncio.CancelledError:
+        raise ClientDisconnect from None
+    finally:
+        watching.cancel()

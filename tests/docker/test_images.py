@@ -66,6 +66,8 @@ def absent(requirements: str) -> set[str]:
 
 
 PAGE = """
+import os
+os.environ["NST_SERVING_URL"] = "grpc://127.0.0.1:1"  # else the page would start a server
 import serving.command_line.batch, serving.command_line.single
 from streamlit.testing.v1 import AppTest
 assert not AppTest.from_file("ui/app.py", default_timeout=60).run().exception

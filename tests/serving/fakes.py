@@ -60,7 +60,11 @@ class FakeModel:
         self.now, self.seconds_a_step, self.seconds_a_call = 0.0, 0.1, 0.0
         self.sent: list[tuple[str, Mapping[str, Any]]] = []
 
-    def predict(self, signature: str, inputs: Mapping[str, Any], *, timeout_s: float) -> dict[str, Any]:
+    def predict(
+        self, signature: str, inputs: Mapping[str, Any], *, timeout_s: float, pin: object = None
+    ) -> dict[str, Any]:
+        if signature == "describe":
+            return {"description": strings(b'{"digest": "abc", "weights": {"name": "fake"}}')}
         self.sent.append((signature, inputs))
         self.before(len(self.sent))
         step, take = int(inputs["state_bytes"][0] or b"0"), inputs["take_steps"][0]

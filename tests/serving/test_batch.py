@@ -16,6 +16,7 @@ from serving.client import StyleTransferClient
 from serving.endpoints import RetryPolicy
 from serving.errors import InvalidInput, ServingUnavailable
 from serving.files import atomic_write
+from serving.responses import Description, WeightsInfo
 from serving.results import settings_of
 from serving.run_file import load_run
 from tests.conftest import encode, smooth_picture
@@ -25,7 +26,6 @@ from tests.serving.fakes import FakeModel
 from tests.small_model import DEFAULT_LAYERS
 
 SETTINGS = StyleSettings(size=56, smallest_size=28, steps=8)
-MODEL = {"digest": "abc", "weights": {"name": "fake"}}
 DONE, SKIPPED, STOPPED = ([ending] * 4 for ending in (Ending.DONE, Ending.SKIPPED, Ending.STOPPED))
 
 
@@ -44,7 +44,8 @@ def outcomes(
     contents, styles = (pictures_in(folders / name, name, folders / out) for name in ("contents", "styles"))
     tasks = plan(contents, styles, folders / out, ".png")
     clients = [StyleTransferClient(model, retry_policy=RetryPolicy(0)) for model in models]
-    return [outcome for outcome in Batch(tasks, clients, settings, MODEL, **options).outcomes() if outcome]
+    model = Description("abc", WeightsInfo("fake"), settings=settings)
+    return [outcome for outcome in Batch(tasks, clients, model, **options).outcomes() if outcome]
 
 
 def endings(folders: Path, *models: FakeModel, **options: Any) -> list[Ending]:

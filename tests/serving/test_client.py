@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import itertools
 import threading
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from model.settings import StyleSettings
 from serving import client as client_module
 from serving.client import CHUNK_S, GROWTH, OVERHEAD, StyleTransferClient
 from serving.endpoints import RetryPolicy
+from serving.errors import InvalidInput
+from serving.files import sha256
 from serving.request import Request
 from serving.transports import connect
 from serving.wire import to_arrays
 from tests.conftest import decoded
 from tests.served import Served
 from tests.serving.fakes import CONTENT, IMAGE, STYLE, FakeModel, chunk, strings
+from tests.small_model import DEFAULT_LAYERS
 
 SETTINGS = StyleSettings(size=56, smallest_size=28, steps=12)
 REQUEST = Request(CONTENT, [STYLE], SETTINGS)
@@ -47,6 +54,45 @@ def test_a_run_in_chunks_and_one_that_is_resumed_end_with_the_picture_of_one_cal
     assert (last.step, last.fraction_done, last.seconds_left, last.complete) == (12, 1, 0, True)
     assert [decoded(record.preview).shape for record in (records[0], last)] == [(20, 28, 3), (40, 56, 3)]
     assert np.abs(decoded(last.preview).astype(float) - decoded(last.image)).mean() < 5  # as close as a JPEG may be
+
+
+def test_a_picture_by_one_call_is_that_of_a_run_and_tells_what_made_it(served: Served, tmp_path: Path) -> None:
+    photo, records = tmp_path / "photo.png", []
+    photo.write_bytes(CONTENT)
+    with StyleTransferClient(served.grpc) as client:
+        settings = StyleSettings(size=56, smallest_size=28, steps=9)
+        result = client.stylize(photo, STYLE, settings=settings, steps=12, on_progress=records.append)
+        *_, last = client.run(REQUEST)
+    assert result.image == last.image
+    np.testing.assert_array_equal(result.losses, np.concatenate([record.losses for record in records]))
+    assert (len(result.losses), result.stopped, result.origin.step, result.origin.steps) == (12, "", 12, 12)
+    assert result.origin.settings == SETTINGS.replace(**DEFAULT_LAYERS)
+    assert (result.origin.content_sha256, *result.origin.styles_sha256) == (sha256(CONTENT), sha256(STYLE))
+    assert result.origin.model["weights"]
+
+
+def test_a_picture_that_is_cancelled_is_kept_as_it_stands(fake: FakeModel) -> None:
+    cancelled = threading.Event()
+    fake.before = lambda call: cancelled.set() if call == 3 else None
+    guides = {"content_masks": CONTENT, "initial": Image.open(io.BytesIO(STYLE)), "background": "red"}
+    result = StyleTransferClient(fake).stylize(CONTENT, [STYLE], **guides, cancelled=cancelled)
+    assert result.image == IMAGE
+    assert 0 < result.origin.step == len(result.losses) < result.origin.steps
+    assert result.origin.guides_sha256.keys() == {"content_masks", "initial"}
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"content": "nosuch.jpg"}, "`content` must be a readable file. Received: nosuch.jpg (No such file"),
+        ({"styles": b"x"}, "`styles` must be a picture. Received: 1 bytes that are not one"),
+        ({"size": 9}, "`size` must be an integer from 16 to 4096. Received: 9"),
+        ({"sise": 9}, "`settings` must be .*Received: sise"),
+    ],
+)
+def test_mistakes_are_found_before_anything_is_sent(change: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(InvalidInput, match=sentence.replace("(", r"\(")):
+        StyleTransferClient("grpc://127.0.0.1:1").stylize(**{"content": CONTENT, "styles": STYLE} | change)
 
 
 @pytest.mark.parametrize(("seconds_a_step", "wanted"), [(0.1, 20), (0.02, 100), (1.5, 1), (100, 1)])

@@ -174,7 +174,6 @@ def test_what_can_no_longer_be_written_costs_no_result(
         (tmp_path / lost).mkdir()
 
     client = StyleTransferClient(FakeModel(before=lambda call: call == 2 and take_the_place(call)))
-    monkeypatch.setattr(client, "describe", lambda *_, **__: {"digest": "abc", "weights": {}})
     monkeypatch.setattr(flags, "open_client", lambda *_: client)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     command = [*pair, "-o", str(tmp_path / "out.png"), "--checkpoint", str(tmp_path / "a.run"), "--quiet"]

@@ -15,7 +15,9 @@ from serving import endpoints as endpoints_module
 from serving.endpoints import Endpoints, RetryPolicy, split_servers
 from serving.errors import (
     TRANSIENT,
+    AccessDenied,
     Cancelled,
+    ConnectionLost,
     DeadlineExceeded,
     InvalidInput,
     ModelNotFound,
@@ -23,10 +25,13 @@ from serving.errors import (
     ServingFailed,
     ServingUnavailable,
     StyleTransferError,
+    TooLarge,
 )
+from serving.transports import Pin
 
 ANSWER: dict[str, Any] = {}
 GONE, FULL, NO_MODEL = ServingUnavailable("gone"), Overloaded("full"), ModelNotFound("no such model")
+DENIED, CUT, POISON = AccessDenied("wants a token"), ConnectionLost("cut"), TooLarge("went down twice")
 REFUSED, BROKEN = InvalidInput("`size` is wrong"), ServingFailed("Out of memory")
 
 
@@ -70,6 +75,13 @@ def ask(clock: Clock, *servers: Mock, policy: RetryPolicy | None = None, times: 
         pytest.param([[FULL], [ANSWER]], 1, None, [1, 1], 0, id="the next server is asked without a wait"),
         pytest.param([[GONE], [ANSWER]], 3, None, [1, 3], 0, id="the server that answered last is asked first"),
         pytest.param([[REFUSED], [ANSWER]], 1, REFUSED, [1, 0], 0, id="refused inputs are asked once"),
+        pytest.param([[DENIED]], 1, DENIED, [1], 0, id="who is not let in does not ask again"),
+        pytest.param([[DENIED], [ANSWER]], 1, None, [1, 1], 0, id="another may let in"),
+        pytest.param([[CUT], [ANSWER]], 1, None, [1, 1], 0, id="a server that goes down is left"),
+        pytest.param([[CUT, GONE, ANSWER]], 1, None, [3], 2, id="a server that goes down and comes back is awaited"),
+        pytest.param([[ANSWER, CUT, ANSWER, CUT, ANSWER]], 3, None, [5], 2, id="each call counts by itself"),
+        pytest.param([[CUT], [CUT], [ANSWER]], 1, POISON, [1, 1, 0], 0, id="what brings down two is kept from a third"),
+        pytest.param([[CUT, CUT, ANSWER]], 1, POISON, [2], 1, id="what brings down one twice is not sent again"),
         pytest.param([[NO_MODEL], [ANSWER]], 1, None, [1, 1], 0, id="another may have the model"),
         pytest.param([[NO_MODEL], [BROKEN]], 1, BROKEN, [1, 1], 0, id="waiting does not help"),
         pytest.param([[NO_MODEL], [GONE, GONE, ANSWER]], 1, None, [1, 3], 2, id="failed for good, another is awaited"),
@@ -84,6 +96,61 @@ def test_what_is_asked_again_and_where(
         assert ask(clock, *servers, times=times) is ANSWER
     assert [each.predict.call_count for each in servers] == calls
     assert len(clock.waits) == waits
+
+
+@pytest.mark.parametrize("answer", [[1], NO_MODEL, DENIED])
+def test_a_call_whose_connection_was_lost_waits_until_a_server_answers_at_all(clock: Clock, answer: Any) -> None:
+    """As long as a server restarts, a load balancer before it may accept connections and close them."""
+    one = server(CUT, ANSWER)
+    one.versions.side_effect = [CUT, GONE, DeadlineExceeded("silent"), CUT, answer]
+    assert ask(clock, one) is ANSWER
+    assert (one.predict.call_count, one.versions.call_count) == (2, 5)
+
+
+def versioned(weights: dict[int, str], asked: list[int | None]) -> Mock:
+    """A transport to a server with these versions; a state is the weights that it comes from."""
+
+    def predict(_: str, inputs: dict[str, str], *, timeout_s: float, pin: Pin) -> str:
+        asked.append(pin.version)
+        number = pin.version or max(weights, default=0)
+        if number not in weights:
+            raise NO_MODEL
+        if inputs["state"] != weights[number]:
+            raise InvalidInput("`state_bytes` must come from this model")
+        pin.version = number
+        return weights[number]
+
+    return Mock(predict=predict)
+
+
+@pytest.mark.parametrize(
+    ("servers", "asked", "pinned"),
+    [
+        pytest.param([{1: "a", 2: "b"}], [1], 1, id="the version is still there"),
+        pytest.param([{2: "a"}], [1, None], 2, id="a new version has the same weights"),
+        pytest.param([{}, {7: "a"}], [1, None, 1, None], 7, id="another server has the weights by another number"),
+        pytest.param([{2: "b"}, {1: "a", 2: "b"}], [1, None, 1], 1, id="another server still has the version"),
+        pytest.param([{2: "b"}], [1, None], None, id="the weights are gone"),
+    ],
+)
+def test_a_run_stays_with_its_version_and_then_with_its_weights(
+    clock: Clock, servers: list[dict[int, str]], asked: list[int | None], pinned: int | None
+) -> None:
+    calls: list[int | None] = []
+    endpoints, pin = Endpoints([versioned(one, calls) for one in servers], RetryPolicy()), Pin(1)
+
+    def call() -> Any:
+        return endpoints.predict("advance", {"state": "a"}, timeout_s=9, read=lambda x: x, pin=pin, cancelled=clock)
+
+    if pinned is None:
+        with pytest.raises(
+            ServingFailed, match=r"^Version 1 of the model, on which the run began, is no longer served"
+        ):
+            call()
+    else:
+        assert [call(), call()] == ["a", "a"]
+        assert pin == Pin(pinned)
+    assert calls == (asked if pinned is None else [*asked, pinned])
 
 
 def test_waits_double_up_to_the_longest_vary_by_chance_and_are_told(

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import io
+import shutil
 import struct
+import time
+from pathlib import Path
 
 import pytest
 from PIL import PngImagePlugin
 
+from model.export import export
 from model.settings import StyleSettings
+from model.weights import Weights
 from serving.client import StyleTransferClient
 from serving.endpoints import RetryPolicy
-from serving.errors import DeadlineExceeded, InvalidInput
+from serving.errors import DeadlineExceeded, InvalidInput, ServingFailed
 from serving.request import Request
-from serving.transports import connect
+from serving.transports import connect, served_versions
 from tests import processes
 from tests import served as servers
 from tests.faulty import FAULTS, faulty
@@ -63,6 +68,42 @@ def test_a_connection_that_breaks_in_an_answer_is_left_for_another_server(
         if fault == "hang":
             with pytest.raises(DeadlineExceeded, match=f"^{proxy.address} did not answer within 0.5 s.$"):
                 StyleTransferClient(proxy.address).describe(timeout_s=0.5)
+
+
+def test_a_run_goes_on_with_a_new_version_of_the_same_weights_and_only_with_that(
+    served: Served, small_weights: Weights, undisturbed: bytes, tmp_path: Path
+) -> None:
+    base = tmp_path / "base"
+    shutil.copytree(Path(served.address("path")) / "1", base / "1")
+    other = Weights("other", {name: 0.5 * array for name, array in small_weights.arrays.items()})
+
+    def wait_for(version: int) -> None:
+        while served_versions(server.http) != [version]:
+            time.sleep(0.1)
+
+    with (
+        servers.serving(base) as server,
+        StyleTransferClient(server.grpc) as over_grpc,
+        StyleTransferClient(server.http) as over_rest,
+    ):
+        runs = [client.run(REQUEST) for client in (over_grpc, over_rest)]
+        first = [next(run) for run in runs]
+        shutil.copytree(base / "1", tmp_path / "2")
+        (tmp_path / "2").rename(base / "2")
+        wait_for(2)
+        second = [next(run) for run in runs]
+        export(other, base, "float32")
+        wait_for(3)
+        for run in runs:
+            with pytest.raises(ServingFailed, match=r"^Version 2 of the model, on which the run .* no longer served"):
+                next(run)
+        with pytest.raises(InvalidInput, match="`state_bytes` must come from this model"):
+            next(over_grpc.run(REQUEST, state=second[0].state))
+    with StyleTransferClient(served.grpc) as client:
+        for before, record in zip(first, second, strict=True):
+            assert before.step < record.step < record.steps
+            *_, last = client.run(REQUEST, state=record.state)
+            assert last.image == undisturbed
 
 
 def test_a_run_past_its_deadline_leaves_the_server_to_others(served: Served) -> None:

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from model.contract import SIGNATURES
+from model.settings import StyleSettings
 from serving.errors import InvalidResponse
-from serving.responses import check_chunk, check_response, read_description
+from serving.responses import Description, WeightsInfo, check_chunk, check_response, read_description
 from tests.serving.fakes import IMAGE, chunk, strings
 
 EARLY = {"stopped": strings(b"converged")}
@@ -64,7 +65,24 @@ def test_every_output_must_be_there_with_its_dtype_and_shape(name: str) -> None:
             check_response("advance", right | {name: wrong})
 
 
-@pytest.mark.parametrize("text", [b"{", b"[]", b"3", b"{}", b'{"weights": 3}', b"[" * 100_000])
+def test_a_description_may_lack_some_things_and_say_others_that_are_not_known() -> None:
+    settings = StyleSettings(seed=3)
+    for text in (b'{"weights": {}}', b'{"weights": {"name": null, "later": 1}, "later": [], "settings": {"later": 2}}'):
+        assert read_description({"description": strings(text)}, settings) == Description(settings=settings)
+    said = (
+        b'{"weights": {"name": "w"}, "layers": ["a"], "device": "GPU", "limits": {"steps": 9}, "settings": {"seed": 4}}'
+    )
+    expected = Description("", WeightsInfo("w"), ("a",), "", "GPU", "", {"steps": 9}, StyleSettings(seed=4))
+    assert read_description({"description": strings(said)}, settings) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *[b"{", b"[]", b"3", b"{}", b'{"weights": 3}', b"[" * 100_000, b'{"weights": {}, "layers": 3}'],
+        *[b'{"weights": {}, "limits": {"steps": "x"}}', b'{"weights": {}, "settings": {"seed": -1}}'],
+    ],
+)
 def test_a_description_that_is_none_is_an_invalid_response(text: bytes) -> None:
     with pytest.raises(InvalidResponse, match="contract for `describe`"):
-        read_description({"description": strings(text)})
+        read_description({"description": strings(text)}, StyleSettings())

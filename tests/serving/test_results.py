@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import tomllib
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,18 +13,20 @@ import pytest
 from PIL import Image, ImageCms
 
 from model.settings import StyleSettings
+from serving.errors import InvalidInput
 from serving.files import sha256
 from serving.request import Request
-from serving.results import PROGRAM, SUFFIXES, Origin, encode_result, origin_of, settings_of
+from serving.responses import Description, WeightsInfo
+from serving.results import PROGRAM, SUFFIXES, Origin, Result, encode_result, origin_of, settings_of
 from tests.conftest import decoded, encode, smooth_picture
 from tests.served import ROOT
 
 PICTURE = smooth_picture(100, 150)
 PNG = encode(PICTURE)
 SETTINGS = StyleSettings(size=77, seed=5, style_weight=0.1, content_layers=(("block2_conv1", 0.25),))
-DESCRIPTION = {"digest": "abc", "weights": {"name": "imagenet"}, "precision": "float32", "tensorflow": "2.19.1"}
+MODEL = Description("abc", WeightsInfo("imagenet"), precision="float32", tensorflow="2.19.1", settings=SETTINGS)
 GIVEN = {name: (sha256(name.encode()),) for name in ("content", "styles", "initial")}
-ORIGIN = Origin.of(Request(PNG, [PNG], SETTINGS, sha256=GIVEN), DESCRIPTION, step=7, steps=500)
+ORIGIN = Origin.of(Request(PNG, [PNG], SETTINGS, sha256=GIVEN), MODEL, step=7, steps=500)
 ORIGIN = replace(ORIGIN, content_share=0.25)
 
 
@@ -47,6 +50,19 @@ def test_a_result_tells_what_made_it_or_keeps_it_to_itself(suffix: str) -> None:
     assert origin_of(data) == ORIGIN
     assert encode_result(PNG, suffix, ORIGIN) == data
     assert b"style" not in encode_result(PNG, suffix)
+
+
+def test_a_result_is_saved_by_the_suffix_and_shows_itself(tmp_path: Path) -> None:
+    result = Result(PNG, ORIGIN, np.zeros((7, 4), np.float32))
+    for suffix, metadata in ((".png", True), (".WEBP", False)):
+        result.save(tmp_path / f"a{suffix}", metadata=metadata)
+        data = (tmp_path / f"a{suffix}").read_bytes()
+        assert data == encode_result(PNG, suffix, ORIGIN if metadata else None)
+    with pytest.raises(InvalidInput, match=r"`path` must end in .png, .jpg, .jpeg or .webp. Received: a.gif"):
+        result.save("a.gif")
+    np.testing.assert_array_equal(np.asarray(result.to_pil()), PICTURE)
+    assert result._repr_png_() == PNG
+    assert len(repr(result)) < 3000  # a notebook sends the text beside the picture
 
 
 def test_a_png_keeps_the_servers_pixels_and_compression() -> None:

@@ -23,6 +23,8 @@ from model.contract import SIGNATURES
 from serving import wire
 from serving.client import StyleTransferClient
 from serving.errors import (
+    AccessDenied,
+    ConnectionLost,
     DeadlineExceeded,
     InvalidInput,
     InvalidResponse,
@@ -31,10 +33,12 @@ from serving.errors import (
     ServingFailed,
     ServingUnavailable,
     StyleTransferError,
+    TooLarge,
     clean,
 )
+from serving.network import Remote
 from serving.responses import check_response
-from serving.transports import LocalTransport, RestTransport, Transport, connect, served_versions
+from serving.transports import LocalTransport, Pin, RestTransport, Transport, connect, served_versions
 from tests.ports import free_port
 from tests.served import Served
 from tests.serving.fakes import CONTENT, STYLE
@@ -64,6 +68,39 @@ def test_every_way_gives_the_same_as_the_contract_says(ways: dict[str, Transport
     for other in others:
         for name, value in first.items():
             np.testing.assert_array_equal(other[name], value)
+
+
+@pytest.mark.parametrize("name", ["grpc", "http"])
+def test_a_pin_takes_the_newest_version_and_keeps_it(
+    served: Served, ways: dict[str, Transport], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    way, pin, sent = ways[name], Pin(), []
+    if name == "http":
+        exchange = way._exchange
+        monkeypatch.setattr(way, "_exchange", lambda *call: sent.append(call[1].rpartition("/")[2]) or exchange(*call))
+    for _ in range(3):
+        way.predict("describe", {"settings": [""]}, timeout_s=60, pin=pin)
+    (newest, *_) = served_versions(getattr(served, name))
+    assert pin == Pin(newest)
+    assert sent == (["style_transfer", *[f"{newest}:predict"] * 3] if name == "http" else [])
+    with pytest.raises(ModelNotFound):
+        way.predict("describe", {"settings": [""]}, timeout_s=60, pin=Pin(newest + 1))
+
+
+@pytest.mark.parametrize(("status", "error"), [(403, None), (404, None), (200, None), (503, ServingUnavailable)])
+def test_where_only_predict_is_let_through_the_default_version_is_called(status: int, error: type | None) -> None:
+    way, pin, sent = RestTransport(Remote("http://server"), "m"), Pin(), []
+
+    def exchange(method: str, url: str, *_: Any) -> tuple[int, bytes, str]:
+        sent.append(f"{method} {url}")
+        return (status, b'{"error": ""}', "") if method == "GET" else (200, GOOD_JSON, "")
+
+    way._exchange = exchange
+    for _ in range(2):
+        with pytest.raises(error) if error else contextlib.nullcontext():
+            way.predict("stylize", INPUTS, timeout_s=60, pin=pin)
+    url = "http://server/v1/models/m"
+    assert sent == ([f"GET {url}"] * 2 if error else [f"GET {url}", *[f"POST {url}:predict"] * 2])
 
 
 @pytest.mark.parametrize(
@@ -104,8 +141,8 @@ def test_a_message_beyond_what_grpc_carries_is_a_sentence(monkeypatch: pytest.Mo
 
 def rest(status: int, body: bytes) -> Transport:
     """A transport whose server answers with this."""
-    way = RestTransport("http://server", "m")
-    way._post = lambda *_: (status, body)
+    way = RestTransport(Remote("http://server"), "m")
+    way._exchange = lambda *_: (status, body, "")
     return way
 
 
@@ -118,7 +155,9 @@ TOO_LONG = "too large for one call of http://server"
     [
         (400, InvalidInput, "because", None),
         (404, ModelNotFound, "because", None),
-        (413, ServingFailed, TOO_LONG, TOO_LONG),
+        (401, AccessDenied, "wants a token", "wants a token"),
+        (403, AccessDenied, "wants a token", "wants a token"),
+        (413, TooLarge, TOO_LONG, TOO_LONG),
         (429, Overloaded, "because", "answered HTTP 429"),
         (500, ServingFailed, "because", None),
         (502, ServingUnavailable, "because", "answered HTTP 502"),
@@ -183,12 +222,14 @@ def ask(answering: Any, body: bytes, status: str = "OK", details: str = "") -> d
     ("status", "details", "error"),
     [
         ("UNAVAILABLE", "is loading", ServingUnavailable),
-        ("UNAVAILABLE", "Socket closed", ServingUnavailable),
-        ("INTERNAL", "Received RST_STREAM with error code 2", ServingUnavailable),
-        ("UNKNOWN", "Stream removed", ServingUnavailable),
+        ("UNAVAILABLE", "Socket closed", ConnectionLost),
+        ("INTERNAL", "Received RST_STREAM with error code 2", ConnectionLost),
+        ("UNKNOWN", "Stream removed", ConnectionLost),
         ("DEADLINE_EXCEEDED", "Deadline Exceeded", DeadlineExceeded),
         ("RESOURCE_EXHAUSTED", "the queue is full", Overloaded),
-        ("RESOURCE_EXHAUSTED", "SERVER: Received message larger than max (20 vs. 10)", ServingFailed),
+        ("RESOURCE_EXHAUSTED", "SERVER: Received message larger than max (20 vs. 10)", TooLarge),
+        ("UNAUTHENTICATED", "no token", AccessDenied),
+        ("PERMISSION_DENIED", "not this token", AccessDenied),
         ("INVALID_ARGUMENT", "`size` must be", InvalidInput),
         ("NOT_FOUND", "no such model", ModelNotFound),
         ("INTERNAL", "cuDNN launch failure", ServingFailed),

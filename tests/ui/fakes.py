@@ -15,6 +15,7 @@ from model.settings import StyleSettings
 from serving.client import Progress
 from serving.errors import StyleTransferError
 from serving.request import Request
+from serving.responses import Description, WeightsInfo
 from tests.conftest import encode
 from ui.jobs import Job, Snapshot, Status
 
@@ -50,11 +51,12 @@ class FakeClient:
     calls: list[Request] = field(default_factory=list)  # what `run` was called with
     states: list[bytes] = field(default_factory=list)
 
-    def describe(self, settings: StyleSettings | None = None) -> dict[str, Any]:
+    def describe(self, settings: StyleSettings | None = None) -> Description:
         if self.problem is not None:
             raise self.problem
-        weights = {"name": "imagenet", "digest": "0123456789abcdef", "notice": self.notice}
-        return {"weights": weights, "precision": "bfloat16", "digest": "0123", "settings": self.reads, "device": "CPU"}
+        weights = WeightsInfo("imagenet", "0123456789abcdef", notice=self.notice)
+        read = (settings or StyleSettings()).replace(**self.reads)
+        return Description("0123", weights, precision="bfloat16", device="CPU", settings=read)
 
     def run(
         self, request: Request, *, state: bytes = b"", cancelled: threading.Event | None = None,

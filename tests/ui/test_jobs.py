@@ -189,7 +189,7 @@ def test_an_outage_is_reported_until_the_server_answers_and_describes_its_model(
     job.start()
     until(lambda: job.problem is gated.outage)
     now = job.snapshot()
-    assert (now.active, now.step, bool(now.picture), now.model) == (True, 10, True, {})
+    assert (now.active, now.step, bool(now.picture), now.model) == (True, 10, True, None)
     gated.problem = None
     gated.gate.release()
     until(lambda: job.snapshot().step == 20)

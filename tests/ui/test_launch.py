@@ -5,14 +5,19 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import time
 from pathlib import Path
 
 import pytest
 
 import ui.launch
+from serving.contract import SERVER_VARIABLE
+from serving.errors import ServingUnavailable
+from tests.ports import free_port
 from tests.ui.launched import START_S, Launched
+from ui import server
 from ui.launch import PAGE
-from ui.model_server import LaunchError
+from ui.model_server import GRPC, REST, LaunchError
 
 
 def test_a_taken_port_is_named_with_the_variable_that_changes_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,3 +71,20 @@ def test_a_model_that_cannot_be_served_ends_both(tmp_path: Path) -> None:
         assert "error: The server ended with exit status" in launched.log.read_text()
         assert "Traceback" not in launched.log.read_text()
         assert launched.nobody_listens()
+
+
+def test_a_page_without_a_server_starts_one(small_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(SERVER_VARIABLE, raising=False)
+    monkeypatch.setenv("NST_MODEL_DIR", str(small_model))
+    for port in (GRPC, REST):
+        monkeypatch.setenv(port.variable, str(free_port()))
+    server.own_server.cache_clear()
+    try:
+        until = time.monotonic() + START_S
+        while (answer := server.ask()).problem and time.monotonic() < until:
+            assert answer.problem == server.explain(ServingUnavailable(""))  # it may still be starting
+            time.sleep(0.2)
+        assert answer.facts["Weights"].startswith("small")
+    finally:
+        server.own_server().stop()
+        server.own_server.cache_clear()

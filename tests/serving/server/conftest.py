@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -50,6 +51,7 @@ class Client:
     app: ServerApp
     channel: grpc.Channel
     url: str  # of its REST API, without a path
+    grpc_port: int
 
     def post(self, body: Any, route: str = ":predict", **headers: str) -> tuple[int, Any]:
         sent = body if isinstance(body, (bytes, str, Iterator)) else json.dumps(body)
@@ -57,6 +59,13 @@ class Client:
 
     def get(self, route: str = "", **headers: str) -> tuple[int, Any]:
         return rest(self.url, "GET", f"/v1/models/zoo{route}", **headers)
+
+    def connection(self, sent: bytes = b"", protocol: str = "rest") -> socket.socket:
+        """Returns a bare connection, on which some bytes have been sent."""
+        port = urlsplit(self.url).port if protocol == "rest" else self.grpc_port
+        connection = socket.create_connection(("127.0.0.1", port), CALL_S)
+        connection.sendall(sent)
+        return connection
 
     def states(self) -> dict[str, str]:
         """State by version, the newest first."""
@@ -110,7 +119,7 @@ def started(base: Path, *more: str, loaded: bool = True) -> Iterator[Client]:
         app.start()
         try:
             wait_until(lambda: app.manager.ready or not loaded)
-            yield Client(app, channel, f"http://127.0.0.1:{rest_port}")
+            yield Client(app, channel, f"http://127.0.0.1:{rest_port}", grpc_port)
         finally:
             app.stop()
 

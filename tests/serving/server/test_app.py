@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import ctypes
+import asyncio
 import json
 import re
 import shutil
 import signal
 import socket
-import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -76,14 +75,18 @@ def test_port_is_held_alone_from_the_moment_it_is_opened() -> None:
         assert opened.proto == socket.IPPROTO_TCP  # asyncio's condition for TCP_NODELAY
         with pytest.raises(ServingUnavailable, match=f"Port {number} .* --rest_api_port"):
             app.open_socket("127.0.0.1", number, "rest_api_port")
-    server = app.open_grpc_server("127.0.0.1", number, 1)
-    server.start()
-    with pytest.raises(ServingUnavailable, match=f"Port {number} on 127.0.0.1 cannot be opened .* --port"):
-        app.open_grpc_server("127.0.0.1", number, 1)
-    sharing = grpc.server(ThreadPoolExecutor(1))  # gRPC's default: share the port if the other one agrees
-    with pytest.raises(RuntimeError):
-        sharing.add_insecure_port(f"127.0.0.1:{number}")
-    server.stop(0).wait()
+
+    async def hold_grpc_port() -> None:
+        server = await app.open_grpc_server("127.0.0.1", number)
+        await server.start()
+        with pytest.raises(ServingUnavailable, match=f"Port {number} on 127.0.0.1 cannot be opened .* --port"):
+            await app.open_grpc_server("127.0.0.1", number)
+        sharing = grpc.server(ThreadPoolExecutor(1))  # gRPC's default: share the port if the other one agrees
+        with pytest.raises(RuntimeError):
+            sharing.add_insecure_port(f"127.0.0.1:{number}")
+        await server.stop(0)
+
+    asyncio.run(hold_grpc_port())
 
 
 @pytest.mark.parametrize("retries", [0, 1])
@@ -131,12 +134,6 @@ def test_sigterm_in_mid_run_ends_cleanly(zoo_dir: Path, capfd: pytest.CaptureFix
     log = capfd.readouterr().err
     assert "Traceback" not in log
     assert "REST POST /v1/models/style_transfer:predict 200" in log
-
-
-def test_other_systems_trim_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "platform", "win32")
-    monkeypatch.setattr(ctypes, "CDLL", None)  # which raises there for the program itself
-    app.trim_heap()
 
 
 SCALAR = {"signature_name": "scalar", "inputs": 1}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
+import weakref
 from typing import Any
 
 import numpy as np
@@ -10,9 +10,9 @@ import pytest
 from tensorflow.core.framework import tensor_pb2
 from tensorflow_serving.apis import get_model_metadata_pb2, predict_pb2
 
-from serving.server import messages
+from serving.server import grpc_service, messages
 from serving.server.admission import MAX_MESSAGE_BYTES
-from serving.server.grpc_service import HEALTH_MESSAGES, NOT_SERVING, SERVING
+from serving.server.grpc_service import HEALTH_MESSAGES, NOT_SERVING, SERVING, GrpcService
 from serving.server.messages import left_out
 from serving.server.servable import Servable
 from serving.wire import PREDICT
@@ -99,19 +99,44 @@ def test_longest_messages_there_can_be(zoo: Client) -> None:
     assert (code, text[:44]) == ("RESOURCE_EXHAUSTED", "SERVER: Received message larger than max (21")
 
 
+class Watched:
+    """Stands for a request, which Python cannot watch."""
+
+    def __init__(self, request: Any) -> None:
+        self.request = request
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.request, name)
+
+
+class WatchedBytes(bytearray):
+    """Stands for bytes likewise."""
+
+
 def test_nothing_holds_a_request_while_it_runs(zoo: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    watched: list[weakref.ref[Any]] = []
     held: list[object] = []
 
+    def watch(thing: Any) -> Any:
+        watched.append(weakref.ref(thing))
+        return thing
+
+    async def receive(service: GrpcService, context: Any) -> bytes:
+        return watch(WatchedBytes(await _receive(service, context)))
+
+    def parse(request_type: Any, box: list[Any]) -> Any:
+        return watch(Watched(_parse(request_type, box)))
+
     def predict(*_: Any) -> dict[str, Any]:
-        for caller in inspect.stack(0):
-            for value in caller.frame.f_locals.values():
-                held.extend(value if isinstance(value, (list, tuple)) else [value])
+        held.append([reference() for reference in watched])
         return {}
 
+    _receive, _parse = GrpcService._receive, grpc_service._parse
+    monkeypatch.setattr(GrpcService, "_receive", receive)
+    monkeypatch.setattr(grpc_service, "_parse", parse)
     monkeypatch.setattr(Servable, "predict", predict)
     zoo.run("measure", x=b"x")
-    assert held
-    assert not [item for item in held if isinstance(item, predict_pb2.PredictRequest)]
+    assert held == [[None, None]]
 
 
 NOBODY = "Servable not found for request: "

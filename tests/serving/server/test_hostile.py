@@ -2,6 +2,9 @@
 
 Some hundreds in `make test`, always the same; tens of thousands, ever new, in `make soak`. And whatever a request
 names, the server opens no file and calls nobody: bytes come in requests, or not at all.
+
+Clients that hold on to what the server has, connections, calls, memory, keep no other client out. All of them at once,
+for minutes, are in test_attack.
 """
 
 from __future__ import annotations
@@ -9,7 +12,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import socket
 import string
+import threading
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -24,8 +29,11 @@ from tensorflow.core.framework import tensor_pb2
 from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import predict_pb2
 
+from serving.server import admission, connection, grpc_service, json_tensor
+from serving.server import rest as rest_module
+from serving.wire import MODEL_STATUS, PREDICT
 from tests.served import ROOT
-from tests.serving.server.conftest import Client, rest
+from tests.serving.server.conftest import CALL_S, Client, failure, rest, started, wait_until
 from tests.serving.server.models import request
 from tests.watching import witness
 
@@ -168,3 +176,164 @@ def test_exported_graph_has_no_operation_that_reads_files_or_calls_out(small_mod
     reaching_out = ("File", "Reader", "Record", "Dataset", "PyFunc", "Rpc", "Remote", "Send", "Recv")
     own = {"MergeV2Checkpoints", "ShardedFilename"}  # the loader's, which no signature reaches
     assert {node.op for node in nodes if any(word in node.op for word in reaching_out)} <= own
+
+
+def post(body: bytes, length: int | None = None) -> bytes:
+    """A predict request as it is sent, which may claim another length of its body."""
+    head = b"POST /v1/models/zoo:predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n"
+    return head % (len(body) if length is None else length) + body
+
+
+def silent_calls(zoo: Client, count: int, method: str = PREDICT) -> list[grpc.Future]:
+    """Calls that have begun and send no message."""
+    calls = [zoo.channel.stream_unary(method).future(iter(threading.Event().wait, True), CALL_S) for _ in range(count)]
+    wait_until(lambda: len(zoo.app.admission._arriving) >= min(count, admission.MAX_ARRIVING))
+    return calls
+
+
+def is_closed(connection: socket.socket) -> bool:
+    """Waits for the end of a connection; returns whether it came without an answer."""
+    try:
+        return connection.recv(1) == b""
+    except ConnectionResetError:
+        return True
+
+
+def check_that_it_answers(zoo: Client) -> None:
+    assert zoo.get()[0] == 200
+    assert zoo.status({"name": "zoo"}).model_version_status
+    assert zoo.run("scalar", x=1.0)["y"] == 2
+    assert zoo.post({"signature_name": "scalar", "inputs": 1}) == (200, {"outputs": 2.0})
+
+
+LATE = "The request was not received in time."
+
+
+def test_calls_that_send_nothing_keep_nobody_out(zoo: Client) -> None:
+    calls = silent_calls(zoo, 40)
+    check_that_it_answers(zoo)
+    for call in calls:
+        call.cancel()
+    wait_until(lambda: not zoo.app.admission._arriving)
+
+
+@pytest.mark.parametrize("method", [PREDICT, MODEL_STATUS])
+def test_call_that_sends_nothing_ends(zoo: Client, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grpc_service, "MESSAGE_S", 0.1)
+    (call,) = silent_calls(zoo, 1, method)
+    assert failure(call.result) == ("DEADLINE_EXCEEDED", LATE)
+
+
+def test_of_too_many_calls_that_send_nothing_the_oldest_ends(zoo: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(admission, "MAX_ARRIVING", 2)
+    oldest, *others = silent_calls(zoo, 2) + silent_calls(zoo, 1)
+    assert failure(oldest.result) == ("DEADLINE_EXCEEDED", LATE)
+    assert not any(call.done() for call in others)
+    for call in others:
+        call.cancel()
+
+
+def test_status_request_is_short(zoo: Client) -> None:
+    text = "The request must be at most 65536 bytes long. Received: 65544."
+    assert failure(lambda: zoo.status({"name": "x" * (65544 - 8)})) == ("INVALID_ARGUMENT", text)
+
+
+@pytest.mark.parametrize("message", [None, b"\xff"])
+def test_call_without_a_request_is_refused(zoo: Client, message: bytes | None) -> None:
+    call = zoo.channel.stream_unary(PREDICT)
+    code, text = failure(lambda: call(iter([] if message is None else [message]), timeout=CALL_S))
+    expected = "The message must be a PredictRequest." if message else "The call must hold a message. Received: none."
+    assert (code, text) == ("INVALID_ARGUMENT", expected)
+
+
+def test_of_too_many_idle_connections_the_oldest_is_closed(zoo: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "MAX_IDLE", 10)
+    with contextlib.ExitStack() as stack:
+        opened = [stack.enter_context(zoo.connection()) for _ in range(40)]
+        opened += [stack.enter_context(zoo.connection(protocol="grpc")) for _ in range(40)]
+        assert all(is_closed(one) for one in opened[:29])
+        check_that_it_answers(zoo)
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET /v1/models/zoo HTTP/1.1\r\nHost: loc", post(b"{}") + b"POST /"])
+def test_connection_whose_request_does_not_come_is_closed(
+    zoo: Client, sent: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "STALL_S", 0.2)
+    with zoo.connection(sent) as opened:
+        while answer := opened.recv(1 << 16):
+            assert answer.startswith((b"HTTP/1.1 400", b'{"error"'))
+
+
+@pytest.mark.parametrize("trickling", [False, True])
+def test_body_that_does_not_come_is_given_up(zoo: Client, trickling: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rest_module, "STALL_S", 0.2)
+    with zoo.connection(post(b"{", length=1000)) as opened:
+        opened.settimeout(0.02 if trickling else CALL_S)
+        answer = b""
+        while not answer.endswith(b"}"):
+            with contextlib.suppress(TimeoutError):
+                answer += opened.recv(1 << 16)
+            if trickling and not answer:
+                opened.sendall(b" ")
+    assert answer.startswith(b"HTTP/1.1 504")
+    assert answer.endswith(json.dumps({"error": LATE}).encode())
+
+
+def test_response_that_is_not_taken_is_given_up(zoo: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "STALL_S", 0.2)
+    body = b'{"signature_name": "identity_string", "inputs": "%b"}' % (b"x" * 20_000_000)
+    with zoo.connection(post(body)) as opened:
+        wait_until(lambda: not zoo.app._rest.server_state.connections)
+        received = 0
+        with contextlib.suppress(ConnectionResetError):
+            while piece := opened.recv(1 << 20):
+                received += len(piece)
+    assert received < 20_000_000
+
+
+def test_all_requests_share_a_budget_of_bytes(zoo_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(admission, "MAX_BYTES_IN_FLIGHT", 2000)
+    full = "All requests together may hold 2000 bytes, and this one is too large beside the others. Try again later."
+    text = {"signature_name": "measure", "inputs": "x" * 1000}
+    with started(zoo_dir) as client:
+        assert client.post(text) == (200, {"outputs": 1000})
+        with client.connection(post(b"{" + b" " * 1200, length=1300)):
+            wait_until(lambda: client.app.admission._free_bytes < 1000)
+            assert client.post(text) == (429, {"error": full})
+            assert failure(lambda: client.run("measure", x="x" * 1000)) == ("RESOURCE_EXHAUSTED", full)
+            assert client.run("measure", x="x")["length"] == 1
+        wait_until(lambda: client.app.admission._free_bytes == 2000)
+        assert client.post(text) == (200, {"outputs": 1000})
+        # What Python makes of it, not what was sent, is too much.
+        assert client.post({"signature_name": "identity_int32", "inputs": [[]] * 21}) == (429, {"error": full})
+
+
+def test_values_of_a_body_are_counted_before_they_are_read(zoo: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(json_tensor, "MAX_VALUES", 100)
+    for values, status in (([0] * 96, 200), ([0] * 97, 400), ([[]] * 50, 400), ({"x": [{}] * 99}, 400)):
+        found, document = zoo.post({"signature_name": "identity_int32", "inputs": values})
+        assert found == status, document
+    assert document["error"].startswith("A body must have at most 100 values. Received: more.")
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        *(
+            (host, 200)
+            for host in ("localhost", "127.0.0.1:8501", "127.1.2.3", "[::1]:80", "LOCALHOST:1", "a.localhost")
+        ),
+        *((host, 403) for host in ("evil.com", "evil.com:8501", "localhost.evil.com", "192.168.0.1", "[::1", "")),
+    ],
+)
+def test_local_server_answers_to_local_names_alone(host: str, status: int, zoo: Client) -> None:
+    for found, document in (zoo.get(Host=host), zoo.post({"signature_name": "scalar", "inputs": 1}, Host=host)):
+        assert found == status
+        refusal = f"The header `Host` must be localhost or a loopback address. Received: {host}. "
+        assert status == 200 or document["error"].startswith(refusal)
+
+
+def test_server_for_all_answers_to_every_name(zoo_dir: Path) -> None:
+    with started(zoo_dir, "--host=0.0.0.0") as client:
+        assert client.get(Host="example.com")[0] == 200

@@ -1,0 +1,203 @@
+"""The way to a server on the network: its address, TLS, what every call carries, proxies, and the time to connect."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import grpc
+import requests
+from requests.adapters import HTTPAdapter
+from requests.utils import get_environ_proxies
+from urllib3.exceptions import ConnectTimeoutError
+
+from serving.contract import CA_VARIABLE, GRPC_OPTIONS, HEADERS_VARIABLE, TOKEN_VARIABLE
+from serving.errors import InvalidInput
+
+CONNECT_S = 10.0  # longest wait for a connection: an unreachable machine must not use up the call's whole timeout
+CHANNEL_OPTIONS = (
+    *GRPC_OPTIONS,
+    ("grpc.min_reconnect_backoff_ms", int(1000 * CONNECT_S)),  # gRPC's name for the connect timeout
+    # Short, because serving/endpoints.py waits between retries: a channel that is still waiting refuses the retry.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 500),
+)
+SCHEMES = ("grpc", "grpcs", "http", "https")
+_HEADER_NAME = re.compile(r"[a-z0-9_.-]+(?<!-bin)")  # gRPC takes the values of -bin as binary
+_HEADER_VALUE = re.compile(r"[!-~]([ -~]*[!-~])?")
+_AUTHORIZATION = "authorization"
+
+
+@dataclass(frozen=True)
+class Remote:
+    """A server on the network.
+
+    Attributes:
+      address: `SCHEME://HOST:PORT`.
+      ca: path of a PEM file with the certificates to trust; "": those of the public authorities.
+      headers: sent with every call, by lowercase name. The values are secret.
+    """
+
+    address: str
+    ca: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def of(
+        cls, address: str, ca: str | None = None, token: str | None = None, headers: Mapping[str, str] | None = None
+    ) -> Remote:
+        """Returns the server at an address.
+
+        Args:
+          address: `grpc://HOST:PORT`, `grpcs://HOST:PORT`, `http://HOST:PORT` or `https://HOST:PORT`.
+          ca: path of a PEM file. None: that in NST_SERVING_CA, if any.
+          token: sent as `Authorization: Bearer TOKEN`. None: that in NST_SERVING_TOKEN, if any.
+          headers: sent with every call. None: those in NST_SERVING_HEADERS, a line `Name: value` for each.
+
+        Raises:
+          InvalidInput: one of them is malformed, or a token would cross the network unencrypted. The text holds no
+            secret.
+        """
+        if "@" in address:
+            raise InvalidInput("`server` must hold no user name and no password. Give a `token` or `headers` instead")
+        try:
+            known = urlsplit(address).scheme in SCHEMES and urlsplit(address).hostname
+        except ValueError:  # half an IPv6 address
+            known = None
+        if not known:
+            raise InvalidInput(
+                "`server` must be grpc://HOST:PORT, http://HOST:PORT, the same with grpcs or https, or the path of a "
+                f"SavedModel. Received: {address}"
+            )
+        ca = os.environ.get(CA_VARIABLE, "") if ca is None else ca
+        token = os.environ.get(TOKEN_VARIABLE, "").strip() if token is None else token
+        headers = _parse_headers(os.environ.get(HEADERS_VARIABLE, "")) if headers is None else headers
+        server = cls(address.rstrip("/"), ca, _checked_headers(headers, token))
+        if server.encrypted:
+            _check_ca(ca)
+        elif _AUTHORIZATION in server.headers and not server.is_loopback:
+            raise InvalidInput(
+                f"`token` must not cross the network unencrypted. Use {server.scheme}s:// in place of {address}"
+            )
+        return server
+
+    def __str__(self) -> str:
+        return self.address
+
+    @property
+    def scheme(self) -> str:
+        return urlsplit(self.address).scheme
+
+    @property
+    def encrypted(self) -> bool:
+        return self.scheme in ("grpcs", "https")
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether calls stay on this machine."""
+        host = urlsplit(self.address).hostname or ""
+        try:
+            return ipaddress.ip_address(host).is_loopback
+        except ValueError:
+            return host == "localhost"
+
+    def without_secrets(self, text: str) -> str:
+        """Returns a server's text without the headers' values, which it may repeat."""
+        for value in self.headers.values():
+            text = text.replace(value.removeprefix("Bearer "), "***")
+        return text
+
+    def channel(self) -> grpc.Channel:
+        """Returns a gRPC channel to the server."""
+        target = self.address.partition("://")[2]
+        # A proxy in the environment stands between this machine and others. gRPC would ask it for this machine, too.
+        options = (*CHANNEL_OPTIONS, ("grpc.enable_http_proxy", int(not self.is_loopback)))
+        if not self.encrypted:
+            return grpc.insecure_channel(target, options)
+        roots = Path(self.ca).read_bytes() if self.ca else None
+        return grpc.secure_channel(target, grpc.ssl_channel_credentials(roots), options)
+
+    def session(self) -> requests.Session:
+        """Returns a session for HTTP calls to the server."""
+        session = requests.Session()
+        session.trust_env = False  # of all that requests takes from there, ~/.netrc would replace the token
+        session.proxies = {} if self.is_loopback else get_environ_proxies(self.address)
+        session.verify = self.ca or True
+        session.headers.update(self.headers)
+        session.mount(f"{self.scheme}://", _Adapter())
+        return session
+
+
+def _parse_headers(text: str) -> dict[str, str]:
+    headers = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        name, colon, value = line.partition(":")
+        if not colon and line.strip():
+            raise InvalidInput(
+                f"`{HEADERS_VARIABLE}` must hold lines `Name: value`. Received: no colon in line {number}"
+            )
+        if colon:
+            headers[name.strip()] = value.strip()
+    return headers
+
+
+def _checked_headers(headers: Mapping[str, str], token: str) -> dict[str, str]:
+    sent = {name.lower(): value for name, value in headers.items()}
+    for name, value in sent.items():
+        if not (_HEADER_NAME.fullmatch(name) and _HEADER_VALUE.fullmatch(value)):
+            raise InvalidInput(
+                "`headers` must have names of letters, digits, `-`, `_` and `.`, none ending in -bin, and values of "
+                f"printable ASCII. Received: a wrong name or value of `{name}`"
+            )
+    if token:
+        if not _HEADER_VALUE.fullmatch(token) or " " in token:
+            raise InvalidInput(f"`token` must be printable ASCII without spaces. Received: {len(token)} characters")
+        if _AUTHORIZATION in sent:
+            raise InvalidInput("`token` must not be given beside an Authorization header. Received: both")
+        sent[_AUTHORIZATION] = f"Bearer {token}"
+    return sent
+
+
+def _check_ca(ca: str) -> None:
+    if ca:
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(ca)
+        except OSError as error:  # among them ssl.SSLError
+            raise InvalidInput(f"`ca` must be a PEM file of certificates. Received: {ca}") from error
+
+
+class _Timeouts:
+    """Gives a connection of urllib3 CONNECT_S to connect, and the call's timeout to send.
+
+    By itself urllib3 sends under the connect timeout on a new connection, and under the last call's on an old one.
+    """
+
+    def connect(self: Any) -> None:
+        call_s, self.timeout = self.timeout, min(CONNECT_S, self.timeout)
+        try:
+            super().connect()  # type: ignore[misc]
+        except TimeoutError as error:  # in the handshake of TLS, which urllib3 counts as reading
+            raise ConnectTimeoutError(self, "The connection was not set up in time.") from error
+        finally:
+            self.timeout = call_s
+
+    def send(self: Any, data: Any) -> None:
+        if self.sock is None:
+            self.connect()
+        self.sock.settimeout(self.timeout)
+        super().send(data)  # type: ignore[misc]
+
+
+class _Adapter(HTTPAdapter):
+    def get_connection_with_tls_context(self, *args: Any, **options: Any) -> Any:
+        pool: Any = super().get_connection_with_tls_context(*args, **options)
+        if not issubclass(pool.ConnectionCls, _Timeouts):
+            pool.ConnectionCls = type("Connection", (_Timeouts, pool.ConnectionCls), {})
+        return pool

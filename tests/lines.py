@@ -1,0 +1,111 @@
+"""Lines to a server: encrypted, slow, or through an HTTP proxy."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+import trustme
+
+PIECE_BYTES = 1 << 14
+
+
+@dataclass
+class Line:
+    """Passes bytes on both ways to a server on this machine.
+
+    Attributes:
+      server: its address.
+      certificate: ends TLS on the line.
+      bytes_per_s, delay_s: of each direction.
+      proxied: takes connections as an HTTP proxy does, to whatever host, and all of them lead to the server.
+      port: where the line begins, on 127.0.0.1.
+      wanted: hosts and ports for which the proxy was asked.
+    """
+
+    server: str
+    certificate: trustme.LeafCert | None = None
+    bytes_per_s: float = float("inf")
+    delay_s: float = 0.0
+    proxied: bool = False
+    port: int = 0
+    wanted: list[str] = field(default_factory=list)
+
+    @property
+    def address(self) -> str:
+        scheme = urlsplit(self.server).scheme
+        return f"{scheme}s://127.0.0.1:{self.port}" if self.certificate else f"{scheme}://127.0.0.1:{self.port}"
+
+    async def serve(self, opened: threading.Event) -> None:
+        """Passes bytes on until `end`."""
+        self._loop, self._ended = asyncio.get_running_loop(), asyncio.Event()
+        tls = None
+        if self.certificate:
+            tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            tls.set_alpn_protocols(["h2", "http/1.1"] if self.server.startswith("grpc") else ["http/1.1"])
+            self.certificate.configure_cert(tls)
+        async with await asyncio.start_server(self._connect, "127.0.0.1", limit=PIECE_BYTES, ssl=tls) as line:
+            self.port = line.sockets[0].getsockname()[1]
+            opened.set()
+            await self._ended.wait()
+
+    def end(self) -> None:
+        self._loop.call_soon_threadsafe(self._ended.set)
+
+    async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        target = urlsplit(self.server)
+        writers = [writer]
+        # A cancelled task of a connection would be told as an error.
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            try:
+                answers, sink = await asyncio.open_connection(target.hostname, target.port, limit=PIECE_BYTES)
+                writers.append(sink)
+                if self.proxied:
+                    await self._read_head(reader, writer, sink)
+                await asyncio.gather(self._pass_on(reader, sink), self._pass_on(answers, writer))
+                await asyncio.sleep(self.delay_s + 0.1)  # until all has arrived
+            finally:
+                for end in writers:
+                    end.transport.abort()
+
+    async def _read_head(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, sink: asyncio.StreamWriter
+    ) -> None:
+        """Reads `CONNECT HOST:PORT`, or the head of the connection's only request, whose target names the host."""
+        head = await reader.readuntil(b"\r\n\r\n")
+        method, target, version = head.partition(b"\r\n")[0].decode().split()
+        if method == "CONNECT":
+            self.wanted.append(target)
+            writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        else:
+            self.wanted.append(urlsplit(target).netloc)
+            first = f"{method} {urlsplit(target).path} {version}\r\n"
+            sink.write(first.encode() + head.partition(b"\r\n")[2].replace(b"keep-alive", b"close"))
+
+    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        later = asyncio.get_running_loop().call_later
+        try:
+            while data := await reader.read(PIECE_BYTES):
+                await asyncio.sleep(len(data) / self.bytes_per_s)
+                later(self.delay_s, writer.write, data)
+        finally:
+            later(self.delay_s, writer.close)
+
+
+@contextlib.contextmanager
+def line(server: str, **options: object) -> Iterator[Line]:
+    """A line from the moment it is open until it is closed; options as in `Line`."""
+    line, opened = Line(server, **options), threading.Event()
+    thread = threading.Thread(target=asyncio.run, args=(line.serve(opened),), daemon=True)
+    thread.start()
+    assert opened.wait(30)
+    try:
+        yield line
+    finally:
+        line.end()
+        thread.join(30)
