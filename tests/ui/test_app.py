@@ -25,7 +25,7 @@ from serving.request import Request
 from serving.run_file import decode_run, encode_run
 from tests.conftest import decoded, encode
 from tests.ui.fakes import FakeClient, encoded
-from ui import estimate, jobs, knobs, server, visits, wording
+from ui import estimate, jobs, knobs, masks, server, visits, wording
 from ui.cards import FULL
 from ui.downloads import run_file, stem
 from ui.jobs import REFINE_STEPS, RunQueue
@@ -467,6 +467,18 @@ def test_a_server_that_is_down_is_explained_until_it_answers(client, monkeypatch
     assert [warning.value for warning in page.warning] == ["These weights are random."]
     assert not page.button(key="start").disabled
     assert page.number_input(key="knob_size").value == 256
+
+
+def test_start_agrees_with_the_header_if_an_answer_comes_while_the_page_is_drawn(page, monkeypatch):
+    def show_masks(visit: Visit) -> None:
+        server.WATCH.latest = server.Server(problem="It does not answer.")
+
+    until(page, lambda: server.WATCH.latest)
+    monkeypatch.setattr(masks, "show", show_masks)
+    page.run()
+    assert (errors(page), page.button(key="start").disabled) == ([], False)
+    page.run()
+    assert (errors(page), page.button(key="start").disabled) == (["It does not answer."], True)
 
 
 def test_a_page_opened_after_an_outage_does_not_show_it_again(client, page, monkeypatch):

@@ -3,6 +3,7 @@
 import base64
 import io
 import threading
+import time
 import zipfile
 from dataclasses import replace
 
@@ -329,6 +330,9 @@ def test_the_server_is_asked_in_the_background_and_not_twice_at_once(monkeypatch
     for problem in (outage, outage, None, Overloaded("full")):
         watch.suspect(problem)
     until(lambda: len(calls) == 2)
+    watch.suspect(outage)  # once for each outage
+    time.sleep(0.05)
+    assert len(calls) == 2
 
 
 @pytest.mark.parametrize(("text", "runs"), [("", 2), ("5", 5), ("0", 1), ("many", 2)])
