@@ -136,7 +136,7 @@ def _variations(visit: Visit, work: Variations) -> None:
     with st.grid(len(work.rows[0]), min_column_width=NARROWEST_PX, gap="small"):
         for row, of_row in enumerate(work.rows):
             for column, job in enumerate(of_row):
-                _cell(work.request, job, variations.describe(row, column))
+                _cell(work, job, variations.describe(row, column))
     if not work.active and any(job.snapshot().image for job in work.jobs):
         st.download_button(
             "Download the sheet", partial(variations.sheet, work), mime="image/png", key="download_sheet",
@@ -145,13 +145,10 @@ def _variations(visit: Visit, work: Variations) -> None:
         )  # fmt: skip
 
 
-def _cell(request: Request, job: Job, words: str) -> None:
-    now, settings = job.snapshot(), job.request.settings
+def _cell(work: Variations, job: Job, words: str) -> None:
+    now, settings, request = job.snapshot(), job.request.settings, work.request
     with st.container(gap="xsmall"):
-        if now.picture:
-            st.image(now.picture, width="stretch", alt=f"A variation: {words}")
-        else:
-            st.skeleton(height=110)
+        st.image(now.picture or work.jobs[0].photograph, width="stretch", alt=f"A variation: {words}")
         st.button(
             words, key=f"large_{job.number}", icon=":material/zoom_out_map:", width="stretch", disabled=not now.image,
             help=f"Makes it large: paints it anew at {request.settings.size} pixels, and sets the knobs accordingly.",

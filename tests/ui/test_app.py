@@ -25,7 +25,7 @@ from serving.request import Request
 from serving.run_file import decode_run, encode_run
 from tests.conftest import decoded, encode
 from tests.ui.fakes import FakeClient, encoded
-from ui import estimate, jobs, knobs, masks, server, visits, wording
+from ui import downloads, estimate, gallery, jobs, knobs, live, masks, server, visits, wording
 from ui.cards import FULL
 from ui.downloads import run_file, stem
 from ui.jobs import REFINE_STEPS, RunQueue
@@ -515,6 +515,29 @@ def test_the_picture_is_kept_when_a_run_fails_and_the_run_can_continue_or_be_sav
     assert [one.origin.step for one in visit_of(page).results] == [STEPS]  # replacing the earlier result
     assert not page.error
     assert "save_run" not in keys(page, "download_button")
+
+
+def test_files_are_made_only_when_they_are_downloaded(client, page, monkeypatch):
+    def never(*_) -> bytes:
+        raise AssertionError("nobody asked for it")
+
+    for module, name in ((downloads, "encode"), (downloads, "as_zip"), (downloads, "run_file"), (gallery, "as_webp")):
+        monkeypatch.setattr(module, name, never)
+    finish(page)
+    client.run_problem, client.breaks_at = ServingFailed("a bug"), 2
+    finish(page)
+    assert {"download", "download_all", "film", "save_run"} <= keys(page, "download_button")
+    assert not page.exception
+
+
+def test_the_photograph_is_mixed_into_the_shown_result(client, page):
+    finish(page)
+    shown = lambda: [image.value for image in page.get("image") if image.proto.imgs[0].alt == live.ALT]  # noqa: E731
+    before = shown()
+    page.slider(key=f"mix_{visit_of(page).work.number}").set_value(50).run()
+    assert shown() != before
+    page.slider(key=f"mix_{visit_of(page).work.number}").set_value(0).run()
+    assert shown() == before != []
 
 
 def test_a_run_lasts_through_an_outage_as_long_as_the_page_is_open():
