@@ -74,10 +74,10 @@ bench: $(VENV)/.installed-dev  ## measure speed and memory beside their targets:
 
 test: lint types unit  ## lint, types and all tests
 
-lint: $(VENV)/.installed-dev  ## ruff, and biome for JavaScript and CSS
+lint: $(VENV)/.installed-dev  ## ruff, and oxlint for JavaScript
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/biome lint --error-on-warnings ui/components
+	$(BIN)/oxlint --deny-warnings ui/components
 
 types: $(VENV)/.installed-dev  ## mypy
 	$(BIN)/mypy

@@ -31,12 +31,16 @@ class Film:
             return
         if len(self.frames) == MOST_FRAMES:
             self.frames, self._every = self.frames[::2], 2 * self._every
-        with Image.open(io.BytesIO(preview)) as image:
-            image.draft("RGB", (LONGEST_PX, LONGEST_PX))
-            image.thumbnail((LONGEST_PX, LONGEST_PX))
-            out = io.BytesIO()
-            image.convert("RGB").save(out, "JPEG", quality=QUALITY)
-        self.frames = (*self.frames, out.getvalue())
+        self.frames = (*self.frames, frame(preview))
+
+
+def frame(picture: bytes) -> bytes:
+    """Returns an encoded picture as JPEG, at most LONGEST_PX long."""
+    with Image.open(io.BytesIO(picture)) as image:
+        image.thumbnail((LONGEST_PX, LONGEST_PX))
+        out = io.BytesIO()
+        image.convert("RGB").save(out, "JPEG", quality=QUALITY)
+    return out.getvalue()
 
 
 def as_webp(frames: tuple[bytes, ...], result: bytes) -> bytes:
@@ -48,7 +52,7 @@ def as_webp(frames: tuple[bytes, ...], result: bytes) -> bytes:
     """
     with Image.open(io.BytesIO(result)) as image:
         last = ImageOps.contain(image.convert("RGB"), (LONGEST_PX, LONGEST_PX))
-    pictures = [Image.open(io.BytesIO(frame)).convert("RGB").resize(last.size) for frame in frames]
+    pictures = [Image.open(io.BytesIO(one)).convert("RGB").resize(last.size) for one in frames]
     out = io.BytesIO()
     durations = [FRAME_MS] * len(pictures) + [LAST_MS]
     first, *rest = [*pictures, last]

@@ -7,7 +7,6 @@ and shares nothing with the page but the job and its owner.
 from __future__ import annotations
 
 import contextlib
-import io
 import itertools
 import logging
 import threading
@@ -20,7 +19,6 @@ from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
-from PIL import Image
 
 from serving.client import Progress, StyleTransferClient
 from serving.errors import Cancelled, ServingFailed, StyleTransferError
@@ -32,7 +30,7 @@ from serving.results import Origin
 from serving.run_file import SavedRun
 from ui import knobs
 from ui.estimate import PACE
-from ui.film import Film
+from ui.film import LONGEST_PX, Film, frame
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +38,6 @@ REFINE_STEPS = 40  # extra steps at a result's own size
 LARGER_STEPS = 32  # extra steps, shared by two sizes
 GROWTH = 2  # factor of the long side when a result is enlarged
 POLL_S = 0.2  # how often a waiting run checks whether it has been stopped
-SHOWN_PX, QUALITY = 512, 85  # long side of the photograph while there is no preview, and of its JPEG
 KEPT_STATES_BYTES = 1_000_000_000  # of all runs that ended early; one of 4096 x 3275 pixels has 885 MB
 
 
@@ -80,6 +77,11 @@ class Snapshot(Progress):
     @property
     def active(self) -> bool:
         return self.status in (Status.RUNNING, Status.STOPPING)
+
+    @property
+    def starting(self) -> bool:
+        """Whether the first preview is to be expected at any moment."""
+        return self.status is Status.RUNNING and not (self.preview or self.waits_for or self.problem)
 
     @property
     def picture(self) -> bytes:
@@ -196,11 +198,8 @@ class Job:
 
     @cached_property
     def photograph(self) -> bytes:
-        """The photograph, small, as JPEG: it is shown until there is a preview."""
-        with Image.open(io.BytesIO(prepare(self.request.content, "content", longest_px=SHOWN_PX))) as image:
-            out = io.BytesIO()
-            image.convert("RGB").save(out, "JPEG", quality=QUALITY)
-        return out.getvalue()
+        """The photograph, small: it is shown until there is a preview."""
+        return frame(prepare(self.request.content, "content", longest_px=LONGEST_PX))
 
     def snapshot(self) -> Snapshot:
         with self._lock:

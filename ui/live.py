@@ -10,10 +10,25 @@ from typing import Any
 import streamlit as st
 
 from model.contract import NOT_FINITE
+from model.settings import format_value
 from serving.errors import InvalidInput, StyleTransferError
 from serving.request import Request
 from serving.run_file import decode_run
-from ui import chart, components, downloads, gallery, jobs, links, panel, server, uploads, variations, visits, wording
+from ui import (
+    chart,
+    components,
+    downloads,
+    gallery,
+    jobs,
+    knobs,
+    links,
+    panel,
+    server,
+    uploads,
+    variations,
+    visits,
+    wording,
+)
 from ui.jobs import Job, Snapshot, Status
 from ui.uploads import BadPicture, File
 from ui.variations import COLUMNS, ROWS, Variations
@@ -21,18 +36,20 @@ from ui.visits import Result, Stage, Visit
 
 ALT = "The result"
 BEAT_S = 1.0  # how often the browser asks for the state of a run; each time costs as much as drawing the frame
+FIRST_BEAT_S = 0.25  # until the first preview
 LARGEST_PNG = 4_000_000  # bytes, some 1300 pixels square; larger results are shown as JPEG
 NARROWEST_PX = 100  # width of a variation; three fit side by side even on a phone
-MOST_SHOWN = 4  # of the runs that wait, each with a button; the others are counted
 RUN_FILE_MB = 200  # a run of 1400 pixels square has 100
 
-# Keys of session_state: what is wrong with files that were added here, the format of downloads, whether More is open.
+# Keys of session_state: what is wrong with files that were added here and with which work it is shown, the format of
+# downloads, whether More is open.
 PROBLEM, FORMAT, MORE = "live_problem", "format", "more"
 
 
 def show(visit: Visit, drawn: Stage) -> None:
-    """Draws a visit's work, every second while there is any; `drawn` is the stage for which the page is drawn."""
-    st.fragment(_draw, run_every=BEAT_S if drawn.active else None)(visit, drawn)
+    """Draws a visit's work, again and again while there is any; `drawn` is the stage for which the page is drawn."""
+    beat_s = FIRST_BEAT_S if drawn.starting else BEAT_S
+    st.fragment(_draw, run_every=beat_s if drawn.active else None)(visit, drawn)
 
 
 def _draw(visit: Visit, drawn: Stage) -> None:
@@ -41,8 +58,9 @@ def _draw(visit: Visit, drawn: Stage) -> None:
     work = drawn.work
     if visit.failed is not None and visit.failed.problem is not None:
         st.error(f"{_title(visit, visit.failed.request)}: {server.explain(visit.failed.problem)}")
-    if st.session_state.get(PROBLEM):
-        st.error(st.session_state[PROBLEM], icon=":material/broken_image:")
+    problem, shown_with = st.session_state.get(PROBLEM, ("", None))
+    if problem and shown_with is work:
+        st.error(problem, icon=":material/broken_image:")
     if work is None:
         _nothing_yet()
     elif isinstance(work, Variations):
@@ -84,14 +102,11 @@ def _progress(visit: Visit, fraction_done: float, line: str, now: Snapshot | Non
         return
     with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
         st.caption("Next:", width="content")
-        for number, work in enumerate(visit.lined_up[:MOST_SHOWN]):
-            title = _title(visit, work.request)
+        for work in visit.lined_up:
             st.button(
-                title, key=f"remove_{number}", icon=":material/close:", icon_position="right", type="tertiary",
-                help="Removes this run from the line.", on_click=visit.remove, args=(work,),
+                _title(visit, work.request), key=f"remove_{id(work)}", icon=":material/close:", icon_position="right",
+                type="tertiary", help="Removes this run from the line.", on_click=visit.remove, args=(work,),
             )  # fmt: skip
-        if (more := len(visit.lined_up) - MOST_SHOWN) > 0:
-            st.caption(f"and {more} more", width="content")
         if len(visit.lined_up) > 1:
             st.button(
                 "Remove all", key="remove_all", type="tertiary", on_click=visit.remove, args=visit.lined_up,
@@ -123,7 +138,7 @@ def _variations(visit: Visit, work: Variations) -> None:
     with st.grid(len(work.rows[0]), min_column_width=NARROWEST_PX, gap="small"):
         for row, of_row in enumerate(work.rows):
             for column, job in enumerate(of_row):
-                _cell(work.request, job, variations.describe(row, column))
+                _cell(work, job, variations.describe(row, column))
     if not work.active and any(job.snapshot().image for job in work.jobs):
         st.download_button(
             "Download the sheet", partial(variations.sheet, work), mime="image/png", key="download_sheet",
@@ -132,13 +147,10 @@ def _variations(visit: Visit, work: Variations) -> None:
         )  # fmt: skip
 
 
-def _cell(request: Request, job: Job, words: str) -> None:
-    now, settings = job.snapshot(), job.request.settings
+def _cell(work: Variations, job: Job, words: str) -> None:
+    now, settings, request = job.snapshot(), job.request.settings, work.request
     with st.container(gap="xsmall"):
-        if now.picture:
-            st.image(now.picture, width="stretch", alt=f"A variation: {words}")
-        else:
-            st.skeleton(height=110)
+        st.image(now.picture or work.jobs[0].photograph, width="stretch", alt=f"A variation: {words}")
         st.button(
             words, key=f"large_{job.number}", icon=":material/zoom_out_map:", width="stretch", disabled=not now.image,
             help=f"Makes it large: paints it anew at {request.settings.size} pixels, and sets the knobs accordingly.",
@@ -290,16 +302,26 @@ def _paint_each(request: Request, files: Sequence[File]) -> None:
             photographs.append(uploads.load(file.data, "content", f"Your photo, {file.name}", name=file.name))
         except BadPicture as error:
             problems.append(f"{wording.plain(file.name)}: {error}")
-    st.session_state[PROBLEM] = "  \n".join(problems)
     visits.start_each(request, photographs)
+    st.session_state[PROBLEM] = "  \n".join(problems), visits.current().work
 
 
 def _continue_saved(files: Sequence[File]) -> None:
+    st.session_state[PROBLEM] = _continued(files[-1]), visits.current().work
+
+
+def _continued(file: File) -> str:
+    """Continues a saved run, or returns a sentence that says why not."""
     try:
-        run = decode_run(files[-1].data, files[-1].name)
+        run = decode_run(file.data, file.name)
         run.request.prepared()
-        st.session_state[PROBLEM] = "" if visits.resume(run) else wording.OTHER_MODEL
     except InvalidInput:
-        st.session_state[PROBLEM] = wording.NO_RUN
+        return wording.NO_RUN
+    try:
+        for name in knobs.LIMITED:
+            knobs.SETTINGS[name].parse(format_value(getattr(run.request.settings, name)))
+        return "" if visits.resume(run) else wording.OTHER_MODEL
+    except InvalidInput as error:
+        return knobs.explain(error)
     except StyleTransferError as error:
-        st.session_state[PROBLEM] = server.explain(error)
+        return server.explain(error)

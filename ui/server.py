@@ -40,6 +40,7 @@ RETRIES = RetryPolicy(max_elapsed_s=math.inf)  # as long as the page is open: St
 ASK_AGAIN_S = 5.0  # how often the page asks a server that does not answer
 FRESH_S = 30.0  # how long an answer counts
 LOOK_S = 1.0  # how often a page that waits for the first answer looks whether it is there
+DRAWN = "server"  # key of session_state: the answer that the page shows
 SCHEMES = ("grpc://", "grpcs://", "http://", "https://")
 
 
@@ -175,11 +176,6 @@ class Watch:
         self._worker: threading.Thread | None = None
         self._outage: StyleTransferError | None = None
 
-    @property
-    def problem(self) -> str:
-        """Why the server cannot be used, as far as it is known."""
-        return self.latest.problem if self.latest else ""
-
     def ask(self, older_than_s: float = 0.0) -> None:
         """Asks the server, unless the last answer is younger, or an answer is on its way."""
         with self._lock:
@@ -203,8 +199,12 @@ WATCH = Watch()
 
 
 def is_ready() -> bool:
-    """Tells whether a run may start: unless the server is known to be unusable. A run waits for a server by itself."""
-    return not WATCH.problem
+    """Tells whether a run may start, as the header says. A run itself waits for a server that has not answered yet."""
+    return not _problem(st.session_state.get(DRAWN))
+
+
+def _problem(server: Server | None) -> str:
+    return server.problem if server else ""
 
 
 def show(outage: StyleTransferError | None, active: bool) -> None:
@@ -216,7 +216,7 @@ def show(outage: StyleTransferError | None, active: bool) -> None:
     """
     WATCH.suspect(outage)
     WATCH.ask(FRESH_S)
-    server = WATCH.latest
+    server = st.session_state[DRAWN] = WATCH.latest  # the answer may change while the page is drawn
     with st.container(gap=None):
         with st.container(horizontal=True, vertical_alignment="center", wrap=False):
             st.title(TITLE, anchor=False)
@@ -227,7 +227,7 @@ def show(outage: StyleTransferError | None, active: bool) -> None:
         st.warning(server.notice, icon=":material/info:")
     if server and server.problem and not active:
         st.error(server.problem, icon=":material/cloud_off:")
-    st.fragment(_look, run_every=ASK_AGAIN_S if server else LOOK_S)(server)
+    st.fragment(_look, run_every=ASK_AGAIN_S if server else LOOK_S)()
 
 
 def _about(server: Server | None) -> None:
@@ -239,8 +239,9 @@ def _about(server: Server | None) -> None:
     st.caption("  \n".join(f"{label}: `{fact}`" for label, fact in facts.items()))
 
 
-def _look(drawn: Server | None) -> None:
+def _look() -> None:
     """Keeps the answer fresh, and draws the page anew if it has become another than the page shows."""
-    WATCH.ask(ASK_AGAIN_S * 0.8 if WATCH.problem else FRESH_S)
-    if WATCH.latest is not None and (drawn is None or WATCH.problem != drawn.problem):
+    drawn, latest = st.session_state[DRAWN], WATCH.latest
+    WATCH.ask(ASK_AGAIN_S * 0.8 if _problem(latest) else FRESH_S)
+    if (drawn is None) != (latest is None) or _problem(drawn) != _problem(latest):
         st.rerun()

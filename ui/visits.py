@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 
 import streamlit as st
 
@@ -75,12 +76,6 @@ class Result:
     origin: Origin
     film: tuple[bytes, ...] = ()
 
-    @property
-    def parts(self) -> list[bytes]:
-        """All that it holds."""
-        pictures = (one for several in self.request.pictures.values() for one in several)
-        return [self.png, self.thumbnail, *self.film, *pictures]
-
 
 Work = Job | Variations
 
@@ -92,6 +87,7 @@ class Stage:
     work: Work | None
     active: bool
     running: bool
+    starting: bool
     lined_up: tuple[Work, ...]
     results: tuple[Result, ...]
 
@@ -144,7 +140,8 @@ class Visit:
         with self._lock:
             work = self.work
             active, running = (work.active, work.running) if work is not None else (False, False)
-            return Stage(work, active or bool(self.lined_up), running, self.lined_up, self.results)
+            starting = isinstance(work, Job) and work.snapshot().starting
+            return Stage(work, active or bool(self.lined_up), running, starting, self.lined_up, self.results)
 
     @property
     def problem(self) -> StyleTransferError | None:
@@ -210,7 +207,12 @@ class Visit:
 
 def _size(results: Sequence[Result]) -> int:
     """Returns the bytes that results take; pictures that several of them share count once."""
-    return sum({id(part): len(part) for one in results for part in one.parts}.values())
+    parts = (
+        part
+        for one in results
+        for part in (one.png, one.thumbnail, *one.film, *chain.from_iterable(one.request.pictures.values()))
+    )
+    return sum({id(part): len(part) for part in parts}.values())
 
 
 class Visits:

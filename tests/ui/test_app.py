@@ -25,7 +25,7 @@ from serving.request import Request
 from serving.run_file import decode_run, encode_run
 from tests.conftest import decoded, encode
 from tests.ui.fakes import FakeClient, encoded
-from ui import estimate, jobs, knobs, server, visits, wording
+from ui import downloads, estimate, gallery, jobs, knobs, live, masks, server, visits, wording
 from ui.cards import FULL
 from ui.downloads import run_file, stem
 from ui.jobs import REFINE_STEPS, RunQueue
@@ -469,6 +469,18 @@ def test_a_server_that_is_down_is_explained_until_it_answers(client, monkeypatch
     assert page.number_input(key="knob_size").value == 256
 
 
+def test_start_agrees_with_the_header_if_an_answer_comes_while_the_page_is_drawn(page, monkeypatch):
+    def show_masks(visit: Visit) -> None:
+        server.WATCH.latest = server.Server(problem="It does not answer.")
+
+    until(page, lambda: server.WATCH.latest)
+    monkeypatch.setattr(masks, "show", show_masks)
+    page.run()
+    assert (errors(page), page.button(key="start").disabled) == ([], False)
+    page.run()
+    assert (errors(page), page.button(key="start").disabled) == (["It does not answer."], True)
+
+
 def test_a_page_opened_after_an_outage_does_not_show_it_again(client, page, monkeypatch):
     monkeypatch.setattr(server, "ASK_AGAIN_S", 0.01)
     client.problem = client.outage = ServingUnavailable("gone")
@@ -505,6 +517,29 @@ def test_the_picture_is_kept_when_a_run_fails_and_the_run_can_continue_or_be_sav
     assert "save_run" not in keys(page, "download_button")
 
 
+def test_files_are_made_only_when_they_are_downloaded(client, page, monkeypatch):
+    def never(*_) -> bytes:
+        raise AssertionError("nobody asked for it")
+
+    for module, name in ((downloads, "encode"), (downloads, "as_zip"), (downloads, "run_file"), (gallery, "as_webp")):
+        monkeypatch.setattr(module, name, never)
+    finish(page)
+    client.run_problem, client.breaks_at = ServingFailed("a bug"), 2
+    finish(page)
+    assert {"download", "download_all", "film", "save_run"} <= keys(page, "download_button")
+    assert not page.exception
+
+
+def test_the_photograph_is_mixed_into_the_shown_result(client, page):
+    finish(page)
+    shown = lambda: [image.value for image in page.get("image") if image.proto.imgs[0].alt == live.ALT]  # noqa: E731
+    before = shown()
+    page.slider(key=f"mix_{visit_of(page).work.number}").set_value(50).run()
+    assert shown() != before
+    page.slider(key=f"mix_{visit_of(page).work.number}").set_value(0).run()
+    assert shown() == before != []
+
+
 def test_a_run_lasts_through_an_outage_as_long_as_the_page_is_open():
     assert server.RETRIES.max_elapsed_s == math.inf
 
@@ -517,10 +552,10 @@ def test_runs_are_lined_up_and_can_be_removed(client, page):
         start(page)
     choose(page, "content_sample", CONTENTS[2].name)
     start(page)
-    labels = [page.button(key=f"remove_{number}").label for number in range(4)]
-    assert labels == [*["Dusk lake + Eddies, 384 px"] * 3, "Lighthouse + Eddies, 384 px"]
+    waiting = [one for one in page.button if one.key in {f"remove_{id(work)}" for work in visit_of(page).lined_up}]
+    assert [one.label for one in waiting] == [*["Dusk lake + Eddies, 384 px"] * 3, "Lighthouse + Eddies, 384 px"]
     again = opened(visit=page.session_state["visit"])  # another tab of the visit
-    start(again, "remove_0")
+    start(again, waiting[0].key)
     page.run()
     assert len(visit_of(page).lined_up) == 3
     client.gate.release(99)
@@ -561,10 +596,12 @@ def test_more_photographs_are_painted_like_the_first_and_unusable_ones_are_named
     finish(blend)
     photographs = [encoded(30 + number, 20) for number in range(2)]
     files = [(f"{number}.png", data, "image/png") for number, data in enumerate([*photographs, b"no picture"])]
+    client.gate = threading.Semaphore(0)
     start(blend, "photos")
     blend.file_uploader(key="photos_upload_0").set_value(files).run()
     assert ["2.png: This file is not a picture" in error for error in errors(blend)] == [True]
-    until(blend, lambda: len(visit_of(blend).results) == 3)
+    client.gate.release(99)
+    until(blend, lambda: len(visit_of(blend).results) == 3 and not blend.error)
     first, *others = client.calls
     assert [call.content for call in others] == photographs
     assert {(call.styles, call.settings, call.content_masks) for call in others} == {(first.styles, first.settings, ())}
@@ -591,8 +628,13 @@ def test_a_saved_run_continues_on_another_page_if_its_model_is_served(client, pa
     start(other, "resume")
     upload(other, "run_upload_2", encode_run(replace(run, request=damaged)), "a.run")
     assert errors(other) == [wording.NO_RUN]
+    with pytest.MonkeyPatch.context() as smaller:
+        smaller.setattr(knobs, "SETTINGS", knobs.limited({"NST_MAX_SIZE": "256"}))
+        start(other, "resume")
+        upload(other, "run_upload_3", saved, "a.run")
+        assert errors(other) == ["Size must be an integer from 16 to 256."]
     start(other, "resume")
-    upload(other, "run_upload_3", saved, "a.run")
+    upload(other, "run_upload_4", saved, "a.run")
     until(other, lambda: visit_of(other).results)
     assert not other.error
     assert client.states[-1] == str(STEPS // 2).encode()

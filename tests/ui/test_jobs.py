@@ -16,6 +16,7 @@ from serving.request import Request
 from serving.run_file import SavedRun
 from tests.ui.fakes import FakeClient, FakeOwner, encoded, until
 from ui import jobs
+from ui.film import LONGEST_PX
 from ui.jobs import Job, RunQueue, Snapshot, Status
 
 STEPS = 40
@@ -117,6 +118,12 @@ def test_a_saved_run_continues_at_its_step(gated):
     assert (job.snapshot().status, len(job.snapshot().losses)) == (Status.DONE, STEPS - 20)
 
 
+def test_the_first_preview_is_expected_at_any_moment_unless_the_run_waits_or_the_server_is_away():
+    starting = Snapshot(status=Status.RUNNING)
+    others = ({"preview": b"1"}, {"waits_for": 1}, {"problem": ServingUnavailable("")}, {"status": Status.STOPPING})
+    assert [starting.starting, *(replace(starting, **one).starting for one in others)] == [True, *[False] * 4]
+
+
 def stopped(client: FakeClient) -> Job:
     """Returns a job that was stopped after a chunk."""
     job = job_of(client)
@@ -144,7 +151,7 @@ def test_while_there_is_no_preview_a_job_shows_its_photograph_decoded_only_once(
     job = Job(FakeClient(), replace(REQUEST, content=encoded(1024, 512)), RunQueue(1), FakeOwner())
     shown = job.photograph
     with Image.open(io.BytesIO(shown)) as image:
-        assert (image.format, image.size) == ("JPEG", (jobs.SHOWN_PX, jobs.SHOWN_PX // 2))
+        assert (image.format, image.size) == ("JPEG", (LONGEST_PX, LONGEST_PX // 2))
     assert job.photograph is shown
 
 

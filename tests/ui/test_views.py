@@ -3,6 +3,7 @@
 import base64
 import io
 import threading
+import time
 import zipfile
 from dataclasses import replace
 
@@ -197,6 +198,14 @@ def test_a_large_photograph_is_held_as_the_file_that_it_came_in():
     assert picture.digest == sha256(data)
 
 
+def test_a_transparent_picture_stays_so_when_it_is_turned():
+    half = Image.new("RGBA", (60, 40), (200, 90, 40, 255))
+    half.paste((0, 0, 0, 0), (0, 0, 30, 40))
+    with Image.open(io.BytesIO(uploads.turned(uploads.load(encode(half), "content", "")).data)) as turned:
+        assert turned.size == (40, 60)
+        assert turned.getchannel("A").getbbox() == (0, 30, 40, 60)
+
+
 def test_a_pasted_file_is_named_by_its_type_and_read_like_any_other():
     assert uploads.from_url("data:image/png;base64,aGFsbG8=", "pasted") == uploads.File("pasted.png", b"hallo")
     assert uploads.from_url("data:image/tiff;base64,aGFsbG8=", "pasted") == uploads.File("pasted.tiff", b"hallo")
@@ -346,6 +355,9 @@ def test_the_server_is_asked_in_the_background_and_not_twice_at_once(monkeypatch
     for problem in (outage, outage, None, Overloaded("full")):
         watch.suspect(problem)
     until(lambda: len(calls) == 2)
+    watch.suspect(outage)  # once for each outage
+    time.sleep(0.05)
+    assert len(calls) == 2
 
 
 @pytest.mark.parametrize(("text", "runs"), [("", 2), ("5", 5), ("0", 1), ("many", 2)])
