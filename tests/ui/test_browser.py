@@ -153,8 +153,8 @@ class Tab:
             return decoded(answer.read())
 
     def within_component(self, selector):
-        """Waits for an element of one of the page's own components."""
-        return self.wait(lambda: self.chrome.execute_script(IN_SHADOW, selector), f"no {selector}")
+        """Waits for an element of one of the page's own components, and scrolls to it."""
+        return self.scroll_to(self.wait(lambda: self.chrome.execute_script(IN_SHADOW, selector), f"no {selector}"))
 
 
 @pytest.fixture(scope="module")
@@ -337,6 +337,7 @@ def test_a_mask_is_painted_and_undone_by_keyboard_and_the_error_about_a_file_kee
     (tmp_path / "white.png").write_bytes(encode(np.full((20, 20, 3), 255, np.uint8)))
     tab.all("input[type=file]")[-1].send_keys(str(tmp_path / "white.png"))
     tab.wait(lambda: opacity(tab, canvas, places) == [1, 1, 1], "the uploaded mask was not drawn")
+    tab.settle()
     tab.within_component("[data-do=undo]").click()
     assert opacity(tab, canvas, places) == [1, 1, 0]
 
