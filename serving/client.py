@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,7 @@ from model.settings import LOSS_TERMS, StyleSettings
 from serving.contract import MODEL_NAME
 from serving.endpoints import Endpoints, RetryPolicy, split_servers
 from serving.errors import InvalidInput, StyleTransferError
-from serving.pictures import BACKGROUND
+from serving.network import Access
 from serving.request import Picture, Request
 from serving.responses import Description, check_chunk, read_description
 from serving.results import Origin, Result
@@ -86,9 +86,7 @@ class StyleTransferClient:
         model_name: str = MODEL_NAME,
         timeout_s: float = TIMEOUT_S,
         retry_policy: RetryPolicy | None = None,
-        ca: str | None = None,
-        token: str | None = None,
-        headers: Mapping[str, str] | None = None,
+        **access: Unpack[Access],
     ) -> None:
         """Creates a client of one server, or of several that serve the same model.
 
@@ -98,22 +96,17 @@ class StyleTransferClient:
           model_name: the servable's name.
           timeout_s: longest time for one call; a run makes many.
           retry_policy: how long a failed call is retried. None: 30 s.
-          ca: path of a PEM file with the certificates to trust. None: NST_SERVING_CA, or the public authorities.
-          token: every call carries it as `Authorization: Bearer TOKEN`. None: NST_SERVING_TOKEN, or no token.
-          headers: every call carries them. None: NST_SERVING_HEADERS, lines `Name: value`, or none.
+          access: `ca`, `token` and `headers` of serving/network.py, for all servers.
 
         Raises:
           InvalidInput: an address is of an unknown kind, there is no SavedModel at a path, the timeout is not positive,
-            `ca`, `token` or `headers` is malformed, or a token would cross the network unencrypted.
+            or see `Remote.of`.
         """
         if not timeout_s > 0:
             raise InvalidInput(f"`timeout_s` must be above 0 seconds. Received: {timeout_s}")
         given = [server] if isinstance(server, str) or not isinstance(server, Sequence) else server
         servers = [part for one in given for part in (split_servers(one) if isinstance(one, str) else [one])]
-        transports = [
-            connect(one, model_name, ca=ca, token=token, headers=headers) if isinstance(one, str) else one
-            for one in servers
-        ]
+        transports = [connect(one, model_name, **access) if isinstance(one, str) else one for one in servers]
         if not transports:
             raise InvalidInput("`server` must name at least one server. Received: none")
         self._transport = Endpoints(transports, retry_policy or RetryPolicy())
@@ -145,14 +138,9 @@ class StyleTransferClient:
         content: Picture,
         styles: Picture | Sequence[Picture],
         *,
-        settings: StyleSettings | None = None,
-        content_masks: Picture | Sequence[Picture] = (),
-        style_masks: Picture | Sequence[Picture] = (),
-        initial: Picture = b"",
-        background: str = BACKGROUND,
         on_progress: Callable[[Progress], object] | None = None,
         cancelled: threading.Event | None = None,
-        **values: Any,
+        **options: Any,
     ) -> Result:
         """Paints a picture in the style of others.
 
@@ -173,29 +161,16 @@ class StyleTransferClient:
         Args:
           content: the picture to paint: the path of a file, the bytes of one, or a PIL image. A text is always a path.
           styles: the picture whose style it takes, or several.
-          settings: all that can be set. None: the defaults.
-          content_masks: as in `Request`, given like the pictures.
-          style_masks: likewise.
-          initial: a picture to start from; b"": as the settings' `start` says.
-          background: colour that shows where a picture is transparent; a mask is black there.
           on_progress: called with a record after each chunk of about two seconds.
           cancelled: once set, the run ends after the current chunk, with the picture as it stands.
-          **values: settings by name, such as `size=512`; they replace those in `settings`.
+          **options: settings by name, or all as `settings`; `content_masks`, `style_masks`, `initial` and `background`,
+            as `Request.read` takes them.
 
         Raises:
           InvalidInput: an argument is wrong; the text names it.
-          StyleTransferError: see serving/errors.py; after a failure that lasts as long as the retry policy allows.
-            `run` can be resumed then, this cannot.
+          StyleTransferError: as `run`, which can be resumed; this cannot.
         """
-        request = Request.read(
-            content,
-            styles,
-            (settings or StyleSettings()).replace(**values),
-            content_masks=content_masks,
-            style_masks=style_masks,
-            initial=initial,
-            background=background,
-        ).prepared()
+        request = Request.read(content, styles, **options).prepared()
         model = self._describe(request.settings, timeout_s=self._timeout_s, cancelled=cancelled)
         losses = []
         for last in self.run(request, cancelled=cancelled):
@@ -215,7 +190,7 @@ class StyleTransferClient:
     ) -> Iterator[Progress]:
         """Stylises a picture, a chunk of steps per call. The last record has the result as `image`.
 
-        >>> request = Request.read("photo.jpg", "painting.jpg", StyleSettings(size=512, steps=60))
+        >>> request = Request.read("photo.jpg", "painting.jpg", size=512, steps=60)
         >>> for progress in client.run(request):
         ...     print(f"{progress.step} of {progress.steps}")
         1 of 60

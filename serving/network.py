@@ -9,7 +9,7 @@ import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 from urllib.parse import urlsplit
 
 import grpc
@@ -35,35 +35,35 @@ _HEADER_VALUE = re.compile(r"[!-~]([ -~]*[!-~])?")
 _AUTHORIZATION = "authorization"
 
 
-@dataclass(frozen=True)
-class Remote:
-    """A server on the network.
+class Access(TypedDict, total=False):
+    """What a server wants of its clients. The environment gives what is None or left out.
 
     Attributes:
-      address: `SCHEME://HOST:PORT`.
-      ca: path of a PEM file with the certificates to trust; "": those of the public authorities.
-      headers: sent with every call, by lowercase name. The values are secret.
+      ca: path of a PEM file with the certificates to trust; "" and by default those of the public authorities.
+      token: sent with every call as `Authorization: Bearer TOKEN`.
+      headers: sent with every call.
     """
+
+    ca: str | None
+    token: str | None
+    headers: Mapping[str, str] | None
+
+
+@dataclass(frozen=True)
+class Remote:
+    """A server on the network: its address, `SCHEME://HOST:PORT`, `ca` as in Access, and secret headers."""
 
     address: str
     ca: str = ""
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def of(
-        cls, address: str, ca: str | None = None, token: str | None = None, headers: Mapping[str, str] | None = None
-    ) -> Remote:
+    def of(cls, address: str, **access: Unpack[Access]) -> Remote:
         """Returns the server at an address.
 
-        Args:
-          address: `grpc://HOST:PORT`, `grpcs://HOST:PORT`, `http://HOST:PORT` or `https://HOST:PORT`.
-          ca: path of a PEM file. None: that in NST_SERVING_CA, if any.
-          token: sent as `Authorization: Bearer TOKEN`. None: that in NST_SERVING_TOKEN, if any.
-          headers: sent with every call. None: those in NST_SERVING_HEADERS, a line `Name: value` for each.
-
         Raises:
-          InvalidInput: one of them is malformed, or a token would cross the network unencrypted. The text holds no
-            secret.
+          InvalidInput: the address or one of `access` is malformed, or a token would cross the network unencrypted. The
+            text holds no secret.
         """
         if "@" in address:
             raise InvalidInput("`server` must hold no user name and no password. Give a `token` or `headers` instead")
@@ -73,19 +73,24 @@ class Remote:
             known = None
         if not known:
             raise InvalidInput(
-                "`server` must be grpc://HOST:PORT, http://HOST:PORT, the same with grpcs or https, or the path of a "
-                f"SavedModel. Received: {address}"
+                "`server` must be grpc://HOST:PORT, http://HOST:PORT or the path of a SavedModel, or with TLS grpcs:// "
+                f"or https://. Received: {address}"
             )
+        ca, token, headers = access.get("ca"), access.get("token"), access.get("headers")
         ca = os.environ.get(CA_VARIABLE, "") if ca is None else ca
         token = os.environ.get(TOKEN_VARIABLE, "").strip() if token is None else token
-        headers = _parse_headers(os.environ.get(HEADERS_VARIABLE, "")) if headers is None else headers
-        server = cls(address.rstrip("/"), ca, _checked_headers(headers, token))
-        if server.encrypted:
-            _check_ca(ca)
-        elif _AUTHORIZATION in server.headers and not server.is_loopback:
+        server = cls(
+            address.rstrip("/"), ca, _headers_with(token, _headers_of_environment() if headers is None else headers)
+        )
+        if not server.encrypted and _AUTHORIZATION in server.headers and not server.is_loopback:
             raise InvalidInput(
                 f"`token` must not cross the network unencrypted. Use {server.scheme}s:// in place of {address}"
             )
+        if server.encrypted and ca:
+            try:
+                ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(ca)
+            except OSError as error:  # among them ssl.SSLError
+                raise InvalidInput(f"`ca` must be a PEM file of certificates. Received: {ca}") from error
         return server
 
     def __str__(self) -> str:
@@ -110,8 +115,9 @@ class Remote:
 
     def without_secrets(self, text: str) -> str:
         """Returns a server's text without the headers' values, which it may repeat."""
-        for value in self.headers.values():
-            text = text.replace(value.removeprefix("Bearer "), "***")
+        for name, value in self.headers.items():
+            secret = value.rpartition(" ")[2] if name == _AUTHORIZATION else value  # without `Bearer` or `Basic`
+            text = text.replace(secret, "***")
         return text
 
     def channel(self) -> grpc.Channel:
@@ -135,20 +141,14 @@ class Remote:
         return session
 
 
-def _parse_headers(text: str) -> dict[str, str]:
-    headers = {}
-    for number, line in enumerate(text.splitlines(), 1):
-        name, colon, value = line.partition(":")
-        if not colon and line.strip():
-            raise InvalidInput(
-                f"`{HEADERS_VARIABLE}` must hold lines `Name: value`. Received: no colon in line {number}"
-            )
-        if colon:
-            headers[name.strip()] = value.strip()
-    return headers
+def _headers_of_environment() -> dict[str, str]:
+    lines = [line.partition(":") for line in os.environ.get(HEADERS_VARIABLE, "").splitlines() if line.strip()]
+    if not all(colon for _, colon, _ in lines):
+        raise InvalidInput(f"`{HEADERS_VARIABLE}` must hold lines `Name: value`. Received: a line without a colon")
+    return {name.strip(): value.strip() for name, _, value in lines}
 
 
-def _checked_headers(headers: Mapping[str, str], token: str) -> dict[str, str]:
+def _headers_with(token: str, headers: Mapping[str, str]) -> dict[str, str]:
     sent = {name.lower(): value for name, value in headers.items()}
     for name, value in sent.items():
         if not (_HEADER_NAME.fullmatch(name) and _HEADER_VALUE.fullmatch(value)):
@@ -156,21 +156,11 @@ def _checked_headers(headers: Mapping[str, str], token: str) -> dict[str, str]:
                 "`headers` must have names of letters, digits, `-`, `_` and `.`, none ending in -bin, and values of "
                 f"printable ASCII. Received: a wrong name or value of `{name}`"
             )
-    if token:
-        if not _HEADER_VALUE.fullmatch(token) or " " in token:
-            raise InvalidInput(f"`token` must be printable ASCII without spaces. Received: {len(token)} characters")
-        if _AUTHORIZATION in sent:
-            raise InvalidInput("`token` must not be given beside an Authorization header. Received: both")
-        sent[_AUTHORIZATION] = f"Bearer {token}"
-    return sent
-
-
-def _check_ca(ca: str) -> None:
-    if ca:
-        try:
-            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(ca)
-        except OSError as error:  # among them ssl.SSLError
-            raise InvalidInput(f"`ca` must be a PEM file of certificates. Received: {ca}") from error
+    if token and (" " in token or not _HEADER_VALUE.fullmatch(token)):
+        raise InvalidInput(f"`token` must be printable ASCII without spaces. Received: {len(token)} characters")
+    if token and _AUTHORIZATION in sent:
+        raise InvalidInput("`token` must not be given beside an Authorization header. Received: both")
+    return sent | ({_AUTHORIZATION: f"Bearer {token}"} if token else {})
 
 
 class _Timeouts:

@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
@@ -67,11 +68,15 @@ class Request:
         style_masks: Picture | Sequence[Picture] = (),
         initial: Picture = b"",
         background: str = BACKGROUND,
+        **values: Any,
     ) -> Request:
-        """Returns the request with pictures from files, bytes or PIL images. A text is always a path.
+        """Returns the request for pictures that are paths of files, the bytes of files, or PIL images.
+
+        A text is always a path. The arguments are those of `Request`; `values` are settings by name, such as
+        `size=512`, and replace those in `settings`.
 
         Raises:
-          InvalidInput: a file cannot be read, an argument is none of these, or the numbers of pictures do not match.
+          InvalidInput: an argument is wrong or its file cannot be read; the text names it.
         """
 
         def read_all(name: str, given: Picture | Sequence[Picture]) -> tuple[bytes, ...]:
@@ -82,7 +87,7 @@ class Request:
         return cls(
             _read(content, "content", background),
             read_all("styles", styles),
-            settings or StyleSettings(),
+            (settings or StyleSettings()).replace(**values),
             content_masks=read_all("content_masks", content_masks),
             style_masks=read_all("style_masks", style_masks),
             initial=_read(initial, "initial", background),

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Unpack
 from urllib.parse import urljoin, urlsplit
 
 import grpc
@@ -39,7 +39,7 @@ from serving.errors import (
     from_code,
     from_http_status,
 )
-from serving.network import Remote
+from serving.network import Access, Remote
 
 # The reason for which requests or gRPC does not trust a certificate, in the texts of its errors.
 _UNVERIFIED = re.compile(
@@ -96,17 +96,8 @@ class Transport(Protocol):
         """Closes the connection, or frees the model."""
 
 
-def connect(
-    server: str,
-    model_name: str = MODEL_NAME,
-    *,
-    ca: str | None = None,
-    token: str | None = None,
-    headers: Mapping[str, str] | None = None,
-) -> Transport:
+def connect(server: str, model_name: str = MODEL_NAME, **access: Unpack[Access]) -> Transport:
     """Returns the transport for `grpc(s)://HOST:PORT`, `http(s)://HOST:PORT`, or the path of a SavedModel.
-
-    `ca`, `token` and `headers` are those of `Remote.of`.
 
     Raises:
       InvalidInput: the address is none of these, or see `Remote.of`.
@@ -115,7 +106,7 @@ def connect(
     _, colon, port = server.rpartition(":")
     if not separator and not (colon and port.isdecimal()):  # an address without a scheme is no path
         return LocalTransport(Path(server))
-    remote = Remote.of(server, ca, token, headers)
+    remote = Remote.of(server, **access)
     return (GrpcTransport if remote.scheme in ("grpc", "grpcs") else RestTransport)(remote, model_name)
 
 
@@ -332,30 +323,17 @@ class LocalTransport:
 
 
 def served_versions(
-    server: str,
-    model_name: str = MODEL_NAME,
-    *,
-    timeout_s: float = STATUS_S,
-    ca: str | None = None,
-    token: str | None = None,
-    headers: Mapping[str, str] | None = None,
+    server: str, model_name: str = MODEL_NAME, *, timeout_s: float = STATUS_S, **access: Unpack[Access]
 ) -> list[int]:
     """Returns the versions that a server has available, the newest first. By default calls use the newest.
 
-    A busy server answers at once, too. `server`, `ca`, `token` and `headers` are those of `Remote.of`.
+    A busy server answers at once, too.
 
     Raises:
-      InvalidInput: see `Remote.of`.
-      AccessDenied: the server refused the call.
-      ServingUnavailable: the server does not answer, or has no such model.
+      StyleTransferError: see serving/errors.py.
     """
-    with contextlib.closing(connect(server, model_name, ca=ca, token=token, headers=headers)) as transport:
-        try:
-            return transport.versions(timeout_s=timeout_s)
-        except AccessDenied:
-            raise
-        except StyleTransferError as error:
-            raise ServingUnavailable(f"{server} did not return the model's status.") from error
+    with contextlib.closing(connect(server, model_name, **access)) as transport:
+        return transport.versions(timeout_s=timeout_s)
 
 
 def _newest_first(versions: Iterable[int]) -> list[int]:

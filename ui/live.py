@@ -41,7 +41,8 @@ LARGEST_PNG = 4_000_000  # bytes, some 1300 pixels square; larger results are sh
 NARROWEST_PX = 100  # width of a variation; three fit side by side even on a phone
 RUN_FILE_MB = 200  # a run of 1400 pixels square has 100
 
-# Keys of session_state: what is wrong with files that were added here, the format of downloads, whether More is open.
+# Keys of session_state: what is wrong with files that were added here and with which work it is shown, the format of
+# downloads, whether More is open.
 PROBLEM, FORMAT, MORE = "live_problem", "format", "more"
 
 
@@ -57,8 +58,9 @@ def _draw(visit: Visit, drawn: Stage) -> None:
     work = drawn.work
     if visit.failed is not None and visit.failed.problem is not None:
         st.error(f"{_title(visit, visit.failed.request)}: {server.explain(visit.failed.problem)}")
-    if st.session_state.get(PROBLEM):
-        st.error(st.session_state[PROBLEM], icon=":material/broken_image:")
+    problem, shown_with = st.session_state.get(PROBLEM, ("", None))
+    if problem and shown_with is work:
+        st.error(problem, icon=":material/broken_image:")
     if work is None:
         _nothing_yet()
     elif isinstance(work, Variations):
@@ -300,12 +302,12 @@ def _paint_each(request: Request, files: Sequence[File]) -> None:
             photographs.append(uploads.load(file.data, "content", f"Your photo, {file.name}", name=file.name))
         except BadPicture as error:
             problems.append(f"{wording.plain(file.name)}: {error}")
-    st.session_state[PROBLEM] = "  \n".join(problems)
     visits.start_each(request, photographs)
+    st.session_state[PROBLEM] = "  \n".join(problems), visits.current().work
 
 
 def _continue_saved(files: Sequence[File]) -> None:
-    st.session_state[PROBLEM] = _continued(files[-1])
+    st.session_state[PROBLEM] = _continued(files[-1]), visits.current().work
 
 
 def _continued(file: File) -> str:

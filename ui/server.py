@@ -88,8 +88,10 @@ def connect(server: str) -> StyleTransferClient:
         this process.
     """
     if not server.startswith(SCHEMES):
-        expected = "grpc://HOST:PORT, http://HOST:PORT, or the same with grpcs or https"
-        raise InvalidInput(f"`{SERVER_VARIABLE}` must be {expected}. Received: {_shown(server)}")
+        raise InvalidInput(
+            f"`{SERVER_VARIABLE}` must be grpc://HOST:PORT or http://HOST:PORT; over TLS, grpcs:// or https://. "
+            f"Received: {_shown(server)}"
+        )
     return StyleTransferClient(server, retry_policy=RETRIES)
 
 

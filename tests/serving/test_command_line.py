@@ -23,7 +23,7 @@ from serving.command_line.flags import servers_of, settings_from
 from serving.command_line.single import build_parser
 from serving.contract import DEFAULT_SERVER, SERVER_VARIABLE
 from serving.files import sha256
-from serving.results import origin_of
+from serving.results import PROGRAM, origin_of
 from serving.run_file import load_run, save_run
 from tests.conftest import decoded, encode, smooth_picture
 from tests.faulty import faulty
@@ -103,6 +103,12 @@ def test_mistakes_are_one_sentence(
     assert main(arguments) == 1
     assert capsys.readouterr().err.startswith(f"error: {sentence.format(**names)}")
     assert not (tmp_path / "out.png").exists()
+
+
+def test_it_tells_its_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--version"])
+    assert capsys.readouterr().out == f"{PROGRAM}\n"
 
 
 @pytest.mark.parametrize("value", ["x", "-1", "nan", "inf"])

@@ -307,6 +307,7 @@ def test_messages_lose_what_tensorflow_wraps_around_them(message: str, sentence:
 @pytest.mark.parametrize("way", ["grpc", "http"])
 def test_a_server_tells_which_versions_are_ready(served: Served, way: str) -> None:
     assert served_versions(served.address(way))[-1] >= 1
-    for server, model in ((served.address(way), "nosuch"), (f"{way}://127.0.0.1:{free_port()}", "any")):
-        with pytest.raises(ServingUnavailable, match="did not return the model's status"):
-            served_versions(server, model, timeout_s=5)
+    with pytest.raises(ModelNotFound, match="Could not find any versions of model nosuch"):
+        served_versions(served.address(way), "nosuch", timeout_s=5)
+    with pytest.raises(ServingUnavailable, match="No server answers at"):
+        served_versions(f"{way}://127.0.0.1:{free_port()}", timeout_s=5)

@@ -15,7 +15,15 @@ from model.limits import MAX_INPUT_PX
 from model.presets import PRESETS
 from model.settings import SETTINGS, StyleSettings
 from serving import results
-from serving.errors import DeadlineExceeded, InvalidInput, ModelNotFound, Overloaded, ServingFailed, ServingUnavailable
+from serving.errors import (
+    AccessDenied,
+    DeadlineExceeded,
+    InvalidInput,
+    ModelNotFound,
+    Overloaded,
+    ServingFailed,
+    ServingUnavailable,
+)
 from serving.files import sha256
 from serving.request import Request
 from serving.results import Origin
@@ -296,6 +304,23 @@ def test_compared_pictures_have_the_same_size():
 def test_a_path_is_not_a_servers_address():
     with pytest.raises(InvalidInput, match="NST_SERVING_URL"):
         server.connect("models/style_transfer")
+
+
+def test_a_server_may_be_reached_over_tls(monkeypatch):
+    monkeypatch.setenv("NST_SERVING_TOKEN", "t0ken")
+    server.connect("grpcs://model.example:443").close()
+
+
+def test_who_runs_the_page_reads_why_the_server_lets_nobody_in():
+    assert server.explain(AccessDenied("https://host wants a token.")) == "https://host wants a token."
+
+
+@pytest.mark.parametrize("address", ["https://me:s3cr3t@host", "ftp://me:s3cr3t@host"])
+def test_a_password_in_the_servers_address_is_refused_and_not_shown(monkeypatch, caplog, address):
+    monkeypatch.setenv("NST_SERVING_URL", address)
+    assert server.ask().problem == "This page is not set up correctly: whoever runs it finds the reason in its log."
+    assert "`server` must hold no user name" in caplog.text or "`NST_SERVING_URL` must be" in caplog.text
+    assert "s3cr3t" not in caplog.text
 
 
 def asked(monkeypatch, client: FakeClient, versions: list[int]) -> server.Server:
