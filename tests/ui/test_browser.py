@@ -153,8 +153,8 @@ class Tab:
             return decoded(answer.read())
 
     def within_component(self, selector):
-        """Waits for an element of one of the page's own components."""
-        return self.wait(lambda: self.chrome.execute_script(IN_SHADOW, selector), f"no {selector}")
+        """Waits for an element of one of the page's own components, and scrolls to it."""
+        return self.scroll_to(self.wait(lambda: self.chrome.execute_script(IN_SHADOW, selector), f"no {selector}"))
 
 
 @pytest.fixture(scope="module")
@@ -337,6 +337,7 @@ def test_a_mask_is_painted_and_undone_by_keyboard_and_the_error_about_a_file_kee
     (tmp_path / "white.png").write_bytes(encode(np.full((20, 20, 3), 255, np.uint8)))
     tab.all("input[type=file]")[-1].send_keys(str(tmp_path / "white.png"))
     tab.wait(lambda: opacity(tab, canvas, places) == [1, 1, 1], "the uploaded mask was not drawn")
+    tab.settle()
     tab.within_component("[data-do=undo]").click()
     assert opacity(tab, canvas, places) == [1, 1, 0]
 
@@ -444,8 +445,10 @@ def test_a_phone_in_the_dark_shows_start_without_scrolling_and_the_run_after_it(
     tab.darken()
     tab.visit("size=48&steps=10000&optimizer=adam")
     tab.check("first")
-    box = tab.button("Start").rect
-    assert 0 <= box["y"] < box["y"] + box["height"] <= PHONE[1]
+    tab.chrome.execute_script("document.querySelector('[data-testid=stMain]').scrollTo(0, 0)")  # `button` scrolls
+    box = "return document.querySelector('.st-key-start button').getBoundingClientRect().toJSON()"
+    start = tab.chrome.execute_script(box)
+    assert 0 <= start["top"] < start["bottom"] <= PHONE[1]
     tab.button("Start").click()
     stop = "return document.querySelector('.st-key-stop')?.getBoundingClientRect().bottom"
     tab.wait(lambda: (tab.chrome.execute_script(stop) or 9999) < PHONE[1], "the run is not in sight")
