@@ -125,7 +125,8 @@ def _running(visit: Visit, job: Job) -> None:
 
 
 def _variations(visit: Visit, work: Variations) -> None:
-    if work.active:
+    active = work.active  # asked once: they may end while they are drawn
+    if active:
         painted = sum(bool(job.snapshot().image) for job in work.jobs)
         line = f"{painted} of {len(work.jobs)} variations painted" if work.running else wording.STOPPING
         waiting = next((now for job in work.jobs if (now := job.snapshot()).active and now.problem), None)
@@ -139,7 +140,7 @@ def _variations(visit: Visit, work: Variations) -> None:
         for row, of_row in enumerate(work.rows):
             for column, job in enumerate(of_row):
                 _cell(work, job, variations.describe(row, column))
-    if not work.active and any(job.snapshot().image for job in work.jobs):
+    if not active and any(job.snapshot().image for job in work.jobs):
         st.download_button(
             "Download the sheet", partial(variations.sheet, work), mime="image/png", key="download_sheet",
             file_name=f"{downloads.stem(work.request, visit.names)}-variations.png", icon=":material/download:",
