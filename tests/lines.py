@@ -83,9 +83,11 @@ class Line:
             self.wanted.append(target)
             writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
         else:
-            self.wanted.append(urlsplit(target).netloc)
+            host = urlsplit(target).netloc
+            self.wanted.append(host)
             first = f"{method} {urlsplit(target).path} {version}\r\n"
-            sink.write(first.encode() + head.partition(b"\r\n")[2].replace(b"keep-alive", b"close"))
+            rest = head.partition(b"\r\n")[2].replace(b"keep-alive", b"close")
+            sink.write(first.encode() + rest.replace(host.encode(), b"localhost"))  # the server's own name
 
     async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         later = asyncio.get_running_loop().call_later
