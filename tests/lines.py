@@ -49,10 +49,11 @@ class Line:
             tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             tls.set_alpn_protocols(["h2", "http/1.1"] if self.server.startswith("grpc") else ["http/1.1"])
             self.certificate.configure_cert(tls)
-        async with await asyncio.start_server(self._connect, "127.0.0.1", limit=PIECE_BYTES, ssl=tls) as line:
-            self.port = line.sockets[0].getsockname()[1]
-            opened.set()
-            await self._ended.wait()
+        line = await asyncio.start_server(self._connect, "127.0.0.1", limit=PIECE_BYTES, ssl=tls)
+        self.port = line.sockets[0].getsockname()[1]
+        opened.set()
+        await self._ended.wait()
+        line.close()
 
     def end(self) -> None:
         self._loop.call_soon_threadsafe(self._ended.set)

@@ -162,7 +162,8 @@ def test_the_stops_of_a_picture_and_the_test_that_is_named_exist() -> None:
     assert len(stops) >= 12
     for path, name in stops:
         for part in name.split("."):
-            assert re.search(rf"^ *(?:async def|def|class) {part}\b", (ROOT / path).read_text(), re.MULTILINE), (path, name)
+            begins = rf"^ *(?:async def|def|class) {part}\b"
+            assert re.search(begins, (ROOT / path).read_text(), re.MULTILINE), (path, name)
     ((path, word),) = re.findall(r"pytest (\S+) -k (\w+)", text)
     assert re.search(rf"^def test_\w*{word}", (ROOT / path).read_text(), re.MULTILINE)
 
