@@ -280,10 +280,11 @@ def test_the_notebook_runs_and_is_kept_without_outputs(
     (desk / "ui").symlink_to(ROOT / "ui")
     (desk / "notebooks").mkdir()
     monkeypatch.setenv("HOME", str(desk))  # where Jupyter keeps its history
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
     NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(desk / "notebooks")}}).execute()
     shown = [kind for cell in code for output in cell.outputs for kind in output.get("data", {})]
     assert (shown.count("image/jpeg"), shown.count("image/png")) == (4, 4)  # three PIL images as both; preview; result
-    assert decoded((desk / "notebooks" / "out.png").read_bytes()).shape == (48, 64, 3)
+    assert decoded((desk / "notebooks" / "out.png").read_bytes()).shape == (51, 64, 3)
 
 
 if __name__ == "__main__":
