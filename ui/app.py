@@ -29,22 +29,26 @@ def main() -> None:
     st.set_page_config(page_title="Neural style transfer", page_icon=":material/brush:", layout="wide")
     visit = visits.current()
     stage, active = visit.stage, visit.active
-    server.show(visit.problem, active)
+    head = (
+        st.container()
+    )  # of one block, whatever it says: what is below stays the same to the browser, strokes and all
+    with head:
+        server.show(visit.problem, active)
     panel.begin()
     if st.session_state.get(DRAWN) is not visit:
         st.session_state[DRAWN] = visit
         st.session_state[LINK] = links.follow(visit)
         cards.begin(visit)
     if st.session_state[LINK]:
-        st.warning(
-            f"Some settings in this link were ignored: {' '.join(st.session_state[LINK])}", icon=":material/link_off:"
-        )
+        ignored = " ".join(st.session_state[LINK])
+        head.warning(f"Some settings in this link were ignored: {ignored}", icon=":material/link_off:")
     inputs, result = st.columns([6, 7], gap="large")
     with inputs:
         with st.grid(2, min_column_width=CARD_PX):
             cards.show_content(visit)
             cards.show_styles(visit)
-        panel.show()
+        with st.container():  # as `head`
+            panel.show()
         panel.show_advanced()
         masks.show(visit)
         panel.show_problem(visit.blend)
