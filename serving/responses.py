@@ -31,7 +31,6 @@ class Description:
 
     Attributes:
       digest: of weights and precision; models with the same one can resume each other's runs.
-      weights: the weights.
       layers: names of the network's layers.
       precision: of the convolutions, such as `float32`.
       device: `CPU` or `GPU`.
@@ -57,8 +56,7 @@ _JPEG = b"\xff\xd8\xff"
 def check_response(signature: str, response: Arrays) -> Arrays:
     """Returns a response for a batch of one if its names, dtypes and shapes agree with the contract.
 
-    Raises:
-      InvalidResponse: an output is missing, or of another dtype or shape.
+    Raises InvalidResponse otherwise.
     """
     for tensor in SIGNATURES[signature].outputs:
         value = response.get(tensor.name)
@@ -66,11 +64,10 @@ def check_response(signature: str, response: Arrays) -> Arrays:
             raise _violation(signature, f"{tensor.name} missing")
         if not isinstance(value, np.ndarray) or value.dtype != ("object" if tensor.dtype == "string" else tensor.dtype):
             raise _violation(signature, f"{tensor.name} must be {tensor.dtype}")
-        expected = (1, *tensor.shape[1:])
-        fits = len(expected) == value.ndim and all(
-            want in (None, got) for want, got in zip(expected, value.shape, strict=True)
-        )
-        if not fits:
+        shape = (1, *tensor.shape[1:])
+        if len(shape) != value.ndim or any(
+            want not in (None, got) for want, got in zip(shape, value.shape, strict=True)
+        ):
             raise _violation(signature, f"{tensor.name} has the shape {list(value.shape)}")
     return response
 
@@ -114,8 +111,7 @@ def check_chunk(signature: str, response: Arrays, *, before: int | None, take: i
 def read_description(response: Arrays, settings: StyleSettings) -> Description:
     """Returns the description in a response of `describe` for these settings, without what this version does not know.
 
-    Raises:
-      InvalidResponse: the description is not JSON, has no weights, or a value in it is wrong.
+    Raises InvalidResponse if it is not JSON, has no weights, or a value in it is wrong.
     """
     try:
         said = json.loads(check_response("describe", response)["description"][0])

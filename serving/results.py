@@ -88,7 +88,7 @@ class Origin:
             steps=int(values["steps"]),
             program=str(values["program"]),
             guides_sha256={
-                str(name): tuple(map(str, digests)) for name, digests in values.get("guides_sha256", {}).items()
+                str(name): tuple(map(str, texts)) for name, texts in values.get("guides_sha256", {}).items()
             },
             content_share=float(values.get("content_share", 0.0)),
         )
@@ -175,8 +175,7 @@ def encode_result(png: bytes, suffix: str, origin: Origin | None = None) -> byte
 
 def settings_of(data: bytes) -> StyleSettings | None:
     """Returns the settings that a result was made with, or None where there are none that this version can read."""
-    origin = origin_of(data)
-    return origin.settings if origin else None
+    return origin.settings if (origin := origin_of(data)) else None
 
 
 def origin_of(data: bytes) -> Origin | None:

@@ -52,11 +52,7 @@ def _count(text: str) -> int:
 
 
 def run(arguments: list[str]) -> int:
-    """Runs the command line; returns the exit status: 0 all done, 1 some failed, 130 stopped.
-
-    Raises:
-      StyleTransferError: nothing could be begun.
-    """
+    """Returns the exit status: 0 all done, 1 some failed, 130 stopped; raises StyleTransferError if none can begin."""
     options = build_parser().parse_args(arguments)
     settings = flags.settings_from(options)
     contents = pictures_in(options.contents, "CONTENTS", options.output)
@@ -73,14 +69,8 @@ def run(arguments: list[str]) -> int:
         clients = clients_of([*servers[turn:], *servers[:turn]] for turn in turns)
         alone = clients_of([server] for server in servers) if len(servers) > 1 else clients[:1]
         model = flags.common_model(alone, settings, options)
-        batch = Batch(
-            tasks,
-            clients,
-            model,
-            background=options.background,
-            metadata=not options.no_metadata,
-            cancelled=stack.enter_context(stopped_by_ctrl_c()),
-        )
+        cancelled = stack.enter_context(stopped_by_ctrl_c())
+        batch = Batch(tasks, clients, model, options.background, not options.no_metadata, cancelled)
         outcomes = _watch(batch, len(tasks), options.quiet)
     counts = Counter(outcome.ending for outcome in outcomes)
     print(f"{options.output}: " + ", ".join(f"{counts[ending]} {ending.value}" for ending in Ending if counts[ending]))

@@ -11,7 +11,9 @@ from typing import Any, TypeAlias
 import grpc
 import tensorflow as tf
 from google.protobuf.message import DecodeError, EncodeError, Message
-from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2, predict_pb2
+from tensorflow_serving.apis import predict_pb2
+from tensorflow_serving.apis.get_model_metadata_pb2 import GetModelMetadataRequest, GetModelMetadataResponse
+from tensorflow_serving.apis.get_model_status_pb2 import GetModelStatusRequest
 
 from serving import wire
 from serving.errors import InvalidInput, ModelNotFound, ServingFailed, StyleTransferError
@@ -43,16 +45,14 @@ class GrpcService(grpc.GenericRpcHandler):
     """Answers all calls of a server."""
 
     def __init__(self, manager: ModelManager, admission: Admission) -> None:
-        """Takes the model's versions, and what calls may take of the server."""
         self._manager, self._admission = manager, admission
-        prediction, health = "/tensorflow.serving.PredictionService", "/grpc.health.v1.Health"
         self._methods: dict[str, Method] = {
             wire.PREDICT: self.predict,
-            f"{prediction}/GetModelMetadata": self._short(
-                self.metadata, get_model_metadata_pb2.GetModelMetadataRequest
+            wire.MODEL_STATUS: self._short(self.status, GetModelStatusRequest),
+            "/tensorflow.serving.PredictionService/GetModelMetadata": self._short(
+                self.metadata, GetModelMetadataRequest
             ),
-            wire.MODEL_STATUS: self._short(self.status, get_model_status_pb2.GetModelStatusRequest),
-            f"{health}/Check": self._short(self.check_health, HEALTH_MESSAGES["Request"]),
+            "/grpc.health.v1.Health/Check": self._short(self.check_health, HEALTH_MESSAGES["Request"]),
         }
 
     def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
@@ -90,7 +90,7 @@ class GrpcService(grpc.GenericRpcHandler):
         for field in request.metadata_field:
             if field != messages.SIGNATURE_DEF:
                 raise InvalidInput(f"Metadata field {field} is not supported")
-        response = get_model_metadata_pb2.GetModelMetadataResponse()
+        response = GetModelMetadataResponse()
         with self._manager.lease(ref) as servable:
             response.model_spec.name = ref.name
             response.model_spec.version.value = servable.version
@@ -179,12 +179,7 @@ def _pack(response: Any, outputs: dict[str, Array]) -> bytes:
 
 
 def _ref(request: Any) -> ModelRef:
-    """Returns the model and version of a request's model_spec.
-
-    Raises:
-      InvalidInput: there is no model_spec.
-      ServingFailed: UNIMPLEMENTED, the version is given by a label.
-    """
+    """Returns the model and version of a request's model_spec."""
     if not request.HasField("model_spec"):
         raise InvalidInput("Missing ModelSpec")
     spec = request.model_spec

@@ -33,11 +33,7 @@ _DECODER = json.JSONDecoder(parse_int=lambda text: int(text) if len(text) <= _IN
 
 
 def memory(body: bytes | bytearray) -> int:
-    """Returns how much memory the values of a body may take, without their text.
-
-    Raises:
-      InvalidInput: the body has too many values.
-    """
+    """Returns how much memory the values of a body may take, without their text; raises InvalidInput if too many."""
     values = 0
     for mark in b"[{,:":  # before each value but the first; some are in strings, but few in those of base64
         at = body.find(mark)
@@ -55,8 +51,7 @@ def memory(body: bytes | bytearray) -> int:
 def parse(body: bytes | bytearray) -> dict[str, Any]:
     """Returns the JSON object of a body. As in TensorFlow Serving, text after the object is ignored.
 
-    Raises:
-      InvalidInput: the body is not a JSON object, or its `signature_name` is not a string.
+    Raises InvalidInput if the body is not a JSON object, or its `signature_name` is not a string.
     """
     try:
         document, _ = _DECODER.raw_decode(body.decode("utf-8-sig").lstrip())
@@ -114,8 +109,7 @@ def to_json(outputs: Mapping[str, Array], row_format: bool) -> bytes:
     document: Any = next(iter(values.values())) if len(values) == 1 else values
     if row_format and len(values) > 1:
         document = [dict(zip(values, row, strict=True)) for row in zip(*values.values(), strict=True)]
-    text = json.dumps({"predictions" if row_format else "outputs": document}, ensure_ascii=False)
-    return text.encode()
+    return json.dumps({"predictions" if row_format else "outputs": document}, ensure_ascii=False).encode()
 
 
 def error_body(message: str) -> bytes:

@@ -105,11 +105,7 @@ class ModelManager:
             return not self._stopping and any(version.state == AVAILABLE for version in self._versions.values())
 
     def status(self, ref: ModelRef) -> list[Version]:
-        """Returns copies of the model's versions, the newest first.
-
-        Raises:
-          ModelNotFound: no such model or version.
-        """
+        """Returns copies of the model's versions, the newest first, or raises ModelNotFound."""
         if ref.name != self.name:
             raise ModelNotFound(f"Could not find any versions of model {ref.name}")
         with self._lock:
@@ -141,8 +137,7 @@ class ModelManager:
     def run(self) -> None:
         """Loads the newest version, and until `stop` every newer one. Runs in a thread of its own.
 
-        Raises:
-          StyleTransferError: the first version could not be loaded; its status gives the reason.
+        Raises StyleTransferError if the first version could not be loaded; its status gives the reason.
         """
         while not self._stopping:
             try:

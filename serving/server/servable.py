@@ -72,9 +72,8 @@ class Servable:
         except Exception as error:  # the loader raises OSError, RuntimeError, ValueError, OpError, DecodeError and more
             self.close()
             reason = " ".join(str(error).split()) or type(error).__name__
-            raise ServingFailed(
-                f"Could not load the SavedModel in {version.path} (tag `{SERVE_TAG}`): {reason}"
-            ) from error
+            what = f"Could not load the SavedModel in {version.path} (tag `{SERVE_TAG}`)"
+            raise ServingFailed(f"{what}: {reason}") from error
         graph.finalize()  # a graph that cannot grow may be run by many threads
         self.version = version.number
         self.signatures: Mapping[str, meta_graph_pb2.SignatureDef] = dict(meta_graph.signature_def)
