@@ -124,25 +124,15 @@ def _short(name: str) -> str:
 
 @dataclass
 class Batch:
-    """Runs tasks, in one thread for each client.
+    """Runs tasks, in one thread for each client; once `cancelled` is set, they end after the chunk under way."""
 
-    Attributes:
-      tasks: what to make, all in one directory.
-      clients: of servers that serve the same model; each has one task at a time.
-      model: its description, with the settings for all tasks.
-      background: as in `Request`.
-      metadata: whether the results hold their origin.
-      cancelled: once set, tasks end after the chunk under way, and no more are begun.
-      fractions: the fraction that is done of each task under way, 0 to 1.
-    """
-
-    tasks: Sequence[Task]
-    clients: Sequence[StyleTransferClient]
-    model: Description
-    background: str = BACKGROUND
-    metadata: bool = True
+    tasks: Sequence[Task]  # all in one directory
+    clients: Sequence[StyleTransferClient]  # of servers that serve the same model; each has one task at a time
+    model: Description  # with the settings for all tasks
+    background: str = BACKGROUND  # as in `Request`
+    metadata: bool = True  # whether the results hold their origin
     cancelled: threading.Event = field(default_factory=threading.Event)
-    fractions: dict[Task, float] = field(default_factory=dict, init=False)
+    fractions: dict[Task, float] = field(default_factory=dict, init=False)  # done of each task under way, 0 to 1
 
     def __post_init__(self) -> None:
         self._no_server = False

@@ -157,18 +157,16 @@ class Endpoints:
             transport.close()
 
 
-def _predict(
-    transport: Transport, signature: str, inputs: Mapping[str, Any], timeout_s: float, pin: Pin | None
-) -> Arrays:
+def _predict(server: Transport, signature: str, inputs: Mapping[str, Any], timeout_s: float, pin: Pin | None) -> Arrays:
     """Calls the pinned version; where that is not served, the newest, which has the same weights after most updates."""
     try:
-        return transport.predict(signature, inputs, timeout_s=timeout_s, pin=pin)
+        return server.predict(signature, inputs, timeout_s=timeout_s, pin=pin)
     except ModelNotFound:
         if pin is None or not pin.version:
             raise
     begun_on, pin.version = pin.version, None
     try:
-        return transport.predict(signature, inputs, timeout_s=timeout_s, pin=pin)
+        return server.predict(signature, inputs, timeout_s=timeout_s, pin=pin)
     except StyleTransferError as error:
         pin.version = begun_on  # another server may have it
         if isinstance(error, InvalidInput) and "`state_bytes`" in str(error):

@@ -28,18 +28,11 @@ _MOMENT = (1980, 1, 1, 0, 0, 0)  # date of every member: the same run gives the 
 
 @dataclass(frozen=True)
 class SavedRun:
-    """A run between two chunks.
+    """A run between two chunks; `step` and `steps` are as in `Progress`."""
 
-    Attributes:
-      request: its prepared pictures and its settings.
-      model_digest: `digest` of the model's description; only this model can resume the run.
-      state: as in `Progress.state`; empty before the first chunk.
-      step, steps: as in `Progress`.
-    """
-
-    request: Request
-    model_digest: str = ""
-    state: bytes = b""
+    request: Request  # prepared
+    model_digest: str = ""  # of the model's description; only this model can resume the run
+    state: bytes = b""  # as in `Progress`; empty before the first chunk
     step: int = 0
     steps: int = 0
 

@@ -57,13 +57,9 @@ _CUT = ("RST_STREAM", "Stream removed", "Socket closed", "Connection reset", "GO
 
 @dataclass
 class Pin:
-    """The version of the model that all calls of a run ask for, so that a new version does not end the run.
+    """The version of the model that all calls of a run ask for, so that a new version does not end the run."""
 
-    Attributes:
-      version: None before the run's first call, 0 if the server does not tell.
-    """
-
-    version: int | None = None
+    version: int | None = None  # None before the run's first call, 0 if the server does not tell
 
 
 class Transport(Protocol):
@@ -328,9 +324,7 @@ def _unverified(server: Remote, reason: re.Match[str]) -> AccessDenied:
 
 
 def _too_long(server: Remote) -> TooLarge:
-    return TooLarge(
-        f"The pictures and the state of this run are too large for one call of {server}. Choose a smaller `size`."
-    )
+    return TooLarge(f"Pictures and state of this run are too large for one call of {server}. Choose a smaller `size`.")
 
 
 def _outputs(server: Remote, signature: str, values: Any, convert: Callable[[Any, TensorInfo], Any]) -> Arrays:

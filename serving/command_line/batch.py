@@ -32,12 +32,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("contents", type=Path, metavar="CONTENTS", help="a directory of pictures to paint, or one file")
     parser.add_argument("styles", type=Path, metavar="STYLES", help="a directory of pictures, or one file")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="OUT", help="a directory for the results")
-    parser.add_argument(
-        "--format",
-        default="png",
-        choices=[suffix[1:] for suffix in SUFFIXES],
-        help="of the results (default: %(default)s)",
-    )
+    formats = [suffix[1:] for suffix in SUFFIXES]
+    parser.add_argument("--format", default="png", choices=formats, help="of the results (default: %(default)s)")
     parser.add_argument(
         "--at-once", type=_count, metavar="N", help="how many to work on at once (default: one for each server)"
     )

@@ -99,15 +99,8 @@ class Admission:
     async def turn(self, deadline: float | None = None) -> AsyncIterator[None]:
         """Waits until the call may run, in order of arrival; its turn lasts as long as the `with` block.
 
-        A cancelled call leaves the queue.
-
-        Args:
-          deadline: when to stop waiting, on the clock of `time.monotonic`. None: never.
-
-        Raises:
-          ServingUnavailable: the server is stopping, or stopped while the call waited.
-          Overloaded: the queue is full.
-          DeadlineExceeded: the deadline passed before the turn came.
+        A cancelled call leaves the queue. Raises ServingUnavailable if the server is stopping or stops meanwhile,
+        Overloaded if the queue is full, and DeadlineExceeded at the deadline, on the clock of `time.monotonic`.
         """
         self.check()
         turn = asyncio.get_running_loop().create_future()

@@ -68,9 +68,8 @@ class ServerApp:
         self.ended = threading.Event()
         self.failure: StyleTransferError | None = None
         self.admission = Admission(options.max_queued_runs)
-        self.manager = ModelManager(
-            options.model_name, Path(options.model_base_path), self._load, options.max_num_load_retries
-        )
+        base_path, retries = Path(options.model_base_path), options.max_num_load_retries
+        self.manager = ModelManager(options.model_name, base_path, self._load, retries)
         self._options = options
         self._loading = threading.Thread(target=self._serve_model, name="models", daemon=True)
         self._rest: uvicorn.Server | None = None

@@ -67,15 +67,10 @@ def parse(body: bytes | bytearray) -> dict[str, Any]:
 
 
 def to_arrays(document: Mapping[str, Any], infos: Mapping[str, Any]) -> dict[str, Array]:
-    """Returns the input arrays of a request by alias; strings as object arrays of bytes.
+    """Returns the input arrays of a body by alias; strings as object arrays of bytes.
 
-    Args:
-      document: the body.
-      infos: TensorInfos by alias, the declared inputs of the signature. REST needs all of them.
-
-    Raises:
-      InvalidInput: the values do not fit the declared inputs.
-      ServingFailed: UNIMPLEMENTED, an input's dtype cannot be written in JSON.
+    Raises InvalidInput if the values do not fit `infos`, the TensorInfos of the signature's inputs, of which REST needs
+    all; ServingFailed (UNIMPLEMENTED) if an input's dtype cannot be written in JSON.
     """
     if not infos:
         raise InvalidInput(f"Failed to get input map for signature: {document.get('signature_name') or 'DEFAULT'}")
@@ -96,14 +91,10 @@ def to_arrays(document: Mapping[str, Any], infos: Mapping[str, Any]) -> dict[str
 
 
 def to_json(outputs: Mapping[str, Array], row_format: bool) -> bytes:
-    """Returns the body of a predict response.
+    """Returns the body of a predict response; strings in `outputs` are object arrays of bytes.
 
-    Args:
-      outputs: arrays by alias; strings as object arrays of bytes.
-      row_format: whether the request had `instances`; then all outputs must have the same first dimension.
-
-    Raises:
-      ServingFailed: UNIMPLEMENTED, an output's dtype cannot be written in JSON.
+    In row format, for a request with `instances`, all outputs must have the same first dimension. Raises ServingFailed
+    (UNIMPLEMENTED) if an output's dtype cannot be written in JSON.
     """
     values = {name: _to_value(name, array) for name, array in sorted(outputs.items())}
     document: Any = next(iter(values.values())) if len(values) == 1 else values

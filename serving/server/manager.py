@@ -44,43 +44,29 @@ class ModelRef:
 
 @dataclass
 class Version:
-    """One version. Only the thread of `ModelManager.run` changes it, except for `users`.
-
-    Attributes:
-      number: its number.
-      path: its directory.
-      state: one of the states above.
-      error: why the last attempt to load it failed.
-      servable: the loaded version, or None.
-      users: number of calls that hold it.
-      attempts: number of failed loads.
-      due: time of the next attempt to load it, on the clock of `time.monotonic`.
-    """
+    """One version. Only the thread of `ModelManager.run` changes it, except for `users`."""
 
     number: int
     path: Path
     state: str = START
-    error: StyleTransferError | None = None
+    error: StyleTransferError | None = None  # of the last attempt to load it
     servable: Servable | None = None
-    users: int = 0
-    attempts: int = 0
-    due: float = 0.0
+    users: int = 0  # calls that hold it
+    attempts: int = 0  # loads that failed
+    due: float = 0.0  # when to try next, on the clock of `time.monotonic`
 
 
 class ModelManager:
     """All versions of a model. Only the thread of `run` loads; all other methods return at once."""
 
     def __init__(self, name: str, base_path: Path, load: Callable[[VersionPath], Servable], retries: int) -> None:
-        """Finds the versions. None is loaded before `run`.
+        """Finds the versions, of which none is loaded before `run`; raises ModelNotFound if there is none.
 
         Args:
           name: the model's name in calls.
           base_path: holds one integer-named directory per version.
           load: loads and warms up a version.
           retries: how often a failed load is retried.
-
-        Raises:
-          ModelNotFound: there is no version.
         """
         self.name = name
         self._base_path, self._load_version, self._retries = base_path, load, retries
@@ -118,10 +104,8 @@ class ModelManager:
     def lease(self, ref: ModelRef) -> Iterator[Servable]:
         """Yields the version that a request asks for; it is not unloaded before the `with` block ends.
 
-        Raises:
-          InvalidInput: the request names no model.
-          ModelNotFound: the model or version does not exist or is not available.
-          ServingUnavailable: the server has just started and is loading its first version.
+        Raises InvalidInput if the request names no model, ModelNotFound if the model or version is not available, and
+        ServingUnavailable while the server loads its first version.
         """
         if not ref.name:
             raise InvalidInput("ModelSpec has no name specified.")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
-from google.protobuf import json_format
+from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import DecodeError, Message
 from tensorflow.core.protobuf import error_codes_pb2
 from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2, prediction_log_pb2
@@ -88,9 +88,7 @@ def signatures(servable: Servable) -> get_model_metadata_pb2.SignatureDefMap:
 
 def as_dict(message: Message) -> dict[str, Any]:
     """Returns a message in TensorFlow Serving's JSON form."""
-    return json_format.MessageToDict(
-        message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
-    )
+    return MessageToDict(message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
 
 
 def left_out(what: str) -> str:

@@ -43,15 +43,9 @@ class Servable:
     """
 
     def __init__(self, version: VersionPath, intra_op_threads: int = 0, inter_op_threads: int = 0) -> None:
-        """Loads a version directory and runs its initialisers.
+        """Loads a version directory and runs its initialisers, or raises ServingFailed, whose text says why it cannot.
 
-        Args:
-          version: the directory.
-          intra_op_threads: threads that share one operation; 0: as many as there are cores.
-          inter_op_threads: operations that may run at once; 0: as many as there are cores.
-
-        Raises:
-          ServingFailed: TensorFlow cannot load a SavedModel from the directory; the text says why.
+        Up to `intra_op_threads` share one operation, and `inter_op_threads` operations run at once; 0: all cores.
         """
         graph = tf.Graph()
         config = config_pb2.ConfigProto(
@@ -156,9 +150,8 @@ def _feeds(signature: meta_graph_pb2.SignatureDef, inputs: Mapping[str, Array]) 
     feeds = {signature.inputs[alias].name: array for alias, array in inputs.items()}
     for name, array in feeds.items():
         if array.dtype == object and array.ndim > MAX_STRING_RANK:
-            raise InvalidInput(
-                f"Tensor {name} must have at most {MAX_STRING_RANK} dimensions to hold strings. Received: {array.ndim}"
-            )
+            expected = f"at most {MAX_STRING_RANK} dimensions to hold strings"
+            raise InvalidInput(f"Tensor {name} must have {expected}. Received: {array.ndim}")
     return feeds
 
 
