@@ -36,17 +36,11 @@ _AUTHORIZATION = "authorization"
 
 
 class Access(TypedDict, total=False):
-    """What a server wants of its clients. The environment gives what is None or left out.
+    """What a server wants of its clients. The environment gives what is None or left out."""
 
-    Attributes:
-      ca: path of a PEM file with the certificates to trust; "" and by default those of the public authorities.
-      token: sent with every call as `Authorization: Bearer TOKEN`.
-      headers: sent with every call.
-    """
-
-    ca: str | None
-    token: str | None
-    headers: Mapping[str, str] | None
+    ca: str | None  # path of a PEM file with the certificates to trust; "" and by default: the public authorities
+    token: str | None  # sent with every call as `Authorization: Bearer TOKEN`
+    headers: Mapping[str, str] | None  # sent with every call
 
 
 @dataclass(frozen=True)

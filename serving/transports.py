@@ -234,9 +234,7 @@ class RestTransport:
         except requests.RequestException as error:
             if reason := _UNVERIFIED.search(str(error)):
                 raise _unverified(self._server, reason) from error
-            if isinstance(error, requests.ConnectTimeout):
-                raise _unreachable(self._server) from error
-            if "timed out" in str(error):
+            if "timed out" in str(error) and not isinstance(error, requests.ConnectTimeout):
                 raise _late(self._server, timeout_s) from error
             if connected or "aborted" in str(error):
                 raise _cut(self._server) from error

@@ -51,22 +51,15 @@ GRPC_OPTIONS = (
 
 
 class ServerApp:
-    """One server. Use: create it, `start`, wait until `ended` is set, `stop`.
-
-    Attributes:
-      ended: set by the server if it cannot serve (see `failure`), or by others to ask for a stop.
-      failure: why no version could be loaded at the start, or None.
-      manager: the model's versions.
-      admission: the queue of calls.
-    """
+    """One server. Use: create it, `start`, wait until `ended` is set, `stop`."""
 
     def __init__(self, options: Namespace) -> None:
         """Finds the model's versions and opens the ports. This takes milliseconds: TensorFlow is not imported yet.
 
         Raises StyleTransferError if there is no version to serve, or a port is taken.
         """
-        self.ended = threading.Event()
-        self.failure: StyleTransferError | None = None
+        self.ended = threading.Event()  # set by the server if it cannot serve, or by others to ask for a stop
+        self.failure: StyleTransferError | None = None  # why no version could be loaded at the start
         self.admission = Admission(options.max_queued_runs)
         base_path, retries = Path(options.model_base_path), options.max_num_load_retries
         self.manager = ModelManager(options.model_name, base_path, self._load, retries)

@@ -35,12 +35,7 @@ MAX_STRING_RANK = 32  # TensorFlow's wrapper uses NumPy 1's iterator for strings
 
 
 class Servable:
-    """A loaded version, which any number of threads may run at once.
-
-    Attributes:
-      version: its number.
-      signatures: all SignatureDefs of the SavedModel, by name.
-    """
+    """A loaded version, which any number of threads may run at once; `signatures` are its SignatureDefs by name."""
 
     def __init__(self, version: VersionPath, intra_op_threads: int = 0, inter_op_threads: int = 0) -> None:
         """Loads a version directory and runs its initialisers, or raises ServingFailed, whose text says why it cannot.
