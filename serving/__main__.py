@@ -11,7 +11,7 @@ from serving.signals import EXIT_STOPPED
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Returns the exit status: 0 done, 1 failed, 130 stopped by Ctrl-C (a picture that a server returned is kept)."""
+    """Runs the command line; returns 0 done, 1 failed, 130 stopped by Ctrl-C (a picture that was returned is kept)."""
     arguments = sys.argv[1:] if arguments is None else arguments
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     try:

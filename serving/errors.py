@@ -11,7 +11,7 @@ StyleTransferError
 ├── DeadlineExceeded      the call took longer than allowed
 ├── Cancelled             the caller gave up
 └── ServingFailed         any other failure of a server; `code` says which
-    ├── InvalidResponse   the response violates the model's contract; another server may answer correctly
+    ├── InvalidResponse   the response is incomplete, garbled or not of a model server; another server may be right
     └── TooLarge          the call needs more than the servers have; a retry fails, the text says what to change
 """
 

@@ -48,7 +48,7 @@ def _count(text: str) -> int:
 
 
 def run(arguments: list[str]) -> int:
-    """Returns the exit status: 0 all done, 1 some failed, 130 stopped; raises StyleTransferError if none can begin."""
+    """Runs a batch, or raises StyleTransferError if none can begin; returns 0 all done, 1 some failed, 130 stopped."""
     options = build_parser().parse_args(arguments)
     settings = flags.settings_from(options)
     contents = pictures_in(options.contents, "CONTENTS", options.output)

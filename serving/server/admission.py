@@ -55,7 +55,7 @@ class Admission:
         """Limits the time in which a request is received by the `with` block, which may reschedule the limit.
 
         If too many requests are being received, the one that began first ends: a client that opens requests and sends
-        nothing thus keeps no other one out. Either end raises DeadlineExceeded.
+        nothing thus keeps no other one out. It gets DeadlineExceeded, as does a request that takes too long.
         """
         try:
             async with asyncio.timeout(seconds) as limit:

@@ -56,15 +56,12 @@ class GrpcService(grpc.GenericRpcHandler):
         }
 
     def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
-        """Returns the handler of a call."""
-
         async def refuse(_: Context) -> bytes:
             raise ServingFailed(messages.left_out(f"{details.method.removeprefix('/'):.200}"), "UNIMPLEMENTED")
 
         return _handler(details.method.rpartition("/")[2], self._methods.get(details.method, refuse))
 
     async def predict(self, context: Context) -> bytes:
-        """Runs a signature."""
         remaining_s = context.time_remaining()
         deadline = None if remaining_s is None else time.monotonic() + min(remaining_s, LONGEST_S)
         in_thread = self._admission.in_thread
@@ -83,7 +80,6 @@ class GrpcService(grpc.GenericRpcHandler):
             return await in_thread(_pack, response, outputs)
 
     def metadata(self, request: Any) -> Message:
-        """Returns the signatures of a version."""
         ref = _ref(request)
         if not request.metadata_field:
             raise InvalidInput("GetModelMetadataRequest must specify at least one metadata_field")
@@ -98,11 +94,9 @@ class GrpcService(grpc.GenericRpcHandler):
         return response
 
     def status(self, request: Any) -> Message:
-        """Returns the state of the model's versions."""
         return messages.status_response(self._manager.status(_ref(request)))
 
     def check_health(self, request: Any) -> Message:
-        """Returns whether a version is available."""
         if request.service not in HEALTH_NAMES:
             raise ModelNotFound("service name unknown")
         return HEALTH_MESSAGES["Response"](status=SERVING if self._manager.ready else NOT_SERVING)
@@ -169,7 +163,6 @@ def _unpack(box: Box, version: int) -> tuple[Any, list[str], dict[str, Array]]:
 
 
 def _pack(response: Any, outputs: dict[str, Array]) -> bytes:
-    """Returns the serialised response with its outputs."""
     for alias in list(outputs):
         response.outputs[alias].CopyFrom(tf.make_tensor_proto(outputs.pop(alias)))
     data: bytes = response.SerializeToString()
@@ -179,7 +172,6 @@ def _pack(response: Any, outputs: dict[str, Array]) -> bytes:
 
 
 def _ref(request: Any) -> ModelRef:
-    """Returns the model and version of a request's model_spec."""
     if not request.HasField("model_spec"):
         raise InvalidInput("Missing ModelSpec")
     spec = request.model_spec

@@ -33,7 +33,7 @@ _DECODER = json.JSONDecoder(parse_int=lambda text: int(text) if len(text) <= _IN
 
 
 def memory(body: bytes | bytearray) -> int:
-    """Returns how much memory the values of a body may take, without their text; raises InvalidInput if too many."""
+    """Returns the memory that a body's values may take, without their text. Too many values raise InvalidInput."""
     values = 0
     for mark in b"[{,:":  # before each value but the first; some are in strings, but few in those of base64
         at = body.find(mark)
@@ -160,7 +160,6 @@ def _to_bytes(leaf: Any) -> bytes:
 
 
 def _to_value(name: str, array: Array) -> Any:
-    """Returns an array as values for json.dumps."""
     if array.dtype.kind not in ("O", *_TYPES) or array.dtype == np.float16:
         kind = array.dtype.name
         raise ServingFailed(f"Failed to write JSON value for tensor: {name} of type: {kind}", "UNIMPLEMENTED")
