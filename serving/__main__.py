@@ -11,11 +11,7 @@ from serving.signals import EXIT_STOPPED
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs the command line.
-
-    Returns:
-      The exit status: 0 done, 1 failed, 130 stopped by Ctrl-C (the picture is kept if a server returned it).
-    """
+    """Runs the command line; returns 0 done, 1 failed, 130 stopped by Ctrl-C (a picture that was returned is kept)."""
     arguments = sys.argv[1:] if arguments is None else arguments
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     try:

@@ -69,10 +69,8 @@ class Outcome:
 def pictures_in(path: Path, argument: str, output: Path) -> list[Path]:
     """Returns the pictures in a directory, sorted by name; or the path itself, if it is a file.
 
-    In the directory for the results, `output`, what names its origin is a result, and left out.
-
-    Raises:
-      InvalidInput: there are none.
+    In the directory for the results, `output`, what names its origin is a result, and left out. Raises InvalidInput if
+    there are none.
     """
     if path.is_file():
         return [path]
@@ -96,10 +94,8 @@ def pictures_in(path: Path, argument: str, output: Path) -> list[Path]:
 def plan(contents: Sequence[Path], styles: Sequence[Path], output: Path, suffix: str) -> list[Task]:
     """Returns a task for every content in every style; `photo.jpg` in `waves.png` gives `photo_waves` and the suffix.
 
-    A name that is too long is cut, and gets a part of its digest.
-
-    Raises:
-      InvalidInput: two results would have one name, or one that of a picture.
+    A name that is too long is cut, and gets a part of its digest. Raises InvalidInput if two results would have one
+    name, or one that of a picture.
     """
     # Files that differ in their suffix alone keep it, so that their results differ in name.
     names = {path: path.stem for path in (*contents, *styles)}
@@ -128,28 +124,15 @@ def _short(name: str) -> str:
 
 @dataclass
 class Batch:
-    """Runs tasks, in one thread for each client.
+    """Runs tasks, in one thread for each client; once `cancelled` is set, they end after the chunk under way."""
 
-    Attributes:
-      tasks: what to make, all in one directory.
-      clients: of servers that serve the same model; each has one task at a time.
-      model: its description, with the settings for all tasks.
-      background: as in `Request`.
-      metadata: whether the results hold their origin.
-      cancelled: once set, tasks end after the chunk under way, and no more are begun.
-      fractions: the fraction that is done of each task under way, 0 to 1.
-
-    Raises:
-      InvalidInput: the directory of the results cannot be made.
-    """
-
-    tasks: Sequence[Task]
-    clients: Sequence[StyleTransferClient]
-    model: Description
-    background: str = BACKGROUND
-    metadata: bool = True
+    tasks: Sequence[Task]  # all in one directory
+    clients: Sequence[StyleTransferClient]  # of servers that serve the same model; each has one task at a time
+    model: Description  # with the settings for all tasks
+    background: str = BACKGROUND  # as in `Request`
+    metadata: bool = True  # whether the results hold their origin
     cancelled: threading.Event = field(default_factory=threading.Event)
-    fractions: dict[Task, float] = field(default_factory=dict, init=False)
+    fractions: dict[Task, float] = field(default_factory=dict, init=False)  # done of each task under way, 0 to 1
 
     def __post_init__(self) -> None:
         self._no_server = False
@@ -159,9 +142,8 @@ class Batch:
         try:
             self._partial.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise InvalidInput(
-                f"`output` must be a directory that can be written. Received: {directory} ({error.strerror})"
-            ) from error
+            expected = "a directory that can be written"
+            raise InvalidInput(f"`output` must be {expected}. Received: {directory} ({error.strerror})") from error
         self._made = set(read_file(self._manifest, "the manifest").split(b"\n") if self._manifest.exists() else ())
 
     def outcomes(self, every_s: float | None = None) -> Iterator[Outcome | None]:

@@ -99,8 +99,7 @@ class StyleTransferClient:
           access: `ca`, `token` and `headers` of serving/network.py, for all servers.
 
         Raises:
-          InvalidInput: an address is of an unknown kind, there is no SavedModel at a path, the timeout is not positive,
-            or see `Remote.of`.
+          InvalidInput: an argument is wrong, or there is no SavedModel at a path; the text says what.
         """
         if not timeout_s > 0:
             raise InvalidInput(f"`timeout_s` must be above 0 seconds. Received: {timeout_s}")
@@ -270,7 +269,6 @@ class _Pace:
     _INERTIA = 0.1  # weight of the last estimate, where each call has the weight 1
 
     def __init__(self, longest_s: float) -> None:
-        """Takes the longest time of a call."""
         self._longest_s = longest_s
         self._calls: list[tuple[float, float, float]] = []
         self._seconds_a_byte = math.nan

@@ -3,8 +3,6 @@
 The signatures themselves, with dtypes and shapes, are in model/contract.py.
 """
 
-from __future__ import annotations
-
 MODEL_NAME = "style_transfer"
 GRPC_PORT = 8500  # tensorflow_model_server's own
 REST_PORT = 8501

@@ -52,10 +52,8 @@ class RetryPolicy:
 
     def __post_init__(self) -> None:
         if not (self.max_elapsed_s >= 0 and 0 < self.initial_backoff_s <= self.max_backoff_s):
-            raise InvalidInput(
-                "`max_elapsed_s` must be at least 0 and `initial_backoff_s` above 0, up to `max_backoff_s`. "
-                f"Received: {self}"
-            )
+            expected = "`max_elapsed_s` must be at least 0 and `initial_backoff_s` above 0, up to `max_backoff_s`"
+            raise InvalidInput(f"{expected}. Received: {self}")
 
     def backoff_s(self, rounds: int) -> float:
         """Returns the wait after a number of failed rounds, at random between half of it and all of it.
@@ -97,9 +95,9 @@ class Endpoints:
         Args:
           signature: its name.
           inputs: as for `Transport.predict`.
+          pin: as for `Transport.predict`. A server that lacks the pinned version is asked for its newest.
           timeout_s: longest time for one call to one server.
           read: checks and converts a response to the value that is returned; may raise InvalidResponse.
-          pin: as for `Transport.predict`. A server that lacks the pinned version is asked for its newest.
           retry_policy: for this call, in place of the client's.
           cancelled: once set, nothing is retried.
           on_retry: called with the last failure before each retry of all servers.
@@ -159,18 +157,16 @@ class Endpoints:
             transport.close()
 
 
-def _predict(
-    transport: Transport, signature: str, inputs: Mapping[str, Any], timeout_s: float, pin: Pin | None
-) -> Arrays:
+def _predict(server: Transport, signature: str, inputs: Mapping[str, Any], timeout_s: float, pin: Pin | None) -> Arrays:
     """Calls the pinned version; where that is not served, the newest, which has the same weights after most updates."""
     try:
-        return transport.predict(signature, inputs, timeout_s=timeout_s, pin=pin)
+        return server.predict(signature, inputs, timeout_s=timeout_s, pin=pin)
     except ModelNotFound:
         if pin is None or not pin.version:
             raise
     begun_on, pin.version = pin.version, None
     try:
-        return transport.predict(signature, inputs, timeout_s=timeout_s, pin=pin)
+        return server.predict(signature, inputs, timeout_s=timeout_s, pin=pin)
     except StyleTransferError as error:
         pin.version = begun_on  # another server may have it
         if isinstance(error, InvalidInput) and "`state_bytes`" in str(error):
@@ -187,9 +183,6 @@ def _check_up(transport: Transport) -> None:
 
     Only then does a second loss tell that the call brings servers down. Otherwise it may be a load balancer or the port
     of a container, which accept connections and close them while the server behind them restarts.
-
-    Raises:
-      ServingUnavailable, DeadlineExceeded: it does not answer.
     """
     try:
         transport.versions()

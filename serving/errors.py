@@ -3,16 +3,16 @@
 StyleTransferError
 ├── InvalidInput          an argument is wrong; the text names it, and says what was expected and received
 ├── WeightsUnavailable    only in model.export: ImageNet's weights were found nowhere
-├── ModelNotFound         the server has no such model or version
-├── AccessDenied          the server wants another address, certificate or token; the text says which
+├── ModelNotFound         the server has no such model, version or label
+├── AccessDenied          the server wants another address, certificate or token; a retry fails, the text says which
 ├── ServingUnavailable    the server cannot be reached, or is loading or stopping
 │   └── ConnectionLost    the connection broke before the response was complete
 ├── Overloaded            the server's queue is full
 ├── DeadlineExceeded      the call took longer than allowed
 ├── Cancelled             the caller gave up
 └── ServingFailed         any other failure of a server; `code` says which
-    ├── InvalidResponse   the response violates the model's contract; another server may answer correctly
-    └── TooLarge          the call needs more than the servers have; the text says what to change
+    ├── InvalidResponse   the response is incomplete, garbled or not of a model server; another server may be right
+    └── TooLarge          the call needs more than the servers have; a retry fails, the text says what to change
 """
 
 from __future__ import annotations
@@ -47,14 +47,10 @@ HTTP_STATUS = {
 
 
 class ModelNotFound(StyleTransferError):
-    """The server knows no such model, version or label."""
-
     code = "NOT_FOUND"
 
 
 class ServingUnavailable(StyleTransferError):
-    """The server cannot be reached, or is loading or stopping."""
-
     code = "UNAVAILABLE"
 
 
@@ -63,32 +59,22 @@ class ConnectionLost(ServingUnavailable):
 
 
 class AccessDenied(StyleTransferError):
-    """The server wants another address, certificate or token. A retry fails, too."""
-
     code = "PERMISSION_DENIED"
 
 
 class Overloaded(StyleTransferError):
-    """The server's queue is full."""
-
     code = "RESOURCE_EXHAUSTED"
 
 
 class DeadlineExceeded(StyleTransferError):
-    """The call took longer than allowed."""
-
     code = "DEADLINE_EXCEEDED"
 
 
 class Cancelled(StyleTransferError):
-    """The caller gave up."""
-
     code = "CANCELLED"
 
 
 class ServingFailed(StyleTransferError):
-    """Any other failure of a server; `code` may be set per instance."""
-
     code = "INTERNAL"
 
     def __init__(self, message: str, code: str | None = None) -> None:
@@ -97,14 +83,10 @@ class ServingFailed(StyleTransferError):
 
 
 class InvalidResponse(ServingFailed):
-    """The response violates the model's contract: incomplete, garbled, or not from a model server."""
-
     code = "DATA_LOSS"
 
 
 class TooLarge(ServingFailed):
-    """The call needs more than the servers have. Not Overloaded: a retry fails, too."""
-
     code = "RESOURCE_EXHAUSTED"
 
 

@@ -15,10 +15,8 @@ from serving.errors import InvalidInput
 def atomic_write(path: Path, data: bytes | None) -> None:
     """Writes a file so that a reader, or a crash at any moment, finds the old one or the new one.
 
-    None only tries whether a file can be written there, and leaves everything as it is.
-
-    Raises:
-      InvalidInput: the file cannot be written there; the text names a temporary file that has the data.
+    None only tries whether a file can be written there, and leaves everything as it is. If it cannot be written, the
+    text of the InvalidInput that is raised names a temporary file that has the data.
     """
     draft = path.with_name(f".{path.name}.part")
     try:
@@ -45,11 +43,7 @@ def atomic_write(path: Path, data: bytes | None) -> None:
 
 
 def read_file(path: Path, what: str) -> bytes:
-    """Returns a file's bytes; `what` names its role in the error.
-
-    Raises:
-      InvalidInput: the file cannot be read.
-    """
+    """Returns a file's bytes, or raises InvalidInput, in which `what` names the file's role."""
     try:
         return path.read_bytes()
     except (OSError, ValueError) as error:  # the latter: a NUL in the path

@@ -36,17 +36,11 @@ _AUTHORIZATION = "authorization"
 
 
 class Access(TypedDict, total=False):
-    """What a server wants of its clients. The environment gives what is None or left out.
+    """What a server wants of its clients. The environment gives what is None or left out."""
 
-    Attributes:
-      ca: path of a PEM file with the certificates to trust; "" and by default those of the public authorities.
-      token: sent with every call as `Authorization: Bearer TOKEN`.
-      headers: sent with every call.
-    """
-
-    ca: str | None
-    token: str | None
-    headers: Mapping[str, str] | None
+    ca: str | None  # path of a PEM file with the certificates to trust; "" and by default: the public authorities
+    token: str | None  # sent with every call as `Authorization: Bearer TOKEN`
+    headers: Mapping[str, str] | None  # sent with every call
 
 
 @dataclass(frozen=True)
@@ -61,9 +55,8 @@ class Remote:
     def of(cls, address: str, **access: Unpack[Access]) -> Remote:
         """Returns the server at an address.
 
-        Raises:
-          InvalidInput: the address or one of `access` is malformed, or a token would cross the network unencrypted. The
-            text holds no secret.
+        Raises InvalidInput, without secrets, if the address or one of `access` is malformed, or a token would cross the
+        network unencrypted.
         """
         if "@" in address:
             raise InvalidInput("`server` must hold no user name and no password. Give a `token` or `headers` instead")
@@ -79,13 +72,11 @@ class Remote:
         ca, token, headers = access.get("ca"), access.get("token"), access.get("headers")
         ca = os.environ.get(CA_VARIABLE, "") if ca is None else ca
         token = os.environ.get(TOKEN_VARIABLE, "").strip() if token is None else token
-        server = cls(
-            address.rstrip("/"), ca, _headers_with(token, _headers_of_environment() if headers is None else headers)
-        )
+        headers = _headers_of_environment() if headers is None else headers
+        server = cls(address.rstrip("/"), ca, _headers_with(token, headers))
         if not server.encrypted and _AUTHORIZATION in server.headers and not server.is_loopback:
-            raise InvalidInput(
-                f"`token` must not cross the network unencrypted. Use {server.scheme}s:// in place of {address}"
-            )
+            secure = f"{server.scheme}s://"
+            raise InvalidInput(f"`token` must not cross the network unencrypted. Use {secure} in place of {address}")
         if server.encrypted and ca:
             try:
                 ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(ca)
@@ -121,7 +112,6 @@ class Remote:
         return text
 
     def channel(self) -> grpc.Channel:
-        """Returns a gRPC channel to the server."""
         target = self.address.partition("://")[2]
         # A proxy in the environment stands between this machine and others. gRPC would ask it for this machine, too.
         options = (*CHANNEL_OPTIONS, ("grpc.enable_http_proxy", int(not self.is_loopback)))
@@ -131,7 +121,6 @@ class Remote:
         return grpc.secure_channel(target, grpc.ssl_channel_credentials(roots), options)
 
     def session(self) -> requests.Session:
-        """Returns a session for HTTP calls to the server."""
         session = requests.Session()
         session.trust_env = False  # of all that requests takes from there, ~/.netrc would replace the token
         session.proxies = {} if self.is_loopback else get_environ_proxies(self.address)

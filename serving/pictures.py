@@ -91,14 +91,9 @@ def prepare(
 
 
 def with_transparency_of(original: bytes, result: bytes) -> bytes:
-    """Returns a result that is as transparent as the picture that it was made from.
+    """Returns a PNG of an opaque result, as transparent as the picture that it was made from, which `prepare` accepts.
 
-    Args:
-      original: a picture that `prepare` accepts.
-      result: an encoded picture, opaque, of about the same aspect ratio.
-
-    Returns:
-      A PNG; where the original is opaque, the result as it came.
+    Where the original is opaque, the result is returned as it came.
     """
     with Image.open(io.BytesIO(original)) as image:
         if not image.has_transparency_data:

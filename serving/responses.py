@@ -29,23 +29,16 @@ class WeightsInfo:
 class Description:
     """What a model says about itself; empty where it says nothing.
 
-    Attributes:
-      digest: of weights and precision; models with the same one can resume each other's runs.
-      weights: the weights.
-      layers: names of the network's layers.
-      precision: of the convolutions, such as `float32`.
-      device: `CPU` or `GPU`.
-      tensorflow: version that exported the model.
-      limits: the largest `size_px`, `steps`, `styles` and `input_px`, pixels of a picture that is sent.
-      settings: those that it was asked about, as it reads them: its presets may differ from the client's.
+    `limits` has the largest `size_px`, `steps`, `styles` and `input_px`, pixels of a picture that is sent. `settings`
+    are those that it was asked about, as it reads them: its presets may differ from the client's.
     """
 
-    digest: str = ""
+    digest: str = ""  # of weights and precision; models with the same one can resume each other's runs
     weights: WeightsInfo = WeightsInfo()
-    layers: tuple[str, ...] = ()
-    precision: str = ""
-    device: str = ""
-    tensorflow: str = ""
+    layers: tuple[str, ...] = ()  # names of the network's
+    precision: str = ""  # of the convolutions, such as `float32`
+    device: str = ""  # `CPU` or `GPU`
+    tensorflow: str = ""  # version that exported the model
     limits: Mapping[str, int] = field(default_factory=dict)
     settings: StyleSettings = field(default_factory=StyleSettings)
 
@@ -57,8 +50,7 @@ _JPEG = b"\xff\xd8\xff"
 def check_response(signature: str, response: Arrays) -> Arrays:
     """Returns a response for a batch of one if its names, dtypes and shapes agree with the contract.
 
-    Raises:
-      InvalidResponse: an output is missing, or of another dtype or shape.
+    Raises InvalidResponse otherwise.
     """
     for tensor in SIGNATURES[signature].outputs:
         value = response.get(tensor.name)
@@ -66,12 +58,9 @@ def check_response(signature: str, response: Arrays) -> Arrays:
             raise _violation(signature, f"{tensor.name} missing")
         if not isinstance(value, np.ndarray) or value.dtype != ("object" if tensor.dtype == "string" else tensor.dtype):
             raise _violation(signature, f"{tensor.name} must be {tensor.dtype}")
-        expected = (1, *tensor.shape[1:])
-        fits = len(expected) == value.ndim and all(
-            want in (None, got) for want, got in zip(expected, value.shape, strict=True)
-        )
-        if not fits:
-            raise _violation(signature, f"{tensor.name} has the shape {list(value.shape)}")
+        shape, found = (1, *tensor.shape[1:]), value.shape
+        if len(shape) != len(found) or any(want not in (None, got) for want, got in zip(shape, found, strict=True)):
+            raise _violation(signature, f"{tensor.name} has the shape {list(found)}")
     return response
 
 
@@ -79,16 +68,9 @@ def check_chunk(signature: str, response: Arrays, *, before: int | None, take: i
     """Returns a response of `advance` or `advance_guided` for a batch of one if it has taken the steps asked for.
 
     It may have taken more, if a size converged early, whose other steps count as taken. It may have taken fewer if
-    `stopped` says why.
+    `stopped` says why. `before` is the number of steps taken before the call, None if unknown.
 
-    Args:
-      signature: its name.
-      response: what a transport returned.
-      before: steps taken before the call; None: unknown.
-      take: steps that the call asked for.
-
-    Raises:
-      InvalidResponse: its step is wrong, or an output is missing or wrong for that step.
+    Raises InvalidResponse if its step is wrong, or an output is missing or wrong for that step.
     """
     check_response(signature, response)
     step, steps, done, stopped = (response[name][0] for name in ("step", "steps", "progress", "stopped"))
@@ -114,8 +96,7 @@ def check_chunk(signature: str, response: Arrays, *, before: int | None, take: i
 def read_description(response: Arrays, settings: StyleSettings) -> Description:
     """Returns the description in a response of `describe` for these settings, without what this version does not know.
 
-    Raises:
-      InvalidResponse: the description is not JSON, has no weights, or a value in it is wrong.
+    Raises InvalidResponse if it is not JSON, has no weights, or a value in it is wrong.
     """
     try:
         said = json.loads(check_response("describe", response)["description"][0])

@@ -39,27 +39,17 @@ _MAX_TEXT = 65_536  # characters; ours have about one thousand
 
 @dataclass(frozen=True)
 class Origin:
-    """What made a result.
-
-    Attributes:
-      settings: all of them.
-      model: from the model's description: its digest, the weights' name, precision and TensorFlow's version.
-      content_sha256, styles_sha256: of the files as they were given, as hexadecimal digits.
-      guides_sha256: likewise of masks and a starting picture, by the attribute of `Request`.
-      step, steps: where the run ended, and the steps of the whole run.
-      program: what wrote the file.
-      content_share: fraction of the content picture that was mixed into the result afterwards, 0 to 1.
-    """
+    """What made a result. Digests are of the files as they were given, as hexadecimal digits."""
 
     settings: StyleSettings
-    model: Mapping[str, str]
+    model: Mapping[str, str]  # from its description: digest, the weights' name, precision and TensorFlow's version
     content_sha256: str
     styles_sha256: tuple[str, ...]
-    step: int
-    steps: int
-    program: str = PROGRAM
-    guides_sha256: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    content_share: float = 0.0
+    step: int  # where the run ended
+    steps: int  # of the whole run
+    program: str = PROGRAM  # what wrote the file
+    guides_sha256: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # by the attribute of `Request`
+    content_share: float = 0.0  # fraction of the content picture that was mixed into the result afterwards, 0 to 1
 
     @classmethod
     def of(cls, request: Request, model: Description | None, *, step: int, steps: int) -> Origin:
@@ -87,9 +77,7 @@ class Origin:
             step=int(values["step"]),
             steps=int(values["steps"]),
             program=str(values["program"]),
-            guides_sha256={
-                str(name): tuple(map(str, digests)) for name, digests in values.get("guides_sha256", {}).items()
-            },
+            guides_sha256={str(name): tuple(map(str, of)) for name, of in values.get("guides_sha256", {}).items()},
             content_share=float(values.get("content_share", 0.0)),
         )
 
@@ -175,8 +163,7 @@ def encode_result(png: bytes, suffix: str, origin: Origin | None = None) -> byte
 
 def settings_of(data: bytes) -> StyleSettings | None:
     """Returns the settings that a result was made with, or None where there are none that this version can read."""
-    origin = origin_of(data)
-    return origin.settings if origin else None
+    return origin.settings if (origin := origin_of(data)) else None
 
 
 def origin_of(data: bytes) -> Origin | None:

@@ -28,18 +28,11 @@ _MOMENT = (1980, 1, 1, 0, 0, 0)  # date of every member: the same run gives the 
 
 @dataclass(frozen=True)
 class SavedRun:
-    """A run between two chunks.
+    """A run between two chunks; `step` and `steps` are as in `Progress`."""
 
-    Attributes:
-      request: its prepared pictures and its settings.
-      model_digest: `digest` of the model's description; only this model can resume the run.
-      state: as in `Progress.state`; empty before the first chunk.
-      step, steps: as in `Progress`.
-    """
-
-    request: Request
-    model_digest: str = ""
-    state: bytes = b""
+    request: Request  # prepared
+    model_digest: str = ""  # of the model's description; only this model can resume the run
+    state: bytes = b""  # as in `Progress`; empty before the first chunk
     step: int = 0
     steps: int = 0
 
@@ -49,11 +42,7 @@ class SavedRun:
 
 
 def save_run(path: Path, run: SavedRun) -> None:
-    """Writes a run atomically: after a crash the file is either the old run or this one.
-
-    Raises:
-      InvalidInput: the file cannot be written.
-    """
+    """Writes a run as `atomic_write` does: after a crash the file is either the old run or this one."""
     atomic_write(path, encode_run(run))
 
 
@@ -79,28 +68,21 @@ def encode_run(run: SavedRun) -> bytes:
 
 
 def load_run(path: Path) -> SavedRun:
-    """Reads a run that `save_run` wrote.
-
-    Raises:
-      InvalidInput: the file is missing, damaged, not a run file, or of another version.
-    """
+    """Reads a run that `save_run` wrote; raises InvalidInput if the file cannot be read, or as `decode_run`."""
     return decode_run(read_file(path, "`resume`"), str(path))
 
 
 def decode_run(data: bytes, name: str) -> SavedRun:
     """Reads the file of a run; `name` stands for it in an error.
 
-    Raises:
-      InvalidInput: it is damaged, not a run file, or of another version.
+    Raises InvalidInput if it is damaged, not a run file, or of another version.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             return _read(archive)
     except Exception as error:  # on a damaged archive zipfile and json raise almost anything
-        raise InvalidInput(
-            f"`resume` must be an undamaged run file of version {VERSION}. "
-            f"Received: {name} ({str(error) or type(error).__name__})"
-        ) from error
+        expected, reason = f"an undamaged run file of version {VERSION}", str(error) or type(error).__name__
+        raise InvalidInput(f"`resume` must be {expected}. Received: {name} ({reason})") from error
 
 
 def _read(archive: zipfile.ZipFile) -> SavedRun:

@@ -10,7 +10,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, Unpack
@@ -20,7 +20,7 @@ import grpc
 import requests
 from urllib3 import Timeout
 
-from model.contract import SIGNATURES
+from model.contract import SIGNATURES, TensorInfo
 from model.versions import VersionPath, find_versions
 from serving import wire
 from serving.contract import CA_VARIABLE, MODEL_NAME, TOKEN_VARIABLE
@@ -40,11 +40,10 @@ from serving.errors import (
     from_http_status,
 )
 from serving.network import Access, Remote
+from serving.wire import Arrays
 
 # The reason for which requests or gRPC does not trust a certificate, in the texts of its errors.
-_UNVERIFIED = re.compile(
-    r"(?:certificate.verify.failed|custom verification check failed.*): ([\w ,'-]+)", re.IGNORECASE
-)
+_UNVERIFIED = re.compile(r"(?i)(?:certificate.verify.failed|custom verification check failed.*): ([\w ,'-]+)")
 _PIECE_BYTES = 1 << 20
 # Status codes by which a gateway or load balancer reports a lost or slow server; their bodies are not JSON.
 _GATEWAY_STATUS = {429, 502, 503, 504}
@@ -58,21 +57,15 @@ _CUT = ("RST_STREAM", "Stream removed", "Socket closed", "Connection reset", "GO
 
 @dataclass
 class Pin:
-    """The version of the model that all calls of a run ask for, so that a new version does not end the run.
+    """The version of the model that all calls of a run ask for, so that a new version does not end the run."""
 
-    Attributes:
-      version: None before the run's first call, 0 if the server does not tell.
-    """
-
-    version: int | None = None
+    version: int | None = None  # None before the run's first call, 0 if the server does not tell
 
 
 class Transport(Protocol):
     """A connection to a served model."""
 
-    def predict(
-        self, signature: str, inputs: Mapping[str, Any], *, timeout_s: float, pin: Pin | None = None
-    ) -> wire.Arrays:
+    def predict(self, signature: str, inputs: Mapping[str, Any], *, timeout_s: float, pin: Pin | None = None) -> Arrays:
         """Runs a signature.
 
         Args:
@@ -86,11 +79,7 @@ class Transport(Protocol):
         """
 
     def versions(self, *, timeout_s: float = STATUS_S) -> list[int]:
-        """Returns the versions that are available, the newest first.
-
-        Raises:
-          StyleTransferError: see serving/errors.py.
-        """
+        """Returns the versions that are available, the newest first, or raises a StyleTransferError."""
 
     def close(self) -> None:
         """Closes the connection, or frees the model."""
@@ -99,12 +88,9 @@ class Transport(Protocol):
 def connect(server: str, model_name: str = MODEL_NAME, **access: Unpack[Access]) -> Transport:
     """Returns the transport for `grpc(s)://HOST:PORT`, `http(s)://HOST:PORT`, or the path of a SavedModel.
 
-    Raises:
-      InvalidInput: the address is none of these, or see `Remote.of`.
+    Raises InvalidInput if the address is none of these, and as `Remote.of`.
     """
-    _, separator, _ = server.partition("://")
-    _, colon, port = server.rpartition(":")
-    if not separator and not (colon and port.isdecimal()):  # an address without a scheme is no path
+    if "://" not in server and not re.search(r":\d+$", server):  # an address without a scheme is no path
         return LocalTransport(Path(server))
     remote = Remote.of(server, **access)
     return (GrpcTransport if remote.scheme in ("grpc", "grpcs") else RestTransport)(remote, model_name)
@@ -118,11 +104,8 @@ class GrpcTransport:
         self._model_name = model_name
         self._channel = server.channel()
 
-    def predict(
-        self, signature: str, inputs: Mapping[str, Any], *, timeout_s: float, pin: Pin | None = None
-    ) -> wire.Arrays:
-        spec = {"name": self._model_name, "signature_name": signature}
-        request = wire.PredictRequest(model_spec=spec)
+    def predict(self, signature: str, inputs: Mapping[str, Any], *, timeout_s: float, pin: Pin | None = None) -> Arrays:
+        request = wire.PredictRequest(model_spec={"name": self._model_name, "signature_name": signature})
         if pin and pin.version:
             request.model_spec.version.value = pin.version
         arrays = wire.to_arrays(signature, inputs)
@@ -132,15 +115,13 @@ class GrpcTransport:
         if pin:
             pin.version = response.model_spec.version.value
         protos = {entry.key: entry.value for entry in response.outputs}
-        try:
-            return {t.name: wire.from_proto(protos[t.name], t) for t in SIGNATURES[signature].outputs}
-        except (LookupError, TypeError, ValueError) as error:
-            raise _invalid(self._server, signature) from error
+        return _outputs(self._server, signature, protos, wire.from_proto)
 
     def versions(self, *, timeout_s: float = STATUS_S) -> list[int]:
         request = wire.StatusRequest(model_spec={"name": self._model_name})
         response = self._call(wire.MODEL_STATUS, request, wire.StatusResponse, timeout_s)
-        return _newest_first(one.version for one in response.model_version_status if one.state == wire.AVAILABLE)
+        available = [one.version for one in response.model_version_status if one.state == wire.AVAILABLE]
+        return sorted(available, reverse=True)
 
     def _call(self, path: str, request: Any, response_type: Any, timeout_s: float) -> Any:
         call = self._channel.unary_unary(
@@ -162,9 +143,7 @@ class GrpcTransport:
             if any(words in details for words in _CUT):
                 return _cut(self._server)
             if "deserializing response" in details:
-                return InvalidResponse(
-                    f"{self._server} sent a response of another type than the one that was asked for."
-                )
+                return InvalidResponse(f"{self._server} sent a response of another type than was asked for.")
         if any(words in details for words in _TOO_LONG):
             return _too_long(self._server)
         if code is grpc.StatusCode.DEADLINE_EXCEEDED:
@@ -183,29 +162,23 @@ class RestTransport:
         self._url = f"{server}/v1/models/{model_name}"
         self._session = server.session()
 
-    def predict(
-        self, signature: str, inputs: Mapping[str, Any], *, timeout_s: float, pin: Pin | None = None
-    ) -> wire.Arrays:
+    def predict(self, signature: str, inputs: Mapping[str, Any], *, timeout_s: float, pin: Pin | None = None) -> Arrays:
         if pin and pin.version is None:  # a response does not tell its version
             pin.version = self._newest(min(timeout_s, STATUS_S))
         version = f"/versions/{pin.version}" if pin and pin.version else ""
         columns = {name: array.tolist() for name, array in wire.to_arrays(signature, inputs).items()}
         request = json.dumps({"signature_name": signature, "inputs": columns}, default=wire.to_json)
         document = self._call("POST", f"{version}:predict", request.encode(), timeout_s)
-        expected = SIGNATURES[signature].outputs
-        try:
-            values = document["outputs"]
-            if len(expected) == 1:
-                values = {expected[0].name: values}
-            return {tensor.name: wire.to_array(values[tensor.name], tensor) for tensor in expected}
-        except (TypeError, LookupError, ValueError, OverflowError, RecursionError) as error:
-            raise _invalid(self._server, signature) from error
+        values = document.get("outputs") if isinstance(document, dict) else None
+        if len(expected := SIGNATURES[signature].outputs) == 1:
+            values = {expected[0].name: values}
+        return _outputs(self._server, signature, values, wire.to_array)
 
     def versions(self, *, timeout_s: float = STATUS_S) -> list[int]:
         document = self._call("GET", "", None, timeout_s)
         try:
             statuses = document["model_version_status"]
-            return _newest_first(int(one["version"]) for one in statuses if one["state"] == "AVAILABLE")
+            return sorted((int(one["version"]) for one in statuses if one["state"] == "AVAILABLE"), reverse=True)
         except (TypeError, LookupError, ValueError) as error:
             raise InvalidResponse(f"{self._server} sent a response that is not the model's status.") from error
 
@@ -218,7 +191,6 @@ class RestTransport:
             return 0
 
     def _call(self, method: str, path: str, body: bytes | None, timeout_s: float) -> Any:
-        """Returns the JSON document with which the server answers."""
         status, content, location = self._exchange(method, self._url + path, body, timeout_s)
         if status == requests.codes.request_entity_too_large:
             raise _too_long(self._server)
@@ -247,10 +219,8 @@ class RestTransport:
         connected = False
         try:
             # To send and to read together; serving/network.py limits how long connecting may take.
-            timeout: Any = Timeout(total=timeout_s)
-            with self._session.request(
-                method, url, data=body, timeout=timeout, stream=True, allow_redirects=False
-            ) as response:
+            options: Any = {"timeout": Timeout(total=timeout_s), "stream": True, "allow_redirects": False}
+            with self._session.request(method, url, data=body, **options) as response:
                 connected = True
                 pieces = []
                 # The read timeout of requests limits the wait for one piece, not for the whole response.
@@ -264,9 +234,7 @@ class RestTransport:
         except requests.RequestException as error:
             if reason := _UNVERIFIED.search(str(error)):
                 raise _unverified(self._server, reason) from error
-            if isinstance(error, requests.ConnectTimeout):
-                raise _unreachable(self._server) from error
-            if "timed out" in str(error):
+            if "timed out" in str(error) and not isinstance(error, requests.ConnectTimeout):
                 raise _late(self._server, timeout_s) from error
             if connected or "aborted" in str(error):
                 raise _cut(self._server) from error
@@ -280,13 +248,9 @@ class LocalTransport:
     """The SavedModel in this process, run as the embedded server runs it."""
 
     def __init__(self, path: Path) -> None:
-        """Loads a SavedModel.
+        """Loads the SavedModel in a version's directory, or the newest version of a base path.
 
-        Args:
-          path: a version's directory, or a base path, of which the newest version is loaded.
-
-        Raises:
-          InvalidInput: there is no SavedModel, or TensorFlow cannot be imported.
+        Raises InvalidInput if there is no SavedModel, or TensorFlow cannot be imported.
         """
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
         try:
@@ -305,9 +269,7 @@ class LocalTransport:
             raise InvalidInput(f"`local` must be the path of a SavedModel. Received: {path}") from error
         self._path, self._version = path, version.number
 
-    def predict(
-        self, signature: str, inputs: Mapping[str, Any], *, timeout_s: float, pin: Pin | None = None
-    ) -> wire.Arrays:
+    def predict(self, signature: str, inputs: Mapping[str, Any], *, timeout_s: float, pin: Pin | None = None) -> Arrays:
         if signature not in self._servable.signatures:
             raise InvalidInput(f"`local` must be a model of this project. Received: {self._path} without `{signature}`")
         try:
@@ -325,19 +287,12 @@ class LocalTransport:
 def served_versions(
     server: str, model_name: str = MODEL_NAME, *, timeout_s: float = STATUS_S, **access: Unpack[Access]
 ) -> list[int]:
-    """Returns the versions that a server has available, the newest first. By default calls use the newest.
+    """Returns the versions that a server has available, the newest first, or raises a StyleTransferError.
 
-    A busy server answers at once, too.
-
-    Raises:
-      StyleTransferError: see serving/errors.py.
+    By default calls use the newest. A busy server answers at once, too.
     """
     with contextlib.closing(connect(server, model_name, **access)) as transport:
         return transport.versions(timeout_s=timeout_s)
-
-
-def _newest_first(versions: Iterable[int]) -> list[int]:
-    return sorted(versions, reverse=True)
 
 
 def _unreachable(server: Remote) -> ServingUnavailable:
@@ -356,9 +311,7 @@ def _denied(server: Remote, status: str) -> AccessDenied:
     # Without the server's own text, which may repeat the token.
     if "authorization" in server.headers:
         return AccessDenied(f"{server} refused the token ({status}).")
-    return AccessDenied(
-        f"{server} wants a token ({status}): set `token`, or the environment variable {TOKEN_VARIABLE}."
-    )
+    return AccessDenied(f"{server} wants a token ({status}): set `token`, or {TOKEN_VARIABLE} in the environment.")
 
 
 def _unverified(server: Remote, reason: re.Match[str]) -> AccessDenied:
@@ -369,10 +322,12 @@ def _unverified(server: Remote, reason: re.Match[str]) -> AccessDenied:
 
 
 def _too_long(server: Remote) -> TooLarge:
-    return TooLarge(
-        f"The pictures and the state of this run are too large for one call of {server}. Choose a smaller `size`."
-    )
+    return TooLarge(f"Pictures and state of this run are too large for one call of {server}. Choose a smaller `size`.")
 
 
-def _invalid(server: Remote, signature: str) -> InvalidResponse:
-    return InvalidResponse(f"{server}: the response violates the model's contract for `{signature}`.")
+def _outputs(server: Remote, signature: str, values: Any, convert: Callable[[Any, TensorInfo], Any]) -> Arrays:
+    """Returns a signature's outputs, by name, from a response's values, of which each is converted."""
+    try:
+        return {tensor.name: convert(values[tensor.name], tensor) for tensor in SIGNATURES[signature].outputs}
+    except (LookupError, TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise InvalidResponse(f"{server}: the response violates the model's contract for `{signature}`.") from error

@@ -127,7 +127,6 @@ def to_json(data: bytes) -> dict[str, str]:
 def from_json(value: dict[str, Any]) -> Any:
     """Returns the bytes of a {"b64": ...} object, or any other object unchanged; for `object_hook` of `json.loads`.
 
-    Raises:
-      ValueError, TypeError: the value of "b64" is not base64.
+    Raises ValueError or TypeError if the value is not base64.
     """
     return base64.b64decode(value["b64"]) if value.keys() == {"b64"} else value

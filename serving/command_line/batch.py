@@ -32,12 +32,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("contents", type=Path, metavar="CONTENTS", help="a directory of pictures to paint, or one file")
     parser.add_argument("styles", type=Path, metavar="STYLES", help="a directory of pictures, or one file")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="OUT", help="a directory for the results")
-    parser.add_argument(
-        "--format",
-        default="png",
-        choices=[suffix[1:] for suffix in SUFFIXES],
-        help="of the results (default: %(default)s)",
-    )
+    formats = [suffix[1:] for suffix in SUFFIXES]
+    parser.add_argument("--format", default="png", choices=formats, help="of the results (default: %(default)s)")
     parser.add_argument(
         "--at-once", type=_count, metavar="N", help="how many to work on at once (default: one for each server)"
     )
@@ -52,11 +48,7 @@ def _count(text: str) -> int:
 
 
 def run(arguments: list[str]) -> int:
-    """Runs the command line; returns the exit status: 0 all done, 1 some failed, 130 stopped.
-
-    Raises:
-      StyleTransferError: nothing could be begun.
-    """
+    """Runs a batch, or raises StyleTransferError if none can begin; returns 0 all done, 1 some failed, 130 stopped."""
     options = build_parser().parse_args(arguments)
     settings = flags.settings_from(options)
     contents = pictures_in(options.contents, "CONTENTS", options.output)
@@ -73,14 +65,8 @@ def run(arguments: list[str]) -> int:
         clients = clients_of([*servers[turn:], *servers[:turn]] for turn in turns)
         alone = clients_of([server] for server in servers) if len(servers) > 1 else clients[:1]
         model = flags.common_model(alone, settings, options)
-        batch = Batch(
-            tasks,
-            clients,
-            model,
-            background=options.background,
-            metadata=not options.no_metadata,
-            cancelled=stack.enter_context(stopped_by_ctrl_c()),
-        )
+        cancelled = stack.enter_context(stopped_by_ctrl_c())
+        batch = Batch(tasks, clients, model, options.background, not options.no_metadata, cancelled)
         outcomes = _watch(batch, len(tasks), options.quiet)
     counts = Counter(outcome.ending for outcome in outcomes)
     print(f"{options.output}: " + ", ".join(f"{counts[ending]} {ending.value}" for ending in Ending if counts[ending]))

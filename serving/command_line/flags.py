@@ -79,12 +79,8 @@ def servers_of(options: argparse.Namespace) -> list[str]:
 
 def open_client(servers: Sequence[str], options: argparse.Namespace) -> StyleTransferClient:
     """Returns a client of these servers, configured by the other flags."""
-    return StyleTransferClient(
-        servers,
-        model_name=options.model_name,
-        timeout_s=options.timeout,
-        retry_policy=RetryPolicy(max_elapsed_s=options.patience),
-    )
+    policy = RetryPolicy(max_elapsed_s=options.patience)
+    return StyleTransferClient(servers, model_name=options.model_name, timeout_s=options.timeout, retry_policy=policy)
 
 
 def common_model(
@@ -92,8 +88,7 @@ def common_model(
 ) -> Description:
     """Returns the description of the model that the clients' servers have in common, and prints its notice, if any.
 
-    Raises:
-      StyleTransferError: the models differ, or no server answers. If only some fail, their errors are printed.
+    Raises StyleTransferError if the models differ or no server answers. If only some fail, their errors are printed.
     """
     models: dict[str, Description] = {}
     problems = []

@@ -72,10 +72,8 @@ def run(arguments: list[str]) -> int:
     with flags.open_client(flags.servers_of(options), options) as client:
         model = flags.common_model([client], run.request.settings, options)
         if options.resume and model.digest != run.model_digest:
-            raise InvalidInput(
-                f"`resume` must be a run of the model that is served ({model.digest}). "
-                f"Received: a run of another one ({run.model_digest})"
-            )
+            expected = f"a run of the model that is served ({model.digest})"
+            raise InvalidInput(f"`resume` must be {expected}. Received: a run of another one ({run.model_digest})")
         request = replace(run.request, settings=model.settings)
         return _stylise(client, replace(run, request=request, model_digest=model.digest), model, options)
 
@@ -102,9 +100,8 @@ def _masks(names: list[str]) -> list[str | bytes]:
 
 def _resumed(options: argparse.Namespace, pictures: list[str]) -> SavedRun:
     if given := [*(f"--{name.replace('_', '-')}" for name in flags.given_settings(options)), *pictures]:
-        raise InvalidInput(
-            f"`--resume` takes pictures and settings from the file. Received beside it: {' '.join(given)}"
-        )
+        beside = " ".join(given)
+        raise InvalidInput(f"`--resume` takes pictures and settings from the file. Received beside it: {beside}")
     return load_run(options.resume)
 
 

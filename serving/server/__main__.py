@@ -20,11 +20,7 @@ log = logging.getLogger("serving.server")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Serves until a signal arrives or the model cannot be loaded; returns the exit code.
-
-    Args:
-      argv: the arguments, without the program's name. None: sys.argv[1:].
-    """
+    """Serves until a signal arrives or the model cannot be loaded; returns the exit code."""
     options = parse(sys.argv[1:] if argv is None else argv)
     logging.basicConfig(
         level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S"

@@ -30,7 +30,6 @@ class Admission:
     """
 
     def __init__(self, max_waiting: int = 16) -> None:
-        """Takes the number of calls that may wait while one runs."""
         self.capacity = max_waiting + 1
         self._queue: deque[asyncio.Future[None]] = deque()  # the running call, then the waiting ones
         self._arriving: dict[asyncio.Timeout, None] = {}  # the oldest first
@@ -44,28 +43,19 @@ class Admission:
         return len(self._queue)
 
     def check(self) -> None:
-        """Raises what `turn` would raise now: a call that would be refused need not be received.
-
-        Raises:
-          ServingUnavailable: the server is stopping.
-          Overloaded: the queue is full.
-        """
+        """Raises what `turn` would raise now: a call that would be refused need not be received."""
         if self._stopping:
             raise ServingUnavailable(STOPPING)
         if len(self._queue) >= self.capacity:
-            raise Overloaded(
-                f"The server is running 1 call and its queue of {self.capacity - 1} is full. Try again later."
-            )
+            waiting = self.capacity - 1
+            raise Overloaded(f"The server is running 1 call and its queue of {waiting} is full. Try again later.")
 
     @asynccontextmanager
     async def arrival(self, seconds: float) -> AsyncIterator[asyncio.Timeout]:
         """Limits the time in which a request is received by the `with` block, which may reschedule the limit.
 
         If too many requests are being received, the one that began first ends: a client that opens requests and sends
-        nothing thus keeps no other one out.
-
-        Raises:
-          DeadlineExceeded: the request took too long, or had to make room.
+        nothing thus keeps no other one out. It gets DeadlineExceeded, as does a request that takes too long.
         """
         try:
             async with asyncio.timeout(seconds) as limit:
@@ -109,14 +99,8 @@ class Admission:
     async def turn(self, deadline: float | None = None) -> AsyncIterator[None]:
         """Waits until the call may run, in order of arrival; its turn lasts as long as the `with` block.
 
-        A cancelled call leaves the queue.
-
-        Args:
-          deadline: when to stop waiting, on the clock of `time.monotonic`. None: never.
-
-        Raises:
-          ServingUnavailable, Overloaded: as `check`, or the server stopped while the call waited.
-          DeadlineExceeded: the deadline passed before the turn came.
+        A cancelled call leaves the queue. Raises ServingUnavailable if the server is stopping or stops meanwhile,
+        Overloaded if the queue is full, and DeadlineExceeded at the deadline, on the clock of `time.monotonic`.
         """
         self.check()
         turn = asyncio.get_running_loop().create_future()
@@ -146,11 +130,7 @@ class Admission:
             raise
 
     async def stop(self, timeout_s: float) -> bool:
-        """Refuses new and waiting calls, and waits for the running one.
-
-        Returns:
-          Whether the running call ended in time.
-        """
+        """Refuses new and waiting calls, and waits for the running one; returns whether it ended in time."""
         self._stopping = True
         for waiting in list(self._queue)[1:]:
             if not waiting.done():

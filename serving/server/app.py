@@ -51,30 +51,18 @@ GRPC_OPTIONS = (
 
 
 class ServerApp:
-    """One server. Use: create it, `start`, wait until `ended` is set, `stop`.
-
-    Attributes:
-      ended: set by the server if it cannot serve (see `failure`), or by others to ask for a stop.
-      failure: why no version could be loaded at the start, or None.
-      manager: the model's versions.
-      admission: the queue of calls.
-    """
+    """One server. Use: create it, `start`, wait until `ended` is set, `stop`."""
 
     def __init__(self, options: Namespace) -> None:
         """Finds the model's versions and opens the ports. This takes milliseconds: TensorFlow is not imported yet.
 
-        Args:
-          options: the parsed command line.
-
-        Raises:
-          StyleTransferError: there is no version to serve, or a port is taken.
+        Raises StyleTransferError if there is no version to serve, or a port is taken.
         """
-        self.ended = threading.Event()
-        self.failure: StyleTransferError | None = None
+        self.ended = threading.Event()  # set by the server if it cannot serve, or by others to ask for a stop
+        self.failure: StyleTransferError | None = None  # why no version could be loaded at the start
         self.admission = Admission(options.max_queued_runs)
-        self.manager = ModelManager(
-            options.model_name, Path(options.model_base_path), self._load, options.max_num_load_retries
-        )
+        base_path, retries = Path(options.model_base_path), options.max_num_load_retries
+        self.manager = ModelManager(options.model_name, base_path, self._load, retries)
         self._options = options
         self._loading = threading.Thread(target=self._serve_model, name="models", daemon=True)
         self._rest: uvicorn.Server | None = None
@@ -102,8 +90,7 @@ class ServerApp:
     def stop(self) -> bool:
         """Waits for the running call and closes the ports. Meanwhile new calls get UNAVAILABLE.
 
-        Returns:
-          Whether everything has ended. A load or a long run of TensorFlow cannot be interrupted.
+        Returns whether everything has ended. A load or a long run of TensorFlow cannot be interrupted.
         """
         if self._loop.is_closed():
             return True
@@ -188,11 +175,7 @@ class ServerApp:
 
 
 def open_socket(host: str, port: int, flag: str) -> socket.socket:
-    """Returns a TCP socket bound to a port; an error names the flag of the port.
-
-    Raises:
-      ServingUnavailable: the port or the address is not available.
-    """
+    """Returns a TCP socket bound to a port, or raises ServingUnavailable, which names the flag of the port."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # IPPROTO_TCP explicitly: without it asyncio does not turn off Nagle's algorithm, and each response takes 40 ms.
     opened = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
@@ -210,11 +193,7 @@ def open_socket(host: str, port: int, flag: str) -> socket.socket:
 
 
 async def open_grpc_server(host: str, port: int) -> grpc.aio.Server:
-    """Returns a gRPC server bound to a port, not started yet.
-
-    Raises:
-      ServingUnavailable: the port or the address is not available.
-    """
+    """Returns a gRPC server bound to a port, not started yet; raises ServingUnavailable as `open_socket`."""
     # Try the port by a plain socket first: gRPC does not give the reason if it is taken.
     open_socket(host, port, "port").close()
     server = grpc.aio.server(options=GRPC_OPTIONS)

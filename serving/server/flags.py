@@ -23,11 +23,7 @@ NUMBERS = (
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
-    """Parses a command line. A wrong flag ends the process with exit code 2 and an error that names it.
-
-    Args:
-      argv: the arguments, without the program's name.
-    """
+    """Parses a command line. A wrong flag ends the process with exit code 2 and an error that names it."""
     parser = build_parser()
     options = parser.parse_args(argv)
     for name in ("model_base_path", "model_name", "host"):

@@ -11,7 +11,9 @@ from typing import Any, TypeAlias
 import grpc
 import tensorflow as tf
 from google.protobuf.message import DecodeError, EncodeError, Message
-from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2, predict_pb2
+from tensorflow_serving.apis import predict_pb2
+from tensorflow_serving.apis.get_model_metadata_pb2 import GetModelMetadataRequest, GetModelMetadataResponse
+from tensorflow_serving.apis.get_model_status_pb2 import GetModelStatusRequest
 
 from serving import wire
 from serving.errors import InvalidInput, ModelNotFound, ServingFailed, StyleTransferError
@@ -43,28 +45,23 @@ class GrpcService(grpc.GenericRpcHandler):
     """Answers all calls of a server."""
 
     def __init__(self, manager: ModelManager, admission: Admission) -> None:
-        """Takes the model's versions, and what calls may take of the server."""
         self._manager, self._admission = manager, admission
-        prediction, health = "/tensorflow.serving.PredictionService", "/grpc.health.v1.Health"
         self._methods: dict[str, Method] = {
             wire.PREDICT: self.predict,
-            f"{prediction}/GetModelMetadata": self._short(
-                self.metadata, get_model_metadata_pb2.GetModelMetadataRequest
+            wire.MODEL_STATUS: self._short(self.status, GetModelStatusRequest),
+            "/tensorflow.serving.PredictionService/GetModelMetadata": self._short(
+                self.metadata, GetModelMetadataRequest
             ),
-            wire.MODEL_STATUS: self._short(self.status, get_model_status_pb2.GetModelStatusRequest),
-            f"{health}/Check": self._short(self.check_health, HEALTH_MESSAGES["Request"]),
+            "/grpc.health.v1.Health/Check": self._short(self.check_health, HEALTH_MESSAGES["Request"]),
         }
 
     def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
-        """Returns the handler of a call."""
-
         async def refuse(_: Context) -> bytes:
             raise ServingFailed(messages.left_out(f"{details.method.removeprefix('/'):.200}"), "UNIMPLEMENTED")
 
         return _handler(details.method.rpartition("/")[2], self._methods.get(details.method, refuse))
 
     async def predict(self, context: Context) -> bytes:
-        """Runs a signature."""
         remaining_s = context.time_remaining()
         deadline = None if remaining_s is None else time.monotonic() + min(remaining_s, LONGEST_S)
         in_thread = self._admission.in_thread
@@ -83,14 +80,13 @@ class GrpcService(grpc.GenericRpcHandler):
             return await in_thread(_pack, response, outputs)
 
     def metadata(self, request: Any) -> Message:
-        """Returns the signatures of a version."""
         ref = _ref(request)
         if not request.metadata_field:
             raise InvalidInput("GetModelMetadataRequest must specify at least one metadata_field")
         for field in request.metadata_field:
             if field != messages.SIGNATURE_DEF:
                 raise InvalidInput(f"Metadata field {field} is not supported")
-        response = get_model_metadata_pb2.GetModelMetadataResponse()
+        response = GetModelMetadataResponse()
         with self._manager.lease(ref) as servable:
             response.model_spec.name = ref.name
             response.model_spec.version.value = servable.version
@@ -98,11 +94,9 @@ class GrpcService(grpc.GenericRpcHandler):
         return response
 
     def status(self, request: Any) -> Message:
-        """Returns the state of the model's versions."""
         return messages.status_response(self._manager.status(_ref(request)))
 
     def check_health(self, request: Any) -> Message:
-        """Returns whether a version is available."""
         if request.service not in HEALTH_NAMES:
             raise ModelNotFound("service name unknown")
         return HEALTH_MESSAGES["Response"](status=SERVING if self._manager.ready else NOT_SERVING)
@@ -169,7 +163,6 @@ def _unpack(box: Box, version: int) -> tuple[Any, list[str], dict[str, Array]]:
 
 
 def _pack(response: Any, outputs: dict[str, Array]) -> bytes:
-    """Returns the serialised response with its outputs."""
     for alias in list(outputs):
         response.outputs[alias].CopyFrom(tf.make_tensor_proto(outputs.pop(alias)))
     data: bytes = response.SerializeToString()
@@ -179,12 +172,6 @@ def _pack(response: Any, outputs: dict[str, Array]) -> bytes:
 
 
 def _ref(request: Any) -> ModelRef:
-    """Returns the model and version of a request's model_spec.
-
-    Raises:
-      InvalidInput: there is no model_spec.
-      ServingFailed: UNIMPLEMENTED, the version is given by a label.
-    """
     if not request.HasField("model_spec"):
         raise InvalidInput("Missing ModelSpec")
     spec = request.model_spec

@@ -33,11 +33,7 @@ _DECODER = json.JSONDecoder(parse_int=lambda text: int(text) if len(text) <= _IN
 
 
 def memory(body: bytes | bytearray) -> int:
-    """Returns how much memory the values of a body may take, without their text.
-
-    Raises:
-      InvalidInput: the body has too many values.
-    """
+    """Returns the memory that a body's values may take, without their text. Too many values raise InvalidInput."""
     values = 0
     for mark in b"[{,:":  # before each value but the first; some are in strings, but few in those of base64
         at = body.find(mark)
@@ -55,8 +51,7 @@ def memory(body: bytes | bytearray) -> int:
 def parse(body: bytes | bytearray) -> dict[str, Any]:
     """Returns the JSON object of a body. As in TensorFlow Serving, text after the object is ignored.
 
-    Raises:
-      InvalidInput: the body is not a JSON object, or its `signature_name` is not a string.
+    Raises InvalidInput if the body is not a JSON object, or its `signature_name` is not a string.
     """
     try:
         document, _ = _DECODER.raw_decode(body.decode("utf-8-sig").lstrip())
@@ -72,15 +67,10 @@ def parse(body: bytes | bytearray) -> dict[str, Any]:
 
 
 def to_arrays(document: Mapping[str, Any], infos: Mapping[str, Any]) -> dict[str, Array]:
-    """Returns the input arrays of a request by alias; strings as object arrays of bytes.
+    """Returns the input arrays of a body by alias; strings as object arrays of bytes.
 
-    Args:
-      document: the body.
-      infos: TensorInfos by alias, the declared inputs of the signature. REST needs all of them.
-
-    Raises:
-      InvalidInput: the values do not fit the declared inputs.
-      ServingFailed: UNIMPLEMENTED, an input's dtype cannot be written in JSON.
+    Raises InvalidInput if the values do not fit `infos`, the TensorInfos of the signature's inputs, of which REST needs
+    all; ServingFailed (UNIMPLEMENTED) if an input's dtype cannot be written in JSON.
     """
     if not infos:
         raise InvalidInput(f"Failed to get input map for signature: {document.get('signature_name') or 'DEFAULT'}")
@@ -101,21 +91,16 @@ def to_arrays(document: Mapping[str, Any], infos: Mapping[str, Any]) -> dict[str
 
 
 def to_json(outputs: Mapping[str, Array], row_format: bool) -> bytes:
-    """Returns the body of a predict response.
+    """Returns the body of a predict response; strings in `outputs` are object arrays of bytes.
 
-    Args:
-      outputs: arrays by alias; strings as object arrays of bytes.
-      row_format: whether the request had `instances`; then all outputs must have the same first dimension.
-
-    Raises:
-      ServingFailed: UNIMPLEMENTED, an output's dtype cannot be written in JSON.
+    In row format, for a request with `instances`, all outputs must have the same first dimension. Raises ServingFailed
+    (UNIMPLEMENTED) if an output's dtype cannot be written in JSON.
     """
     values = {name: _to_value(name, array) for name, array in sorted(outputs.items())}
     document: Any = next(iter(values.values())) if len(values) == 1 else values
     if row_format and len(values) > 1:
         document = [dict(zip(values, row, strict=True)) for row in zip(*values.values(), strict=True)]
-    text = json.dumps({"predictions" if row_format else "outputs": document}, ensure_ascii=False)
-    return text.encode()
+    return json.dumps({"predictions" if row_format else "outputs": document}, ensure_ascii=False).encode()
 
 
 def error_body(message: str) -> bytes:
@@ -175,7 +160,6 @@ def _to_bytes(leaf: Any) -> bytes:
 
 
 def _to_value(name: str, array: Array) -> Any:
-    """Returns an array as values for json.dumps."""
     if array.dtype.kind not in ("O", *_TYPES) or array.dtype == np.float16:
         kind = array.dtype.name
         raise ServingFailed(f"Failed to write JSON value for tensor: {name} of type: {kind}", "UNIMPLEMENTED")

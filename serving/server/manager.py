@@ -44,43 +44,29 @@ class ModelRef:
 
 @dataclass
 class Version:
-    """One version. Only the thread of `ModelManager.run` changes it, except for `users`.
-
-    Attributes:
-      number: its number.
-      path: its directory.
-      state: one of the states above.
-      error: why the last attempt to load it failed.
-      servable: the loaded version, or None.
-      users: number of calls that hold it.
-      attempts: number of failed loads.
-      due: time of the next attempt to load it, on the clock of `time.monotonic`.
-    """
+    """One version. Only the thread of `ModelManager.run` changes it, except for `users`."""
 
     number: int
     path: Path
     state: str = START
-    error: StyleTransferError | None = None
+    error: StyleTransferError | None = None  # of the last attempt to load it
     servable: Servable | None = None
-    users: int = 0
-    attempts: int = 0
-    due: float = 0.0
+    users: int = 0  # calls that hold it
+    attempts: int = 0  # loads that failed
+    due: float = 0.0  # when to try next, on the clock of `time.monotonic`
 
 
 class ModelManager:
     """All versions of a model. Only the thread of `run` loads; all other methods return at once."""
 
     def __init__(self, name: str, base_path: Path, load: Callable[[VersionPath], Servable], retries: int) -> None:
-        """Finds the versions. None is loaded before `run`.
+        """Finds the versions, of which none is loaded before `run`; raises ModelNotFound if there is none.
 
         Args:
           name: the model's name in calls.
           base_path: holds one integer-named directory per version.
           load: loads and warms up a version.
           retries: how often a failed load is retried.
-
-        Raises:
-          ModelNotFound: there is no version.
         """
         self.name = name
         self._base_path, self._load_version, self._retries = base_path, load, retries
@@ -105,11 +91,7 @@ class ModelManager:
             return not self._stopping and any(version.state == AVAILABLE for version in self._versions.values())
 
     def status(self, ref: ModelRef) -> list[Version]:
-        """Returns copies of the model's versions, the newest first.
-
-        Raises:
-          ModelNotFound: no such model or version.
-        """
+        """Returns copies of the model's versions, the newest first, or raises ModelNotFound."""
         if ref.name != self.name:
             raise ModelNotFound(f"Could not find any versions of model {ref.name}")
         with self._lock:
@@ -122,10 +104,8 @@ class ModelManager:
     def lease(self, ref: ModelRef) -> Iterator[Servable]:
         """Yields the version that a request asks for; it is not unloaded before the `with` block ends.
 
-        Raises:
-          InvalidInput: the request names no model.
-          ModelNotFound: the model or version does not exist or is not available.
-          ServingUnavailable: the server has just started and is loading its first version.
+        Raises InvalidInput if the request names no model, ModelNotFound if the model or version is not available, and
+        ServingUnavailable while the server loads its first version.
         """
         if not ref.name:
             raise InvalidInput("ModelSpec has no name specified.")
@@ -141,8 +121,7 @@ class ModelManager:
     def run(self) -> None:
         """Loads the newest version, and until `stop` every newer one. Runs in a thread of its own.
 
-        Raises:
-          StyleTransferError: the first version could not be loaded; its status gives the reason.
+        Raises StyleTransferError if the first version could not be loaded; its status gives the reason.
         """
         while not self._stopping:
             try:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
-from google.protobuf import json_format
+from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import DecodeError, Message
 from tensorflow.core.protobuf import error_codes_pb2
 from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2, prediction_log_pb2
@@ -28,8 +28,7 @@ MAX_WARMUP_RECORDS = 1000  # tensorflow_model_server refuses more
 def to_arrays(protos: Mapping[str, Any]) -> dict[str, Array]:
     """Returns the arrays of TensorProtos, from typed fields or `tensor_content`, by alias.
 
-    Raises:
-      InvalidInput: a TensorProto is inconsistent, or NumPy cannot hold it; the text has its alias.
+    Raises InvalidInput, which has the alias, if one is inconsistent or NumPy cannot hold it.
     """
     arrays = {}
     for alias, proto in protos.items():
@@ -46,14 +45,9 @@ def to_arrays(protos: Mapping[str, Any]) -> dict[str, Array]:
 
 
 def replay_warmup(servable: Servable, version_path: Path) -> int:
-    """Runs a SavedModel's own warm-up requests, so the first caller does not wait.
+    """Runs a SavedModel's own warm-up requests, so the first caller does not wait; returns their number.
 
-    Args:
-      servable: the version, not in service yet.
-      version_path: its directory. The file in it, a TFRecord of PredictionLog, may be missing.
-
-    Returns:
-      The number of requests.
+    Their file in the version's directory, a TFRecord of PredictionLog, may be missing.
 
     Raises:
       StyleTransferError: a record is damaged or its run failed. As in TensorFlow Serving, the version must not serve.
@@ -94,9 +88,7 @@ def signatures(servable: Servable) -> get_model_metadata_pb2.SignatureDefMap:
 
 def as_dict(message: Message) -> dict[str, Any]:
     """Returns a message in TensorFlow Serving's JSON form."""
-    return json_format.MessageToDict(
-        message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
-    )
+    return MessageToDict(message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
 
 
 def left_out(what: str) -> str:

@@ -48,13 +48,10 @@ class RestApp:
     """The ASGI application."""
 
     def __init__(self, manager: ModelManager, admission: Admission, timeout_s: float | None, local: bool) -> None:
-        """Takes what the server consists of.
+        """Takes the model's versions, and what calls may take of the server.
 
-        Args:
-          manager: the model's versions.
-          admission: what calls may take of the server.
-          timeout_s: longest time of a call after its body was read. None: no limit.
-          local: whether only this machine can reach the server, so that its name in a request must be a local one.
+        A call may last `timeout_s` after its body was read; None: no limit. `local` tells that only this machine can
+        reach the server, so that the server's name in a request must be a local one.
         """
         self._manager, self._admission, self._timeout_s, self._local = manager, admission, timeout_s, local
 

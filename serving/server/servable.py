@@ -35,23 +35,12 @@ MAX_STRING_RANK = 32  # TensorFlow's wrapper uses NumPy 1's iterator for strings
 
 
 class Servable:
-    """A loaded version, which any number of threads may run at once.
-
-    Attributes:
-      version: its number.
-      signatures: all SignatureDefs of the SavedModel, by name.
-    """
+    """A loaded version, which any number of threads may run at once; `signatures` are its SignatureDefs by name."""
 
     def __init__(self, version: VersionPath, intra_op_threads: int = 0, inter_op_threads: int = 0) -> None:
-        """Loads a version directory and runs its initialisers.
+        """Loads a version directory and runs its initialisers, or raises ServingFailed, whose text says why it cannot.
 
-        Args:
-          version: the directory.
-          intra_op_threads: threads that share one operation; 0: as many as there are cores.
-          inter_op_threads: operations that may run at once; 0: as many as there are cores.
-
-        Raises:
-          ServingFailed: TensorFlow cannot load a SavedModel from the directory; the text says why.
+        Up to `intra_op_threads` share one operation, and `inter_op_threads` operations run at once; 0: all cores.
         """
         graph = tf.Graph()
         config = config_pb2.ConfigProto(
@@ -72,9 +61,8 @@ class Servable:
         except Exception as error:  # the loader raises OSError, RuntimeError, ValueError, OpError, DecodeError and more
             self.close()
             reason = " ".join(str(error).split()) or type(error).__name__
-            raise ServingFailed(
-                f"Could not load the SavedModel in {version.path} (tag `{SERVE_TAG}`): {reason}"
-            ) from error
+            what = f"Could not load the SavedModel in {version.path} (tag `{SERVE_TAG}`)"
+            raise ServingFailed(f"{what}: {reason}") from error
         graph.finalize()  # a graph that cannot grow may be run by many threads
         self.version = version.number
         self.signatures: Mapping[str, meta_graph_pb2.SignatureDef] = dict(meta_graph.signature_def)
@@ -157,9 +145,8 @@ def _feeds(signature: meta_graph_pb2.SignatureDef, inputs: Mapping[str, Array]) 
     feeds = {signature.inputs[alias].name: array for alias, array in inputs.items()}
     for name, array in feeds.items():
         if array.dtype == object and array.ndim > MAX_STRING_RANK:
-            raise InvalidInput(
-                f"Tensor {name} must have at most {MAX_STRING_RANK} dimensions to hold strings. Received: {array.ndim}"
-            )
+            expected = f"at most {MAX_STRING_RANK} dimensions to hold strings"
+            raise InvalidInput(f"Tensor {name} must have {expected}. Received: {array.ndim}")
     return feeds
 
 
