@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 import streamlit as st
 
+from serving.child_server import GRPC, HOST, LaunchError, ModelServer
 from serving.client import StyleTransferClient
 from serving.contract import SERVER_VARIABLE
 from serving.endpoints import RetryPolicy, split_servers
@@ -30,7 +31,6 @@ from serving.errors import (
 )
 from serving.responses import Description
 from serving.transports import served_versions
-from ui.model_server import GRPC, HOST, LaunchError, ModelServer
 
 log = logging.getLogger(__name__)
 
