@@ -115,26 +115,11 @@ def _pictures(
     key: str, label: str, pictures: Mapping[str, tuple[str, bytes]], chosen: Sequence[str],
     use: Callable[[Sequence[str]], None], *, several: bool = False,
 ) -> None:  # fmt: skip
-    """Draws pictures to choose from.
-
-    Args:
-      key: of the element.
-      label: what they are.
-      pictures: the label and `uploads.thumbnail`, by name.
-      chosen: names of those in use.
-      use: called with the names that a visitor has chosen.
-      several: whether more than one may be chosen.
-    """
+    """Draws pictures, each with its name, label and `uploads.thumbnail`; `use` is called with the names chosen."""
+    offered = [{"name": name, "label": words, "url": _cut(small)} for name, (words, small) in pictures.items()]
     components.element("picker")(
         key=key,
-        data={
-            "label": label,
-            "pictures": [
-                {"name": name, "label": words, "url": _cut(thumbnail)} for name, (words, thumbnail) in pictures.items()
-            ],
-            "chosen": list(chosen),
-            "several": several,
-        },
+        data={"label": label, "pictures": offered, "chosen": list(chosen), "several": several},
         on_chosen_change=lambda: use(st.session_state[key]["chosen"]),
     )
 

@@ -54,21 +54,12 @@ class Status(Enum):
 
 @dataclass(frozen=True)
 class Snapshot(Progress):
-    """A job at one moment: the progress of its run, and its status.
-
-    Attributes:
-      losses: float32 [step, 4], all rows so far.
-      seconds: of work, without pauses.
-      status: the state of the job.
-      model: the model's description, with the settings as it reads them; None until the server has sent it.
-      waits_for: how many other runs must end before this one can start.
-      problem: why the job failed, or, while it is active, why the server does not answer at the moment.
-    """
+    """A job at one moment: all losses so far, the seconds of work without pauses, and its status."""
 
     status: Status = Status.NEW
-    model: Description | None = None
-    waits_for: int = 0
-    problem: StyleTransferError | None = None
+    model: Description | None = None  # with the settings as it reads them; None until the server has sent it
+    waits_for: int = 0  # how many other runs must end before this one can start
+    problem: StyleTransferError | None = None  # why it failed, or, while active, why the server does not answer now
 
     def origin(self, request: Request) -> Origin:
         """Returns the picture's origin, with the settings as the model read them."""
@@ -111,7 +102,6 @@ class RunQueue:
     """Lets a few runs work at once; the others wait in order of arrival. All methods may be called from any thread."""
 
     def __init__(self, places: int) -> None:
-        """Makes a queue in which `places` runs may work at once."""
         self._places = places
         self._tickets: list[threading.Event] = []  # in order of arrival; the first `_places` are at work
         self._moved = threading.Condition()
@@ -122,14 +112,10 @@ class RunQueue:
 
     @contextmanager
     def turn(self, cancelled: threading.Event, report: Callable[[int], None]) -> Iterator[None]:
-        """Waits for a place, and holds it.
-
-        Args:
-          cancelled: once set, ends the wait. It is the run's ticket, see `leave`.
-          report: called repeatedly with the number of runs that must end first, and finally with 0.
+        """Waits for a place, and holds it; reports repeatedly how many runs must end first, and finally 0.
 
         Raises:
-          Cancelled: `cancelled` was set during the wait.
+          Cancelled: `cancelled`, which is the run's ticket, was set during the wait.
         """
         try:
             with self._moved:
@@ -157,12 +143,7 @@ _ended_early_lock = threading.Lock()
 
 
 class Job:
-    """One run of the served model, in a thread of its own. All methods may be called from any thread.
-
-    Attributes:
-      request: the pictures and the settings.
-      number: unique in this process.
-    """
+    """One run of the served model, in a thread of its own. All methods may be called from any thread."""
 
     _numbers = itertools.count(1)
 
@@ -174,16 +155,8 @@ class Job:
         owner: Owner,
         saved: SavedRun | None = None,
     ) -> None:
-        """Prepares a run.
-
-        Args:
-          client: a client of the server.
-          request: the pictures and the settings.
-          queue: the queue in which it waits for its turn.
-          owner: for whom it runs.
-          saved: where to continue; None: at the start.
-        """
-        self.number = next(self._numbers)
+        """Prepares a run; a saved one continues where it ended."""
+        self.number = next(self._numbers)  # unique in this process
         self.request = request
         self._client = client
         self._queue = queue
@@ -194,7 +167,7 @@ class Job:
         self._film = Film()
         self._now = Snapshot(steps=request.settings.steps)
         if saved is not None:
-            self._now = Snapshot(steps=saved.steps, step=saved.step, state=saved.state)
+            self._now = replace(self._now, step=saved.step, state=saved.state)
 
     @cached_property
     def photograph(self) -> bytes:

@@ -14,24 +14,10 @@ from model.settings import format_value
 from serving.errors import InvalidInput, StyleTransferError
 from serving.request import Request
 from serving.run_file import decode_run
-from ui import (
-    chart,
-    components,
-    downloads,
-    gallery,
-    jobs,
-    knobs,
-    links,
-    panel,
-    server,
-    uploads,
-    variations,
-    visits,
-    wording,
-)
+from ui import chart, components, downloads, gallery, jobs, knobs, links, panel, server, uploads, visits, wording
 from ui.jobs import Job, Snapshot, Status
 from ui.uploads import BadPicture, File
-from ui.variations import COLUMNS, ROWS, Variations
+from ui.variations import COLUMNS, ROWS, Variations, contact_sheet, describe
 from ui.visits import Result, Stage, Visit
 
 ALT = "The result"
@@ -139,10 +125,11 @@ def _variations(visit: Visit, work: Variations) -> None:
     with st.grid(len(work.rows[0]), min_column_width=NARROWEST_PX, gap="small"):
         for row, of_row in enumerate(work.rows):
             for column, job in enumerate(of_row):
-                _cell(work, job, variations.describe(row, column))
+                _cell(work, job, describe(row, column))
     if not active and any(job.snapshot().image for job in work.jobs):
+        cells = [[(job.request.settings, job.snapshot().image) for job in row] for row in work.rows]
         st.download_button(
-            "Download the sheet", partial(variations.sheet, work), mime="image/png", key="download_sheet",
+            "Download the sheet", partial(contact_sheet, cells), mime="image/png", key="download_sheet",
             file_name=f"{downloads.stem(work.request, visit.names)}-variations.png", icon=":material/download:",
             on_click="ignore",
         )  # fmt: skip

@@ -38,16 +38,10 @@ KEY, OFFERED, TAB = "visit", "visit_offered", "visit_tab"  # of session_state; t
 
 @dataclass(frozen=True)
 class Style:
-    """A chosen painting.
+    """A chosen painting."""
 
-    Attributes:
-      number: unique in this process.
-      plain_name: the name that visitors read.
-      picture: the painting.
-    """
-
-    number: int
-    plain_name: str
+    number: int  # unique in this process
+    plain_name: str  # that visitors read
     picture: Picture
 
     @property
@@ -58,23 +52,14 @@ class Style:
 
 @dataclass(frozen=True)
 class Result:
-    """A result of a visit.
+    """A result of a visit."""
 
-    Attributes:
-      number: of the job that made it.
-      request: what it was made from.
-      png: the picture.
-      thumbnail: see `uploads.thumbnail`.
-      origin: how it was made.
-      film: see `Job.film`.
-    """
-
-    number: int
+    number: int  # of the job that made it
     request: Request
     png: bytes
-    thumbnail: bytes
+    thumbnail: bytes  # see `uploads.thumbnail`
     origin: Origin
-    film: tuple[bytes, ...] = ()
+    film: tuple[bytes, ...] = ()  # see `Job.film`
 
 
 Work = Job | Variations
@@ -94,35 +79,20 @@ class Stage:
 
 @dataclass(eq=False)
 class Visit:
-    """One visitor's pictures, work and results.
+    """One visitor's pictures, work and results."""
 
-    Attributes:
-      key: identifies it among the current visits.
-      content: the photograph; None until the page is first drawn.
-      styles: the paintings.
-      blend: the weight of each painting; empty if all are equal.
-      masks: encoded pictures by `ui.masks.Target.key`.
-      names: of pictures that have been used, by the digest of the file.
-      work: the latest run or variations, running or ended.
-      lined_up: the runs and variations that start when the current work ends, in order.
-      failed: the latest run that failed and was followed by one that had been lined up.
-      results: the latest first.
-      pages: how many pages show it.
-      left: when its last page closed, on the clock of `time.monotonic`; None while a page is open.
-    """
-
-    key: str
-    content: Picture | None = None
+    key: str  # identifies it among the current visits
+    content: Picture | None = None  # the photograph; None until the page is first drawn
     styles: tuple[Style, ...] = ()
-    blend: tuple[float, ...] = ()
-    masks: dict[str, bytes] = field(default_factory=dict)
-    names: dict[str, str] = field(default_factory=dict)
-    work: Work | None = None
-    lined_up: tuple[Work, ...] = ()
-    failed: Job | None = None
-    results: tuple[Result, ...] = ()
-    pages: int = 0
-    left: float | None = None
+    blend: tuple[float, ...] = ()  # the weight of each painting; empty if all are equal
+    masks: dict[str, bytes] = field(default_factory=dict)  # encoded pictures by `ui.masks.Target.key`
+    names: dict[str, str] = field(default_factory=dict)  # of pictures that have been used, by the digest of the file
+    work: Work | None = None  # the latest run or variations, running or ended
+    lined_up: tuple[Work, ...] = ()  # start when the current work ends, in order
+    failed: Job | None = None  # the latest run that failed and was followed by one that had been lined up
+    results: tuple[Result, ...] = ()  # the latest first
+    pages: int = 0  # that show it
+    left: float | None = None  # when its last page closed, by `time.monotonic`; None while a page is open
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
     def unattended(self) -> bool:
