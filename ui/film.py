@@ -40,7 +40,7 @@ def frame(picture: bytes) -> bytes:
 
 
 def as_webp(frames: tuple[bytes, ...], result: bytes) -> bytes:
-    """Returns an animated WebP of encoded frames, of any sizes, and at the end the result, whose aspect ratio it has."""
+    """Returns an animated WebP of frames of any sizes and, at the end, the result, whose aspect ratio it has."""
     with Image.open(io.BytesIO(result)) as image:
         last = ImageOps.contain(image.convert("RGB"), (LONGEST_PX, LONGEST_PX))
     pictures = [Image.open(io.BytesIO(one)).convert("RGB").resize(last.size) for one in frames]

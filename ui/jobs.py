@@ -148,13 +148,9 @@ class Job:
     _numbers = itertools.count(1)
 
     def __init__(
-        self,
-        client: StyleTransferClient,
-        request: Request,
-        queue: RunQueue,
-        owner: Owner,
+        self, client: StyleTransferClient, request: Request, queue: RunQueue, owner: Owner,
         saved: SavedRun | None = None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         """Prepares a run; a saved one continues where it ended."""
         self.number = next(self._numbers)  # unique in this process
         self.request = request
@@ -164,10 +160,10 @@ class Job:
         self._lock = threading.Lock()
         self._cancelled = threading.Event()
         self._worker: threading.Thread | None = None
-        self._film = Film()
+        self.film = Film()
         self._now = Snapshot(steps=request.settings.steps)
         if saved is not None:
-            self._now = replace(self._now, step=saved.step, state=saved.state)
+            self._now = Snapshot(steps=saved.steps, step=saved.step, state=saved.state)
 
     @cached_property
     def photograph(self) -> bytes:
@@ -188,11 +184,6 @@ class Job:
         return self.snapshot().status is Status.RUNNING
 
     @property
-    def film(self) -> tuple[bytes, ...]:
-        """The previews that show how the picture came about."""
-        return self._film.frames
-
-    @property
     def problem(self) -> StyleTransferError | None:
         return self.snapshot().problem
 
@@ -208,10 +199,7 @@ class Job:
             self._worker.start()
 
     def stop(self) -> None:
-        """Ends the run after the current chunk, and keeps the picture; its place in the queue is free at once.
-
-        So a server that hangs holds up no other run.
-        """
+        """Ends the run after the current chunk, but frees its place at once: a server that hangs holds up no other."""
         with self._lock:
             if self._now.status is not Status.RUNNING:
                 return
@@ -248,17 +236,17 @@ class Job:
         now = replace(self._now, seconds_left=None, waits_for=0)
         if now.complete:
             return replace(now, status=Status.DONE, problem=None, state=b"")
-        self._make_room(len(now.state))
+        self._make_room()
         if stopped:
             return replace(now, status=Status.STOPPED, problem=None)
         problem = problem or ServingFailed("The run ended before its last step.", "INTERNAL")
         return replace(now, status=Status.FAILED, problem=problem)
 
-    def _make_room(self, needed: int) -> None:
-        """Releases the oldest states of runs that ended early, until there is room for another of `needed` bytes."""
+    def _make_room(self) -> None:
+        """Releases the oldest states of runs that ended early, until there is room for this one's."""
         with _ended_early_lock:
             jobs = [job for ref in _ended_early if (job := ref()) and job is not self]
-            while jobs and needed + sum(len(job.snapshot().state) for job in jobs) > KEPT_STATES_BYTES:
+            while jobs and sum(len(job.snapshot().state) for job in (*jobs, self)) > KEPT_STATES_BYTES:
                 jobs.pop(0)._release()
             _ended_early[:] = [weakref.ref(job) for job in (*jobs, self)]
 
@@ -274,7 +262,9 @@ class Job:
             run = self._client.run(self.request, state=self._now.state, cancelled=cancelled, on_retry=self._set_problem)
             for progress in run:
                 self._add(progress, before)
-                self._describe_model()
+                if self._now.model is None:  # the chunk shows that the server answers; after a failure, ask again
+                    with contextlib.suppress(StyleTransferError):
+                        self._set(model=self._client.describe(self.request.settings))
                 if not self._now.complete and self._owner.unattended() and self._queue.has_waiting:
                     return True
         return False
@@ -290,18 +280,12 @@ class Job:
 
     def _add(self, progress: Progress, before: float) -> None:
         """Adds a chunk to the snapshot; `before` is how many seconds earlier turns took."""
-        self._film.add(progress.preview)
+        self.film.add(progress.preview)
         with self._lock:
             if self._now.step:  # a run's first chunk includes loading
                 PACE.learn(self.request, self._now.step, progress.step, before + progress.seconds - self._now.seconds)
             losses, seconds = np.concatenate([self._now.losses, progress.losses]), before + progress.seconds
             self._now = replace(self._now, **{**vars(progress), "losses": losses, "seconds": seconds}, problem=None)
-
-    def _describe_model(self) -> None:
-        """Gets the model's description, once a chunk has shown that the server answers; retries after a failure."""
-        if self._now.model is None:
-            with contextlib.suppress(StyleTransferError):
-                self._set(model=self._client.describe(self.request.settings))
 
 
 def refined(request: Request, result: bytes) -> Request:
