@@ -18,9 +18,8 @@ from ui.components import saved
 from ui.jobs import Job
 from ui.visits import Result
 
+# The formats of pictures by their names on the page, each with its suffix and MIME type.
 FORMATS = {"PNG": (".png", "image/png"), "JPEG": (".jpg", "image/jpeg"), "WebP": (".webp", "image/webp")}
-"""The formats of pictures by their names on the page, each with its suffix and MIME type."""
-
 LONGEST_NAME, MOST_NAMES = 24, 3  # characters of a picture's name, and names of paintings, in the name of a file
 
 

@@ -32,7 +32,8 @@ def show(visit: Visit) -> None:
 
 
 def _show_one(visit: Visit, one: Result) -> None:
-    words = describe(visit, one)
+    early = f", step {one.origin.step} of {one.origin.steps}" if one.origin.step < one.origin.steps else ""
+    words = downloads.title(one.request, visit.names) + early
     with st.container(border=True, gap="xsmall"):
         st.image(one.thumbnail, width="stretch", alt=f"One of your results: {words}")
         st.caption(words)
@@ -84,9 +85,3 @@ def _compare(one: Result, words: str) -> None:
         st.caption(words)
 
     window()
-
-
-def describe(visit: Visit, one: Result) -> str:
-    """Says in one line what a result is."""
-    early = f", step {one.origin.step} of {one.origin.steps}" if one.origin.step < one.origin.steps else ""
-    return downloads.title(one.request, visit.names) + early

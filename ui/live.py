@@ -43,7 +43,8 @@ def _draw(visit: Visit, drawn: Stage) -> None:
         st.rerun()  # the whole page, because Start, the timer or the results have to change
     work = drawn.work
     if visit.failed is not None and visit.failed.problem is not None:
-        st.error(f"{_title(visit, visit.failed.request)}: {server.explain(visit.failed.problem)}")
+        title = downloads.title(visit.failed.request, visit.names)
+        st.error(f"{title}: {server.explain(visit.failed.problem)}")
     problem, shown_with = st.session_state.get(PROBLEM, ("", None))
     if problem and shown_with is work:
         st.error(problem, icon=":material/broken_image:")
@@ -90,17 +91,12 @@ def _progress(visit: Visit, fraction_done: float, line: str, now: Snapshot | Non
         st.caption("Next:", width="content")
         for work in visit.lined_up:
             st.button(
-                _title(visit, work.request), key=f"remove_{id(work)}", icon=":material/close:", icon_position="right",
-                type="tertiary", help="Removes this run from the line.", on_click=visit.remove, args=(work,),
+                downloads.title(work.request, visit.names), key=f"remove_{id(work)}", icon=":material/close:",
+                icon_position="right", type="tertiary", help="Removes this run from the line.",
+                on_click=visit.remove, args=(work,),
             )  # fmt: skip
         if len(visit.lined_up) > 1:
-            st.button(
-                "Remove all", key="remove_all", type="tertiary", on_click=visit.remove, args=visit.lined_up,
-            )  # fmt: skip
-
-
-def _title(visit: Visit, request: Request) -> str:
-    return downloads.title(request, visit.names)
+            st.button("Remove all", key="remove_all", type="tertiary", on_click=visit.remove, args=visit.lined_up)
 
 
 def _running(visit: Visit, job: Job) -> None:

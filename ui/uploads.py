@@ -125,14 +125,14 @@ def sample(which: Sample) -> Picture:
 def show(
     what: str, take: Take, *, several: bool = False, listens: bool = False, turn: Callable[[], None] | None = None
 ) -> None:
-    """Draws the ways to add a picture, file, camera and clipboard, and a button for `turn` if there is one.
+    """Draws the ways to add a picture: file, camera and clipboard; and a button to `turn` the current one.
 
     Args:
       what: `content` or `style`.
       take: called with the new files.
       several: whether more than one file may be added at a time.
       listens: whether Ctrl+V anywhere on the page pastes into this card.
-      turn: turns the current picture by 90 degrees.
+      turn: turns the picture by 90 degrees; None draws no such button.
     """
     show_uploader(what, take, several=several)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
