@@ -35,10 +35,8 @@ def main() -> None:
         st.session_state[DRAWN] = visit
         st.session_state[LINK] = links.follow(visit)
         cards.begin(visit)
-    if st.session_state[LINK]:
-        st.warning(
-            f"Some settings in this link were ignored: {' '.join(st.session_state[LINK])}", icon=":material/link_off:"
-        )
+    if ignored := " ".join(st.session_state[LINK]):
+        st.warning(f"Some settings in this link were ignored: {ignored}", icon=":material/link_off:")
     inputs, result = st.columns([6, 7], gap="large")
     with inputs:
         with st.grid(2, min_column_width=CARD_PX):

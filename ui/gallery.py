@@ -59,8 +59,7 @@ def _show_one(visit: Visit, one: Result) -> None:
 
 def make_large(one: Result, key: str, **look: Any) -> None:
     """Draws the button that enlarges a result, unless it is as large as can be; `look` is as for `st.button`."""
-    larger = jobs.enlarged(one.request, one.png)
-    if larger is not None:
+    if larger := jobs.enlarged(one.request, one.png):
         st.button(
             "Make it large", key=key, icon=":material/zoom_out_map:", disabled=not server.is_ready(), **look,
             help=f"Paints this picture again at {larger.settings.size} pixels, with finer strokes.",

@@ -208,7 +208,6 @@ class Job:
         self._queue.leave(self._cancelled)
 
     def wait(self, timeout_s: float | None = None) -> None:
-        """Waits until the run has ended."""
         if self._worker is not None:
             self._worker.join(timeout_s)
 

@@ -109,8 +109,7 @@ def _small(data: bytes) -> tuple[str, tuple[int, int]]:
 def _painted(visit: Visit) -> None:
     """Takes a mask from the painter after each stroke: its key, and its data URL, empty if nothing is painted."""
     key, _, url = str(st.session_state[PAINTER].get("mask") or "").partition(" ")
-    file = uploads.from_url(url, "mask")
-    if file:
+    if file := uploads.from_url(url, "mask"):
         _set(visit, key, file.data)
     elif key and not url:
         visit.masks.pop(key, None)
