@@ -7,10 +7,8 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from model.graph import checked
-from model.limits import MAX_RATIO, SHORT_SIDE_PX
+from model.limits import MAX_RATIO, SHORT_SIDE_PX, STEPS_RATIO
 from model.parsing import ParsedSettings
-
-STEPS_RATIO = 0.7  # steps at a size over steps at the next smaller one, where a step costs half as much
 
 
 class Sizes(NamedTuple):

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from serving.child_server import GRPC
 from tests.small_model import DEFAULT_LAYERS, small_network
 from tests.ui.launched import Launched
-from ui.model_server import GRPC
 
 ROOT = Path(__file__).parents[1]
 PYTHONS = ("3.11", "3.12", "3.13")

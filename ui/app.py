@@ -39,8 +39,7 @@ def main() -> None:
         st.session_state[DRAWN] = visit
         st.session_state[LINK] = links.follow(visit)
         cards.begin(visit)
-    if st.session_state[LINK]:
-        ignored = " ".join(st.session_state[LINK])
+    if ignored := " ".join(st.session_state[LINK]):
         head.warning(f"Some settings in this link were ignored: {ignored}", icon=":material/link_off:")
     inputs, result = st.columns([6, 7], gap="large")
     with inputs:

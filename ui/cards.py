@@ -55,7 +55,7 @@ def reuse(visit: Visit, settings: StyleSettings) -> None:
 def blend(visit: Visit) -> tuple[float, ...]:
     """Returns the weight of each style as its slider stands; empty if there is only one."""
     sliders = map(_slider, visit.styles) if len(visit.styles) > 1 else ()
-    return tuple(float(st.session_state[slider]) for slider in sliders)
+    return tuple(float(st.session_state.get(slider, 1.0)) for slider in sliders)
 
 
 def show_content(visit: Visit) -> None:
@@ -93,14 +93,10 @@ def show_styles(visit: Visit) -> None:
             for style in visit.styles:
                 _row(style)
         several = bool(st.session_state.get(BLEND))
-        pictures = _offered(STYLES)
-        if several:
-            pictures |= {
-                _name(style): (style.plain_name, style.picture.thumbnail) for style in visit.styles
-                if not style.picture.sample
-            }  # fmt: skip
+        own = [style for style in visit.styles if several and not style.picture.sample]
+        pictures = {_name(style): (style.plain_name, style.picture.thumbnail) for style in own}
         _pictures(
-            STYLE, "Styles to try", pictures, list(map(_name, visit.styles)),
+            STYLE, "Styles to try", _offered(STYLES) | pictures, list(map(_name, visit.styles)),
             lambda names: _use_selected(visit, names), several=several,
         )  # fmt: skip
         uploads.show("style", lambda files: _take_styles(visit, files), several=True)
@@ -115,26 +111,11 @@ def _pictures(
     key: str, label: str, pictures: Mapping[str, tuple[str, bytes]], chosen: Sequence[str],
     use: Callable[[Sequence[str]], None], *, several: bool = False,
 ) -> None:  # fmt: skip
-    """Draws pictures to choose from.
-
-    Args:
-      key: of the element.
-      label: what they are.
-      pictures: the label and `uploads.thumbnail`, by name.
-      chosen: names of those in use.
-      use: called with the names that a visitor has chosen.
-      several: whether more than one may be chosen.
-    """
+    """Draws pictures, each with its name, label and `uploads.thumbnail`; `use` is called with the names chosen."""
+    offered = [{"name": name, "label": words, "url": _cut(small)} for name, (words, small) in pictures.items()]
     components.element("picker")(
         key=key,
-        data={
-            "label": label,
-            "pictures": [
-                {"name": name, "label": words, "url": _cut(thumbnail)} for name, (words, thumbnail) in pictures.items()
-            ],
-            "chosen": list(chosen),
-            "several": several,
-        },
+        data={"label": label, "pictures": offered, "chosen": list(chosen), "several": several},
         on_chosen_change=lambda: use(st.session_state[key]["chosen"]),
     )
 
@@ -182,8 +163,6 @@ def _set_styles(visit: Visit, chosen: Sequence[Style], problem: str = "") -> Non
         chosen, problem = chosen[:MAX_STYLES], FULL
     visit.styles = tuple(chosen)
     st.session_state[STYLE_PROBLEM] = problem
-    for style in chosen:
-        st.session_state.setdefault(_slider(style), 1.0)
     if len(chosen) > 1:
         st.session_state[BLEND] = True
 

@@ -19,24 +19,17 @@ HEIGHT_PX = 300
 def show(losses: npt.NDArray[np.float32], step: int, steps: int) -> None:
     """Draws the losses of a run up to a step, out of `steps`, once there are at least two."""
     if len(losses) > 1:
-        st.vega_lite_chart(
-            loss_table(losses, step - len(losses)),
-            specification(steps),
-            alt="Loss of each term over the steps, on a logarithmic axis",
-            key="losses",
-        )
+        alt = "Loss of each term over the steps, on a logarithmic axis"
+        st.vega_lite_chart(loss_table(losses, step - len(losses)), specification(steps), alt=alt, key="losses")
 
 
 def loss_table(losses: npt.NDArray[np.float32], before: int = 0, points: int = POINTS) -> list[dict[str, Any]]:
-    """Returns the rows of the loss curve: `step` (from 1), `term` and `loss`.
+    """Returns a row of `step` (from 1), `term` and `loss` for each loss that a logarithmic axis can show.
 
     Args:
       losses: float32 [N, 4], a row for each step, columns as in `LOSS_TERMS`.
       before: steps that were taken before the first row.
       points: the most points in a line. Steps are left out evenly, but never the last.
-
-    Returns:
-      A row for each step and term whose loss a logarithmic axis can show: finite and above 0.
     """
     steps = np.unique(np.linspace(0, len(losses) - 1, min(len(losses), points)).round().astype(int))
     return [

@@ -14,22 +14,17 @@ from serving import results
 from serving.pictures import prepare, with_transparency_of
 from serving.request import Request
 from serving.run_file import SavedRun, encode_run
+from ui.components import saved
 from ui.jobs import Job
 from ui.visits import Result
 
+# The formats of pictures by their names on the page, each with its suffix and MIME type.
 FORMATS = {"PNG": (".png", "image/png"), "JPEG": (".jpg", "image/jpeg"), "WebP": (".webp", "image/webp")}
-"""The formats of pictures by their names on the page, each with its suffix and MIME type."""
-
 LONGEST_NAME, MOST_NAMES = 24, 3  # characters of a picture's name, and names of paintings, in the name of a file
 
 
 def stem(request: Request, names: Mapping[str, str]) -> str:
-    """Returns the name of a file without its suffix, from the photograph, the paintings and the size: `cat-eddies-512`.
-
-    Args:
-      request: what the file's picture is made from.
-      names: of pictures, by the digest of their files.
-    """
+    """Returns the name of a file without its suffix: `cat-eddies-512`; `names` are those of pictures, by digest."""
     return "-".join([*_parts(request, names), str(request.settings.size)])
 
 
@@ -57,9 +52,7 @@ def mixed(result: Result, content_share: float) -> bytes:
     content = result.request.content
     with Image.open(io.BytesIO(result.png)) as painted, Image.open(io.BytesIO(prepare(content, "content"))) as photo:
         blended = Image.blend(painted.convert("RGB"), photo.convert("RGB").resize(painted.size), content_share)
-    out = io.BytesIO()
-    blended.save(out, "PNG")
-    return with_transparency_of(content, out.getvalue())
+    return with_transparency_of(content, saved(blended, "PNG"))
 
 
 def encode(result: Result, format_name: str, content_share: float = 0.0) -> bytes:

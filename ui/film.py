@@ -6,6 +6,8 @@ import io
 
 from PIL import Image, ImageOps
 
+from ui.components import saved
+
 MOST_FRAMES = 48
 LONGEST_PX = 384  # long side of a frame
 FRAME_MS, LAST_MS = 100, 2500  # how long each frame shows; the last is the result
@@ -13,14 +15,10 @@ QUALITY = 80  # of frames and film; a film of all frames has about a megabyte
 
 
 class Film:
-    """Frames from the previews of a run, evenly spaced however many there are.
-
-    Attributes:
-      frames: JPEG, oldest first, MOST_FRAMES at most.
-    """
+    """Frames from the previews of a run, evenly spaced however many there are."""
 
     def __init__(self) -> None:
-        self.frames: tuple[bytes, ...] = ()
+        self.frames: tuple[bytes, ...] = ()  # JPEG, oldest first, MOST_FRAMES at most
         self._every = 1  # one of so many previews becomes a frame
         self._previews = 0
 
@@ -38,23 +36,14 @@ def frame(picture: bytes) -> bytes:
     """Returns an encoded picture as JPEG, at most LONGEST_PX long."""
     with Image.open(io.BytesIO(picture)) as image:
         image.thumbnail((LONGEST_PX, LONGEST_PX))
-        out = io.BytesIO()
-        image.convert("RGB").save(out, "JPEG", quality=QUALITY)
-    return out.getvalue()
+        return saved(image.convert("RGB"), "JPEG", quality=QUALITY)
 
 
 def as_webp(frames: tuple[bytes, ...], result: bytes) -> bytes:
-    """Returns an animated WebP of the frames and, at the end, the result.
-
-    Args:
-      frames: encoded, of any sizes: a run begins with small pictures.
-      result: encoded; the film has its aspect ratio.
-    """
+    """Returns an animated WebP of frames of any sizes and, at the end, the result, whose aspect ratio it has."""
     with Image.open(io.BytesIO(result)) as image:
         last = ImageOps.contain(image.convert("RGB"), (LONGEST_PX, LONGEST_PX))
     pictures = [Image.open(io.BytesIO(one)).convert("RGB").resize(last.size) for one in frames]
-    out = io.BytesIO()
     durations = [FRAME_MS] * len(pictures) + [LAST_MS]
     first, *rest = [*pictures, last]
-    first.save(out, "WEBP", save_all=True, append_images=rest, duration=durations, loop=0, quality=QUALITY)
-    return out.getvalue()
+    return saved(first, "WEBP", save_all=True, append_images=rest, duration=durations, loop=0, quality=QUALITY)

@@ -32,7 +32,8 @@ def show(visit: Visit) -> None:
 
 
 def _show_one(visit: Visit, one: Result) -> None:
-    words = describe(visit, one)
+    early = f", step {one.origin.step} of {one.origin.steps}" if one.origin.step < one.origin.steps else ""
+    words = downloads.title(one.request, visit.names) + early
     with st.container(border=True, gap="xsmall"):
         st.image(one.thumbnail, width="stretch", alt=f"One of your results: {words}")
         st.caption(words)
@@ -58,8 +59,7 @@ def _show_one(visit: Visit, one: Result) -> None:
 
 def make_large(one: Result, key: str, **look: Any) -> None:
     """Draws the button that enlarges a result, unless it is as large as can be; `look` is as for `st.button`."""
-    larger = jobs.enlarged(one.request, one.png)
-    if larger is not None:
+    if larger := jobs.enlarged(one.request, one.png):
         st.button(
             "Make it large", key=key, icon=":material/zoom_out_map:", disabled=not server.is_ready(), **look,
             help=f"Paints this picture again at {larger.settings.size} pixels, with finer strokes.",
@@ -84,9 +84,3 @@ def _compare(one: Result, words: str) -> None:
         st.caption(words)
 
     window()
-
-
-def describe(visit: Visit, one: Result) -> str:
-    """Says in one line what a result is."""
-    early = f", step {one.origin.step} of {one.origin.steps}" if one.origin.step < one.origin.steps else ""
-    return downloads.title(one.request, visit.names) + early

@@ -54,21 +54,12 @@ class Status(Enum):
 
 @dataclass(frozen=True)
 class Snapshot(Progress):
-    """A job at one moment: the progress of its run, and its status.
-
-    Attributes:
-      losses: float32 [step, 4], all rows so far.
-      seconds: of work, without pauses.
-      status: the state of the job.
-      model: the model's description, with the settings as it reads them; None until the server has sent it.
-      waits_for: how many other runs must end before this one can start.
-      problem: why the job failed, or, while it is active, why the server does not answer at the moment.
-    """
+    """A job at one moment: all losses so far, the seconds of work without pauses, and its status."""
 
     status: Status = Status.NEW
-    model: Description | None = None
-    waits_for: int = 0
-    problem: StyleTransferError | None = None
+    model: Description | None = None  # with the settings as it reads them; None until the server has sent it
+    waits_for: int = 0  # how many other runs must end before this one can start
+    problem: StyleTransferError | None = None  # why it failed, or, while active, why the server does not answer now
 
     def origin(self, request: Request) -> Origin:
         """Returns the picture's origin, with the settings as the model read them."""
@@ -111,7 +102,6 @@ class RunQueue:
     """Lets a few runs work at once; the others wait in order of arrival. All methods may be called from any thread."""
 
     def __init__(self, places: int) -> None:
-        """Makes a queue in which `places` runs may work at once."""
         self._places = places
         self._tickets: list[threading.Event] = []  # in order of arrival; the first `_places` are at work
         self._moved = threading.Condition()
@@ -122,14 +112,10 @@ class RunQueue:
 
     @contextmanager
     def turn(self, cancelled: threading.Event, report: Callable[[int], None]) -> Iterator[None]:
-        """Waits for a place, and holds it.
-
-        Args:
-          cancelled: once set, ends the wait. It is the run's ticket, see `leave`.
-          report: called repeatedly with the number of runs that must end first, and finally with 0.
+        """Waits for a place, and holds it; reports repeatedly how many runs must end first, and finally 0.
 
         Raises:
-          Cancelled: `cancelled` was set during the wait.
+          Cancelled: `cancelled`, which is the run's ticket, was set during the wait.
         """
         try:
             with self._moved:
@@ -157,33 +143,16 @@ _ended_early_lock = threading.Lock()
 
 
 class Job:
-    """One run of the served model, in a thread of its own. All methods may be called from any thread.
-
-    Attributes:
-      request: the pictures and the settings.
-      number: unique in this process.
-    """
+    """One run of the served model, in a thread of its own. All methods may be called from any thread."""
 
     _numbers = itertools.count(1)
 
     def __init__(
-        self,
-        client: StyleTransferClient,
-        request: Request,
-        queue: RunQueue,
-        owner: Owner,
+        self, client: StyleTransferClient, request: Request, queue: RunQueue, owner: Owner,
         saved: SavedRun | None = None,
-    ) -> None:
-        """Prepares a run.
-
-        Args:
-          client: a client of the server.
-          request: the pictures and the settings.
-          queue: the queue in which it waits for its turn.
-          owner: for whom it runs.
-          saved: where to continue; None: at the start.
-        """
-        self.number = next(self._numbers)
+    ) -> None:  # fmt: skip
+        """Prepares a run; a saved one continues where it ended."""
+        self.number = next(self._numbers)  # unique in this process
         self.request = request
         self._client = client
         self._queue = queue
@@ -191,7 +160,7 @@ class Job:
         self._lock = threading.Lock()
         self._cancelled = threading.Event()
         self._worker: threading.Thread | None = None
-        self._film = Film()
+        self.film = Film()
         self._now = Snapshot(steps=request.settings.steps)
         if saved is not None:
             self._now = Snapshot(steps=saved.steps, step=saved.step, state=saved.state)
@@ -215,11 +184,6 @@ class Job:
         return self.snapshot().status is Status.RUNNING
 
     @property
-    def film(self) -> tuple[bytes, ...]:
-        """The previews that show how the picture came about."""
-        return self._film.frames
-
-    @property
     def problem(self) -> StyleTransferError | None:
         return self.snapshot().problem
 
@@ -235,10 +199,7 @@ class Job:
             self._worker.start()
 
     def stop(self) -> None:
-        """Ends the run after the current chunk, and keeps the picture; its place in the queue is free at once.
-
-        So a server that hangs holds up no other run.
-        """
+        """Ends the run after the current chunk, but frees its place at once: a server that hangs holds up no other."""
         with self._lock:
             if self._now.status is not Status.RUNNING:
                 return
@@ -247,7 +208,6 @@ class Job:
         self._queue.leave(self._cancelled)
 
     def wait(self, timeout_s: float | None = None) -> None:
-        """Waits until the run has ended."""
         if self._worker is not None:
             self._worker.join(timeout_s)
 
@@ -275,17 +235,17 @@ class Job:
         now = replace(self._now, seconds_left=None, waits_for=0)
         if now.complete:
             return replace(now, status=Status.DONE, problem=None, state=b"")
-        self._make_room(len(now.state))
+        self._make_room()
         if stopped:
             return replace(now, status=Status.STOPPED, problem=None)
         problem = problem or ServingFailed("The run ended before its last step.", "INTERNAL")
         return replace(now, status=Status.FAILED, problem=problem)
 
-    def _make_room(self, needed: int) -> None:
-        """Releases the oldest states of runs that ended early, until there is room for another of `needed` bytes."""
+    def _make_room(self) -> None:
+        """Releases the oldest states of runs that ended early, until there is room for this one's."""
         with _ended_early_lock:
             jobs = [job for ref in _ended_early if (job := ref()) and job is not self]
-            while jobs and needed + sum(len(job.snapshot().state) for job in jobs) > KEPT_STATES_BYTES:
+            while jobs and sum(len(job.snapshot().state) for job in (*jobs, self)) > KEPT_STATES_BYTES:
                 jobs.pop(0)._release()
             _ended_early[:] = [weakref.ref(job) for job in (*jobs, self)]
 
@@ -301,7 +261,9 @@ class Job:
             run = self._client.run(self.request, state=self._now.state, cancelled=cancelled, on_retry=self._set_problem)
             for progress in run:
                 self._add(progress, before)
-                self._describe_model()
+                if self._now.model is None:  # the chunk shows that the server answers; after a failure, ask again
+                    with contextlib.suppress(StyleTransferError):
+                        self._set(model=self._client.describe(self.request.settings))
                 if not self._now.complete and self._owner.unattended() and self._queue.has_waiting:
                     return True
         return False
@@ -317,18 +279,12 @@ class Job:
 
     def _add(self, progress: Progress, before: float) -> None:
         """Adds a chunk to the snapshot; `before` is how many seconds earlier turns took."""
-        self._film.add(progress.preview)
+        self.film.add(progress.preview)
         with self._lock:
             if self._now.step:  # a run's first chunk includes loading
                 PACE.learn(self.request, self._now.step, progress.step, before + progress.seconds - self._now.seconds)
             losses, seconds = np.concatenate([self._now.losses, progress.losses]), before + progress.seconds
             self._now = replace(self._now, **{**vars(progress), "losses": losses, "seconds": seconds}, problem=None)
-
-    def _describe_model(self) -> None:
-        """Gets the model's description, once a chunk has shown that the server answers; retries after a failure."""
-        if self._now.model is None:
-            with contextlib.suppress(StyleTransferError):
-                self._set(model=self._client.describe(self.request.settings))
 
 
 def refined(request: Request, result: bytes) -> Request:

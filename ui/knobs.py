@@ -13,8 +13,8 @@ from model.settings import ALL_WEIGHTS_ZERO, GROUPS, PRESET, Setting, StyleSetti
 from model.settings import SETTINGS as MODEL_SETTINGS
 from serving.errors import InvalidInput
 
+# The environment variables that limit what a visitor may ask for, by setting.
 LIMITED = {"size": "NST_MAX_SIZE", "style_size": "NST_MAX_SIZE", "steps": "NST_MAX_STEPS"}
-"""The environment variables that limit what a visitor may ask for, by setting."""
 
 
 def limited(environment: Mapping[str, str]) -> Mapping[str, Setting]:
@@ -27,17 +27,12 @@ def limited(environment: Mapping[str, str]) -> Mapping[str, Setting]:
     return {name: dataclasses.replace(setting, high=highest(setting)) for name, setting in MODEL_SETTINGS.items()}
 
 
-SETTINGS = limited(os.environ)
-"""The settings that visitors may choose."""
+SETTINGS = limited(os.environ)  # that visitors may choose
+BLEND = "blend_weights"  # has sliders beside the paintings instead of a knob
+FIRST = StyleSettings("quick")  # of a new visit: on a small server too they give a picture within a minute
 
-BLEND = "blend_weights"
-"""The setting that has sliders beside the paintings instead of a knob."""
-
-FIRST = StyleSettings("quick")
-"""The settings of a new visit: on a small server too they give a picture within a minute."""
-
+# The sizes to choose from. A larger picture needs more steps, so each size brings its own.
 SIZES = (FIRST, StyleSettings("balanced"), StyleSettings("balanced", size=768, steps=240), StyleSettings("fine"))
-"""The sizes to choose from. A larger picture needs more steps, so each size brings its own."""
 
 STRENGTHS = {"Photo": 8.0, "Light": 4.0, "Medium": 2.0, "Strong": 1.0, "Painting": 0.5}
 """The stops of the slider of the style's strength, each with a factor on the preset's content weight.
@@ -48,15 +43,12 @@ mover's distance to the style falls from 0.60 to 0.43 and from 0.80 to 0.52. Bey
 photograph under fine hatching; at 0.25, the cat has no face any more.
 """
 
+# The knobs under Advanced, by heading.
 ADVANCED = {
     group: tuple(name for name, setting in SETTINGS.items() if setting.group == group and name != BLEND)
     for group in GROUPS
 }
-"""The knobs under Advanced, by heading."""
-
-REPRODUCTIONS = tuple(name for name in PRESETS if name not in OUR_OWN)
-"""The presets that reproduce another system."""
-
+REPRODUCTIONS = tuple(name for name in PRESETS if name not in OUR_OWN)  # presets that reproduce another system
 REPRODUCTION_LABELS = {
     "classic": "Classic: style 1e6, Adam",
     "gatys2016": "Gatys, Ecker and Bethge, 2016",
@@ -65,9 +57,7 @@ REPRODUCTION_LABELS = {
     "tensorflow-tutorial": "TensorFlow tutorial",
     "crowsonkb": "style-transfer-pytorch (Crowson)",
 }
-
-CHOICE_LABELS = {"gram": "Gram matrix", "lbfgs": "L-BFGS", "sgd": "Gradient descent"}
-"""Labels of choices whose own names are unclear."""
+CHOICE_LABELS = {"gram": "Gram matrix", "lbfgs": "L-BFGS", "sgd": "Gradient descent"}  # whose names are unclear
 
 
 def label(setting: Setting) -> str:

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import requests
 
+from serving.child_server import HOST, LaunchError, ModelServer, Port, child, ended
 from serving.contract import SERVER_VARIABLE
 from serving.network import Remote
 from serving.signals import set_event
-from ui.model_server import HOST, LaunchError, ModelServer, Port, child, ended
 
 UI_PORT = 8080  # Streamlit's own default, 8501, is TensorFlow Serving's REST port
 PAGE = Port("NST_UI_PORT", int(os.environ.get("PORT", UI_PORT)), "the page")  # PORT: where a host of containers sets it

@@ -80,9 +80,8 @@ def to(request: Request) -> tuple[str, bool]:
     }
     samples = {name: ",".join(of_kind) for name, of_kind in used.items() if all(of_kind)}
     link = urlencode({PRESET.name: settings.preset, **query, **samples}, safe=",:/")
-    return f"{st.context.url or ''}?{link}", request.pictures.keys() == {"content", "styles"} and len(samples) == len(
-        used
-    )
+    complete = request.pictures.keys() == {"content", "styles"} and samples.keys() == used.keys()
+    return f"{st.context.url or ''}?{link}", complete
 
 
 def _samples(text: str, samples: Sequence[Sample], problems: list[str]) -> list[str]:

@@ -14,24 +14,10 @@ from model.settings import format_value
 from serving.errors import InvalidInput, StyleTransferError
 from serving.request import Request
 from serving.run_file import decode_run
-from ui import (
-    chart,
-    components,
-    downloads,
-    gallery,
-    jobs,
-    knobs,
-    links,
-    panel,
-    server,
-    uploads,
-    variations,
-    visits,
-    wording,
-)
+from ui import chart, components, downloads, gallery, jobs, knobs, links, panel, server, uploads, visits, wording
 from ui.jobs import Job, Snapshot, Status
 from ui.uploads import BadPicture, File
-from ui.variations import COLUMNS, ROWS, Variations
+from ui.variations import COLUMNS, ROWS, Variations, contact_sheet, describe
 from ui.visits import Result, Stage, Visit
 
 ALT = "The result"
@@ -57,7 +43,8 @@ def _draw(visit: Visit, drawn: Stage) -> None:
         st.rerun()  # the whole page, because Start, the timer or the results have to change
     work = drawn.work
     if visit.failed is not None and visit.failed.problem is not None:
-        st.error(f"{_title(visit, visit.failed.request)}: {server.explain(visit.failed.problem)}")
+        title = downloads.title(visit.failed.request, visit.names)
+        st.error(f"{title}: {server.explain(visit.failed.problem)}")
     problem, shown_with = st.session_state.get(PROBLEM, ("", None))
     if problem and shown_with is work:
         st.error(problem, icon=":material/broken_image:")
@@ -104,17 +91,12 @@ def _progress(visit: Visit, fraction_done: float, line: str, now: Snapshot | Non
         st.caption("Next:", width="content")
         for work in visit.lined_up:
             st.button(
-                _title(visit, work.request), key=f"remove_{id(work)}", icon=":material/close:", icon_position="right",
-                type="tertiary", help="Removes this run from the line.", on_click=visit.remove, args=(work,),
+                downloads.title(work.request, visit.names), key=f"remove_{id(work)}", icon=":material/close:",
+                icon_position="right", type="tertiary", help="Removes this run from the line.",
+                on_click=visit.remove, args=(work,),
             )  # fmt: skip
         if len(visit.lined_up) > 1:
-            st.button(
-                "Remove all", key="remove_all", type="tertiary", on_click=visit.remove, args=visit.lined_up,
-            )  # fmt: skip
-
-
-def _title(visit: Visit, request: Request) -> str:
-    return downloads.title(request, visit.names)
+            st.button("Remove all", key="remove_all", type="tertiary", on_click=visit.remove, args=visit.lined_up)
 
 
 def _running(visit: Visit, job: Job) -> None:
@@ -139,10 +121,11 @@ def _variations(visit: Visit, work: Variations) -> None:
     with st.grid(len(work.rows[0]), min_column_width=NARROWEST_PX, gap="small"):
         for row, of_row in enumerate(work.rows):
             for column, job in enumerate(of_row):
-                _cell(work, job, variations.describe(row, column))
+                _cell(work, job, describe(row, column))
     if not active and any(job.snapshot().image for job in work.jobs):
+        cells = [[(job.request.settings, job.snapshot().image) for job in row] for row in work.rows]
         st.download_button(
-            "Download the sheet", partial(variations.sheet, work), mime="image/png", key="download_sheet",
+            "Download the sheet", partial(contact_sheet, cells), mime="image/png", key="download_sheet",
             file_name=f"{downloads.stem(work.request, visit.names)}-variations.png", icon=":material/download:",
             on_click="ignore",
         )  # fmt: skip

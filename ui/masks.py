@@ -24,17 +24,11 @@ QUALITY = 80  # of its JPEG
 
 @dataclass(frozen=True)
 class Target:
-    """What a mask is for.
+    """What a mask is for."""
 
-    Attributes:
-      kind: `content` for a mask on the photograph, `style` for one on a painting.
-      style: the style that the mask limits.
-      over: the picture that the mask covers. A mask does not carry over to another picture.
-    """
-
-    kind: str
-    style: Style
-    over: Picture
+    kind: str  # `content` for a mask on the photograph, `style` for one on a painting
+    style: Style  # that the mask limits
+    over: Picture  # that the mask covers; it does not carry over to another picture
 
     @property
     def key(self) -> str:
@@ -115,8 +109,7 @@ def _small(data: bytes) -> tuple[str, tuple[int, int]]:
 def _painted(visit: Visit) -> None:
     """Takes a mask from the painter after each stroke: its key, and its data URL, empty if nothing is painted."""
     key, _, url = str(st.session_state[PAINTER].get("mask") or "").partition(" ")
-    file = uploads.from_url(url, "mask")
-    if file:
+    if file := uploads.from_url(url, "mask"):
         _set(visit, key, file.data)
     elif key and not url:
         visit.masks.pop(key, None)

@@ -70,10 +70,7 @@ def show_advanced() -> None:
 
 
 def settings(blend: Sequence[float] = ()) -> StyleSettings:
-    """Returns the settings that the widgets hold at this moment.
-
-    Args:
-      blend: the weight of each style; empty if there is only one.
+    """Returns the settings that the widgets hold at this moment, with the weights of a blend.
 
     Raises:
       InvalidInput: they are not valid.

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 import streamlit as st
 
+from serving.child_server import GRPC, HOST, LaunchError, ModelServer
 from serving.client import StyleTransferClient
 from serving.contract import SERVER_VARIABLE
 from serving.endpoints import RetryPolicy, split_servers
@@ -30,12 +31,15 @@ from serving.errors import (
 )
 from serving.responses import Description
 from serving.transports import served_versions
-from ui.model_server import GRPC, HOST, LaunchError, ModelServer
 
 log = logging.getLogger(__name__)
 
 TITLE = "Neural style transfer"
 SENTENCE = "Your photo, repainted in the style of a painting."
+ABOUT = (
+    "A neural network compares your picture with the photo and with the painting, and changes it step by step "
+    "until it has the shapes of the one and the brush strokes of the other."
+)
 RETRIES = RetryPolicy(max_elapsed_s=math.inf)  # as long as the page is open: Stop ends the wait, and so does leaving
 ASK_AGAIN_S = 5.0  # how often the page asks a server that does not answer
 FRESH_S = 30.0  # how long an answer counts
@@ -46,17 +50,11 @@ SCHEMES = ("grpc://", "grpcs://", "http://", "https://")
 
 @dataclass(frozen=True)
 class Server:
-    """The server's state when it was last asked.
+    """The server's state when it was last asked."""
 
-    Attributes:
-      facts: its description, by label.
-      notice: a warning about the quality of the pictures, or "".
-      problem: why it cannot be used, in a plain sentence, or "".
-    """
-
-    facts: Mapping[str, str] = field(default_factory=dict)
-    notice: str = ""
-    problem: str = ""
+    facts: Mapping[str, str] = field(default_factory=dict)  # its description, by label
+    notice: str = ""  # a warning about the quality of the pictures
+    problem: str = ""  # why it cannot be used, in a plain sentence
 
 
 def address() -> str:
@@ -164,13 +162,10 @@ def explain(error: StyleTransferError) -> str:
 class Watch:
     """What is known about the server, for all visitors of this process. It is asked in the background: a page never
     waits for the answer. All methods may be called from any thread.
-
-    Attributes:
-      latest: the last answer; None before the first.
     """
 
     def __init__(self) -> None:
-        self.latest: Server | None = None
+        self.latest: Server | None = None  # the last answer; None before the first
         self._asked_at = -FRESH_S  # on the clock of `time.monotonic`
         self._lock = threading.Lock()
         self._worker: threading.Thread | None = None
@@ -210,9 +205,7 @@ def _problem(server: Server | None) -> str:
 def show(outage: StyleTransferError | None, active: bool) -> None:
     """Draws the header: what the page is for and, in front, what is wrong with the server.
 
-    Args:
-      outage: why the visitor's run waits or has failed.
-      active: whether it runs, and so says itself that it waits for the server.
+    `outage` is why the visitor's run waits or has failed; an active run says itself that it waits for the server.
     """
     WATCH.suspect(outage)
     WATCH.ask(FRESH_S)
@@ -221,22 +214,15 @@ def show(outage: StyleTransferError | None, active: bool) -> None:
         with st.container(horizontal=True, vertical_alignment="center", wrap=False):
             st.title(TITLE, anchor=False)
             with st.popover("About", type="tertiary", icon=":material/info:"):
-                _about(server)
+                st.markdown(ABOUT)
+                facts = {"Server": _shown(address()), **(server.facts if server else {})}
+                st.caption("  \n".join(f"{label}: `{fact}`" for label, fact in facts.items()))
         st.markdown(SENTENCE)
     if server and server.notice:
         st.warning(server.notice, icon=":material/info:")
     if server and server.problem and not active:
         st.error(server.problem, icon=":material/cloud_off:")
     st.fragment(_look, run_every=ASK_AGAIN_S if server else LOOK_S)()
-
-
-def _about(server: Server | None) -> None:
-    st.markdown(
-        "A neural network compares your picture with the photo and with the painting, and changes it step by step "
-        "until it has the shapes of the one and the brush strokes of the other."
-    )
-    facts = {"Server": _shown(address()), **(server.facts if server else {})}
-    st.caption("  \n".join(f"{label}: `{fact}`" for label, fact in facts.items()))
 
 
 def _look() -> None:

@@ -8,7 +8,7 @@ import io
 import mimetypes
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import NamedTuple
 
 import streamlit as st
@@ -48,39 +48,19 @@ Take = Callable[[Sequence[File]], None]
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture that the model can use.
+    """A picture that the model can use."""
 
-    Attributes:
-      data: the file; `Request.prepared` turns it upright, and makes it as small as the model needs it.
-      thumbnail: see `thumbnail`.
-      alt: what it shows, for those who cannot see it.
-      digest: of the original file.
-      settings: the settings that made it, if it is a result that holds them.
-      sample: the sample's name, or "" for a visitor's file.
-      name: of the sample or of the file.
-    """
-
-    data: bytes
-    thumbnail: bytes
-    alt: str
-    digest: str
-    settings: StyleSettings | None = None
-    sample: str = ""
-    name: str = ""
+    data: bytes  # the file; `Request.prepared` turns it upright, and makes it as small as the model needs it
+    thumbnail: bytes  # see `thumbnail`
+    alt: str  # what it shows, for those who cannot see it
+    digest: str  # of the original file
+    settings: StyleSettings | None = None  # that made it, if it is a result that holds them
+    sample: str = ""  # the sample's name, or "" for a visitor's file
+    name: str = ""  # of the sample or of the file
 
 
 def load(data: bytes, argument: str, alt: str, name: str = "") -> Picture:
-    """Makes a picture from a file's bytes.
-
-    Args:
-      data: the file.
-      argument: what the picture is for: `content` or `style`.
-      alt: what it shows.
-      name: of the file.
-
-    Raises:
-      BadPicture: it is not a picture, too large, or damaged.
-    """
+    """Makes a picture, for use as `content` or `style`, from a file's bytes; see `read` for errors."""
     small = read(data, argument, max(THUMBNAIL_PX))
     return Picture(data, thumbnail(small), alt, sha256(data), results.settings_of(data), name=name)
 
@@ -106,34 +86,25 @@ def turned(picture: Picture) -> Picture:
     upright = pictures.with_transparency_of(picture.data, pictures.prepare(picture.data, "content"))
     with Image.open(io.BytesIO(upright)) as image:
         turned = image.transpose(Image.Transpose.ROTATE_270)
-    out = io.BytesIO()
     if turned.has_transparency_data:
-        turned.save(out, "PNG")
+        data = components.saved(turned, "PNG")
     else:
-        turned.convert("RGB").save(out, "JPEG", quality=QUALITY, subsampling=0)
-    data = out.getvalue()
+        data = components.saved(turned.convert("RGB"), "JPEG", quality=QUALITY, subsampling=0)
     return replace(picture, data=data, thumbnail=thumbnail(data), digest=sha256(data), sample="")
 
 
 def _too_large(size: tuple[int, int] | None) -> str:
-    limit = f"{MAX_INPUT_PX / 1e6:.0f} megapixels"
-    what = f"is larger than {limit}"
+    what = "is larger than"
     if size:
         width, height = size
-        what = f"has {width} x {height} pixels ({width * height / 1e6:.0f} megapixels), and the limit is {limit}"
-    return f"This picture {what}: make it smaller and try again."
+        what = f"has {width} x {height} pixels ({width * height / 1e6:.0f} megapixels), and the limit is"
+    return f"This picture {what} {MAX_INPUT_PX / 1e6:.0f} megapixels: make it smaller and try again."
 
 
 def thumbnail(data: bytes) -> bytes:
     """Returns a picture centred in a transparent PNG of THUMBNAIL_PX, so that cards line up."""
     with Image.open(io.BytesIO(data)) as image:
-        return _as_png(ImageOps.pad(image.convert("RGBA"), THUMBNAIL_PX, color=(0, 0, 0, 0)))
-
-
-def _as_png(image: Image.Image) -> bytes:
-    out = io.BytesIO()
-    image.save(out, "PNG")
-    return out.getvalue()
+        return components.saved(ImageOps.pad(image.convert("RGBA"), THUMBNAIL_PX, color=(0, 0, 0, 0)), "PNG")
 
 
 def to_png(data: bytes) -> bytes:
@@ -141,7 +112,7 @@ def to_png(data: bytes) -> bytes:
     if data.startswith(b"\x89PNG"):
         return data
     with Image.open(io.BytesIO(data)) as image:
-        return _as_png(image)
+        return components.saved(image, "PNG")
 
 
 @lru_cache
@@ -154,14 +125,14 @@ def sample(which: Sample) -> Picture:
 def show(
     what: str, take: Take, *, several: bool = False, listens: bool = False, turn: Callable[[], None] | None = None
 ) -> None:
-    """Draws the ways to add a picture, file, camera and clipboard, and a button that turns the current one.
+    """Draws the ways to add a picture: file, camera and clipboard; and a button to `turn` the current one.
 
     Args:
       what: `content` or `style`.
       take: called with the new files.
       several: whether more than one file may be added at a time.
       listens: whether Ctrl+V anywhere on the page pastes into this card.
-      turn: called to turn the current picture by 90 degrees; None draws no such button.
+      turn: turns the picture by 90 degrees; None draws no such button.
     """
     show_uploader(what, take, several=several)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
@@ -189,11 +160,7 @@ def show_uploader(
 
 def count(what: str) -> int:
     """Returns how often files were added by the uploader of this name."""
-    return int(st.session_state.get(_count(what), 0))
-
-
-def _count(what: str) -> str:
-    return f"{what}_uploads"
+    return int(st.session_state.get(f"{what}_uploads", 0))
 
 
 def _uploaded(what: str, key: str, take: Take) -> None:
@@ -202,7 +169,7 @@ def _uploaded(what: str, key: str, take: Take) -> None:
     files = uploaded if isinstance(uploaded, list) else [uploaded]
     files = [File(file.name, file.getvalue()) for file in files if file is not None]
     if files:
-        st.session_state[_count(what)] = count(what) + 1
+        st.session_state[f"{what}_uploads"] = count(what) + 1
         take(files)
 
 
@@ -218,25 +185,18 @@ def _camera(what: str, take: Take) -> None:
 
 
 def _paste(what: str, take: Take, listens: bool) -> None:
-    key = f"{what}_paste"
-    most_mb = int(st.get_option("server.maxUploadSize"))
+    def pasted() -> None:
+        if file := from_url(str(st.session_state[key].get("picture") or ""), "pasted"):
+            take([file])
+
+    key, most_mb = f"{what}_paste", int(st.get_option("server.maxUploadSize"))
     components.element("paste")(
-        key=key,
+        key=key, width="content", on_picture_change=pasted,
         data={
-            "label": f"Paste a {NOUNS[what]}",
-            "listens": listens,
-            "most": most_mb * 1_000_000,
-            "tooLarge": f"Larger than {most_mb} MB.",
+            "label": f"Paste a {NOUNS[what]}", "listens": listens,
+            "most": most_mb * 1_000_000, "tooLarge": f"Larger than {most_mb} MB.",
         },
-        width="content",
-        on_picture_change=partial(_pasted, key, take),
-    )
-
-
-def _pasted(key: str, take: Take) -> None:
-    file = from_url(str(st.session_state[key].get("picture") or ""), "pasted")
-    if file is not None:
-        take([file])
+    )  # fmt: skip
 
 
 def from_url(url: str, name: str) -> File | None:

@@ -13,16 +13,13 @@ from model.settings import SETTINGS, StyleSettings, format_value
 from serving.client import StyleTransferClient
 from serving.errors import StyleTransferError
 from serving.request import Request
+from ui.components import saved
 from ui.jobs import Job, Owner, RunQueue, Snapshot, Status
 
+# The settings that change from row to row and from column to column, the factors on their values, and what these do.
 ROWS, COLUMNS = "style_weight", "style_scale"
-"""The settings that change from row to row and from column to column."""
-
 FACTORS = {ROWS: (0.2, 1.0, 5.0), COLUMNS: (0.6, 1.0, 1.6)}
-"""The factors by which each setting's value is multiplied."""
-
 WORDS = {ROWS: ("Weaker", "", "Stronger"), COLUMNS: ("small strokes", "", "large strokes")}
-"""What each factor does to the picture."""
 
 SIZE_PX, STEPS = 192, 40  # of a variation, at most
 
@@ -51,16 +48,9 @@ def label(settings: StyleSettings, name: str) -> str:
 
 
 class Variations:
-    """The runs of all variations, one after another. All methods may be called from any thread.
-
-    Attributes:
-      request: what they vary.
-      rows: the jobs, in the arrangement of `grid`.
-      jobs: all of them.
-    """
+    """The runs of all variations, one after another, in rows as in `grid`. Any thread may call all methods."""
 
     def __init__(self, client: StyleTransferClient, request: Request, queue: RunQueue, owner: Owner) -> None:
-        """Prepares variations around a request; the arguments are those of `Job`."""
         self.request = request
         self.rows = [
             [Job(client, replace(request, settings=settings), queue, self) for settings in row]
@@ -70,16 +60,11 @@ class Variations:
         self.unattended = owner.unattended
         self._owner = owner
         self._lock = threading.Lock()
-        self._running = False
-
-    @property
-    def running(self) -> bool:
-        """Whether they have been started, and neither ended nor stopped."""
-        return self._running
+        self.running = False  # whether they have been started, and neither ended nor stopped
 
     @property
     def active(self) -> bool:
-        return self._running or any(job.active for job in self.jobs)
+        return self.running or any(job.active for job in self.jobs)
 
     @property
     def fraction_done(self) -> float:
@@ -92,13 +77,13 @@ class Variations:
         return next((problem for job in self.jobs if (problem := job.problem)), None)
 
     def start(self) -> None:
-        self._running = True
+        self.running = True
         self.advance()
 
     def stop(self) -> None:
         """Ends the work after the current chunk, and keeps the pictures so far."""
         with self._lock:
-            self._running = False
+            self.running = False
             for job in self.jobs:
                 job.stop()
 
@@ -109,10 +94,10 @@ class Variations:
         """Starts the next variation, if any; otherwise they have ended."""
         with self._lock:
             states = [job.snapshot().status for job in self.jobs]
-            if self._running and Status.NEW in states and Status.FAILED not in states:
+            if self.running and Status.NEW in states and Status.FAILED not in states:
                 self.jobs[states.index(Status.NEW)].start()
                 return
-            self._running = False
+            self.running = False
         self._owner.advance()
 
 
@@ -123,11 +108,9 @@ def describe(row: int, column: int) -> str:
 
 
 def contact_sheet(rows: Sequence[Sequence[tuple[StyleSettings, bytes]]]) -> bytes:
-    """Returns pictures in rows, labelled with their settings, as PNG.
+    """Returns encoded pictures of one size in rows of one length, labelled with their settings, as PNG.
 
-    Args:
-      rows: the settings and the encoded picture of each cell. All rows have the same length, all pictures the same
-        size; an empty picture leaves its cell empty.
+    An empty picture leaves its cell empty.
     """
     pictures = [[Image.open(io.BytesIO(data)).convert("RGB") if data else None for _, data in row] for row in rows]
     width, height = next(picture.size for row in pictures for picture in row if picture)
@@ -144,11 +127,4 @@ def contact_sheet(rows: Sequence[Sequence[tuple[StyleSettings, bytes]]]) -> byte
         for column, picture in enumerate(pictures[row]):
             if picture:
                 sheet.paste(picture, (left + column * across, top + row * down))
-    out = io.BytesIO()
-    sheet.save(out, "PNG")
-    return out.getvalue()
-
-
-def sheet(work: Variations) -> bytes:
-    """Returns the contact sheet of the variations that were painted, as PNG."""
-    return contact_sheet([[(job.request.settings, job.snapshot().image) for job in row] for row in work.rows])
+    return saved(sheet, "PNG")

@@ -38,16 +38,10 @@ KEY, OFFERED, TAB = "visit", "visit_offered", "visit_tab"  # of session_state; t
 
 @dataclass(frozen=True)
 class Style:
-    """A chosen painting.
+    """A chosen painting."""
 
-    Attributes:
-      number: unique in this process.
-      plain_name: the name that visitors read.
-      picture: the painting.
-    """
-
-    number: int
-    plain_name: str
+    number: int  # unique in this process
+    plain_name: str  # that visitors read
     picture: Picture
 
     @property
@@ -58,23 +52,14 @@ class Style:
 
 @dataclass(frozen=True)
 class Result:
-    """A result of a visit.
+    """A result of a visit."""
 
-    Attributes:
-      number: of the job that made it.
-      request: what it was made from.
-      png: the picture.
-      thumbnail: see `uploads.thumbnail`.
-      origin: how it was made.
-      film: see `Job.film`.
-    """
-
-    number: int
+    number: int  # of the job that made it
     request: Request
     png: bytes
-    thumbnail: bytes
+    thumbnail: bytes  # see `uploads.thumbnail`
     origin: Origin
-    film: tuple[bytes, ...] = ()
+    film: tuple[bytes, ...] = ()  # see `Film.frames`
 
 
 Work = Job | Variations
@@ -94,35 +79,20 @@ class Stage:
 
 @dataclass(eq=False)
 class Visit:
-    """One visitor's pictures, work and results.
+    """One visitor's pictures, work and results."""
 
-    Attributes:
-      key: identifies it among the current visits.
-      content: the photograph; None until the page is first drawn.
-      styles: the paintings.
-      blend: the weight of each painting; empty if all are equal.
-      masks: encoded pictures by `ui.masks.Target.key`.
-      names: of pictures that have been used, by the digest of the file.
-      work: the latest run or variations, running or ended.
-      lined_up: the runs and variations that start when the current work ends, in order.
-      failed: the latest run that failed and was followed by one that had been lined up.
-      results: the latest first.
-      pages: how many pages show it.
-      left: when its last page closed, on the clock of `time.monotonic`; None while a page is open.
-    """
-
-    key: str
-    content: Picture | None = None
+    key: str  # identifies it among the current visits
+    content: Picture | None = None  # the photograph; None until the page is first drawn
     styles: tuple[Style, ...] = ()
-    blend: tuple[float, ...] = ()
-    masks: dict[str, bytes] = field(default_factory=dict)
-    names: dict[str, str] = field(default_factory=dict)
-    work: Work | None = None
-    lined_up: tuple[Work, ...] = ()
-    failed: Job | None = None
-    results: tuple[Result, ...] = ()
-    pages: int = 0
-    left: float | None = None
+    blend: tuple[float, ...] = ()  # the weight of each painting; empty if all are equal
+    masks: dict[str, bytes] = field(default_factory=dict)  # encoded pictures by `ui.masks.Target.key`
+    names: dict[str, str] = field(default_factory=dict)  # of pictures that have been used, by the digest of the file
+    work: Work | None = None  # the latest run or variations, running or ended
+    lined_up: tuple[Work, ...] = ()  # start when the current work ends, in order
+    failed: Job | None = None  # the latest run that failed and was followed by one that had been lined up
+    results: tuple[Result, ...] = ()  # the latest first
+    pages: int = 0  # that show it
+    left: float | None = None  # when its last page closed, by `time.monotonic`; None while a page is open
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
     def unattended(self) -> bool:
@@ -183,7 +153,7 @@ class Visit:
             return
         origin = ended.origin(job.request)
         png = with_transparency_of(job.request.content, uploads.to_png(ended.picture))
-        new = Result(job.number, job.request, png, uploads.thumbnail(png), origin, job.film)
+        new = Result(job.number, job.request, png, uploads.thumbnail(png), origin, job.film.frames)
         with self._lock:
             # A continued job replaces its own earlier picture.
             kept = (new, *(one for one in self.results if one.number != job.number))
@@ -199,27 +169,20 @@ class Visit:
         with self._lock:
             self.results = tuple(one for one in self.results if one.number != number)
 
-    def close(self) -> None:
-        """Stops all work."""
-        self.remove(*self.lined_up)
-        self.stop()
-
 
 def _size(results: Sequence[Result]) -> int:
     """Returns the bytes that results take; pictures that several of them share count once."""
-    parts = (
-        part
-        for one in results
-        for part in (one.png, one.thumbnail, *one.film, *chain.from_iterable(one.request.pictures.values()))
-    )
-    return sum({id(part): len(part) for part in parts}.values())
+    sizes: dict[int, int] = {}
+    for one in results:
+        parts = (one.png, one.thumbnail, *one.film, *chain.from_iterable(one.request.pictures.values()))
+        sizes |= {id(part): len(part) for part in parts}
+    return sum(sizes.values())
 
 
 class Visits:
     """All visits, by key. All methods may be called from any thread."""
 
-    def __init__(self, grace_s: float = GRACE_S) -> None:
-        self._grace_s = grace_s
+    def __init__(self) -> None:
         self._lock = threading.Lock()
         self._visits: dict[str, Visit] = {}
 
@@ -240,7 +203,7 @@ class Visits:
             visit.pages -= 1
             if visit.pages == 0:
                 visit.left = time.monotonic()
-                timer = threading.Timer(self._grace_s, self._forget, [visit, visit.left])
+                timer = threading.Timer(GRACE_S, self._forget, [visit, visit.left])
                 timer.daemon = True
                 timer.start()
 
@@ -249,11 +212,12 @@ class Visits:
             if visit.left != left:
                 return  # a page has come back since
             self._visits.pop(visit.key, None)
-        visit.close()
+        visit.remove(*visit.lined_up)
+        visit.stop()
 
 
 def runs_at_once() -> int:
-    """Returns how many runs of this page's visitors may work at once, from the environment."""
+    """Returns how many runs of all visitors may work at once, from the environment."""
     text = os.environ.get(RUNS_VARIABLE, "").strip()
     return max(1, int(text)) if text.isdigit() else RUNS_AT_ONCE
 
@@ -286,12 +250,12 @@ def start_each(request: Request, photographs: Sequence[Picture]) -> None:
     """Starts a run for each photograph, with paintings and settings of a request but no masks on the content."""
     visit = current()
     sha256 = {name: digests for name, digests in request.sha256.items() if name != "content_masks"}
-    alike = [
-        replace(request, content=one.data, content_masks=(), sha256={**sha256, "content": (one.digest,)})
-        for one in photographs
-    ]
-    visit.names |= {one.digest: one.name for one in photographs}
-    _line_up(*(Job(server.client(), request, QUEUE, visit) for request in alike))
+    jobs = []
+    for one in photographs:
+        visit.names[one.digest] = one.name
+        alike = replace(request, content=one.data, content_masks=(), sha256={**sha256, "content": (one.digest,)})
+        jobs.append(Job(server.client(), alike, QUEUE, visit))
+    _line_up(*jobs)
 
 
 def resume(run: SavedRun) -> bool:
@@ -300,10 +264,10 @@ def resume(run: SavedRun) -> bool:
     Raises:
       StyleTransferError: the server does not answer.
     """
-    same = server.client().describe(run.request.settings).digest == run.model_digest
-    if same:
-        _line_up(Job(server.client(), run.request, QUEUE, current(), run))
-    return same
+    if server.client().describe(run.request.settings).digest != run.model_digest:
+        return False
+    _line_up(Job(server.client(), run.request, QUEUE, current(), run))
+    return True
 
 
 def _line_up(*works: Work) -> None:
@@ -318,12 +282,8 @@ def stay_with_tab() -> None:
     """Stores the visit's key in the tab, or returns to the visit that the tab had before."""
     # Without a timer, an idle page would stay silent when its connection comes back.
     st.fragment(current, run_every=HERE_S)()
-    components.element("visit")(
-        key=TAB,
-        data={"key": current().key, "offered": st.session_state.get(OFFERED, "")},
-        height=1,
-        on_kept_change=_come_back,
-    )
+    data = {"key": current().key, "offered": st.session_state.get(OFFERED, "")}
+    components.element("visit")(key=TAB, data=data, height=1, on_kept_change=_come_back)
 
 
 def _come_back() -> None:

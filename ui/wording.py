@@ -53,13 +53,12 @@ def progress_line(now: Snapshot) -> str:
 
 def summary(now: Snapshot) -> str:
     """Returns the line under the picture of a run that has ended."""
-    if now.status is Status.DONE and now.stopped:
-        return f"Finished at step {now.step} of {now.steps}, after {duration(now.seconds)}"
-    if now.status is Status.DONE:
+    if now.status is Status.DONE and not now.stopped:
         return f"{_count(now.steps, 'step')} in {duration(now.seconds)}"
-    if now.status is Status.STOPPED:
-        return f"Stopped at step {now.step} of {now.steps}, after {duration(now.seconds)}"
-    return f"The picture at step {now.step} of {now.steps}"
+    at = f"at step {now.step} of {now.steps}"
+    if now.status is Status.FAILED:
+        return f"The picture {at}"
+    return f"{'Finished' if now.status is Status.DONE else 'Stopped'} {at}, after {duration(now.seconds)}"
 
 
 STOPPING = "Stopping after the current step…"

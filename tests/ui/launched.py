@@ -10,9 +10,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from serving.child_server import GRPC, REST
 from tests.ports import free_port
 from ui.launch import PAGE
-from ui.model_server import GRPC, REST
 
 ROOT = Path(__file__).parents[2]
 START_S = 120.0

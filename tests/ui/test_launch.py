@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 import ui.launch
+from serving.child_server import GRPC, REST, LaunchError
 from serving.contract import SERVER_VARIABLE
 from serving.errors import ServingUnavailable
 from tests.ports import free_port
 from tests.ui.launched import START_S, Launched
 from ui import server
 from ui.launch import PAGE
-from ui.model_server import GRPC, REST, LaunchError
 
 
 def test_a_taken_port_is_named_with_the_variable_that_changes_it(monkeypatch: pytest.MonkeyPatch) -> None:

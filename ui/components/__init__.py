@@ -29,11 +29,17 @@ def _text(file: str) -> str | None:
     return path.read_text("utf-8") if path.exists() else None
 
 
+def saved(image: Image.Image, kind: str, **options: Any) -> bytes:
+    """Returns a picture as a file of a kind, with the options that Pillow has for it."""
+    out = io.BytesIO()
+    image.save(out, kind, **options)
+    return out.getvalue()
+
+
 def jpeg_url(image: Image.Image, quality: int) -> str:
     """Returns a picture as a data URL for an element's script."""
-    out = io.BytesIO()
-    image.convert("RGB").save(out, "JPEG", quality=quality)
-    return "data:image/jpeg;base64," + base64.b64encode(out.getvalue()).decode()
+    data = saved(image.convert("RGB"), "JPEG", quality=quality)
+    return "data:image/jpeg;base64," + base64.b64encode(data).decode()
 
 
 def compare(before: bytes, after: bytes, key: str) -> None:
@@ -48,7 +54,5 @@ def pair(before: bytes, after: bytes) -> dict[str, str]:
     with Image.open(io.BytesIO(after)) as result, Image.open(io.BytesIO(before)) as photograph:
         shown = result.convert("RGB")
         shown.thumbnail((LONGEST_PX, LONGEST_PX))
-        return {
-            "before": jpeg_url(photograph.convert("RGB").resize(shown.size), QUALITY),
-            "after": jpeg_url(shown, QUALITY),
-        }
+        before_url = jpeg_url(photograph.convert("RGB").resize(shown.size), QUALITY)
+        return {"before": before_url, "after": jpeg_url(shown, QUALITY)}

@@ -12,17 +12,11 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Sample:
-    """One sample picture.
+    """One sample picture."""
 
-    Attributes:
-      name: the file's name without its suffix.
-      label: the name that visitors read.
-      alt: what it shows, for those who cannot see it.
-    """
-
-    name: str
-    label: str
-    alt: str
+    name: str  # of the file, without its suffix
+    label: str  # the name that visitors read
+    alt: str  # what it shows, for those who cannot see it
 
     @property
     def path(self) -> Path:
