@@ -29,10 +29,8 @@ def main() -> None:
     st.set_page_config(page_title="Neural style transfer", page_icon=":material/brush:", layout="wide")
     visit = visits.current()
     stage, active = visit.stage, visit.active
-    head = (
-        st.container()
-    )  # of one block, whatever it says: what is below stays the same to the browser, strokes and all
-    with head:
+    # Always one block: below a message that comes or goes, the browser would make all anew, unfinished masks too.
+    with (head := st.container()):
         server.show(visit.problem, active)
     panel.begin()
     if st.session_state.get(DRAWN) is not visit:

@@ -30,10 +30,8 @@ def time_left(seconds: float | None) -> str:
 
 def speed(steps_per_s: float) -> str:
     """Says how fast a run is, in the unit that gives a number above one."""
-    if steps_per_s <= 0:
-        return ""
     if steps_per_s < 1:
-        return f"{1 / steps_per_s:.1f} s per step"
+        return f"{1 / steps_per_s:.1f} s per step" if steps_per_s > 0 else ""
     return f"{steps_per_s:.0f} steps/s" if steps_per_s >= 10 else f"{steps_per_s:.1f} steps/s"
 
 
