@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from selenium import webdriver
-from selenium.common.exceptions import StaleElementReferenceException
+from selenium.common.exceptions import ElementClickInterceptedException, StaleElementReferenceException
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.action_chains import ActionChains
@@ -94,7 +94,8 @@ class Tab:
 
     def wait(self, condition, why):
         """Waits until a condition is true, and returns its value; elements may be replaced meanwhile."""
-        waiting = WebDriverWait(self.chrome, PATIENCE_S, ignored_exceptions=[StaleElementReferenceException])
+        passing = [StaleElementReferenceException, ElementClickInterceptedException]  # while the page is being drawn
+        waiting = WebDriverWait(self.chrome, PATIENCE_S, ignored_exceptions=passing)
         return waiting.until(lambda _: condition(), why)
 
     def visit(self, query=""):
@@ -342,7 +343,7 @@ def test_a_mask_is_painted_and_undone_by_keyboard_and_the_error_about_a_file_kee
 
 def open_masks(tab):
     """Opens the masks, and returns the canvas with the picture under it."""
-    tab.expander("Masks").click()
+    tab.wait(lambda: tab.expander("Masks").click() or True, "the masks cannot be opened")
     canvas = tab.within_component("canvas")
     tab.wait(lambda: canvas.size["height"] > 100, "no picture under the canvas")
     tab.settle()
