@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
 
 import streamlit as st
 from PIL import Image, ImageOps
@@ -120,7 +119,7 @@ def _pictures(
     )
 
 
-@lru_cache(maxsize=2 * len(CONTENTS + STYLES))
+@st.cache_data(scope="session", max_entries=2 * len(CONTENTS + STYLES), show_spinner=False)  # visitors' own, too
 def _cut(thumbnail: bytes) -> str:
     """Returns a thumbnail without its margins, cut to THUMBNAIL_PX, as a data URL."""
     with Image.open(io.BytesIO(thumbnail)) as image:

@@ -29,6 +29,7 @@ from serving.errors import (
     StyleTransferError,
     TooLarge,
 )
+from serving.network import SCHEMES
 from serving.responses import Description
 from serving.transports import served_versions
 
@@ -45,7 +46,6 @@ ASK_AGAIN_S = 5.0  # how often the page asks a server that does not answer
 FRESH_S = 30.0  # how long an answer counts
 LOOK_S = 1.0  # how often a page that waits for the first answer looks whether it is there
 DRAWN = "server"  # key of session_state: the answer that the page shows
-SCHEMES = ("grpc://", "grpcs://", "http://", "https://")
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def connect(server: str) -> StyleTransferClient:
       InvalidInput: the address is not a server's. Given a path, the client would load TensorFlow and run the model in
         this process.
     """
-    if not server.startswith(SCHEMES):
+    if not server.startswith(tuple(f"{scheme}://" for scheme in SCHEMES)):
         raise InvalidInput(
             f"`{SERVER_VARIABLE}` must be grpc://HOST:PORT or http://HOST:PORT; over TLS, grpcs:// or https://. "
             f"Received: {_shown(server)}"
