@@ -12,7 +12,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from model.limits import MAX_STYLES
 from model.settings import StyleSettings
-from ui import components, panel, uploads
+from ui import components, panel, uploads, widgets
 from ui.samples import CONTENTS, STYLES, Sample
 from ui.uploads import BadPicture, File, Picture
 from ui.visits import Style, Visit
@@ -54,7 +54,7 @@ def reuse(visit: Visit, settings: StyleSettings) -> None:
 def blend(visit: Visit) -> tuple[float, ...]:
     """Returns the weight of each style as its slider stands; empty if there is only one."""
     sliders = map(_slider, visit.styles) if len(visit.styles) > 1 else ()
-    return tuple(float(st.session_state.get(slider, 1.0)) for slider in sliders)
+    return tuple(float(widgets.value(slider, 1.0)) for slider in sliders)
 
 
 def show_content(visit: Visit) -> None:
@@ -83,7 +83,7 @@ def show_styles(visit: Visit) -> None:
     with st.container(border=True, gap="small", height="stretch"):
         with _head("The style", STYLE_PROBLEM):
             st.toggle(
-                "Blend", key=BLEND, on_change=_blend_or_not, args=(visit,), width="content",
+                "Blend", **widgets.keyed(BLEND, lambda: _blend_or_not(visit)), width="content",
                 help=f"Choose up to {MAX_STYLES} paintings, and how strongly each one shows in the result.",
             )  # fmt: skip
         if len(visit.styles) == 1:
@@ -91,7 +91,7 @@ def show_styles(visit: Visit) -> None:
         else:
             for style in visit.styles:
                 _row(style)
-        several = bool(st.session_state.get(BLEND))
+        several = bool(widgets.value(BLEND))
         own = [style for style in visit.styles if several and not style.picture.sample]
         pictures = {_name(style): (style.plain_name, style.picture.thumbnail) for style in own}
         _pictures(
@@ -139,8 +139,8 @@ def _head(title: str, problem: str) -> DeltaGenerator:
 def _row(style: Style) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small", wrap=False):
         st.image(style.picture.thumbnail, width=ROW_PX, alt=style.picture.alt)
-        st.session_state.setdefault(_slider(style), 1.0)
-        st.slider(style.name, 0.0, 1.0, step=0.05, key=_slider(style), width="stretch")
+        st.session_state.setdefault(key := widgets.key(_slider(style)), 1.0)
+        st.slider(style.name, 0.0, 1.0, step=0.05, key=key, width="stretch")
 
 
 def _slider(style: Style) -> str:
@@ -163,7 +163,7 @@ def _set_styles(visit: Visit, chosen: Sequence[Style], problem: str = "") -> Non
     visit.styles = tuple(chosen)
     st.session_state[STYLE_PROBLEM] = problem
     if len(chosen) > 1:
-        st.session_state[BLEND] = True
+        widgets.put(BLEND, True)
 
 
 def _set_sliders(styles: Sequence[Style], blend: Sequence[float]) -> None:
@@ -171,7 +171,7 @@ def _set_sliders(styles: Sequence[Style], blend: Sequence[float]) -> None:
     weights = blend or (1.0,) * len(styles)
     if len(weights) == len(styles):
         for style, weight in zip(styles, weights, strict=True):
-            st.session_state[_slider(style)] = weight / max(weights)
+            widgets.put(_slider(style), weight / max(weights))
 
 
 def _of_sample(name: str) -> Style:
@@ -192,7 +192,7 @@ def _use_selected(visit: Visit, names: Sequence[str]) -> None:
 
 
 def _blend_or_not(visit: Visit) -> None:
-    if not st.session_state[BLEND]:
+    if not widgets.value(BLEND):
         _set_styles(visit, visit.styles[:1])
 
 
@@ -217,5 +217,5 @@ def _take_styles(visit: Visit, files: Sequence[File]) -> None:
             loaded.append(_of_file(file))
         except BadPicture as error:
             problem = str(error)
-    kept = visit.styles if st.session_state[BLEND] else ()
+    kept = visit.styles if widgets.value(BLEND) else ()
     _set_styles(visit, [*kept, *loaded] or visit.styles, problem)

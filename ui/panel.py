@@ -10,13 +10,13 @@ import streamlit as st
 from model.presets import OUR_OWN
 from model.settings import StyleSettings
 from serving.errors import InvalidInput
-from ui import knobs
+from ui import knobs, widgets
 
 NARROWEST_PX = 130  # width of a widget; two fit side by side on a phone
 MOST_NAMES = 4  # of changed knobs listed by name
 
 BASE = "base"  # key of session_state: the preset that the knobs were last set to
-STRENGTH, KEEP_COLOURS, SIZE, REPRODUCTION = "strength", "keep_colours", "size", "reproduction"  # keys of widgets
+STRENGTH, KEEP_COLOURS, SIZE, REPRODUCTION = "strength", "keep_colours", "size", "reproduction"  # widgets
 
 
 def begin() -> None:
@@ -31,17 +31,18 @@ def show() -> None:
     with st.container(horizontal=True, vertical_alignment="bottom", wrap=False):
         st.caption(photo, width="content")
         st.select_slider(
-            "Style strength", list(knobs.STRENGTHS), key=STRENGTH, on_change=_use_strength,
+            "Style strength", list(knobs.STRENGTHS), **widgets.keyed(STRENGTH, _use_strength),
             help=f"Towards {photo}, more of your photo stays; towards {painting}, more of the style comes in.",
         )  # fmt: skip
         st.caption(painting, width="content")
     with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
         st.segmented_control(
-            "Size", knobs.sizes(st.session_state[_key("size")]), format_func="{} px".format, required=True, key=SIZE,
-            on_change=_use_size, help="Long side of the result. A larger picture shows more detail and takes longer.",
+            "Size", knobs.sizes(widgets.value(_knob_of("size"))), format_func="{} px".format, required=True,
+            help="Long side of the result. A larger picture shows more detail and takes longer.",
+            **widgets.keyed(SIZE, _use_size),
         )  # fmt: skip
         st.checkbox(
-            "Keep original colours", key=KEEP_COLOURS, on_change=_use_colours,
+            "Keep original colours", **widgets.keyed(KEEP_COLOURS, _use_colours),
             help="Takes only brush strokes and light from the style, and the colours from your photo.",
         )  # fmt: skip
     base, values = st.session_state[BASE], shown()
@@ -58,8 +59,8 @@ def show_advanced() -> None:
     with st.expander("Advanced", icon=":material/tune:"):
         st.selectbox(
             "Reproduce another system", knobs.REPRODUCTIONS, index=None, format_func=knobs.preset_label,
-            key=REPRODUCTION, placeholder="None: our own settings", on_change=_use_reproduction,
-            help="Sets every knob as a well-known system does.",
+            placeholder="None: our own settings", help="Sets every knob as a well-known system does.",
+            **widgets.keyed(REPRODUCTION, _use_reproduction),
         )  # fmt: skip
         for group, names in knobs.ADVANCED.items():
             st.markdown(f"**{group}**")
@@ -88,7 +89,7 @@ def show_problem(blend: Sequence[float]) -> None:
 
 def shown() -> dict[str, Any]:
     """Returns the value of every knob."""
-    return {name: st.session_state[_key(name)] for name in knobs.SETTINGS if name != knobs.BLEND}
+    return {name: widgets.value(_knob_of(name)) for name in knobs.SETTINGS if name != knobs.BLEND}
 
 
 def use(settings: StyleSettings) -> None:
@@ -100,31 +101,31 @@ def use(settings: StyleSettings) -> None:
 def turn(**values: Any) -> None:
     """Sets some knobs, and leaves the others as they are."""
     for name, value in values.items():
-        st.session_state[_key(name)] = value
+        widgets.put(_knob_of(name), value)
     _follow_knobs()
 
 
-def _key(name: str) -> str:
-    return f"knob_{name}"
+def _knob_of(setting: str) -> str:
+    return f"knob_{setting}"
 
 
 def _use_reproduction() -> None:
     """Sets every knob as the chosen system does; clearing the choice returns to our own settings."""
-    preset = st.session_state[REPRODUCTION]
+    preset = widgets.value(REPRODUCTION)
     use(StyleSettings(preset) if preset else knobs.FIRST)
 
 
 def _use_size() -> None:
-    st.session_state[BASE], values = knobs.of_size(st.session_state[SIZE], st.session_state[BASE])
+    st.session_state[BASE], values = knobs.of_size(widgets.value(SIZE), st.session_state[BASE])
     turn(**values)
 
 
 def _use_strength() -> None:
-    turn(**knobs.of_strength(st.session_state[STRENGTH], st.session_state[BASE]))
+    turn(**knobs.of_strength(widgets.value(STRENGTH), st.session_state[BASE]))
 
 
 def _use_colours() -> None:
-    turn(colours="of_content" if st.session_state[KEEP_COLOURS] else "of_style")
+    turn(colours="of_content" if widgets.value(KEEP_COLOURS) else "of_style")
 
 
 def _follow_knobs() -> None:
@@ -132,18 +133,18 @@ def _follow_knobs() -> None:
     values = shown()
     base = knobs.matching_preset(values) or st.session_state[BASE]
     st.session_state[BASE] = base
-    st.session_state[REPRODUCTION] = base if base not in OUR_OWN and not knobs.changed(values, base) else None
-    st.session_state[STRENGTH] = knobs.strength(values, base)
-    st.session_state[KEEP_COLOURS] = values["colours"] == "of_content"
+    widgets.put(REPRODUCTION, base if base not in OUR_OWN and not knobs.changed(values, base) else None)
+    widgets.put(STRENGTH, knobs.strength(values, base))
+    widgets.put(KEEP_COLOURS, values["colours"] == "of_content")
     if values["size"]:
-        st.session_state[SIZE] = values["size"]
+        widgets.put(SIZE, values["size"])
 
 
 def _knob(name: str) -> None:
     """Draws the widget that suits a setting's kind."""
     setting = knobs.SETTINGS[name]
     label = knobs.label(setting)
-    common: dict[str, Any] = {"key": _key(name), "help": setting.help, "on_change": _follow_knobs}
+    common: dict[str, Any] = {"help": setting.help, **widgets.keyed(_knob_of(name), _follow_knobs)}
     if setting.kind == "choice":
         st.selectbox(label, setting.choices, format_func=knobs.choice_label, **common)
     elif knobs.is_text(setting):

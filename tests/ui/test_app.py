@@ -25,7 +25,7 @@ from serving.request import Request
 from serving.run_file import decode_run, encode_run
 from tests.conftest import decoded, encode
 from tests.ui.fakes import FakeClient, encoded
-from ui import downloads, estimate, gallery, jobs, knobs, live, masks, server, visits, wording
+from ui import downloads, estimate, gallery, jobs, knobs, live, masks, server, visits, widgets, wording
 from ui.cards import FULL
 from ui.downloads import run_file, stem
 from ui.jobs import REFINE_STEPS, RunQueue
@@ -68,9 +68,15 @@ def page(client) -> AppTest:
 @pytest.fixture
 def blend(page) -> AppTest:
     """A page that blends two samples."""
-    page.toggle(key="blend").set_value(True).run()
+    page.toggle(key=at(page, "blend")).set_value(True).run()
     choose(page, "style_sample", STYLES[0].name, STYLES[2].name)
     return page
+
+
+def at(page: AppTest, name: str) -> str:
+    """Returns the key of a widget whose value the page sets too."""
+    times = page.session_state[widgets.REPLACED][name] if widgets.REPLACED in page.session_state else 0
+    return f"{name}_{times}" if times else name
 
 
 def element(page: AppTest, key: str):
@@ -162,7 +168,7 @@ def link_of(page: AppTest) -> dict[str, str]:
 
 def test_a_link_to_a_result_opens_its_settings_and_samples_and_says_what_does_not_travel(client):
     page = opened(preset="quick", steps="40", content_layers="block4_conv2:0.5", content="cat", style="eddies,waves")
-    page.slider(key="blend_2").set_value(0.5).run()
+    page.slider(key=at(page, "blend_2")).set_value(0.5).run()
     finish(page)
     link = link_of(page)
     assert "stay here" not in text_of(page)
@@ -200,15 +206,15 @@ def test_a_first_visit_gives_a_result_with_one_click(client, page):
 def test_samples_and_knobs_reach_the_server_and_the_address_reproduces_them(client, blend):
     blend.slider[1].set_value(0.25).run()
     choose(blend, "content_sample", CONTENTS[1].name)
-    blend.selectbox(key="reproduction").set_value("gatys2016").run()
-    assert blend.selectbox(key="knob_optimizer").value == "lbfgs"
-    blend.number_input(key="knob_style_weight").set_value(2500.0).run()
-    blend.selectbox(key="knob_statistics").set_value("wasserstein").run()
-    blend.text_input(key="knob_style_layers").set_value("block9").run()
+    blend.selectbox(key=at(blend, "reproduction")).set_value("gatys2016").run()
+    assert blend.selectbox(key=at(blend, "knob_optimizer")).value == "lbfgs"
+    blend.number_input(key=at(blend, "knob_style_weight")).set_value(2500.0).run()
+    blend.selectbox(key=at(blend, "knob_statistics")).set_value("wasserstein").run()
+    blend.text_input(key=at(blend, "knob_style_layers")).set_value("block9").run()
     assert [error.split(" must")[0] for error in errors(blend)] == ["Style layers"]
     assert blend.button(key="start").disabled
-    blend.text_input(key="knob_style_layers").set_value("block2_conv1:2").run()
-    assert blend.selectbox(key="reproduction").value is None
+    blend.text_input(key=at(blend, "knob_style_layers")).set_value("block2_conv1:2").run()
+    assert blend.selectbox(key=at(blend, "reproduction")).value is None
     assert "Advanced · Gatys, Ecker and Bethge, 2016 · modified: Style weight, " in text_of(blend)
     finish(blend)
     call = client.calls[0]
@@ -217,10 +223,10 @@ def test_samples_and_knobs_reach_the_server_and_the_address_reproduces_them(clie
     assert call.content == CONTENTS[1].path.read_bytes()
     assert call.styles == (STYLES[0].path.read_bytes(), STYLES[2].path.read_bytes())
     address = link(blend)
-    blend.selectbox(key="reproduction").set_value("classic").run()
-    assert blend.number_input(key="knob_steps").value == PRESETS["classic"]["steps"]
+    blend.selectbox(key=at(blend, "reproduction")).set_value("classic").run()
+    assert blend.number_input(key=at(blend, "knob_steps")).value == PRESETS["classic"]["steps"]
     assert "modified:" not in text_of(blend)
-    blend.selectbox(key="reproduction").set_value(None).run()
+    blend.selectbox(key=at(blend, "reproduction")).set_value(None).run()
     assert "Advanced" not in text_of(blend)
     st.cache_resource.clear()
     other = opened(**address)
@@ -230,19 +236,19 @@ def test_samples_and_knobs_reach_the_server_and_the_address_reproduces_them(clie
 
 
 def test_strength_colours_and_size_set_the_knobs_and_follow_them(client, page):
-    assert page.select_slider(key="strength").value == "Strong"
-    page.select_slider(key="strength").set_value("Photo").run()
-    page.checkbox(key="keep_colours").check().run()
-    page.button_group(key="size").set_value(1024).run()
+    assert page.select_slider(key=at(page, "strength")).value == "Strong"
+    page.select_slider(key=at(page, "strength")).set_value("Photo").run()
+    page.checkbox(key=at(page, "keep_colours")).check().run()
+    page.button_group(key=at(page, "size")).set_value(1024).run()
     assert "Advanced ·" not in text_of(page)
     finish(page)
     assert str(client.calls[0].settings) == "preset=fine,content_weight=192,colours=of_content"
-    page.number_input(key="knob_size").set_value(300).run()
-    page.number_input(key="knob_content_weight").set_value(50.0).run()
-    page.selectbox(key="knob_colours").set_value("matched").run()
-    assert page.select_slider(key="strength").value == "Medium"
-    assert not page.checkbox(key="keep_colours").value
-    assert page.button_group(key="size").value == 300
+    page.number_input(key=at(page, "knob_size")).set_value(300).run()
+    page.number_input(key=at(page, "knob_content_weight")).set_value(50.0).run()
+    page.selectbox(key=at(page, "knob_colours")).set_value("matched").run()
+    assert page.select_slider(key=at(page, "strength")).value == "Medium"
+    assert not page.checkbox(key=at(page, "keep_colours")).value
+    assert page.button_group(key=at(page, "size")).value == 300
     assert "Advanced · modified: Content weight, Colours" in text_of(page)
 
 
@@ -251,7 +257,7 @@ def test_the_time_that_a_run_will_take_is_shown_before_start_once_a_run_has_show
     client.chunks = 12
     finish(page)
     assert "Takes about 7 seconds on this server" in text_of(page)  # the fake client's steps take a tenth of a second
-    page.number_input(key="knob_steps").set_value(600).run()
+    page.number_input(key=at(page, "knob_steps")).set_value(600).run()
     assert "Takes about 1 minute on this server" in text_of(page)
 
 
@@ -259,18 +265,33 @@ def test_visitors_cannot_exceed_the_limits_that_the_environment_sets(client, mon
     monkeypatch.setattr(knobs, "SETTINGS", knobs.limited({"NST_MAX_SIZE": "600", "NST_MAX_STEPS": "100"}))
     page = opened(size="601")
     assert "Size must be an integer from 16 to 600." in page.warning[0].value
-    assert list(page.button_group(key="size").options) == ["384 px", "512 px"]
-    page.button_group(key="size").set_value(512).run()
-    assert page.number_input(key="knob_steps").value == 100
-    assert page.number_input(key="knob_size").max == 600
-    page.number_input(key="knob_size").set_value(600).run()
+    assert list(page.button_group(key=at(page, "size")).options) == ["384 px", "512 px"]
+    page.button_group(key=at(page, "size")).set_value(512).run()
+    assert page.number_input(key=at(page, "knob_steps")).value == 100
+    assert page.number_input(key=at(page, "knob_size")).max == 600
+    page.number_input(key=at(page, "knob_size")).set_value(600).run()
     finish(page)
     assert (client.calls[0].settings.size, client.calls[0].settings.steps) == (600, 100)
     assert "larger" not in keys(page, "button")
 
 
+@pytest.mark.parametrize(("name", "value", "set_too"), [("size", 512, "knob_steps"), ("knob_size", 300, "size")])
+def test_what_the_browser_sends_before_it_hears_of_a_new_value_does_not_bring_the_old_one_back(
+    page, name, value, set_too
+):
+    known = page.button_group if name == "size" else page.number_input
+    known(key=name).set_value(value)
+    sent = page._tree.get_widget_states()
+    page.run()
+    ours = page.session_state[at(page, set_too)]
+    assert ours != getattr(knobs.FIRST, set_too.removeprefix("knob_"))
+    page._run(sent)  # as a timer's message does
+    assert page.session_state[at(page, set_too)] == ours
+    assert page.session_state[at(page, name)] == value
+
+
 def test_start_runs_what_a_knob_shows_at_the_moment_of_the_click(client, page):
-    page.number_input(key="knob_steps").set_value(40)  # not sent before the click
+    page.number_input(key=at(page, "knob_steps")).set_value(40)  # not sent before the click
     finish(page)
     assert [call.settings.steps for call in client.calls] == [40]
 
@@ -281,7 +302,7 @@ def test_invalid_parts_of_a_link_are_ignored_and_explained(client):
         f"Some settings in this link were ignored: Preset must be one of {', '.join(PRESETS)}. Size must be an integer "
         "from 16 to 4096. There is no setting `colour`. There is no sample `moon`. There is no sample `[x](http://y)`."
     )
-    assert page.number_input(key="knob_steps").value == 40
+    assert page.number_input(key=at(page, "knob_steps")).value == 40
     st.cache_resource.clear()
     page = opened(style_weight="0", content_weight="0", total_variation_weight="0")
     assert "At least one of the three weights must be above 0." in page.warning[0].value
@@ -295,9 +316,9 @@ def test_variations_give_a_grid_and_one_click_paints_one_of_them_large(client, p
     finish(page, f"large_{visit_of(page).work.rows[2][0].number}")
     assert len(client.calls) == 10
     assert client.calls[9].settings == knobs.FIRST.replace(style_weight=5000, style_scale=0.6)
-    assert page.number_input(key="knob_style_weight").value == 5000
-    assert page.number_input(key="knob_style_scale").value == 0.6
-    assert page.number_input(key="knob_size").value == knobs.FIRST.size
+    assert page.number_input(key=at(page, "knob_style_weight")).value == 5000
+    assert page.number_input(key=at(page, "knob_style_scale")).value == 0.6
+    assert page.number_input(key=at(page, "knob_size")).value == knobs.FIRST.size
     assert not page.button(key="start").disabled
 
 
@@ -374,9 +395,9 @@ def test_a_result_is_refined_and_enlarged_and_each_can_be_reused_and_deleted(cli
     results = visit_of(page).results
     assert [one.origin.settings.size for one in results] == [768, 384, 384]
     assert "Cat + Eddies, 768 px" in text_of(page)
-    assert page.number_input(key="knob_steps").value == STEPS
+    assert page.number_input(key=at(page, "knob_steps")).value == STEPS
     start(page, f"reuse_{results[1].number}")
-    assert page.number_input(key="knob_steps").value == REFINE_STEPS
+    assert page.number_input(key=at(page, "knob_steps")).value == REFINE_STEPS
     start(page, f"delete_{results[1].number}")
     assert visit_of(page).results == (results[0], results[2])
 
@@ -426,7 +447,7 @@ def test_several_files_make_a_blend_up_to_the_models_limit(client, page):
     choose(page, "style_sample", *chosen(page, "style_sample")[1:])
     assert len(page.slider) == MAX_STYLES - 1
     assert not page.error
-    page.toggle(key="blend").set_value(False).run()
+    page.toggle(key=at(page, "blend")).set_value(False).run()
     start(page)
     until(page, lambda: client.calls)
     assert client.calls[0].styles == (files[1][1],)
@@ -439,8 +460,8 @@ def test_an_uploaded_result_offers_its_settings(blend):
     assert "reuse" not in keys(blend, "button")
     upload(blend, "content_upload_1", made)
     start(blend, "reuse")
-    assert blend.number_input(key="knob_steps").value == 77
-    assert blend.selectbox(key="knob_statistics").value == "gram"
+    assert blend.number_input(key=at(blend, "knob_steps")).value == 77
+    assert blend.selectbox(key=at(blend, "knob_statistics")).value == "gram"
     assert list(sliders(blend).values()) == [1.0, 0.5]
 
 
@@ -460,13 +481,13 @@ def test_a_server_that_is_down_is_explained_until_it_answers(client, monkeypatch
     until(page, lambda: page.error)
     assert ["The server does not answer: " in error for error in errors(page)] == [True]
     assert page.button(key="start").disabled
-    page.number_input(key="knob_size").set_value(256).run()  # the rest of the page still works
+    page.number_input(key=at(page, "knob_size")).set_value(256).run()  # the rest of the page still works
     client.problem, client.notice = None, "These weights are random."
     until(page, lambda: page.warning)
     assert not page.error
     assert [warning.value for warning in page.warning] == ["These weights are random."]
     assert not page.button(key="start").disabled
-    assert page.number_input(key="knob_size").value == 256
+    assert page.number_input(key=at(page, "knob_size")).value == 256
 
 
 def test_start_agrees_with_the_header_if_an_answer_comes_while_the_page_is_drawn(page, monkeypatch):

@@ -419,7 +419,7 @@ def test_a_browser_that_blocks_storage_shows_the_page(tab):
 def test_a_knob_that_is_turned_just_before_start_counts(tab):
     tab.visit("size=48&steps=300")
     tab.expander("Advanced").click()
-    steps = tab.wait(lambda: tab.all(".st-key-knob_steps input"), "no knob")[0]
+    steps = tab.wait(lambda: tab.all("[class*=st-key-knob_steps] input"), "no knob")[0]
     tab.scroll_to(steps).send_keys(Keys.CONTROL, "a")
     steps.send_keys("7")
     tab.run()
