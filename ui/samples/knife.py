@@ -119,9 +119,9 @@ def birches(size: int) -> Image.Image:
         board.smear(
             px, py, rng.normal(0.35, 0.5), rng.uniform(0.05, 0.10), rng.uniform(0.020, 0.036), *tint(rng, pick), 0.8
         )
-    for _ in range(700):  # the far wood
+    for _ in range(1200):  # the far wood
         px = rng.uniform(-0.05, 1.0)
-        py = rng.uniform(0.27, horizon) - 0.10 * abs(px - 0.5) ** 0.8
+        py = rng.uniform(0.27, horizon + 0.05) - 0.10 * abs(px - 0.5) ** 0.8
         board.smear(
             px,
             py,
@@ -168,6 +168,10 @@ def birches(size: int) -> Image.Image:
                         *tint(rng, SHADOWS if shaded else GROUND[low : low + 2]))  # fmt: skip
     for place, thick, foot, lean in sorted(TRUNKS, key=lambda trunk: trunk[2]):
         _birch(board, rng, place, thick, foot, lean)
+        for _ in range(7):  # leaves lie around its foot
+            px, py = place + rng.normal(-0.02, 0.8) * thick, foot + rng.uniform(-0.004, 0.012)
+            low = int(rng.integers(1, len(GROUND) - 1))
+            board.smear(px, py, rng.normal(0, 0.3), 1.1 * thick, 0.4 * thick, *tint(rng, GROUND[low : low + 2]))
     for _ in range(520):  # leaves in front
         px = rng.uniform(-0.02, 1.0)
         py = rng.choice([rng.uniform(-0.02, 0.30), rng.uniform(0.5, 0.82)])
