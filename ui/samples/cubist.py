@@ -88,8 +88,9 @@ def cubist(size: int) -> Image.Image:
     def scatter(count: int, spread: tuple[float, float], colours: list[str], strength: float, pull: float) -> None:
         for _ in range(count):
             cx, cy = 0.4 + pull * rng.uniform(-0.42, 0.42), 0.5 + pull * rng.uniform(-0.52, 0.52)
+            inside = facet(cx, cy, rng.uniform(*spread))
             turn = float(rng.choice(grid)) + rng.choice([0, np.pi])
-            plane(facet(cx, cy, rng.uniform(*spread)), turn, str(rng.choice(colours)),
+            plane(inside, turn, str(rng.choice(colours)),
                   strength * rng.uniform(0.7, 1), rng.uniform(0.75, 1.0), 0.9, 1.0)  # fmt: skip
 
     scatter(34, (0.13, 0.22), COOL + EARTH[:3] + ACCENTS[2:], 1.0, 1.0)
