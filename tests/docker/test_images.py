@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from packaging.utils import canonicalize_name
 
-from tests.docker.files import DOCKER, ROOT, pins
+from tests.docker.files import DOCKER, LIMITS, ROOT, pins
 
 DOCKERFILES = sorted([*DOCKER.glob("*.Dockerfile"), *DOCKER.glob("*/Dockerfile")])
 REQUIREMENTS = sorted(DOCKER.glob("requirements-*.txt"))
@@ -192,6 +192,11 @@ def test_a_deployment_on_the_cpu_is_verified_at_the_ports_that_compose_names(too
     assert any("--scale serving=3" in call for call in calls)
     assert "make test-serving SERVER=grpc://127.0.0.1:18500,http://127.0.0.1:18501" in calls
     assert "curl -fsS http://127.0.0.1:18080/_stcore/health" in calls
+
+
+def test_a_public_page_limits_what_strangers_may_ask_for() -> None:
+    (variables,) = [line for line in instructions(DOCKER / "space" / "Dockerfile") if "PORT=" in line]
+    assert set(re.findall(r"(NST_\w+)=\d+", variables)) == LIMITS
 
 
 def test_a_space_gets_the_last_commit_and_what_a_space_looks_for(tmp_path: Path) -> None:
