@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -192,6 +193,24 @@ def test_a_deployment_on_the_cpu_is_verified_at_the_ports_that_compose_names(too
     assert any("--scale serving=3" in call for call in calls)
     assert "make test-serving SERVER=grpc://127.0.0.1:18500,http://127.0.0.1:18501" in calls
     assert "curl -fsS http://127.0.0.1:18080/_stcore/health" in calls
+
+
+def test_community_cloud_finds_all_packages_and_the_page_at_streamlits_own_port() -> None:
+    config = tomllib.loads((ROOT / ".streamlit" / "config.toml").read_text())
+    assert not {"port", "address"} & config["server"].keys()
+    looked_for = ["uv.lock", "Pipfile", "environment.yml", "requirements.txt", "pyproject.toml"]  # in this order
+    found = [folder / name for folder in (ROOT / "ui", ROOT) for name in looked_for if (folder / name).exists()]
+    assert found[0] == ROOT / "requirements.txt"
+    assert {"streamlit", "tensorflow"} <= pins(found[0]).keys()
+
+
+def test_the_page_listens_where_its_container_is_asked_for() -> None:
+    text = (DOCKER / "ui.Dockerfile").read_text()
+    assert re.findall(r"STREAMLIT_SERVER_PORT=(\d+)|EXPOSE (\d+)|127.0.0.1:(\d+)", text) == [
+        ("8080", "", ""),
+        ("", "8080", ""),
+        ("", "", "8080"),
+    ]
 
 
 def test_a_public_page_limits_what_strangers_may_ask_for() -> None:
