@@ -45,7 +45,7 @@ def client(monkeypatch) -> Iterator[FakeClient]:
     monkeypatch.setattr(jobs, "PACE", pace := estimate.Pace())
     monkeypatch.setattr(estimate, "PACE", pace)
     monkeypatch.setattr(visits, "VISITS", Visits())
-    monkeypatch.setattr(visits, "QUEUE", RunQueue(visits.RUNS_AT_ONCE))
+    monkeypatch.setattr(visits, "QUEUE", RunQueue(2))
     monkeypatch.setenv("NST_SERVING_URL", "grpc://fake:8500")
     yield fake
     st.cache_resource.clear()  # all pages in the harness share one session's cache
@@ -699,3 +699,14 @@ def test_a_run_that_ends_early_says_why(client, page, end, kind, words):
     finish(page)
     assert [words in element.value for element in page.get(kind)] == [True]
     assert ("continue" in keys(page, "button")) == (kind == "error")
+
+
+def test_a_run_whose_time_is_up_says_so_and_has_as_long_again(client, page, monkeypatch):
+    monkeypatch.setattr(jobs, "MOST_S", most_s := STEPS / 10 / 2)  # half of the run
+    finish(page)
+    said = f"A run may paint for {wording.duration(most_s)} on this page, so it ended early"
+    assert [element.value for element in page.info] == [f"{said}: press Continue for as long again."]
+    assert len(visit_of(page).results) == 1
+    finish(page, "continue")
+    assert (f"{STEPS} steps in" in text_of(page), page.info.values) == (True, [])
+    assert wording.out_of_time(most_s, can_continue=False) == f"{said}."
