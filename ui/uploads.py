@@ -136,8 +136,10 @@ def show(
     """
     show_uploader(what, take, several=several)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        if st.button("Camera", key=f"{what}_camera", icon=":material/photo_camera:", type="tertiary"):
-            _camera(what, take)
+        # Not twice the same: a screen reader may list the buttons without the cards.
+        camera = "Camera" if what == "content" else f"Photograph a {NOUNS[what]}"
+        if st.button(camera, key=f"{what}_camera", icon=":material/photo_camera:", type="tertiary"):
+            _shoot(camera, what, take)
         _paste(what, take, listens)
         if turn:
             st.button(
@@ -173,10 +175,10 @@ def _uploaded(what: str, key: str, take: Take) -> None:
         take(files)
 
 
-def _camera(what: str, take: Take) -> None:
-    @st.dialog("Take a photo" if what == "content" else "Photograph a style", icon=":material/photo_camera:")
+def _shoot(title: str, what: str, take: Take) -> None:
+    @st.dialog(title, icon=":material/photo_camera:")
     def shoot() -> None:
-        shot = st.camera_input("Camera", key=f"{what}_shot", label_visibility="collapsed", resolution="1080p")
+        shot = st.camera_input(title, key=f"{what}_shot", label_visibility="collapsed", resolution="1080p")
         if shot is not None:
             take([File("camera.jpg", shot.getvalue())])
             st.rerun()

@@ -51,6 +51,9 @@ def client(monkeypatch) -> Iterator[FakeClient]:
     st.cache_resource.clear()  # all pages in the harness share one session's cache
 
 
+CARDS = ("content", "style")
+
+
 def opened(visit: str = "", **query: str) -> AppTest:
     """Returns a page as drawn by a new tab, by a tab with an earlier visit, or by a link."""
     page = AppTest.from_file(str(ROOT / "ui" / "app.py"), default_timeout=20)
@@ -201,6 +204,14 @@ def test_a_first_visit_gives_a_result_with_one_click(client, page):
     assert page.button(key="start").label == "Start"
     assert client.calls == [Request(CONTENTS[0].path.read_bytes(), (STYLES[0].path.read_bytes(),), knobs.FIRST)]
     assert stems(page) == ["cat-eddies-384"]
+
+
+def test_no_two_buttons_of_a_new_page_share_a_name(page):
+    names = [button.label for button in page.button] + [data_of(page, f"{card}_paste")["label"] for card in CARDS]
+    assert len(names) > len(CARDS)
+    assert len(set(names)) == len(names)
+    zones = [uploader.label for uploader in page.file_uploader]  # Streamlit names the button in each itself
+    assert len(set(zones)) == len(zones) == len(CARDS)
 
 
 def test_samples_and_knobs_reach_the_server_and_the_address_reproduces_them(client, blend):
