@@ -199,7 +199,7 @@ def _blend_or_not(visit: Visit) -> None:
 def _take_content(visit: Visit, files: Sequence[File]) -> None:
     file = files[-1]
     try:
-        _set_content(visit, uploads.load(file.data, "content", f"Your photograph, {file.name}", name=file.name))
+        _set_content(visit, uploads.load(file.data, "content", f"Your photo, {file.name}", name=file.name))
     except BadPicture as error:
         st.session_state[CONTENT_PROBLEM] = str(error)  # and the photograph before it stays
 

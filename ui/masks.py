@@ -36,7 +36,7 @@ class Target:
 
     @property
     def label(self) -> str:
-        where = "where it goes on the photograph" if self.kind == "content" else "which part of the painting to use"
+        where = "where it goes on the photo" if self.kind == "content" else "which part of the painting to use"
         return f"{self.style.plain_name}: {where}"
 
 
@@ -91,7 +91,7 @@ def explain(visit: Visit) -> str:
     rest = [style.name for style in visit.styles if style.name not in masked]
     words = []
     if masked:
-        elsewhere = f"{' and '.join(rest)}: everywhere else." if rest else "The rest of the photograph stays as it is."
+        elsewhere = f"{' and '.join(rest)}: everywhere else." if rest else "The rest of the photo stays as it is."
         words.append(f"{' and '.join(masked)}: only where masked. {elsewhere}")
     parts = [target.style.name for target in used if target.kind == "style"]
     if parts:
