@@ -385,12 +385,29 @@ def test_a_photograph_is_turned_by_90_degrees_and_sent_so(client, page):
     half = Image.new("RGB", (60, 40), "black")
     half.paste("white", (0, 0, 30, 40))
     upload(page, "content_upload_0", encode(half))
-    page.button(key="content_turn").click().run()
+    page.button(key="content_edit").click().run()
+    page.button(key="turn").click().run()
     finish(page)
     sent = decoded(client.calls[0].content)
     assert sent.shape == (60, 40, 3)
     assert sent[:25].min() > 250
     assert sent[35:].max() < 5
+
+
+def test_a_photograph_is_cropped_and_sent_so(client, page):
+    upload(page, "content_upload_0", encode(Image.linear_gradient("L").resize((60, 50))))
+    page.button(key="content_edit").click().run()
+    assert page.button(key="crop").disabled
+    for across in ((50, 55), (50, 75)):
+        page.session_state["crop_across"], page.session_state["crop_down"] = across, (0, 40)
+        page.button(key="content_edit").click().run()
+        assert page.button(key="crop").disabled == (across == (50, 55))  # too narrow
+    page.button(key="crop").click().run()
+    finish(page)
+    sent = decoded(client.calls[0].content)
+    assert sent.shape == (20, 15, 3)
+    assert sent[0].max() < 10
+    assert 90 <= sent[-1].min() <= sent[-1].max() <= 110  # 40 % of the way to white
 
 
 def test_a_result_is_refined_and_enlarged_and_each_can_be_reused_and_deleted(client, page):
