@@ -206,7 +206,7 @@ def _take_content(visit: Visit, files: Sequence[File]) -> None:
 
 
 def _edit_content(visit: Visit) -> None:
-    @st.dialog("Crop or rotate your photo", icon=":material/crop_rotate:", on_dismiss="rerun")
+    @st.dialog("Crop or rotate", icon=":material/crop_rotate:", on_dismiss="rerun")
     def window() -> None:
         if (shown := visit.content) is None:
             return
