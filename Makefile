@@ -6,9 +6,6 @@ BIN := $(VENV)/bin
 
 # Settings of `make run`; the environment or the command line may set them.
 export NST_MODEL_DIR ?= models/style_transfer
-export NST_GRPC_PORT ?= 8500
-export NST_REST_PORT ?= 8501
-export NST_UI_PORT ?= 8080
 WEIGHTS ?= imagenet
 SOAK_S ?= 180
 GPU ?= 1

@@ -16,7 +16,7 @@ RUN --mount=type=cache,target=/root/.cache/pip --mount=type=bind,source=docker/w
 
 FROM python:3.11.13-slim-bookworm${PYTHON_DIGEST}
 ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PATH=/venv/bin:$PATH HOME=/tmp \
-    STREAMLIT_SERVER_ADDRESS=0.0.0.0
+    STREAMLIT_SERVER_ADDRESS=0.0.0.0 STREAMLIT_SERVER_PORT=8080
 COPY --from=build /venv /venv
 WORKDIR /app
 COPY .streamlit/config.toml ./.streamlit/

@@ -35,6 +35,7 @@ class Port:
     variable: str
     default: int
     what: str
+    of_host: str = ""  # a variable that some hosts set, in place of the default
 
     def number(self) -> int:
         """Returns the port, after checking that it is free.
@@ -42,7 +43,7 @@ class Port:
         Raises:
           LaunchError: the variable holds no port, or the port is taken.
         """
-        text = os.environ.get(self.variable, str(self.default))
+        text = os.environ.get(self.variable, os.environ.get(self.of_host) or str(self.default))
         if not text.isdigit() or not 0 < int(text) < 65536:
             raise LaunchError(f"{self.variable} must be a port from 1 to 65535. Received: {text}")
         with socket.socket() as probe:
@@ -71,14 +72,14 @@ class ModelServer:
       failure: why there is no server, once that is certain.
     """
 
-    def __init__(self) -> None:
-        """Takes folder and ports from the environment; `start` starts it.
+    def __init__(self, *, rest: bool = True) -> None:
+        """Takes folder and ports from the environment, that of REST only if it is wanted; `start` starts it.
 
         Raises:
           LaunchError: a port is taken or no port.
         """
         self._folder = Path(os.environ.get("NST_MODEL_DIR", f"models/{MODEL_NAME}"))
-        self._grpc, self._rest = GRPC.number(), REST.number()
+        self._grpc, self._rest = GRPC.number(), REST.number() if rest else 0
         self.address = f"grpc://{HOST}:{self._grpc}"
         self.answers = threading.Event()
         self.failure: LaunchError | None = None
@@ -138,7 +139,7 @@ class ModelServer:
 
     def _is_available(self) -> bool:
         with contextlib.suppress(StyleTransferError):
-            return bool(served_versions(f"http://{HOST}:{self._rest}", timeout_s=5, ca="", token="", headers={}))
+            return bool(served_versions(self.address, timeout_s=5, ca="", token="", headers={}))
         return False
 
 

@@ -84,8 +84,9 @@ def show_styles(visit: Visit) -> None:
     with st.container(border=True, gap="small", height="stretch"):
         with _head("The style", STYLE_PROBLEM):
             st.toggle(
-                "Blend", **widgets.keyed(BLEND, lambda: _blend_or_not(visit)), width="content",
+                "Blend", bool(widgets.first(BLEND)), width="content",
                 help=f"Choose up to {MAX_STYLES} paintings, and how strongly each one shows in the result.",
+                **widgets.keyed(BLEND, lambda: _blend_or_not(visit)),
             )  # fmt: skip
         if len(visit.styles) == 1:
             st.image(visit.styles[0].picture.thumbnail, width="stretch", alt=visit.styles[0].picture.alt)
@@ -140,8 +141,8 @@ def _head(title: str, problem: str) -> DeltaGenerator:
 def _row(style: Style) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small", wrap=False):
         st.image(style.picture.thumbnail, width=ROW_PX, alt=style.picture.alt)
-        st.session_state.setdefault(key := widgets.key(_slider(style)), 1.0)
-        st.slider(style.name, 0.0, 1.0, step=0.05, key=key, width="stretch")
+        name = _slider(style)
+        st.slider(style.name, 0.0, 1.0, widgets.first(name, 1.0), step=0.05, key=widgets.key(name), width="stretch")
 
 
 def _slider(style: Style) -> str:

@@ -38,6 +38,7 @@ REFINE_STEPS = 40  # extra steps at a result's own size
 LARGER_STEPS = 32  # extra steps, shared by two sizes
 GROWTH = 2  # factor of the long side when a result is enlarged
 POLL_S = 0.2  # how often a waiting run checks whether it has been stopped
+MOST_S = knobs.limit("NST_MAX_SECONDS")  # that a run may paint before it ends as by Stop
 KEPT_STATES_BYTES = 1_000_000_000  # of all runs that ended early; one of 4096 x 3275 pixels has 885 MB
 
 
@@ -57,6 +58,7 @@ class Snapshot(Progress):
     """A job at one moment: all losses so far, the seconds of work without pauses, and its status."""
 
     status: Status = Status.NEW
+    painted_s: float = 0.0  # since the start or Continue, without waits for the server
     model: Description | None = None  # with the settings as it reads them; None until the server has sent it
     waits_for: int = 0  # how many other runs must end before this one can start
     problem: StyleTransferError | None = None  # why it failed, or, while active, why the server does not answer now
@@ -193,7 +195,7 @@ class Job:
             if self._now.active or self._now.status is Status.DONE:
                 return
             self._cancelled = threading.Event()
-            self._now = replace(self._now, status=Status.RUNNING, problem=None, seconds_left=None)
+            self._now = replace(self._now, status=Status.RUNNING, problem=None, seconds_left=None, painted_s=0.0)
             # A daemon: a call that hangs must not keep the process from ending.
             self._worker = threading.Thread(target=self._work, args=(self._cancelled,), name="stylisation", daemon=True)
             self._worker.start()
@@ -258,13 +260,17 @@ class Job:
         """Waits for its turn and runs; returns whether it ended early to let a waiting run go first."""
         with self._queue.turn(cancelled, lambda waits_for: self._set(waits_for=waits_for)):
             before = self._now.seconds
-            run = self._client.run(self.request, state=self._now.state, cancelled=cancelled, on_retry=self._set_problem)
-            for progress in run:
+            for progress in self._client.run(
+                self.request, state=self._now.state, cancelled=cancelled,
+                on_retry=lambda problem: self._set(problem=self._now.problem or problem),  # the first stands
+            ):  # fmt: skip
                 self._add(progress, before)
                 if self._now.model is None:  # the chunk shows that the server answers; after a failure, ask again
                     with contextlib.suppress(StyleTransferError):
                         self._set(model=self._client.describe(self.request.settings))
-                if not self._now.complete and self._owner.unattended() and self._queue.has_waiting:
+                if self._now.painted_s >= MOST_S:
+                    self.stop()
+                elif not self._now.complete and self._owner.unattended() and self._queue.has_waiting:
                     return True
         return False
 
@@ -272,19 +278,16 @@ class Job:
         with self._lock:
             self._now = replace(self._now, **values)
 
-    def _set_problem(self, problem: StyleTransferError) -> None:
-        """Keeps the first reason why the server does not answer, until it answers again."""
-        with self._lock:
-            self._now = replace(self._now, problem=self._now.problem or problem)
-
     def _add(self, progress: Progress, before: float) -> None:
         """Adds a chunk to the snapshot; `before` is how many seconds earlier turns took."""
         self.film.add(progress.preview)
         with self._lock:
-            if self._now.step:  # a run's first chunk includes loading
-                PACE.learn(self.request, self._now.step, progress.step, before + progress.seconds - self._now.seconds)
             losses, seconds = np.concatenate([self._now.losses, progress.losses]), before + progress.seconds
-            self._now = replace(self._now, **{**vars(progress), "losses": losses, "seconds": seconds}, problem=None)
+            took_s = 0.0 if self._now.problem else seconds - self._now.seconds  # 0: it includes a wait for the server
+            if self._now.step:  # a run's first chunk includes loading
+                PACE.learn(self.request, self._now.step, progress.step, took_s)
+            new = {"losses": losses, "seconds": seconds, "painted_s": self._now.painted_s + took_s, "problem": None}
+            self._now = replace(self._now, **{**vars(progress), **new})
 
 
 def refined(request: Request, result: bytes) -> Request:

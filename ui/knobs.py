@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -17,14 +18,20 @@ from serving.errors import InvalidInput
 LIMITED = {"size": "NST_MAX_SIZE", "style_size": "NST_MAX_SIZE", "steps": "NST_MAX_STEPS"}
 
 
+def limit(variable: str, otherwise: float = math.inf, environment: Mapping[str, str] = os.environ) -> float:
+    """Returns a limit for visitors, at least 1; `otherwise` if it is not set or, which is logged, no number."""
+    text = environment.get(variable, "").strip()
+    if text and not text.isdecimal():
+        logging.getLogger(__name__).error("%s must be a whole number, and is ignored. Received: %s", variable, text)
+    return max(1, int(text)) if text.isdecimal() else otherwise
+
+
 def limited(environment: Mapping[str, str]) -> Mapping[str, Setting]:
-    """Returns the model's settings, with the limits that the environment sets; a limit that is no number is ignored."""
-
-    def highest(setting: Setting) -> float:
-        text = environment.get(LIMITED.get(setting.name, ""), "").strip()
-        return min(max(float(text), setting.low), setting.high) if text.isdecimal() else setting.high
-
-    return {name: dataclasses.replace(setting, high=highest(setting)) for name, setting in MODEL_SETTINGS.items()}
+    """Returns the model's settings, with the limits that the environment sets."""
+    most = {variable: limit(variable, environment=environment) for variable in set(LIMITED.values())}
+    settings = {name: MODEL_SETTINGS[name] for name in LIMITED}
+    highs = {name: min(max(most[LIMITED[name]], one.low), one.high) for name, one in settings.items()}
+    return {**MODEL_SETTINGS, **{name: dataclasses.replace(settings[name], high=high) for name, high in highs.items()}}
 
 
 SETTINGS = limited(os.environ)  # that visitors may choose

@@ -20,8 +20,7 @@ from serving.contract import SERVER_VARIABLE
 from serving.network import Remote
 from serving.signals import set_event
 
-UI_PORT = 8080  # Streamlit's own default, 8501, is TensorFlow Serving's REST port
-PAGE = Port("NST_UI_PORT", int(os.environ.get("PORT", UI_PORT)), "the page")  # PORT: where a host of containers sets it
+PAGE = Port("NST_UI_PORT", 8080, "the page", of_host="PORT")  # Streamlit's own, 8501, is TensorFlow Serving's for REST
 
 
 def main() -> int:
@@ -44,6 +43,7 @@ def main() -> int:
 def run(stop: threading.Event) -> None:
     """Runs server and page until `stop`."""
     port, server = PAGE.number(), ModelServer()
+    os.environ.setdefault("STREAMLIT_SERVER_ADDRESS", HOST)  # a container sets 0.0.0.0
     server.start()
     script = str(Path(__file__).with_name("app.py"))
     try:

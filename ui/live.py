@@ -158,6 +158,8 @@ def _ended(visit: Visit, job: Job) -> None:
         st.warning(wording.NOT_FINITE, icon=":material/warning:")
     elif now.stopped:
         st.info(wording.CONVERGED, icon=":material/check_circle:")
+    if now.status is Status.STOPPED and now.painted_s >= jobs.MOST_S:
+        st.info(wording.out_of_time(jobs.MOST_S, now.can_continue), icon=":material/timer:")
     if now.status is Status.STOPPED and not now.step:
         st.info("Stopped before the first step: there is no picture yet.", icon=":material/info:")
     # Where Stop was, so that a low window shows both them and the picture.

@@ -31,18 +31,19 @@ def show() -> None:
     with st.container(horizontal=True, vertical_alignment="bottom", wrap=False):
         st.caption(photo, width="content")
         st.select_slider(
-            "Style strength", list(knobs.STRENGTHS), **widgets.keyed(STRENGTH, _use_strength),
+            "Style strength", list(knobs.STRENGTHS), widgets.first(STRENGTH), **widgets.keyed(STRENGTH, _use_strength),
             help=f"Towards {photo}, more of your photo stays; towards {painting}, more of the style comes in.",
         )  # fmt: skip
         st.caption(painting, width="content")
     with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
+        sizes, begun = knobs.sizes(widgets.value(_knob_of("size"))), widgets.first(SIZE)
         st.segmented_control(
-            "Size", knobs.sizes(widgets.value(_knob_of("size"))), format_func="{} px".format, required=True,
+            "Size", sizes, default=begun if begun in sizes else None, format_func="{} px".format, required=True,
             help="Long side of the result. A larger picture shows more detail and takes longer.",
             **widgets.keyed(SIZE, _use_size),
         )  # fmt: skip
         st.checkbox(
-            "Keep original colours", **widgets.keyed(KEEP_COLOURS, _use_colours),
+            "Keep original colours", widgets.first(KEEP_COLOURS), **widgets.keyed(KEEP_COLOURS, _use_colours),
             help="Takes only brush strokes and light from the style, and the colours from your photo.",
         )  # fmt: skip
     base, values = st.session_state[BASE], shown()
@@ -58,9 +59,9 @@ def show_advanced() -> None:
     """Draws a knob for every setting."""
     with st.expander("Advanced", icon=":material/tune:"):
         st.selectbox(
-            "Reproduce another system", knobs.REPRODUCTIONS, index=None, format_func=knobs.preset_label,
-            placeholder="None: our own settings", help="Sets every knob as a well-known system does.",
-            **widgets.keyed(REPRODUCTION, _use_reproduction),
+            "Reproduce another system", knobs.REPRODUCTIONS, _index(knobs.REPRODUCTIONS, REPRODUCTION),
+            format_func=knobs.preset_label, placeholder="None: our own settings",
+            help="Sets every knob as a well-known system does.", **widgets.keyed(REPRODUCTION, _use_reproduction),
         )  # fmt: skip
         for group, names in knobs.ADVANCED.items():
             st.markdown(f"**{group}**")
@@ -143,15 +144,23 @@ def _follow_knobs() -> None:
 def _knob(name: str) -> None:
     """Draws the widget that suits a setting's kind."""
     setting = knobs.SETTINGS[name]
-    label = knobs.label(setting)
+    label, begun = knobs.label(setting), widgets.first(_knob_of(name))
     common: dict[str, Any] = {"help": setting.help, **widgets.keyed(_knob_of(name), _follow_knobs)}
     if setting.kind == "choice":
-        st.selectbox(label, setting.choices, format_func=knobs.choice_label, **common)
+        st.selectbox(
+            label, setting.choices, _index(setting.choices, _knob_of(name)), format_func=knobs.choice_label, **common
+        )
     elif knobs.is_text(setting):
-        st.text_input(label, **common)
+        st.text_input(label, begun, **common)
     else:
         number = int if setting.kind == "integer" else float
         st.number_input(
-            label, min_value=number(setting.low or 0), max_value=number(setting.high or 0), step=knobs.step(setting),
+            label, number(setting.low or 0), number(setting.high or 0), number(begun), step=knobs.step(setting),
             format="%d" if number is int else "%g", **common,
         )  # fmt: skip
+
+
+def _index(choices: Sequence[str], name: str) -> int | None:
+    """Returns the index of the choice that a widget begins with."""
+    begun = widgets.first(name)
+    return choices.index(begun) if begun in choices else None

@@ -72,7 +72,7 @@ def own_server() -> ModelServer | None:
     """
     if os.environ.get(SERVER_VARIABLE, "").strip() or _model_version() is not None:
         return None
-    started = ModelServer()
+    started = ModelServer(rest=False)  # its port is Streamlit's own default
     started.start()
     atexit.register(started.stop)
     return started

@@ -6,7 +6,6 @@ it when it loads again. Nobody can guess the key, and it is in no address and no
 
 from __future__ import annotations
 
-import os
 import secrets
 import threading
 import time
@@ -21,7 +20,7 @@ from serving.pictures import with_transparency_of
 from serving.request import Request
 from serving.results import Origin
 from serving.run_file import SavedRun
-from ui import components, server, uploads, wording
+from ui import components, knobs, server, uploads, wording
 from ui.jobs import Job, RunQueue, Snapshot, Status
 from ui.uploads import Picture
 from ui.variations import Variations
@@ -31,7 +30,6 @@ RELOAD_S = 15.0  # how long a page may be away before the visit's run lets waiti
 HERE_S = 60.0  # how often an idle page reports that it is open
 RESULTS_BYTES = 100_000_000  # of a visit; then the oldest are dropped, but never the latest
 MOST_LINED_UP = 20  # runs of a visit that wait for its own
-RUNS_VARIABLE, RUNS_AT_ONCE = "NST_RUNS_AT_ONCE", 2
 
 KEY, OFFERED, TAB = "visit", "visit_offered", "visit_tab"  # of session_state; the last is the tab's element
 
@@ -216,14 +214,8 @@ class Visits:
         visit.stop()
 
 
-def runs_at_once() -> int:
-    """Returns how many runs of all visitors may work at once, from the environment."""
-    text = os.environ.get(RUNS_VARIABLE, "").strip()
-    return max(1, int(text)) if text.isdigit() else RUNS_AT_ONCE
-
-
 VISITS = Visits()
-QUEUE = RunQueue(runs_at_once())  # for the runs of all visits
+QUEUE = RunQueue(int(knobs.limit("NST_RUNS_AT_ONCE", 2)))  # for the runs of all visits
 
 
 # The visit is entered once for each connection of a page, and left when that connection ends.

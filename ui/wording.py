@@ -69,6 +69,12 @@ NOT_FINITE = (
 )
 
 
+def out_of_time(most_s: float, can_continue: bool) -> str:
+    """Says that a run has ended because it may paint only for so long at a time."""
+    more = ": press Continue for as long again." if can_continue else "."
+    return f"A run may paint for {duration(most_s)} on this page, so it ended early{more}"
+
+
 def interrupted(now: Snapshot) -> str:
     """Says that the server does not answer at the moment, and that the run will resume by itself."""
     what = "is busy" if isinstance(now.problem, Overloaded) else "does not answer at the moment"

@@ -1,19 +1,14 @@
 #!/bin/sh
-# push.sh GIT_URL: puts this checkout's last commit on a Hugging Face Space of the kind Docker, which builds and starts it:
-#   docker/space/push.sh https://huggingface.co/spaces/USER/NAME
+# push.sh USER/NAME: puts this checkout's last commit on a Hugging Face Space of the kind Docker, which builds and starts it.
+# `hf` is of the package huggingface_hub, logged in by `hf auth login`: a Space takes no pictures by a plain git push.
 set -eu
+space=${1:?"usage: push.sh USER/NAME"}
+command -v hf > /dev/null || { echo "push.sh needs hf: pip install huggingface_hub" >&2; exit 1; }
 cd "$(dirname "$0")/../.."
 commit=$(git rev-parse --short HEAD)
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
-git clone --quiet --depth 1 "$1" "$folder/space"
-git -C "$folder/space" rm -rq --ignore-unmatch .
-git archive HEAD model serving ui .streamlit requirements.txt LICENSE docker/space | tar -x -C "$folder/space"
-cd "$folder/space"
-mv docker/space/README.md docker/space/Dockerfile .  # where a Space looks for them
-rm -r docker
-git add --all
-git -c user.name="${GIT_AUTHOR_NAME:-push.sh}" -c user.email="${GIT_AUTHOR_EMAIL:-push.sh@localhost}" \
-  commit --quiet --allow-empty --message "Version $commit"
-git push --quiet origin HEAD:main
-echo "$1 has version $commit."
+git archive HEAD model serving ui .streamlit requirements.txt LICENSE docker/space | tar -x -C "$folder"
+mv "$folder/docker/space/README.md" "$folder/docker/space/Dockerfile" "$folder"  # where a Space looks for them
+rm -r "$folder/docker"
+hf upload "$space" "$folder" . --repo-type=space --delete='*' --commit-message="Version $commit"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import ipaddress
 import logging
 import socket
@@ -116,6 +117,10 @@ class ServerApp:
         from serving.server.grpc_service import GrpcService
         from serving.server.rest import RestApp
 
+        # What was imported stays: 360,000 objects, and each search of them for garbage would hold up the event loop for
+        # 0.15 s (AMD EPYC, Zen 2).
+        gc.collect()
+        gc.freeze()
         options = self._options
         if self._grpc is not None:
             self._grpc.add_generic_rpc_handlers([GrpcService(self.manager, self.admission)])

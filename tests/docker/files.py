@@ -14,6 +14,8 @@ DOCKER = ROOT / "docker"
 COMPOSE = sorted((path.name for path in DOCKER.glob("compose*.yaml")), key=len)  # that which others change first
 OTHERS = {"prometheus-adapter", "kustomization"}  # read by other programs than the cluster
 MANIFESTS = sorted(path for path in (DOCKER / "kubernetes").rglob("*.yaml") if path.stem not in OTHERS)
+# For visitors of the page.
+LIMITS = {name for path in ROOT.glob("ui/*.py") for name in re.findall(r'"(NST_(?:MAX|RUNS)_\w+)"', path.read_text())}
 VARIABLE = re.compile(r"\$\{(\w+):[-?]([^}]*)\}")  # ?: it has no default, and the text says what to do
 
 

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from compose_spec import PyCompose
 
-from tests.docker.files import COMPOSE, DOCKER, VARIABLE, compose
+from tests.docker.files import COMPOSE, DOCKER, LIMITS, VARIABLE, compose
 
 FILES = {name: compose(name)["services"] for name in COMPOSE}
 README = (DOCKER / "README.md").read_text()
@@ -60,6 +60,12 @@ def test_no_limit_is_above_the_cpus_of_a_machine_and_tensorflow_has_as_many_thre
     threads = {flag for flag in SERVICES["serving"]["command"] if "parallelism" in flag}
     assert threads == {f"--tensorflow_{kind}_op_parallelism={limits['serving']}" for kind in ("intra", "inter")}
     assert [line for line in TEXT.splitlines() if "SERVING_CPUS" in line and "${SERVING_CPUS:-0}" not in line] == []
+
+
+def test_the_page_gets_every_limit_for_visitors_that_is_set() -> None:
+    passed_on = {name for name, variable in re.findall(r"(?m)^      (\w+): \$\{(\w+):-\}$", TEXT) if name == variable}
+    assert passed_on == LIMITS
+    assert {name for name, value in SERVICES["ui"]["environment"].items() if value is None} == LIMITS
 
 
 def test_mounted_files_exist() -> None:

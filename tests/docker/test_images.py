@@ -7,12 +7,13 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 from packaging.utils import canonicalize_name
 
-from tests.docker.files import DOCKER, ROOT, pins
+from tests.docker.files import DOCKER, LIMITS, ROOT, pins
 
 DOCKERFILES = sorted([*DOCKER.glob("*.Dockerfile"), *DOCKER.glob("*/Dockerfile")])
 REQUIREMENTS = sorted(DOCKER.glob("requirements-*.txt"))
@@ -194,17 +195,44 @@ def test_a_deployment_on_the_cpu_is_verified_at_the_ports_that_compose_names(too
     assert "curl -fsS http://127.0.0.1:18080/_stcore/health" in calls
 
 
-def test_a_space_gets_the_last_commit_and_what_a_space_looks_for(tmp_path: Path) -> None:
-    def git(*arguments: str | Path) -> str:
-        return subprocess.run(["git", *arguments], check=True, capture_output=True, text=True).stdout
+def test_community_cloud_finds_all_packages_and_the_page_at_streamlits_own_port() -> None:
+    config = tomllib.loads((ROOT / ".streamlit" / "config.toml").read_text())
+    assert not {"port", "address"} & config["server"].keys()
+    looked_for = ["uv.lock", "Pipfile", "environment.yml", "requirements.txt", "pyproject.toml"]  # in this order
+    found = [folder / name for folder in (ROOT / "ui", ROOT) for name in looked_for if (folder / name).exists()]
+    assert found[0] == ROOT / "requirements.txt"
+    assert {"streamlit", "tensorflow"} <= pins(found[0]).keys()
 
+
+def test_the_page_listens_where_its_container_is_asked_for() -> None:
+    text = (DOCKER / "ui.Dockerfile").read_text()
+    assert re.findall(r"STREAMLIT_SERVER_PORT=(\d+)|EXPOSE (\d+)|127.0.0.1:(\d+)", text) == [
+        ("8080", "", ""),
+        ("", "8080", ""),
+        ("", "", "8080"),
+    ]
+
+
+def test_a_public_page_limits_what_strangers_may_ask_for() -> None:
+    (variables,) = [line for line in instructions(DOCKER / "space" / "Dockerfile") if "PORT=" in line]
+    assert set(re.findall(r"(NST_\w+)=\d+", variables)) == LIMITS
+
+
+def test_a_space_gets_the_last_commit_and_what_a_space_looks_for(tools: StandIns, tmp_path: Path) -> None:
     space = tmp_path / "space"
-    git("init", "--quiet", "--bare", "--initial-branch=main", space)
-    for _ in range(2):  # a Space is made once and updated often
-        subprocess.run([DOCKER / "space" / "push.sh", space], check=True)
-    files = set(git("-C", space, "ls-tree", "-r", "--name-only", "main").splitlines())
+    tools.add("hf", f'cp -r "$3" {space}')
+    status, _, (call,) = tools.run(DOCKER / "space" / "push.sh", "ann/style")
+    assert status == 0
+    assert re.fullmatch(r"hf upload ann/style \S+ \. --repo-type=space --delete=\* --commit-message=Version \w+", call)
+    files = {str(path.relative_to(space)) for path in space.rglob("*") if path.is_file()}
     assert {"Dockerfile", "README.md", "ui/app.py", "requirements.txt", ".streamlit/config.toml"} <= files
     assert not any(name.startswith(("docker/", "tests/")) for name in files)
-    assert "app_port: 7860" in git("-C", space, "show", "main:README.md")
-    copied = re.findall(r"(?m)^COPY (?!--from)(\S+)", git("-C", space, "show", "main:Dockerfile"))
+    assert "app_port: 7860" in (space / "README.md").read_text()
+    copied = re.findall(r"(?m)^COPY (?!--from)(\S+)", (space / "Dockerfile").read_text())
     assert all(any(name == one or name.startswith(f"{one}/") for name in files) for one in copied)
+
+
+def test_a_space_that_is_not_named_is_asked_for(tools: StandIns) -> None:
+    tools.add("hf")
+    status, _, calls = tools.run(DOCKER / "space" / "push.sh")
+    assert (status != 0, calls) == (True, [])

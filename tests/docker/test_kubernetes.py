@@ -14,7 +14,7 @@ import yaml
 
 from serving.command_line import batch
 from serving.contract import GRPC_PORT, REST_PORT, SERVER_VARIABLE
-from tests.docker.files import DOCKER, MANIFESTS, manifests, pods
+from tests.docker.files import DOCKER, LIMITS, MANIFESTS, manifests, pods
 
 VERSIONS = ("1.30", "1.37")
 PODS = pods()
@@ -76,6 +76,7 @@ def test_names_and_ports_agree() -> None:
     assert services["serving"]["clusterIP"] == "None"  # nginx asks for the address of each pod
     page = PODS["ui"]["spec"]["containers"][0]
     assert {"name": SERVER_VARIABLE, "value": f"grpc://balancer:{GRPC_PORT}"} in page["env"]
+    assert {one["name"] for one in page["env"] if one["value"] == ""} == LIMITS
     assert manifests("HorizontalPodAutoscaler")["serving"]["spec"]["scaleTargetRef"]["name"] in PODS
 
 

@@ -82,7 +82,7 @@ def test_a_run_goes_on_with_a_new_version_of_the_same_weights_and_only_with_that
             time.sleep(0.1)
 
     with (
-        servers.serving(base) as server,
+        servers.serving(base, "--enable_model_warmup=false") as server,
         StyleTransferClient(server.grpc) as over_grpc,
         StyleTransferClient(server.http) as over_rest,
     ):

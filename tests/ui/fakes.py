@@ -94,7 +94,7 @@ class FakeClient:
             preview=encoded(kind="JPEG"),
             image=encoded() if image else b"",
             state=str(step).encode(),
-            seconds=step / 10,
+            seconds=(step - int(self.states[-1] or b"0")) / 10,
             steps_per_s=10.0,
             seconds_left=(steps - step) / 10,
             stopped=stopped,

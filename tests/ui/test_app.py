@@ -45,7 +45,7 @@ def client(monkeypatch) -> Iterator[FakeClient]:
     monkeypatch.setattr(jobs, "PACE", pace := estimate.Pace())
     monkeypatch.setattr(estimate, "PACE", pace)
     monkeypatch.setattr(visits, "VISITS", Visits())
-    monkeypatch.setattr(visits, "QUEUE", RunQueue(visits.RUNS_AT_ONCE))
+    monkeypatch.setattr(visits, "QUEUE", RunQueue(2))
     monkeypatch.setenv("NST_SERVING_URL", "grpc://fake:8500")
     yield fake
     st.cache_resource.clear()  # all pages in the harness share one session's cache
@@ -78,7 +78,7 @@ def blend(page) -> AppTest:
 
 def at(page: AppTest, name: str) -> str:
     """Returns the key of a widget whose value the page sets too."""
-    times = page.session_state[widgets.REPLACED][name] if widgets.REPLACED in page.session_state else 0
+    times, _ = page.session_state[widgets.SET].get(name, (0, None))
     return f"{name}_{times}" if times else name
 
 
@@ -299,6 +299,12 @@ def test_what_the_browser_sends_before_it_hears_of_a_new_value_does_not_bring_th
     page._run(sent)  # as a timer's message does
     assert page.session_state[at(page, set_too)] == ours
     assert page.session_state[at(page, name)] == value
+
+
+def test_a_knob_begins_with_its_value_however_often_it_is_drawn(client):
+    page = opened(size="48", steps="4")
+    page.run()  # as if the browser had not got the first drawing
+    assert [page.number_input(key=at(page, name)).proto.default for name in ("knob_size", "knob_steps")] == [48, 4]
 
 
 def test_start_runs_what_a_knob_shows_at_the_moment_of_the_click(client, page):
@@ -678,10 +684,11 @@ def test_a_saved_run_continues_on_another_page_if_its_model_is_served(client, pa
     upload(other, "run_upload_2", encode_run(replace(run, request=damaged)), "a.run")
     assert errors(other) == [wording.NO_RUN]
     with pytest.MonkeyPatch.context() as smaller:
-        smaller.setattr(knobs, "SETTINGS", knobs.limited({"NST_MAX_SIZE": "256"}))
+        smaller.setattr(knobs, "SETTINGS", knobs.limited({"NST_MAX_SIZE": "400"}))
+        larger = replace(run.request, settings=run.request.settings.replace(size=401))
         start(other, "resume")
-        upload(other, "run_upload_3", saved, "a.run")
-        assert errors(other) == ["Size must be an integer from 16 to 256."]
+        upload(other, "run_upload_3", encode_run(replace(run, request=larger)), "a.run")
+        assert errors(other) == ["Size must be an integer from 16 to 400."]
     start(other, "resume")
     upload(other, "run_upload_4", saved, "a.run")
     until(other, lambda: visit_of(other).results)
@@ -720,3 +727,14 @@ def test_a_run_that_ends_early_says_why(client, page, end, kind, words):
     finish(page)
     assert [words in element.value for element in page.get(kind)] == [True]
     assert ("continue" in keys(page, "button")) == (kind == "error")
+
+
+def test_a_run_whose_time_is_up_says_so_and_has_as_long_again(client, page, monkeypatch):
+    monkeypatch.setattr(jobs, "MOST_S", most_s := STEPS / 10 / 2)  # half of the run
+    finish(page)
+    said = f"A run may paint for {wording.duration(most_s)} on this page, so it ended early"
+    assert [element.value for element in page.info] == [f"{said}: press Continue for as long again."]
+    assert len(visit_of(page).results) == 1
+    finish(page, "continue")
+    assert (f"{STEPS} steps in" in text_of(page), page.info.values) == (True, [])
+    assert wording.out_of_time(most_s, can_continue=False) == f"{said}."

@@ -78,6 +78,37 @@ def test_stop_keeps_the_picture_and_the_run_continues_from_there(gated, renders)
     assert (now.status, len(now.losses)) == (Status.DONE, STEPS)
 
 
+def test_a_run_that_has_painted_for_as_long_as_it_may_ends_as_by_stop_and_has_as_long_again(monkeypatch):
+    monkeypatch.setattr(jobs, "MOST_S", 1.5)
+    client, owner = FakeClient(chunks=8, renders=True), FakeOwner()  # half a second each
+    job = job_of(client, owner=owner)
+    now = ended(job)
+    assert (now.status, now.problem, now.step, now.image) == (Status.STOPPED, None, 15, encoded())
+    assert now.can_continue
+    assert [ended(job).step, ended(job).step] == [30, STEPS]
+    assert job.snapshot().status is Status.DONE
+    assert owner.kept == [(job.number, status) for status in (Status.STOPPED, Status.STOPPED, Status.DONE)]
+
+
+def test_waiting_for_the_server_takes_nothing_from_the_time_that_a_run_may_paint(gated, monkeypatch):
+    monkeypatch.setattr(jobs, "MOST_S", 2.0)
+    gated.outage, gated.breaks_at = ServingUnavailable("gone"), 1
+    gated.gate.release(9)
+    assert ended(job_of(gated)).step == 30  # the second chunk's second is not counted
+
+
+def test_the_time_that_a_run_may_paint_goes_on_counting_when_it_has_let_another_run_go_first(gated, monkeypatch):
+    monkeypatch.setattr(jobs, "MOST_S", 3.0)
+    queue, owner = RunQueue(1), FakeOwner(away=True)
+    job, next_one = job_of(gated, queue, owner), job_of(FakeClient(), queue)
+    begin(job)
+    next_one.start()
+    until(lambda: next_one.snapshot().waits_for == 1)
+    gated.gate.release(9)
+    job.wait(5)
+    assert (gated.states, job.snapshot().step) == ([b"", b"20"], 30)
+
+
 def test_stop_frees_the_place_of_a_run_whose_server_hangs_and_its_picture_is_kept_when_the_server_answers(gated):
     queue, owner, free = RunQueue(1), FakeOwner(), FakeClient()
     hanging, next_one = job_of(gated, queue, owner), job_of(free, queue)

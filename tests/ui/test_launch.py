@@ -35,6 +35,18 @@ def test_an_invalid_port_is_refused(monkeypatch: pytest.MonkeyPatch, text: str) 
         PAGE.number()
 
 
+def test_a_host_may_set_the_port_of_the_page_and_whoever_starts_it_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = free_port(), free_port()
+    monkeypatch.setenv("PORT", str(first))
+    assert PAGE.number() == first
+    monkeypatch.setenv(PAGE.variable, str(second))
+    assert PAGE.number() == second
+    monkeypatch.delenv(PAGE.variable)
+    monkeypatch.setenv("PORT", "http")
+    with pytest.raises(LaunchError, match=r"^NST_UI_PORT must be a port from 1 to 65535. Received: http$"):
+        PAGE.number()
+
+
 @pytest.mark.parametrize(
     ("number", "before"),
     [(signal.SIGTERM, signal.SIG_DFL), (signal.SIGHUP, signal.SIG_DFL), (signal.SIGHUP, signal.SIG_IGN)],
@@ -73,11 +85,14 @@ def test_a_model_that_cannot_be_served_ends_both(tmp_path: Path) -> None:
         assert launched.nobody_listens()
 
 
-def test_a_page_without_a_server_starts_one(small_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_page_without_a_server_starts_one_although_it_has_the_port_of_rest_itself(
+    small_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = socket.create_server(("127.0.0.1", 0))
     monkeypatch.delenv(SERVER_VARIABLE, raising=False)
     monkeypatch.setenv("NST_MODEL_DIR", str(small_model))
-    for port in (GRPC, REST):
-        monkeypatch.setenv(port.variable, str(free_port()))
+    monkeypatch.setenv(REST.variable, str(page.getsockname()[1]))
+    monkeypatch.setenv(GRPC.variable, str(free_port()))
     server.own_server.cache_clear()
     try:
         until = time.monotonic() + START_S
@@ -88,3 +103,4 @@ def test_a_page_without_a_server_starts_one(small_model: Path, monkeypatch: pyte
     finally:
         server.own_server().stop()
         server.own_server.cache_clear()
+        page.close()

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import math
 import threading
 import time
 import zipfile
@@ -29,7 +30,7 @@ from serving.request import Request
 from serving.results import Origin
 from tests.conftest import decoded, encode
 from tests.ui.fakes import FakeClient, encoded, header_of, until
-from ui import chart, components, downloads, knobs, server, uploads, visits, wording
+from ui import chart, components, downloads, knobs, server, uploads, wording
 from ui.film import LONGEST_PX, MOST_FRAMES, Film, as_webp
 from ui.jobs import Snapshot, Status
 from ui.samples import CONTENTS, STYLES
@@ -116,6 +117,21 @@ def test_weights_of_zero_are_the_ends_of_the_strength():
     shown = knobs.shown_values(StyleSettings())
     assert knobs.strength({**shown, "style_weight": 0.0}, "balanced") == "Photo"
     assert knobs.strength({**shown, "content_weight": 0.0}, "balanced") == "Painting"
+
+
+@pytest.mark.parametrize(
+    ("text", "most", "logged"), [("", 2, 0), (" 5 ", 5, 0), ("0", 1, 0), ("-5", 2, 1), ("1.5", 2, 1), ("many", 2, 1)]
+)
+def test_the_environment_limits_what_visitors_may_use_and_a_limit_that_is_no_number_is_logged(
+    caplog, text, most, logged
+):
+    assert knobs.limit("NST_RUNS_AT_ONCE", 2, {"NST_RUNS_AT_ONCE": text}) == most
+    expected = f"NST_RUNS_AT_ONCE must be a whole number, and is ignored. Received: {text}"
+    assert caplog.messages == [expected] * logged
+
+
+def test_a_limit_that_is_not_set_limits_nothing():
+    assert knobs.limit("NST_MAX_SECONDS", environment={}) == math.inf
 
 
 @pytest.mark.parametrize(
@@ -358,12 +374,6 @@ def test_the_server_is_asked_in_the_background_and_not_twice_at_once(monkeypatch
     watch.suspect(outage)  # once for each outage
     time.sleep(0.05)
     assert len(calls) == 2
-
-
-@pytest.mark.parametrize(("text", "runs"), [("", 2), ("5", 5), ("0", 1), ("many", 2)])
-def test_the_environment_sets_how_many_runs_work_at_once(monkeypatch, text, runs):
-    monkeypatch.setenv(visits.RUNS_VARIABLE, text)
-    assert visits.runs_at_once() == runs
 
 
 def test_every_error_has_its_own_sentence():
