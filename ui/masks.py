@@ -11,15 +11,14 @@ from functools import partial
 import streamlit as st
 from PIL import Image
 
-from serving.pictures import MASK_BACKGROUND, prepare
+from serving.pictures import MASK_BACKGROUND
 from ui import components, uploads
 from ui.uploads import BadPicture, File, Picture
 from ui.visits import Style, Visit
 
 # Keys of session_state; UPLOADS counts the masks that replaced what was painted.
 TARGET, PROBLEM, OPEN, PAINTER, UPLOADS = "mask_target", "mask_problem", "masks_open", "painter", "mask_uploads"
-LONGEST_PX = 640  # long side of the picture to paint on; masks are soft enough to be enlarged
-QUALITY = 80  # of its JPEG
+QUALITY = 80  # of the JPEG to paint on
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,8 @@ def show(visit: Visit) -> None:
         key = st.selectbox("Mask", list(by_key), format_func=lambda key: by_key[key].label, key=TARGET)
         st.caption(explain(visit))
         target, mask = by_key[key], visit.masks.get(key, b"")
-        url, size = _small(target.over.data)
+        with Image.open(io.BytesIO(uploads.small(target.over.data))) as image:
+            url, size = components.jpeg_url(image, QUALITY), image.size
         components.element("painter")(
             key=PAINTER,
             data={
@@ -97,13 +97,6 @@ def explain(visit: Visit) -> str:
     if parts:
         words.append(f"Only the masked part of {' and '.join(parts)} is used.")
     return " ".join(words)
-
-
-@st.cache_data(scope="session", max_entries=2, show_spinner=False)
-def _small(data: bytes) -> tuple[str, tuple[int, int]]:
-    """Returns a picture to paint on, as a data URL, and its size."""
-    with Image.open(io.BytesIO(prepare(data, "content", longest_px=LONGEST_PX))) as image:
-        return components.jpeg_url(image, QUALITY), image.size
 
 
 def _painted(visit: Visit) -> None:

@@ -23,6 +23,7 @@ from ui import components
 from ui.samples import Sample
 
 THUMBNAIL_PX = (480, 320)
+SMALL_PX = 640  # long side of a picture to work on; masks are soft enough to be enlarged
 QUALITY = 95  # of an edited photograph's JPEG
 
 NOUNS = {"content": "photo", "style": "style", "mask": "mask"}  # what each kind of picture is called on the page
@@ -94,16 +95,17 @@ def cropped(picture: Picture, across: Share, down: Share) -> Picture:
 
 def crop_preview(picture: Picture, across: Share, down: Share) -> Image.Image:
     """Returns a small picture on which all that `cropped` removes is dark."""
-    with Image.open(io.BytesIO(_small(picture.data))) as image:
+    with Image.open(io.BytesIO(small(picture.data))) as image:
         box = _box(image, across, down)
         shown = ImageEnhance.Brightness(image).enhance(0.25)
         shown.paste(image.crop(box), box)
         return shown
 
 
-@st.cache_data(scope="session", max_entries=1, show_spinner=False)
-def _small(data: bytes) -> bytes:
-    return pictures.prepare(data, "content", longest_px=max(THUMBNAIL_PX))
+@st.cache_data(scope="session", max_entries=2, show_spinner=False)
+def small(data: bytes) -> bytes:
+    """Returns a picture of SMALL_PX to crop or to paint a mask on."""
+    return pictures.prepare(data, "content", longest_px=SMALL_PX)
 
 
 def _box(image: Image.Image, across: Share, down: Share) -> tuple[int, int, int, int]:

@@ -370,7 +370,7 @@ def test_each_style_gets_its_masks_and_the_result_records_them(client, blend):
 
 @pytest.mark.parametrize(
     ("what", "samples", "alt"),
-    [("content", CONTENTS, "Your photograph, mine.png"), ("style", STYLES, "Your painting, mine.png")],
+    [("content", CONTENTS, "Your photo, mine.png"), ("style", STYLES, "Your painting, mine.png")],
 )
 def test_a_file_replaces_a_sample_and_stays_when_the_next_is_refused_in_one_sentence(page, what, samples, alt):
     shown = lambda: [image.proto.imgs[0].alt for image in page.get("image")]  # noqa: E731
@@ -444,7 +444,7 @@ def test_a_reloaded_page_finds_its_run_pictures_and_results(client, blend):
     until(blend, lambda: f"Step {REFINE_STEPS // 4}" in progress(blend))
     again = opened(visit=blend.session_state["visit"])
     assert f"Step {REFINE_STEPS // 4} of {REFINE_STEPS}" in progress(again)
-    assert again.get("image")[0].proto.imgs[0].alt == "Your photograph, mine.png"
+    assert again.get("image")[0].proto.imgs[0].alt == "Your photo, mine.png"
     assert list(sliders(again))[:2] == [STYLES[0].label, STYLES[2].label]
     assert "Mine + Eddies + Waves, 384 px" in text_of(again)
     client.gate.release(9)
