@@ -32,10 +32,14 @@ CONTENTS = (
 STYLES = (
     Sample("eddies", "Eddies", "Thick brush strokes that swirl in teal, indigo and gold"),
     Sample("stained_glass", "Glass", "A stained glass window: a sun of coloured pieces joined by dark lead"),
-    Sample("waves", "Waves", "A woodcut of leaning blue waves under a red sun"),
+    Sample("waves", "Waves", "A woodcut of a great blue wave about to break under a red sun"),
+    Sample("birches", "Birches", "Thick paint from a palette knife: white birches and orange leaves by a stream"),
     Sample("mosaic", "Mosaic", "A mosaic of small stones: a golden tree of spirals and red flowers on blue"),
+    Sample("watercolour", "Watercolour", "Flowers in wet watercolour: rose, violet and orange on blue and green"),
     Sample("poppies", "Poppies", "Thick brush strokes: red poppies in a field of wheat below a warm sky"),
+    Sample("engraving", "Engraving", "An engraved valley in brown lines: a great tree, mountains and clouds"),
     Sample("bamboo", "Ink", "Bamboo in black ink and pale washes on paper, with a red seal"),
+    Sample("cubist", "Cubist", "A guitar, a bottle and sheet music as overlapping planes in ochre and blue"),
     Sample("dots", "Dots", "A river between trees in dots of pure colour"),
     Sample("kilim", "Rug", "A woven rug with diamonds and zigzags in red, indigo, ochre and white"),
 )
