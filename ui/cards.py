@@ -19,6 +19,7 @@ from ui.visits import Style, Visit
 
 ROW_PX = 66  # width of each painting in a blend
 THUMBNAIL_PX, QUALITY = (160, 120), 80  # of the pictures to choose from, and of their JPEGs
+NARROWEST_PERCENT = 10  # of a photo's width and height that must be left when it is cropped
 LONGEST_NAME = 24  # characters shown of a file's name
 FULL = f"You can blend up to {MAX_STYLES} styles. To add another, first press one to remove it."
 
@@ -68,7 +69,7 @@ def show_content(visit: Visit) -> None:
             [visit.content.sample] if visit.content else [], lambda names: choose(visit, content=names[0]),
         )  # fmt: skip
         uploads.show(
-            "content", lambda files: _take_content(visit, files), listens=True, turn=lambda: _turn_content(visit)
+            "content", lambda files: _take_content(visit, files), listens=True, edit=lambda: _edit_content(visit)
         )
     if visit.content and visit.content.settings:
         st.button(
@@ -200,14 +201,33 @@ def _blend_or_not(visit: Visit) -> None:
 def _take_content(visit: Visit, files: Sequence[File]) -> None:
     file = files[-1]
     try:
-        _set_content(visit, uploads.load(file.data, "content", f"Your photograph, {file.name}", name=file.name))
+        _set_content(visit, uploads.load(file.data, "content", f"Your photo, {file.name}", name=file.name))
     except BadPicture as error:
         st.session_state[CONTENT_PROBLEM] = str(error)  # and the photograph before it stays
 
 
-def _turn_content(visit: Visit) -> None:
-    if visit.content:
-        _set_content(visit, uploads.turned(visit.content))
+def _edit_content(visit: Visit) -> None:
+    @st.dialog("Crop or rotate", icon=":material/crop_rotate:", on_dismiss="rerun")
+    def window() -> None:
+        if (shown := visit.content) is None:
+            return
+        across = st.slider("From left to right", 0, 100, (0, 100), format="%d%%", key="crop_across")
+        down = st.slider("From top to bottom", 0, 100, (0, 100), format="%d%%", key="crop_down")
+        least = min(end - start for start, end in (across, down))
+        with st.container(horizontal=True, gap="small"):
+            if st.button(
+                "Crop", key="crop", icon=":material/crop:", type="primary",
+                disabled=least == 100 or least < NARROWEST_PERCENT,
+                on_click=lambda: _set_content(visit, uploads.cropped(shown, across, down)),
+            ):  # fmt: skip
+                st.rerun()  # without the window
+            st.button(
+                "Rotate", key="turn", icon=":material/rotate_90_degrees_cw:",
+                on_click=lambda: _set_content(visit, uploads.turned(shown)),
+            )  # fmt: skip
+        st.image(uploads.crop_preview(shown, across, down), width="stretch", alt="Your photo; dark: cut off")
+
+    window()
 
 
 def _take_styles(visit: Visit, files: Sequence[File]) -> None:

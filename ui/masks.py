@@ -11,15 +11,14 @@ from functools import partial
 import streamlit as st
 from PIL import Image
 
-from serving.pictures import MASK_BACKGROUND, prepare
+from serving.pictures import MASK_BACKGROUND
 from ui import components, uploads
 from ui.uploads import BadPicture, File, Picture
 from ui.visits import Style, Visit
 
 # Keys of session_state; UPLOADS counts the masks that replaced what was painted.
 TARGET, PROBLEM, OPEN, PAINTER, UPLOADS = "mask_target", "mask_problem", "masks_open", "painter", "mask_uploads"
-LONGEST_PX = 640  # long side of the picture to paint on; masks are soft enough to be enlarged
-QUALITY = 80  # of its JPEG
+QUALITY = 80  # of the JPEG to paint on
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,7 @@ class Target:
 
     @property
     def label(self) -> str:
-        where = "where it goes on the photograph" if self.kind == "content" else "which part of the painting to use"
+        where = "where it goes on the photo" if self.kind == "content" else "which part of the painting to use"
         return f"{self.style.plain_name}: {where}"
 
 
@@ -67,7 +66,8 @@ def show(visit: Visit) -> None:
         key = st.selectbox("Mask", list(by_key), format_func=lambda key: by_key[key].label, key=TARGET)
         st.caption(explain(visit))
         target, mask = by_key[key], visit.masks.get(key, b"")
-        url, size = _small(target.over.data)
+        with Image.open(io.BytesIO(uploads.small(target.over.data))) as image:
+            url, size = components.jpeg_url(image, QUALITY), image.size
         components.element("painter")(
             key=PAINTER,
             data={
@@ -91,19 +91,12 @@ def explain(visit: Visit) -> str:
     rest = [style.name for style in visit.styles if style.name not in masked]
     words = []
     if masked:
-        elsewhere = f"{' and '.join(rest)}: everywhere else." if rest else "The rest of the photograph stays as it is."
+        elsewhere = f"{' and '.join(rest)}: everywhere else." if rest else "The rest of the photo stays as it is."
         words.append(f"{' and '.join(masked)}: only where masked. {elsewhere}")
     parts = [target.style.name for target in used if target.kind == "style"]
     if parts:
         words.append(f"Only the masked part of {' and '.join(parts)} is used.")
     return " ".join(words)
-
-
-@st.cache_data(scope="session", max_entries=2, show_spinner=False)
-def _small(data: bytes) -> tuple[str, tuple[int, int]]:
-    """Returns a picture to paint on, as a data URL, and its size."""
-    with Image.open(io.BytesIO(prepare(data, "content", longest_px=LONGEST_PX))) as image:
-        return components.jpeg_url(image, QUALITY), image.size
 
 
 def _painted(visit: Visit) -> None:

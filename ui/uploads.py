@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import streamlit as st
-from PIL import Image, ImageOps
+from PIL import Image, ImageEnhance, ImageOps
 
 from model.limits import MAX_INPUT_PX
 from model.settings import StyleSettings
@@ -23,7 +23,8 @@ from ui import components
 from ui.samples import Sample
 
 THUMBNAIL_PX = (480, 320)
-QUALITY = 95  # of a turned photograph's JPEG
+SMALL_PX = 640  # long side of a picture to work on; masks are soft enough to be enlarged
+QUALITY = 95  # of an edited photograph's JPEG
 
 NOUNS = {"content": "photo", "style": "style", "mask": "mask"}  # what each kind of picture is called on the page
 
@@ -44,6 +45,7 @@ class File(NamedTuple):
 
 
 Take = Callable[[Sequence[File]], None]
+Share = tuple[int, int]  # from and to, in percent
 
 
 @dataclass(frozen=True)
@@ -83,13 +85,43 @@ def read(data: bytes, argument: str, longest_px: int | None = None, background: 
 
 def turned(picture: Picture) -> Picture:
     """Returns a picture turned by 90 degrees, clockwise; a transparent one stays so."""
+    return _edited(picture, lambda image: image.transpose(Image.Transpose.ROTATE_270))
+
+
+def cropped(picture: Picture, across: Share, down: Share) -> Picture:
+    """Returns the part of a picture between shares of its width and of its height; a transparent one stays so."""
+    return _edited(picture, lambda image: image.crop(_box(image, across, down)))
+
+
+def crop_preview(picture: Picture, across: Share, down: Share) -> Image.Image:
+    """Returns a small picture on which all that `cropped` removes is dark."""
+    with Image.open(io.BytesIO(small(picture.data))) as image:
+        box = _box(image, across, down)
+        shown = ImageEnhance.Brightness(image).enhance(0.25)
+        shown.paste(image.crop(box), box)
+        return shown
+
+
+@st.cache_data(scope="session", max_entries=2, show_spinner=False)
+def small(data: bytes) -> bytes:
+    """Returns a picture of SMALL_PX to crop or to paint a mask on."""
+    return pictures.prepare(data, "content", longest_px=SMALL_PX)
+
+
+def _box(image: Image.Image, across: Share, down: Share) -> tuple[int, int, int, int]:
+    (left, right), (top, bottom) = across, down
+    width, height = image.size
+    return left * width // 100, top * height // 100, right * width // 100, bottom * height // 100
+
+
+def _edited(picture: Picture, edit: Callable[[Image.Image], Image.Image]) -> Picture:
     upright = pictures.with_transparency_of(picture.data, pictures.prepare(picture.data, "content"))
     with Image.open(io.BytesIO(upright)) as image:
-        turned = image.transpose(Image.Transpose.ROTATE_270)
-    if turned.has_transparency_data:
-        data = components.saved(turned, "PNG")
+        edited = edit(image)
+    if edited.has_transparency_data:
+        data = components.saved(edited, "PNG")
     else:
-        data = components.saved(turned.convert("RGB"), "JPEG", quality=QUALITY, subsampling=0)
+        data = components.saved(edited.convert("RGB"), "JPEG", quality=QUALITY, subsampling=0)
     return replace(picture, data=data, thumbnail=thumbnail(data), digest=sha256(data), sample="")
 
 
@@ -123,26 +155,26 @@ def sample(which: Sample) -> Picture:
 
 
 def show(
-    what: str, take: Take, *, several: bool = False, listens: bool = False, turn: Callable[[], None] | None = None
+    what: str, take: Take, *, several: bool = False, listens: bool = False, edit: Callable[[], None] | None = None
 ) -> None:
-    """Draws the ways to add a picture: file, camera and clipboard; and a button to `turn` the current one.
+    """Draws the ways to add a picture: file, camera and clipboard; and a button to `edit` the current one.
 
     Args:
       what: `content` or `style`.
       take: called with the new files.
       several: whether more than one file may be added at a time.
       listens: whether Ctrl+V anywhere on the page pastes into this card.
-      turn: turns the picture by 90 degrees; None draws no such button.
+      edit: opens a window to edit the picture; None draws no such button.
     """
     show_uploader(what, take, several=several)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        if st.button("Camera", key=f"{what}_camera", icon=":material/photo_camera:", type="tertiary"):
-            _camera(what, take)
+        # Not twice the same: a screen reader may list the buttons without the cards.
+        camera = "Camera" if what == "content" else f"Photograph a {NOUNS[what]}"
+        if st.button(camera, key=f"{what}_camera", icon=":material/photo_camera:", type="tertiary"):
+            _shoot(camera, what, take)
         _paste(what, take, listens)
-        if turn:
-            st.button(
-                "Rotate", key=f"{what}_turn", icon=":material/rotate_90_degrees_cw:", type="tertiary", on_click=turn
-            )
+        if edit and st.button("Edit", key=f"{what}_edit", icon=":material/crop_rotate:", type="tertiary"):
+            edit()
 
 
 def show_uploader(
@@ -173,10 +205,10 @@ def _uploaded(what: str, key: str, take: Take) -> None:
         take(files)
 
 
-def _camera(what: str, take: Take) -> None:
-    @st.dialog("Take a photo" if what == "content" else "Photograph a style", icon=":material/photo_camera:")
+def _shoot(title: str, what: str, take: Take) -> None:
+    @st.dialog(title, icon=":material/photo_camera:")
     def shoot() -> None:
-        shot = st.camera_input("Camera", key=f"{what}_shot", label_visibility="collapsed", resolution="1080p")
+        shot = st.camera_input(title, key=f"{what}_shot", label_visibility="collapsed", resolution="1080p")
         if shot is not None:
             take([File("camera.jpg", shot.getvalue())])
             st.rerun()

@@ -51,6 +51,9 @@ def client(monkeypatch) -> Iterator[FakeClient]:
     st.cache_resource.clear()  # all pages in the harness share one session's cache
 
 
+CARDS = ("content", "style")
+
+
 def opened(visit: str = "", **query: str) -> AppTest:
     """Returns a page as drawn by a new tab, by a tab with an earlier visit, or by a link."""
     page = AppTest.from_file(str(ROOT / "ui" / "app.py"), default_timeout=20)
@@ -201,6 +204,14 @@ def test_a_first_visit_gives_a_result_with_one_click(client, page):
     assert page.button(key="start").label == "Start"
     assert client.calls == [Request(CONTENTS[0].path.read_bytes(), (STYLES[0].path.read_bytes(),), knobs.FIRST)]
     assert stems(page) == ["cat-eddies-384"]
+
+
+def test_no_two_buttons_of_a_new_page_share_a_name(page):
+    names = [button.label for button in page.button] + [data_of(page, f"{card}_paste")["label"] for card in CARDS]
+    assert len(names) > len(CARDS)
+    assert len(set(names)) == len(names)
+    zones = [uploader.label for uploader in page.file_uploader]  # Streamlit names the button in each itself
+    assert len(set(zones)) == len(zones) == len(CARDS)
 
 
 def test_samples_and_knobs_reach_the_server_and_the_address_reproduces_them(client, blend):
@@ -359,7 +370,7 @@ def test_each_style_gets_its_masks_and_the_result_records_them(client, blend):
 
 @pytest.mark.parametrize(
     ("what", "samples", "alt"),
-    [("content", CONTENTS, "Your photograph, mine.png"), ("style", STYLES, "Your painting, mine.png")],
+    [("content", CONTENTS, "Your photo, mine.png"), ("style", STYLES, "Your painting, mine.png")],
 )
 def test_a_file_replaces_a_sample_and_stays_when_the_next_is_refused_in_one_sentence(page, what, samples, alt):
     shown = lambda: [image.proto.imgs[0].alt for image in page.get("image")]  # noqa: E731
@@ -380,12 +391,29 @@ def test_a_photograph_is_turned_by_90_degrees_and_sent_so(client, page):
     half = Image.new("RGB", (60, 40), "black")
     half.paste("white", (0, 0, 30, 40))
     upload(page, "content_upload_0", encode(half))
-    page.button(key="content_turn").click().run()
+    page.button(key="content_edit").click().run()
+    page.button(key="turn").click().run()
     finish(page)
     sent = decoded(client.calls[0].content)
     assert sent.shape == (60, 40, 3)
     assert sent[:25].min() > 250
     assert sent[35:].max() < 5
+
+
+def test_a_photograph_is_cropped_and_sent_so(client, page):
+    upload(page, "content_upload_0", encode(Image.linear_gradient("L").resize((60, 50))))
+    page.button(key="content_edit").click().run()
+    assert page.button(key="crop").disabled
+    for across in ((50, 55), (50, 75)):
+        page.session_state["crop_across"], page.session_state["crop_down"] = across, (0, 40)
+        page.button(key="content_edit").click().run()
+        assert page.button(key="crop").disabled == (across == (50, 55))  # too narrow
+    page.button(key="crop").click().run()
+    finish(page)
+    sent = decoded(client.calls[0].content)
+    assert sent.shape == (20, 15, 3)
+    assert sent[0].max() < 10
+    assert 90 <= sent[-1].min() <= sent[-1].max() <= 110  # 40 % of the way to white
 
 
 def test_a_result_is_refined_and_enlarged_and_each_can_be_reused_and_deleted(client, page):
@@ -416,7 +444,7 @@ def test_a_reloaded_page_finds_its_run_pictures_and_results(client, blend):
     until(blend, lambda: f"Step {REFINE_STEPS // 4}" in progress(blend))
     again = opened(visit=blend.session_state["visit"])
     assert f"Step {REFINE_STEPS // 4} of {REFINE_STEPS}" in progress(again)
-    assert again.get("image")[0].proto.imgs[0].alt == "Your photograph, mine.png"
+    assert again.get("image")[0].proto.imgs[0].alt == "Your photo, mine.png"
     assert list(sliders(again))[:2] == [STYLES[0].label, STYLES[2].label]
     assert "Mine + Eddies + Waves, 384 px" in text_of(again)
     client.gate.release(9)

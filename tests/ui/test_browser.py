@@ -35,7 +35,14 @@ PATIENCE_S = 120  # a busy machine is slow to restart a server
 RESULT = "img[alt='The result']"
 CONTROLS = """
   const all = (root) => [...root.querySelectorAll("*")].flatMap((e) => [e, ...(e.shadowRoot ? all(e.shadowRoot) : [])]);
-  return all(document).filter((e) => e.matches("button, input, img, canvas"));
+  return all(document).filter((e) => e.matches("button, input, img, canvas") && e.checkVisibility());
+"""
+# The first element of a selector that shows some words; scrolled out from under the bar at the foot of the window.
+SHOWING = """
+  const [selector, words] = arguments, shows = (e) => e.checkVisibility() && e.innerText.includes(words);
+  const found = [...document.querySelectorAll(selector)].find(shows);
+  if (!found?.closest("[data-testid=stBottom]")) found?.scrollIntoView({block: "center"});
+  return found;
 """
 AXE = (resources.files("axe_playwright_python") / "axe.min.js").read_text()
 # Of violations that are serious or critical: what is wrong, and where.
@@ -95,7 +102,7 @@ class Tab:
     def wait(self, condition, why):
         """Waits until a condition is true, and returns its value; elements may be replaced meanwhile."""
         passing = [StaleElementReferenceException, ElementClickInterceptedException]  # while the page is being drawn
-        waiting = WebDriverWait(self.chrome, PATIENCE_S, ignored_exceptions=passing)
+        waiting = WebDriverWait(self.chrome, PATIENCE_S, poll_frequency=0.1, ignored_exceptions=passing)
         return waiting.until(lambda _: condition(), why)
 
     def visit(self, query=""):
@@ -113,24 +120,24 @@ class Tab:
     def all(self, selector):
         return self.chrome.find_elements(By.CSS_SELECTOR, selector)
 
+    def showing(self, selector, words):
+        """Waits for an element that shows these words, and scrolls to it."""
+        return self.wait(lambda: self.chrome.execute_script(SHOWING, selector, words), f"no {selector} with {words}")
+
     def button(self, label):
         """Waits for a button that can be pressed, and scrolls to it."""
-        found = lambda: [one for one in self.all("button") if label in one.text and one.is_enabled()]  # noqa: E731
-        return self.scroll_to(self.wait(found, f"no button {label}")[0])
-
-    def scroll_to(self, element):
-        """Brings an element to the middle of the window, out from under the bar at its foot."""
-        within_bar = "arguments[0].closest('[data-testid=stBottom]')"
-        self.chrome.execute_script(f"{within_bar} || arguments[0].scrollIntoView({{block: 'center'}})", element)
-        return element
+        return self.showing("button:enabled", label)
 
     def expander(self, label):
-        found = lambda: [one for one in self.all("summary") if label in one.text]  # noqa: E731
-        return self.scroll_to(self.wait(found, f"no expander {label}")[0])
+        return self.showing("summary", label)
+
+    def scroll_to(self, element):
+        self.chrome.execute_script("arguments[0].scrollIntoView({block: 'center'})", element)
+        return element
 
     @property
     def text(self):
-        return self.chrome.find_element(By.TAG_NAME, "body").text
+        return self.chrome.execute_script("return document.body.innerText")
 
     def says(self, words):
         self.wait(lambda: words in self.text, f"never said: {words}")
@@ -248,7 +255,7 @@ def test_every_control_has_a_name_and_the_page_fits_a_phones_width(tab, launched
     assert "Traceback" not in tab.chrome.page_source
     assert "tensorflow" not in Path(f"/proc/{launched.child('streamlit')}/maps").read_text()  # 500 MB, and slow to load
     paint_a_mask(tab)
-    for element in [one for one in tab.chrome.execute_script(CONTROLS) if one.is_displayed()]:
+    for element in tab.chrome.execute_script(CONTROLS):
         name = element.get_attribute("alt") if element.tag_name == "img" else element.accessible_name
         assert name, element.get_attribute("outerHTML")
         assert not name.endswith(" icon"), element.get_attribute("outerHTML")
@@ -287,10 +294,12 @@ def test_a_run_survives_a_reload_and_a_killed_server_and_stop_keeps_the_picture(
     assert "visit" not in tab.chrome.current_url
     tab.chrome.refresh()
     assert tab.step() >= before
+    tab.check("running")
 
     os.kill(launched.child("serving.server"), signal.SIGKILL)
     tab.says("Your run will resume from step")
     reached = tab.step()
+    tab.check("interrupted")
     tab.wait(lambda: tab.step() > reached, "never went on")
     tab.button("Stop").click()
     tab.button("Continue")
@@ -298,7 +307,7 @@ def test_a_run_survives_a_reload_and_a_killed_server_and_stop_keeps_the_picture(
     assert "does not answer" not in tab.text
 
 
-def test_strokes_that_follow_each_other_faster_than_the_server_answers_stay(tab):
+def test_strokes_that_follow_each_other_faster_than_the_server_answers_stay_even_if_the_canvas_is_rebuilt(tab):
     tab.visit()
     canvas = open_masks(tab)
     slow = {"offline": False, "latency": 500, "downloadThroughput": -1, "uploadThroughput": -1}
@@ -309,13 +318,26 @@ def test_strokes_that_follow_each_other_faster_than_the_server_answers_stay(tab)
         stroke = ActionChains(tab.chrome).move_to_element_with_offset(canvas, left, height).click_and_hold()
         stroke.move_by_offset(-left, 0).pause(1.5 if height == -up else 0).move_by_offset(-left, 0).release().perform()
     tab.settle()
-    painted = [(0.5, 0.25), (0.5, 0.5), (0.4, 0.75), (0.75, 0.75)]
-    assert opacity(tab, painted) == [1, 1, 1, 1]
+    painted = [(0.5, 0.25), (0.5, 0.5), (0.4, 0.75), (0.75, 0.75), (0.3, 0.9), (0.6, 0.9)]
+    assert opacity(tab, painted) == [1, 1, 1, 1, 0, 0]
+    canvas = tab.within_component("canvas")
+    stroke = ActionChains(tab.chrome).move_to_element_with_offset(canvas, left, -up * 1.6).click_and_hold()
+    stroke.move_by_offset(-left, 0).perform()
+    fold = "document.querySelector('[class*=st-key-masks_open] summary').click()"
+    tab.chrome.execute_script(fold)
+    tab.wait(lambda: not tab.chrome.execute_script(IN_SHADOW, "canvas"), "the canvas stayed")
+    tab.chrome.execute_script(fold)
+    canvas = tab.within_component("canvas")
+    tab.wait(lambda: canvas.size["height"] > 100, "no picture under the canvas")
+    tab.scroll_to(canvas)
+    ActionChains(tab.chrome).move_to_element_with_offset(canvas, -left, -up * 1.6).release().perform()
+    tab.settle()
+    assert opacity(tab, painted) == [1, 1, 1, 1, 1, 1]
     tab.says("only where masked")
     tab.chrome.refresh()  # what is drawn now is what the server has
     tab.settle()
     open_masks(tab)
-    assert opacity(tab, painted) == [1, 1, 1, 1]
+    assert opacity(tab, painted) == [1, 1, 1, 1, 1, 1]
     assert opacity(tab, [(0.5, 0.05), (0.05, 0.5)]) == [0, 0]
 
 

@@ -7,7 +7,7 @@ export default function({ parentElement, data }) {
   const range = frame.querySelector("input");
   const move = () => {
     frame.style.setProperty("--at", `${range.value}%`);
-    range.setAttribute("aria-valuetext", `${range.value} % photograph`);
+    range.setAttribute("aria-valuetext", `${range.value} % photo`);
   };
   range.oninput = move;
   move();

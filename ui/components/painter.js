@@ -7,13 +7,18 @@ const fill = (pen, style, mode) => {
   pen.fillRect(0, 0, pen.canvas.width, pen.canvas.height);
 };
 
+let painter; // outlives the page's element, which Streamlit may build anew during a stroke
+
 // The mask is what is on the canvas: coloured and partly transparent, where the one that is sent is white on black.
 // It is drawn from outside only when there is another one, so that no answer undoes a stroke that came meanwhile.
 export default function({ parentElement, data, setTriggerValue }) {
-  const find = (selector) => parentElement.querySelector(selector);
+  const built = parentElement.querySelector(".painter");
+  painter ??= built;
+  if (built !== painter) built?.replaceWith(painter);
+  const find = (selector) => painter.querySelector(selector);
   const image = find("img"), canvas = find("canvas"), ring = find(".ring"), brush = find("input");
   const pen = canvas.getContext("2d", { willReadFrequently: true });
-  const tools = [...parentElement.querySelectorAll("[data-tool]")];
+  const tools = [...painter.querySelectorAll("[data-tool]")];
   const erases = () => find("[aria-pressed=true]").dataset.tool === "erase";
   const pixels = () => pen.getImageData(0, 0, canvas.width, canvas.height);
   const remember = () => { canvas.past = [...canvas.past, pixels()].slice(-MOST_UNDOS); };
@@ -98,6 +103,7 @@ export default function({ parentElement, data, setTriggerValue }) {
     return [event.clientX - box.left, event.clientY - box.top].map((side) => side * canvas.width / box.width);
   };
   canvas.onpointerdown = (event) => {
+    canvas.held = true;
     canvas.setPointerCapture(event.pointerId);
     remember();
     move(place(event));
@@ -106,9 +112,14 @@ export default function({ parentElement, data, setTriggerValue }) {
   canvas.onpointermove = (event) => {
     const from = canvas.at;
     move(place(event));
-    if (canvas.hasPointerCapture(event.pointerId)) stroke(from);
+    if (!canvas.held || !event.buttons) return;
+    canvas.setPointerCapture(event.pointerId); // a rebuilt element has lost it
+    stroke(from);
   };
-  canvas.onpointerup = canvas.onpointercancel = finish;
+  canvas.onpointerup = canvas.onpointercancel = () => {
+    canvas.held = false;
+    finish();
+  };
   canvas.onkeydown = (event) => {
     const arrow = ARROWS[event.key], from = canvas.at;
     if (event.key === "z" && (event.ctrlKey || event.metaKey)) undo();
