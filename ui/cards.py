@@ -141,8 +141,8 @@ def _head(title: str, problem: str) -> DeltaGenerator:
 def _row(style: Style) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small", wrap=False):
         st.image(style.picture.thumbnail, width=ROW_PX, alt=style.picture.alt)
-        name = _slider(style)
-        st.slider(style.name, 0.0, 1.0, widgets.first(name, 1.0), step=0.05, key=widgets.key(name), width="stretch")
+        begun, key = widgets.first(_slider(style), 1.0), widgets.key(_slider(style))
+        st.slider(style.name, 0.0, 1.0, begun, step=0.05, key=key, width="stretch")
 
 
 def _slider(style: Style) -> str:

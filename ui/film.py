@@ -44,6 +44,6 @@ def as_webp(frames: tuple[bytes, ...], result: bytes) -> bytes:
     with Image.open(io.BytesIO(result)) as image:
         last = ImageOps.contain(image.convert("RGB"), (LONGEST_PX, LONGEST_PX))
     pictures = [Image.open(io.BytesIO(one)).convert("RGB").resize(last.size) for one in frames]
-    durations = [FRAME_MS] * len(pictures) + [LAST_MS]
     first, *rest = [*pictures, last]
+    durations = [FRAME_MS] * len(rest) + [LAST_MS]
     return saved(first, "WEBP", save_all=True, append_images=rest, duration=durations, loop=0, quality=QUALITY)

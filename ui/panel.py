@@ -31,8 +31,11 @@ def show() -> None:
     with st.container(horizontal=True, vertical_alignment="bottom", wrap=False):
         st.caption(photo, width="content")
         st.select_slider(
-            "Style strength", list(knobs.STRENGTHS), widgets.first(STRENGTH), **widgets.keyed(STRENGTH, _use_strength),
+            "Style strength", list(knobs.STRENGTHS), widgets.first(STRENGTH),
             help=f"Towards {photo}, more of your photo stays; towards {painting}, more of the style comes in.",
+            **widgets.keyed(
+                STRENGTH, lambda: turn(**knobs.of_strength(widgets.value(STRENGTH), st.session_state[BASE]))
+            ),
         )  # fmt: skip
         st.caption(painting, width="content")
     with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
@@ -43,8 +46,11 @@ def show() -> None:
             **widgets.keyed(SIZE, _use_size),
         )  # fmt: skip
         st.checkbox(
-            "Keep original colours", widgets.first(KEEP_COLOURS), **widgets.keyed(KEEP_COLOURS, _use_colours),
+            "Keep original colours", widgets.first(KEEP_COLOURS),
             help="Takes only brush strokes and light from the style, and the colours from your photo.",
+            **widgets.keyed(
+                KEEP_COLOURS, lambda: turn(colours="of_content" if widgets.value(KEEP_COLOURS) else "of_style")
+            ),
         )  # fmt: skip
     base, values = st.session_state[BASE], shown()
     names = knobs.hidden_changes(values, base)
@@ -119,14 +125,6 @@ def _use_reproduction() -> None:
 def _use_size() -> None:
     st.session_state[BASE], values = knobs.of_size(widgets.value(SIZE), st.session_state[BASE])
     turn(**values)
-
-
-def _use_strength() -> None:
-    turn(**knobs.of_strength(widgets.value(STRENGTH), st.session_state[BASE]))
-
-
-def _use_colours() -> None:
-    turn(colours="of_content" if widgets.value(KEEP_COLOURS) else "of_style")
 
 
 def _follow_knobs() -> None:

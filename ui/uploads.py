@@ -157,14 +157,10 @@ def sample(which: Sample) -> Picture:
 def show(
     what: str, take: Take, *, several: bool = False, listens: bool = False, edit: Callable[[], None] | None = None
 ) -> None:
-    """Draws the ways to add a picture: file, camera and clipboard; and a button to `edit` the current one.
+    """Draws the ways to add a picture, `content` or `style`: file, camera and clipboard; and a button to `edit` it.
 
-    Args:
-      what: `content` or `style`.
-      take: called with the new files.
-      several: whether more than one file may be added at a time.
-      listens: whether Ctrl+V anywhere on the page pastes into this card.
-      edit: opens a window to edit the picture; None draws no such button.
+    `take` is called with the new files, of which there may be `several` at a time. If the card `listens`, Ctrl+V
+    anywhere on the page pastes into it.
     """
     show_uploader(what, take, several=several)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
@@ -198,9 +194,8 @@ def count(what: str) -> int:
 def _uploaded(what: str, key: str, take: Take) -> None:
     """Hands over the files and empties the uploader, so that it does not list them beside the picture."""
     uploaded = st.session_state[key]
-    files = uploaded if isinstance(uploaded, list) else [uploaded]
-    files = [File(file.name, file.getvalue()) for file in files if file is not None]
-    if files:
+    several = uploaded if isinstance(uploaded, list) else [uploaded]
+    if files := [File(file.name, file.getvalue()) for file in several if file is not None]:
         st.session_state[f"{what}_uploads"] = count(what) + 1
         take(files)
 

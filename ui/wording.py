@@ -1,4 +1,4 @@
-"""Time, speed, size and progress in plain words."""
+"""Time, size and progress in plain words."""
 
 from __future__ import annotations
 
@@ -28,13 +28,6 @@ def time_left(seconds: float | None) -> str:
     return "almost done" if seconds < 2 else f"about {duration(seconds)} left"
 
 
-def speed(steps_per_s: float) -> str:
-    """Says how fast a run is, in the unit that gives a number above one."""
-    if steps_per_s < 1:
-        return f"{1 / steps_per_s:.1f} s per step" if steps_per_s > 0 else ""
-    return f"{steps_per_s:.0f} steps/s" if steps_per_s >= 10 else f"{steps_per_s:.1f} steps/s"
-
-
 def progress_line(now: Snapshot) -> str:
     """Returns the text of the progress bar."""
     if now.status is Status.STOPPING:
@@ -45,8 +38,7 @@ def progress_line(now: Snapshot) -> str:
         return f"Step {now.step} of {now.steps} · waiting for the server"
     if not now.step:
         return "Sending the pictures"
-    parts = [f"Step {now.step} of {now.steps}", speed(now.steps_per_s), time_left(now.seconds_left)]
-    return " · ".join(part for part in parts if part)
+    return f"Step {now.step} of {now.steps} · {time_left(now.seconds_left)}"
 
 
 def summary(now: Snapshot) -> str:
