@@ -167,8 +167,8 @@ class RestTransport:
             pin.version = self._newest(min(timeout_s, STATUS_S))
         version = f"/versions/{pin.version}" if pin and pin.version else ""
         columns = {name: array.tolist() for name, array in wire.to_arrays(signature, inputs).items()}
-        request = json.dumps({"signature_name": signature, "inputs": columns}, default=wire.to_json)
-        document = self._call("POST", f"{version}:predict", request.encode(), timeout_s)
+        request = wire.to_json({"signature_name": signature, "inputs": columns})
+        document = self._call("POST", f"{version}:predict", request, timeout_s)
         values = document.get("outputs") if isinstance(document, dict) else None
         if len(expected := SIGNATURES[signature].outputs) == 1:
             values = {expected[0].name: values}

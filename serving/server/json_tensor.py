@@ -7,16 +7,16 @@ output whose name ends in `_bytes` is sent as {"b64": ...}. NaN and Infinity are
 
 from __future__ import annotations
 
-import base64
-import binascii
 import itertools
 import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+import pybase64
 import tensorflow as tf
 
+from serving import wire
 from serving.errors import InvalidInput, ServingFailed
 from serving.server.servable import Array
 
@@ -100,7 +100,7 @@ def to_json(outputs: Mapping[str, Array], row_format: bool) -> bytes:
     document: Any = next(iter(values.values())) if len(values) == 1 else values
     if row_format and len(values) > 1:
         document = [dict(zip(values, row, strict=True)) for row in zip(*values.values(), strict=True)]
-    return json.dumps({"predictions" if row_format else "outputs": document}, ensure_ascii=False).encode()
+    return wire.to_json({"predictions" if row_format else "outputs": document})
 
 
 def error_body(message: str) -> bytes:
@@ -154,7 +154,7 @@ def _to_bytes(leaf: Any) -> bytes:
         raise _type_error(leaf, tf.string)
     text = "".join(leaf["b64"].split())  # line breaks are allowed
     try:
-        return binascii.a2b_base64(text + "=" * (-len(text) % 4), strict_mode=True)  # padding may be left out
+        return pybase64.b64decode(text + "=" * (-len(text) % 4), validate=True)  # padding may be left out
     except ValueError:
         raise InvalidInput("Unable to base64 decode") from None
 
@@ -163,9 +163,7 @@ def _to_value(name: str, array: Array) -> Any:
     if array.dtype.kind not in ("O", *_TYPES) or array.dtype == np.float16:
         kind = array.dtype.name
         raise ServingFailed(f"Failed to write JSON value for tensor: {name} of type: {kind}", "UNIMPLEMENTED")
-    if array.dtype == object and name.endswith("_bytes"):
-        array = _each(lambda item: {"b64": base64.b64encode(item).decode("ascii")}, array)
-    elif array.dtype == object:
+    if array.dtype == object and not name.endswith("_bytes"):
         array = _each(lambda item: item.decode("utf-8", "replace"), array)
     elif array.dtype == np.float32:
         array = array.astype(str).astype(float)  # 0.1, not 0.10000000149011612

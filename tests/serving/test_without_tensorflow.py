@@ -12,7 +12,7 @@ from tests.conftest import encode, smooth_picture
 from tests.served import ROOT, Served
 
 # What serving/README.md says a client needs, by their names in Python; and what these require.
-NEEDED = {"numpy", "PIL", "requests", "grpc", "google", "tqdm"}
+NEEDED = {"numpy", "PIL", "requests", "pybase64", "grpc", "google", "tqdm"}
 REQUIRED = {"certifi", "charset_normalizer", "idna", "typing_extensions", "urllib3"}
 BLOCKED = sorted(set(metadata.packages_distributions()) - NEEDED - REQUIRED - {"model", "serving"})
 MODULES = [f"serving.{path.stem}" for path in (ROOT / "serving").glob("*.py") if path.stem != "__init__"]

@@ -11,7 +11,7 @@ from typing import Any
 from model.export import export
 from model.settings import StyleSettings
 from model.weights import Weights
-from serving.client import StyleTransferClient
+from serving.client import CHUNK_S, StyleTransferClient
 from serving.request import Request
 from serving.transports import Transport, connect
 from tests.benchmarks.bench.loops import ONE_SIZE, sample_pair
@@ -21,7 +21,6 @@ from tests.served import serving
 OVERHEADS: Mapping[str, float] = {"grpc": 1.05, "http": 1.10}
 PICTURE_S: Mapping[str, float] = {"quick": 30.0, "balanced": 90.0}  # on two cores with AVX2 alone
 PREVIEW_S = 2.0
-CHUNK_S = 1.0
 CHUNKS = 4
 ROUNDS = 3
 COLD_START_S = 15.0
