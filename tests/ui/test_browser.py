@@ -31,7 +31,7 @@ from tests.conftest import decoded, encode
 from tests.ui.launched import ROOT, Launched
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-PATIENCE_S = 120  # a busy machine is slow to restart a server
+PATIENCE_S = 20  # a busy machine is slow to restart a server
 RESULT = "img[alt='The result']"
 CONTROLS = """
   const all = (root) => [...root.querySelectorAll("*")].flatMap((e) => [e, ...(e.shadowRoot ? all(e.shadowRoot) : [])]);
@@ -116,6 +116,12 @@ class Tab:
         """Waits until the page has drawn what the last action changed."""
         time.sleep(0.3)  # the action has to reach the server before the page counts as running
         self.wait(lambda: self.all("[data-testid=stApp][data-test-script-state=notRunning]"), "never came to rest")
+        self.wait(lambda: self._top() == (time.sleep(0.15), self._top())[1], "never stopped scrolling")
+
+    def _top(self):
+        """Returns where the page's content begins: Streamlit scrolls smoothly to what has been opened."""
+        top = "return document.querySelector('[data-testid=stMainBlockContainer]').getBoundingClientRect().top"
+        return self.chrome.execute_script(top)
 
     def all(self, selector):
         return self.chrome.find_elements(By.CSS_SELECTOR, selector)
