@@ -364,6 +364,7 @@ def test_a_mask_is_painted_and_undone_by_keyboard_and_the_error_about_a_file_kee
     tab.all("input[type=file]")[-1].send_keys(str(tmp_path / "black.png"))
     tab.says("black everywhere")
     assert opacity(tab, places) == [1, 1, 0]
+    tab.settle()  # there is a new uploader
     (tmp_path / "white.png").write_bytes(encode(np.full((20, 20, 3), 255, np.uint8)))
     tab.all("input[type=file]")[-1].send_keys(str(tmp_path / "white.png"))
     tab.wait(lambda: opacity(tab, places) == [1, 1, 1], "the uploaded mask was not drawn")
