@@ -31,7 +31,7 @@ from tests.conftest import decoded, encode
 from tests.ui.launched import ROOT, Launched
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-PATIENCE_S = 20  # a busy machine is slow to restart a server
+PATIENCE_S = 120  # a busy machine is slow to restart a server
 RESULT = "img[alt='The result']"
 CONTROLS = """
   const all = (root) => [...root.querySelectorAll("*")].flatMap((e) => [e, ...(e.shadowRoot ? all(e.shadowRoot) : [])]);
@@ -93,7 +93,11 @@ class Tab:
         self.shoot(state)
         self.chrome.execute_script(AXE)
         own = STREAMLITS_OWN_IN_THE_DARK if self._dark else STREAMLITS_OWN
-        assert self.chrome.execute_async_script(FAULTS, own) == []
+        for _ in range(5):  # what is about to be replaced fades, and can be read worse meanwhile
+            if not (faults := self.chrome.execute_async_script(FAULTS, own)):
+                break
+            time.sleep(1)
+        assert faults == []
 
     def another(self):
         """Opens a second tab."""
