@@ -177,10 +177,15 @@ class Tab:
 
 @pytest.fixture(scope="module")
 def launched(small_model, tmp_path_factory):
+    """Server and page, which Ctrl-C stops after the last test."""
     with Launched(small_model, tmp_path_factory.mktemp("launch") / "log") as launched:
         log = launched.wait_for("The page is at")
         assert f"The page is at http://localhost:{launched.ports['NST_UI_PORT']} " in log
         yield launched
+        launched.process.send_signal(signal.SIGINT)
+        assert launched.process.wait(30) == 0
+        assert launched.nobody_listens()
+        assert "Traceback" not in launched.log.read_text()
 
 
 @pytest.fixture(scope="module")
@@ -537,10 +542,3 @@ def test_more_photographs_follow_in_the_same_style_with_a_film_of_each_and_all_i
     tab.button("Start")
     with zipfile.ZipFile(downloaded(tab, tmp_path, "Download all", "pictures.zip")) as archive:
         assert archive.namelist() == [f"{name}-eddies-48.png" for name in ("cat", "beach", "hill")]
-
-
-def test_ctrl_c_stops_server_and_page(launched):
-    launched.process.send_signal(signal.SIGINT)
-    assert launched.process.wait(30) == 0
-    assert launched.nobody_listens()
-    assert "Traceback" not in launched.log.read_text()
