@@ -66,8 +66,7 @@ def show(visit: Visit) -> None:
         key = st.selectbox("Mask", list(by_key), format_func=lambda key: by_key[key].label, key=TARGET)
         st.caption(explain(visit))
         target, mask = by_key[key], visit.masks.get(key, b"")
-        with Image.open(io.BytesIO(uploads.small(target.over.data))) as image:
-            url, size = components.jpeg_url(image, QUALITY), image.size
+        url, size = _canvas(target.over.data)
         components.element("painter")(
             key=PAINTER,
             data={
@@ -97,6 +96,13 @@ def explain(visit: Visit) -> str:
     if parts:
         words.append(f"Only the masked part of {' and '.join(parts)} is used.")
     return " ".join(words)
+
+
+@st.cache_data(scope="session", max_entries=2, show_spinner=False)
+def _canvas(data: bytes) -> tuple[str, tuple[int, int]]:
+    """Returns a picture to paint on, as a data URL, and its size."""
+    with Image.open(io.BytesIO(uploads.small(data))) as image:
+        return components.jpeg_url(image, QUALITY), image.size
 
 
 def _painted(visit: Visit) -> None:

@@ -65,7 +65,7 @@ def show_advanced() -> None:
     """Draws a knob for every setting."""
     with st.expander("Advanced", icon=":material/tune:"):
         st.selectbox(
-            "Reproduce another system", knobs.REPRODUCTIONS, _index(knobs.REPRODUCTIONS, REPRODUCTION),
+            "Reproduce another system", knobs.REPRODUCTIONS, _index(knobs.REPRODUCTIONS, widgets.first(REPRODUCTION)),
             format_func=knobs.preset_label, placeholder="None: our own settings",
             help="Sets every knob as a well-known system does.", **widgets.keyed(REPRODUCTION, _use_reproduction),
         )  # fmt: skip
@@ -145,9 +145,7 @@ def _knob(name: str) -> None:
     label, begun = knobs.label(setting), widgets.first(_knob_of(name))
     common: dict[str, Any] = {"help": setting.help, **widgets.keyed(_knob_of(name), _follow_knobs)}
     if setting.kind == "choice":
-        st.selectbox(
-            label, setting.choices, _index(setting.choices, _knob_of(name)), format_func=knobs.choice_label, **common
-        )
+        st.selectbox(label, setting.choices, _index(setting.choices, begun), format_func=knobs.choice_label, **common)
     elif knobs.is_text(setting):
         st.text_input(label, begun, **common)
     else:
@@ -158,7 +156,5 @@ def _knob(name: str) -> None:
         )  # fmt: skip
 
 
-def _index(choices: Sequence[str], name: str) -> int | None:
-    """Returns the index of the choice that a widget begins with."""
-    begun = widgets.first(name)
-    return choices.index(begun) if begun in choices else None
+def _index(choices: Sequence[str], choice: str | None) -> int | None:
+    return choices.index(choice) if choice in choices else None
