@@ -3,8 +3,6 @@
 Gatys, Bethge, Hertzmann and Shechtman, "Preserving Color in Neural Artistic Style Transfer", 2016.
 """
 
-from __future__ import annotations
-
 import tensorflow as tf
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601

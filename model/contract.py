@@ -3,8 +3,6 @@
 Every input and output is batch-major: B content pictures per call (usually 1), each with S style pictures.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple

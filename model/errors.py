@@ -1,7 +1,5 @@
 """The errors that the model raises; serving/errors.py adds those of servers and clients."""
 
-from __future__ import annotations
-
 
 class StyleTransferError(Exception):
     """Base of all errors that this project raises on purpose.

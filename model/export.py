@@ -1,7 +1,5 @@
 """Exports the served model: `python -m model.export --weights imagenet|random|PATH --output DIR`."""
 
-from __future__ import annotations
-
 import argparse
 import os
 import signal

@@ -1,7 +1,5 @@
 """Helpers for graph code: checks of inputs, and functions that TensorFlow does not inline."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -4,8 +4,6 @@ A picture's header is read before the picture is decoded, so that a small file t
 before any memory is taken for it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import tensorflow as tf

@@ -1,7 +1,5 @@
 """VGG19's convolutions: their names, as in Keras, and their widths. Imports no TensorFlow."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 from model.limits import MAX_SIZE_PX

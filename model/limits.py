@@ -1,7 +1,5 @@
 """The limits of what a model accepts, and how a run shares out its steps. Imports no TensorFlow."""
 
-from __future__ import annotations
-
 MAX_SIZE_PX = 4096  # long side of a result
 SHORT_SIDE_PX = 16  # the smallest side that survives four 2x2 poolings
 MAX_RATIO = MAX_SIZE_PX // SHORT_SIDE_PX  # of the long side to the short one

@@ -5,8 +5,6 @@ the paper. A loss is a mean over its elements unless its name says sum: a weight
 a Gram matrix is divided by the number of positions, where Gatys divides the loss by 4 N^2 C^2.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import tensorflow as tf

@@ -4,8 +4,6 @@ A mask is a picture. Its brightness is the weight of each pixel: white counts fu
 Transparent pixels count as black, because paint programs save a mask drawn on a layer of its own with transparency.
 """
 
-from __future__ import annotations
-
 import tensorflow as tf
 
 from model import images

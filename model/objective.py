@@ -1,9 +1,7 @@
 """The objective: the weighted sum of an image's style, content and total variation losses, and its gradient."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import tensorflow as tf
 
@@ -52,7 +50,7 @@ class Measured(NamedTuple):
     content: tf.Tensor
 
     @classmethod
-    def nothing(cls) -> Measured:
+    def nothing(cls) -> Self:
         """Returns empty measurements."""
         return cls(tf.zeros([0]), tf.zeros([0], tf.bfloat16))
 

@@ -5,8 +5,6 @@ TensorFlow Probability's L-BFGS (last released in November 2024) runs to the end
 its steps there are no losses, no result and no way to stop.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import tensorflow as tf

@@ -4,8 +4,6 @@ A text gives the same values or the same error as `StyleSettings.parse` in Pytho
 accepts only the layers of the exported model.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any

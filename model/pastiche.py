@@ -6,8 +6,6 @@ storage), and the storages' keys. Then, for each key, an int64 count and that ma
 as indices into a table of 256 values.
 """
 
-from __future__ import annotations
-
 import io
 import math
 import pickle

@@ -11,8 +11,6 @@ of U over the layers, weighted by the layers' weights. So a system with the weig
 `style_weight` = sum(w_l), with w_l as the layers' weights.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -9,13 +9,11 @@ Settings are sent as text: any number of comma-separated `name=value` pairs in a
 only at sizes up to 192 pixels on the long side.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from model.errors import InvalidInput
 from model.layers import BLOCK_STARTS, LAYERS, Layer
@@ -278,7 +276,7 @@ class StyleSettings:
             raise InvalidInput(ALL_WEIGHTS_ZERO)
 
     @classmethod
-    def parse(cls, text: str) -> StyleSettings:
+    def parse(cls, text: str) -> Self:
         """Reads comma-separated `name=value` pairs; other settings keep the preset's values (default: `balanced`).
 
         The graph reads the same grammar (model/parsing.py). If a name is given twice, the last value counts.
@@ -308,10 +306,10 @@ class StyleSettings:
         for name in SETTINGS:
             yield name, getattr(self, name)
 
-    def replace(self, **values: Any) -> StyleSettings:
+    def replace(self, **values: Any) -> Self:
         """Returns a copy with some settings, or the preset, replaced."""
         given = {name: getattr(self, name) for name in (PRESET.name, *self.given)}
-        return StyleSettings(**{**given, **values})
+        return type(self)(**{**given, **values})
 
 
 def _described(field: dataclasses.Field[Any]) -> Setting:

@@ -1,7 +1,5 @@
 """The SavedModel's signatures: batch-major functions of encoded pictures, as in the table of model/contract.py."""
 
-from __future__ import annotations
-
 import functools
 import json
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """The sizes of a run, from coarse to fine, and the number of steps at each."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import tensorflow as tf

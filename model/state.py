@@ -7,8 +7,6 @@ string is read from its end. A damaged state fails the checksum, so the shapes o
 is the largest part of a call, and is copied as few times as the ops allow.
 """
 
-from __future__ import annotations
-
 import tensorflow as tf
 
 from model.graph import checked

@@ -5,8 +5,6 @@ per call and the optimiser takes its share of the steps. The next size starts fr
 state of the optimiser.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import tensorflow as tf

@@ -1,7 +1,5 @@
 """Version directories: DIR/<integer>/saved_model.pb. The largest number is the newest version."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 from typing import NamedTuple

@@ -9,8 +9,6 @@ The backward pass is written by hand, without `tf.GradientTape`. So one graph se
 that no loss needs are computed neither forwards nor backwards.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 

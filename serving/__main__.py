@@ -1,7 +1,5 @@
 """`python -m serving CONTENT STYLE [STYLE...] -o OUT`, or `python -m serving batch CONTENTS/ STYLES/ -o OUT/`."""
 
-from __future__ import annotations
-
 import logging
 import sys
 

@@ -5,8 +5,6 @@ model. So a batch that was stopped, or whose pictures have changed, is simply ru
 run file in `.partial`, and goes on from there.
 """
 
-from __future__ import annotations
-
 import contextlib
 import logging
 import os

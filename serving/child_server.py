@@ -1,7 +1,5 @@
 """The embedded server as a child process, for `make run` and for a page that is started without a server."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import socket

@@ -1,14 +1,12 @@
 """Calls a served style-transfer model on one server, or on several that replace each other when one fails."""
 
-from __future__ import annotations
-
 import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Unpack
+from typing import Any, Self, Unpack
 
 import numpy as np
 import numpy.typing as npt
@@ -111,7 +109,7 @@ class StyleTransferClient:
         self._transport = Endpoints(transports, retry_policy or RetryPolicy())
         self._timeout_s = timeout_s
 
-    def __enter__(self) -> StyleTransferClient:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -3,8 +3,6 @@
 Every signature of the model is a pure function of its inputs, so any call may be repeated on any server.
 """
 
-from __future__ import annotations
-
 import logging
 import math
 import random

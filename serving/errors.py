@@ -15,8 +15,6 @@ StyleTransferError
     └── TooLarge          the call needs more than the servers have; a retry fails, the text says what to change
 """
 
-from __future__ import annotations
-
 import codecs
 import re
 

@@ -1,7 +1,5 @@
 """The way to a server on the network: its address, TLS, what every call carries, proxies, and the time to connect."""
 
-from __future__ import annotations
-
 import ipaddress
 import os
 import re
@@ -9,7 +7,7 @@ import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypedDict, Unpack
+from typing import Any, Self, TypedDict, Unpack
 from urllib.parse import urlsplit
 
 import grpc
@@ -52,7 +50,7 @@ class Remote:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def of(cls, address: str, **access: Unpack[Access]) -> Remote:
+    def of(cls, address: str, **access: Unpack[Access]) -> Self:
         """Returns the server at an address.
 
         Raises InvalidInput, without secrets, if the address or one of `access` is malformed, or a token would cross the

@@ -1,7 +1,5 @@
 """Input pictures: whatever Pillow reads becomes an upright sRGB picture that the graph decodes."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 import warnings

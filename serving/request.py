@@ -1,13 +1,11 @@
 """What a run is made from: one value for client, batch, run file and page."""
 
-from __future__ import annotations
-
 import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from PIL import Image
 
@@ -69,7 +67,7 @@ class Request:
         initial: Picture = b"",
         background: str = BACKGROUND,
         **values: Any,
-    ) -> Request:
+    ) -> Self:
         """Returns the request for pictures that are paths of files, the bytes of files, or PIL images.
 
         A text is always a path. The arguments are those of `Request`; `values` are settings by name, such as
@@ -97,7 +95,7 @@ class Request:
     @classmethod
     def from_pictures(
         cls, pictures: Mapping[str, tuple[bytes, ...]], settings: StyleSettings, digests: Mapping[str, tuple[str, ...]]
-    ) -> Request:
+    ) -> Self:
         """Returns the request with these `pictures` and, as `sha256`, these digests."""
         content_masks, style_masks = (pictures.get(name, ()) for name in MASKS)
         (content,), (initial,) = pictures["content"], pictures.get("initial", (b"",))
@@ -110,11 +108,11 @@ class Request:
         said = {name: tuple(pictures) for name, pictures in guides.items() if any(pictures)}
         return {"content": (self.content,), "styles": tuple(self.styles), **said}
 
-    def prepared(self) -> Request:
+    def prepared(self) -> Self:
         """Returns the same request with its pictures as `prepare` makes them, or raises its InvalidInput."""
         ready = {name: tuple(self._prepared(data, name) for data in all_) for name, all_ in self.pictures.items()}
         digests = self.sha256 or {name: tuple(map(sha256, all_)) for name, all_ in self.pictures.items()}
-        return Request.from_pictures(ready, self.settings, digests)
+        return self.from_pictures(ready, self.settings, digests)
 
     def _prepared(self, data: bytes, name: str) -> bytes:
         if name in MASKS and not data:

@@ -1,7 +1,5 @@
 """Checks of responses: no other code relies on an unchecked one."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields

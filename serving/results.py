@@ -4,8 +4,6 @@ The text is one JSON object, in a PNG's iTXt chunk `style_transfer`, in a JPEG's
 survive copying, and any tool that shows metadata shows them.
 """
 
-from __future__ import annotations
-
 import functools
 import io
 import json
@@ -14,7 +12,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -52,7 +50,7 @@ class Origin:
     content_share: float = 0.0  # fraction of the content picture that was mixed into the result afterwards, 0 to 1
 
     @classmethod
-    def of(cls, request: Request, model: Description | None, *, step: int, steps: int) -> Origin:
+    def of(cls, request: Request, model: Description | None, *, step: int, steps: int) -> Self:
         """Returns the origin of a run; `model` is its description for the request's settings, None if not known."""
         guides = dict(request.sha256)
         content, styles = guides.pop("content", ("",)), guides.pop("styles", ())
@@ -66,7 +64,7 @@ class Origin:
         return json.dumps({**vars(self), "settings": full_text(self.settings), "seed": self.settings.seed})
 
     @classmethod
-    def from_text(cls, text: str) -> Origin:
+    def from_text(cls, text: str) -> Self:
         """Reads what `to_text` wrote; raises an error of Python's or a StyleTransferError on anything else."""
         values = json.loads(text)
         return cls(

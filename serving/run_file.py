@@ -4,13 +4,12 @@ The file is a zip archive of uncompressed members. `run.json` describes the run,
 pictures are in `pictures/ARGUMENT/INDEX`. It contains no code; zip's checksums show damage.
 """
 
-from __future__ import annotations
-
 import io
 import json
 import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Self
 
 from model.settings import StyleSettings
 from serving.client import Progress
@@ -36,7 +35,7 @@ class SavedRun:
     step: int = 0
     steps: int = 0
 
-    def at(self, progress: Progress) -> SavedRun:
+    def at(self, progress: Progress) -> Self:
         """Returns the run as it is after a record of its progress."""
         return replace(self, state=progress.state, step=progress.step, steps=progress.steps)
 

@@ -1,7 +1,5 @@
 """Signals: setting an event from a handler, waiting for that event, and Ctrl-C."""
 
-from __future__ import annotations
-
 import contextlib
 import signal
 import threading

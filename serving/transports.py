@@ -3,8 +3,6 @@
 Only the last needs TensorFlow, and imports it when it is created.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

@@ -5,8 +5,6 @@ tables. Their fields are those of tensorflow/core/framework/{tensor,tensor_shape
 tensorflow_serving/apis/{model,predict,get_model_status}.proto; a test compares them with the official messages.
 """
 
-from __future__ import annotations
-
 import json
 import math
 import secrets

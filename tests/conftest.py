@@ -5,8 +5,6 @@ block3_conv1 is enough). NST_TEST_IMAGES may name a directory with tubingen.jpg,
 the_scream.jpg. Tests that need what is not to be had skip.
 """
 
-from __future__ import annotations
-
 import fcntl
 import io
 import os

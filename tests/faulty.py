@@ -1,7 +1,5 @@
 """Connections that break: a proxy in front of a real server that fails in a chosen way after some bytes of answers."""
 
-from __future__ import annotations
-
 import contextlib
 import random
 import socket

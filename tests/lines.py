@@ -1,7 +1,5 @@
 """Lines to a server: encrypted, slow, or through an HTTP proxy."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import ssl

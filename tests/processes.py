@@ -1,7 +1,5 @@
 """What the operating system knows of a process: memory, threads, files."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

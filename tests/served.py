@@ -3,8 +3,6 @@
 NST_TEST_SERVER is grpc://HOST:PORT, http://HOST:PORT, or both with a comma between them; see `make test-serving`.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import subprocess

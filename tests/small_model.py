@@ -1,7 +1,5 @@
 """The tests' small network, and `python -m tests.small_model DIR`, which exports it for any model server."""
 
-from __future__ import annotations
-
 import os
 import sys
 from pathlib import Path

@@ -3,8 +3,6 @@
 A Python that is not on this machine is skipped; one that pyenv has counts.
 """
 
-from __future__ import annotations
-
 import shutil
 import subprocess
 import sys

@@ -4,8 +4,6 @@ the examples in docstrings and the notebook.
 `python -m tests.test_readme` writes the tables anew.
 """
 
-from __future__ import annotations
-
 import argparse
 import doctest
 import importlib

@@ -1,7 +1,5 @@
 """Witnesses: what tells whether a file was opened or a port called, by whatever process."""
 
-from __future__ import annotations
-
 import contextlib
 import ctypes
 import os

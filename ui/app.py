@@ -1,7 +1,5 @@
 """The page, started by `streamlit run ui/app.py`: two pictures, a few knobs, one button, and the result."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The two cards: the photograph's and the paintings'. When several paintings are blended, each has a slider."""
 
-from __future__ import annotations
-
 import io
 import itertools
 from collections.abc import Callable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """What visitors take with them: pictures, the film of a run, all results as a zip, and a run to continue later."""
 
-from __future__ import annotations
-
 import io
 import zipfile
 from collections.abc import Mapping, Sequence

@@ -7,8 +7,6 @@ Before the first of them there is no estimate: a trial run would take a place on
 guess from the device's name can be wrong by ten times.
 """
 
-from __future__ import annotations
-
 import io
 import threading
 

@@ -1,7 +1,5 @@
 """The film of a run: a few of its previews, and the animated WebP that they make."""
 
-from __future__ import annotations
-
 import io
 
 from PIL import Image, ImageOps

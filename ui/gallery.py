@@ -1,7 +1,5 @@
 """The foot of the page: the visitor's results, with buttons to compare, enlarge, reuse, download and delete them."""
 
-from __future__ import annotations
-
 from functools import partial
 from typing import Any
 

@@ -4,8 +4,6 @@ A worker thread consumes `StyleTransferClient.run`; the page reads `Job.snapshot
 and shares nothing with the page but the job and its owner.
 """
 
-from __future__ import annotations
-
 import contextlib
 import itertools
 import logging
@@ -93,7 +91,7 @@ class Owner(Protocol):
     def unattended(self) -> bool:
         """Tells whether nobody has the page open any more; the run then lets waiting runs go first."""
 
-    def keep(self, job: Job, ended: Snapshot) -> None:
+    def keep(self, job: "Job", ended: Snapshot) -> None:
         """Keeps the picture of a run that has ended, before the job shows that it has."""
 
     def advance(self) -> None:
@@ -140,7 +138,7 @@ class RunQueue:
                 self._moved.notify_all()
 
 
-_ended_early: list[weakref.ref[Job]] = []  # oldest first; they keep their states as far as there is room
+_ended_early: "list[weakref.ref[Job]]" = []  # oldest first; they keep their states as far as there is room
 _ended_early_lock = threading.Lock()
 
 

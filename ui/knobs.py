@@ -1,7 +1,5 @@
 """How the page shows each setting, and the settings that its widgets hold. All of it derives from `SETTINGS`."""
 
-from __future__ import annotations
-
 import dataclasses
 import logging
 import math

@@ -3,8 +3,6 @@
 Waits until both answer, prints the page's address, restarts the server if it dies, and stops both on Ctrl-C.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import signal

@@ -1,7 +1,5 @@
 """Settings in the page's address, so that a link reproduces them: `?preset=quick&style_weight=2500&style=waves`."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlencode

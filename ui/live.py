@@ -1,7 +1,5 @@
 """The right side of the page: an empty frame, then the picture in progress, then the result, and what comes next."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial

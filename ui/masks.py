@@ -1,7 +1,5 @@
 """Masks, painted or uploaded: where a style goes on the photograph, and which part of a painting is used."""
 
-from __future__ import annotations
-
 import base64
 import io
 from collections.abc import Sequence

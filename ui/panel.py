@@ -1,7 +1,5 @@
 """The controls of a run: strength, colours and size in front, and a knob for every setting under Advanced."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

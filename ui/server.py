@@ -1,7 +1,5 @@
 """The server behind the page: whether it answers, what it serves, its errors in plain words, and the page's header."""
 
-from __future__ import annotations
-
 import atexit
 import contextlib
 import functools

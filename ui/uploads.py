@@ -1,7 +1,5 @@
 """Visitors' pictures from files, the camera or the clipboard: checked, turned upright, and given a thumbnail."""
 
-from __future__ import annotations
-
 import base64
 import binascii
 import io

@@ -1,7 +1,5 @@
 """Variations: small, quick results side by side, at several style weights and style scales."""
 
-from __future__ import annotations
-
 import io
 import threading
 from collections.abc import Sequence

@@ -4,8 +4,6 @@ A visit outlives its page's connection, so that reloading the tab loses nothing:
 it when it loads again. Nobody can guess the key, and it is in no address and no cookie.
 """
 
-from __future__ import annotations
-
 import secrets
 import threading
 import time

@@ -6,8 +6,6 @@ the page is drawn anew at once. So a widget whose value the page sets is replace
 with that value however often it is drawn.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Time, size and progress in plain words."""
 
-from __future__ import annotations
-
 from serving.errors import Overloaded
 from ui.jobs import Snapshot, Status
 

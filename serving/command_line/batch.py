@@ -1,7 +1,5 @@
 """Many pictures: `python -m serving batch CONTENTS/ STYLES/ -o OUT/`."""
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import sys

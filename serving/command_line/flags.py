@@ -1,7 +1,5 @@
 """The flags shared by single runs and batches: the server, the output of results, and the settings."""
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import os

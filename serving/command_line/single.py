@@ -1,7 +1,5 @@
 """One picture: `python -m serving CONTENT STYLE [STYLE...] -o OUT`, or `--resume FILE -o OUT`."""
 
-from __future__ import annotations
-
 import argparse
 import logging
 import sys

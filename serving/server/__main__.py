@@ -3,8 +3,6 @@
 Exit codes: 0 after SIGTERM or Ctrl-C; 1 if there is no model to serve or a port is taken; 2 for a wrong flag.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 import signal

@@ -1,7 +1,5 @@
 """Admission: what all requests together may take of the server. One runs, a bounded queue waits, others are refused."""
 
-from __future__ import annotations
-
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator

@@ -1,7 +1,5 @@
 """Connections of REST: uvicorn's, with limits of time and number, which uvicorn leaves to a proxy."""
 
-from __future__ import annotations
-
 import asyncio
 from typing import Any
 
@@ -18,7 +16,7 @@ class Connection(H11Protocol):
     The time in which a body must arrive is limited in rest.py, which can say so to the client.
     """
 
-    def __init__(self, *arguments: Any, idle: dict[Connection, None], **options: Any) -> None:
+    def __init__(self, *arguments: Any, idle: "dict[Connection, None]", **options: Any) -> None:
         """Takes uvicorn's arguments, and the server's idle connections, the oldest first."""
         super().__init__(*arguments, **options)
         self._idle = idle

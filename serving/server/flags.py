@@ -1,7 +1,5 @@
 """The server's command line: flags of tensorflow_model_server, with their names and defaults, and two more."""
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Callable, Sequence
 

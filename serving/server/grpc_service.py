@@ -1,7 +1,5 @@
 """gRPC, as in tensorflow_model_server: Predict, GetModelMetadata, GetModelStatus, and Check of grpc.health.v1."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import time

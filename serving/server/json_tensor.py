@@ -5,8 +5,6 @@ response has `predictions` or `outputs`. A string tensor takes JSON strings (the
 output whose name ends in `_bytes` is sent as {"b64": ...}. NaN and Infinity are valid numbers in both directions.
 """
 
-from __future__ import annotations
-
 import itertools
 import json
 from collections.abc import Callable, Mapping

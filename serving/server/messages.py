@@ -1,7 +1,5 @@
 """Conversions from and to TensorFlow Serving's messages, and the replay of warm-up requests."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path

@@ -7,8 +7,6 @@
 The event loop reads requests and writes responses; threads do the rest of a predict call.
 """
 
-from __future__ import annotations
-
 import asyncio
 import ipaddress
 import json

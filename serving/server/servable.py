@@ -4,8 +4,6 @@ TensorFlow Serving does the same. `tf.saved_model.load` would check shapes, whic
 prune the graph to the outputs asked for, and cannot load a TF1-style SavedModel.
 """
 
-from __future__ import annotations
-
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """How `make bench` compares and what it writes, with clocks that tests set."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import pytest

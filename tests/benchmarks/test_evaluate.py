@@ -1,7 +1,5 @@
 """The evaluation: its measures against known cases, and that the program writes what it says."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The files of docker/, read."""
 
-from __future__ import annotations
-
 import functools
 import re
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The Compose files: right by the specification, in agreement with each other, and closed to the outside."""
 
-from __future__ import annotations
-
 import re
 
 import pytest

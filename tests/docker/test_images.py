@@ -1,7 +1,5 @@
 """The Dockerfiles, what they install, and the scripts in docker/."""
 
-from __future__ import annotations
-
 import importlib.metadata
 import os
 import re

@@ -1,7 +1,5 @@
 """The manifests: right by Kubernetes' schemas, and right with each other."""
 
-from __future__ import annotations
-
 import os
 import re
 import shutil

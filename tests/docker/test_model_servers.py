@@ -1,7 +1,5 @@
 """tensorflow_model_server 2.19.1 as Compose, Kubernetes and KServe start it; the embedded server knows a part of it."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The load balancer and the edge: a real nginx with docker/nginx/, before embedded servers. Nothing is lost."""
 
-from __future__ import annotations
-
 import contextlib
 import http.server
 import os

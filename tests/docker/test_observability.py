@@ -1,7 +1,5 @@
 """Dashboard, alerts, scrape configuration and scaling speak of metrics that the server has."""
 
-from __future__ import annotations
-
 import json
 import re
 

@@ -1,7 +1,5 @@
 """Inputs of a run, without their encoding."""
 
-from __future__ import annotations
-
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf

@@ -3,8 +3,6 @@
 Sums stay in float32, as they do there. The rounding is to the nearest number, ties to even: so an H100 does it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any

@@ -1,7 +1,5 @@
 """Colours against their definitions, and on pictures that have none."""
 
-from __future__ import annotations
-
 import numpy as np
 import numpy.typing as npt
 import pytest

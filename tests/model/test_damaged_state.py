@@ -1,7 +1,5 @@
 """A state that is damaged is refused in one sentence. What the exported model does with it is in test_export.py."""
 
-from __future__ import annotations
-
 import tensorflow as tf
 
 from model.state import decode_state

@@ -6,8 +6,6 @@ style's size. So gradient and loss may be off by unit / sqrt(value). Where the f
 Wasserstein gradient amplifies rounding by up to 1 / sqrt(RIDGE). Where a bound is below 1 %, the tests allow 1 %.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The exported SavedModel: what its signatures take, give and refuse, and where an export goes."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

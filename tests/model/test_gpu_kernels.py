@@ -3,8 +3,6 @@
 TensorFlow's wheel registers its kernels for GPUs on machines without one too.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Iterator
 from pathlib import Path

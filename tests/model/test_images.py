@@ -1,7 +1,5 @@
 """Decoding in the graph: every kind of picture, and the ones that are refused from their header."""
 
-from __future__ import annotations
-
 import io
 import struct
 import zlib

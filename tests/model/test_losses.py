@@ -1,7 +1,5 @@
 """Losses and their gradients against float64 NumPy, written from the formulas."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np

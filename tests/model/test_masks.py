@@ -1,7 +1,5 @@
 """Masks: decoding, what an empty one stands for, and their resolution at each block of the network."""
 
-from __future__ import annotations
-
 import numpy as np
 import tensorflow as tf
 

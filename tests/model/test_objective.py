@@ -1,7 +1,5 @@
 """The loss of a whole picture against the formulas, its gradient against its slope, and what each setting does."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

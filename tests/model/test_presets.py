@@ -3,8 +3,6 @@
 The formulas are written as their systems compute them: on raw Gram matrices or pixels of 0 to 1 where they do so.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The settings in Python and in the graph: both read the same values from a text, or refuse it with the same error."""
 
-from __future__ import annotations
-
 import dataclasses
 import pickle
 from collections.abc import Callable

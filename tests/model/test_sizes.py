@@ -1,7 +1,5 @@
 """The sizes of a run and the share of the steps that each gets."""
 
-from __future__ import annotations
-
 import numpy as np
 import numpy.typing as npt
 import pytest

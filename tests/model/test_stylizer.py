@@ -1,7 +1,5 @@
 """The run: where it starts, what it keeps, when it stops, and the effect that it has."""
 
-from __future__ import annotations
-
 import numpy as np
 import numpy.typing as npt
 import pytest

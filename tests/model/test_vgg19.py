@@ -1,7 +1,5 @@
 """VGG19 against Keras's own, and its backward pass against automatic differentiation."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import tensorflow as tf

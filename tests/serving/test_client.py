@@ -1,7 +1,5 @@
 """A run seen from the client: chunks of steps, time left, stopping and going on."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 import itertools

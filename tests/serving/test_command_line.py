@@ -1,7 +1,5 @@
 """`python -m serving`, run as a person runs it."""
 
-from __future__ import annotations
-
 import signal
 import subprocess
 import sys

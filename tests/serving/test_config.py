@@ -1,7 +1,5 @@
 """The configuration file for TensorFlow Serving, held against its messages."""
 
-from __future__ import annotations
-
 from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 

@@ -1,7 +1,5 @@
 """Which failures are repeated, where, and for how long; by a clock of the test's own."""
 
-from __future__ import annotations
-
 import contextlib
 import itertools
 import threading

@@ -1,7 +1,5 @@
 """What a run and a server survive: a run ends with the very picture that it would have had, a server stays small."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 import shutil

@@ -1,7 +1,5 @@
 """The way to a server: TLS, tokens, redirects, proxies, slow lines; and that no secret is told."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import logging

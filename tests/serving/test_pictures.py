@@ -1,7 +1,5 @@
 """What people bring, picture by picture and as a request, and what the model gets."""
 
-from __future__ import annotations
-
 import io
 import struct
 import zlib

@@ -1,7 +1,5 @@
 """Pictures as callers give them: files, bytes and PIL images become the same request."""
 
-from __future__ import annotations
-
 import io
 from pathlib import Path
 from typing import Any

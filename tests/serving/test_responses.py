@@ -1,7 +1,5 @@
 """What a client takes for a response of the model, and what not."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """What a result's file holds beside the picture, and that it comes back."""
 
-from __future__ import annotations
-
 import io
 import tomllib
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """A run goes into a file and comes out the same, or not at all; and a file is whole, or as it was before."""
 
-from __future__ import annotations
-
 import io
 import json
 import os

@@ -1,7 +1,5 @@
 """A signal ends a wait, whenever it comes and whichever thread takes it; Ctrl-C stops politely once, at once twice."""
 
-from __future__ import annotations
-
 import signal
 import threading
 from collections.abc import Iterator

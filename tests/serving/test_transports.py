@@ -1,7 +1,5 @@
 """The three ways to a model give the same, right and wrong alike; and what is said when there is no way."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """A client's machine has a few packages and no TensorFlow: library and command line work without the rest."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """A client that needs no server, with runs of a few chunks and small real pictures; and a wait."""
 
-from __future__ import annotations
-
 import threading
 import time
 from collections.abc import Callable, Iterator

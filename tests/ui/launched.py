@@ -1,7 +1,5 @@
 """Runs what `make run` starts, in its own process."""
 
-from __future__ import annotations
-
 import os
 import socket
 import subprocess
@@ -9,6 +7,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Self
 
 from serving.child_server import GRPC, REST
 from tests.ports import free_port
@@ -41,7 +40,7 @@ class Launched:
                 stdout=output, stderr=subprocess.STDOUT,
             )  # fmt: skip
 
-    def __enter__(self) -> Launched:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

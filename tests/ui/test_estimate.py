@@ -1,7 +1,5 @@
 """How long a run takes, estimated from the runs before it."""
 
-from __future__ import annotations
-
 import pytest
 
 from model.settings import StyleSettings

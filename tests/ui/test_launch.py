@@ -1,7 +1,5 @@
 """`make run`: its ports, its signals, and its end if there is nothing to serve; test_browser.py tests the rest."""
 
-from __future__ import annotations
-
 import os
 import signal
 import socket

@@ -1,7 +1,5 @@
 """The page's own elements: the markup, style and script of each are in files beside this one."""
 
-from __future__ import annotations
-
 import base64
 import functools
 import io

@@ -4,8 +4,6 @@ A new visit starts with the first content and the first style: a large, plain sh
 suit it.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

@@ -7,8 +7,6 @@ Ratios are of one run, taken in turns, since machines are noisy. Writes bench.md
 learned from them stands in tests/benchmarks/notes.md.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import os

@@ -1,12 +1,10 @@
 """The two loops that are compared: a run's own step, and the bare convolutions of its network."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import tensorflow as tf
 from PIL import Image
@@ -44,7 +42,7 @@ class Model:
     dtype: tf.DType
 
     @classmethod
-    def of(cls, weights: Weights, dtype: tf.DType) -> Model:
+    def of(cls, weights: Weights, dtype: tf.DType) -> Self:
         return cls(ServedModel(VGG19(weights.arrays, dtype), describe(weights, dtype.name)), weights, dtype)
 
     @cached_property

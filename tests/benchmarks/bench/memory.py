@@ -3,8 +3,6 @@
 python -m tests.benchmarks.bench.memory MODEL SETTINGS CONTENT STYLE
 """
 
-from __future__ import annotations
-
 import subprocess
 import sys
 import tempfile

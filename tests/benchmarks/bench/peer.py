@@ -4,8 +4,6 @@ The loss is Gatys's: Gram matrices of five layers and the content at block4_conv
 is no requirement of this project: without it there are no such rows.
 """
 
-from __future__ import annotations
-
 import io
 import time
 from collections.abc import Iterator, Sequence

@@ -1,7 +1,5 @@
 """The cost of a step against the pixels of the picture, both on logarithmic axes."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Targets 5 and 6: what half precision loses, and how soon a good picture is there."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What a benchmark found, and how it is told."""
 
-from __future__ import annotations
-
 import os
 import platform
 from collections.abc import Sequence

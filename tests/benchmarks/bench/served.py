@@ -1,7 +1,5 @@
 """Targets 3, 7 and 10: what serving costs, how soon a server is there, and how soon a picture is."""
 
-from __future__ import annotations
-
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence

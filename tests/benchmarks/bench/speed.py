@@ -1,7 +1,5 @@
 """Targets 1, 2 and 8: a step beside the convolutions it cannot do without."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 
 from model.layers import BLOCK_STARTS

@@ -8,8 +8,6 @@ program made of the same pairs (--results). What is measured, and why, is in tes
 Writes evaluation.md, evaluation.json, sheet.png and every result, in folders that --results takes.
 """
 
-from __future__ import annotations
-
 import argparse
 import dataclasses
 import io

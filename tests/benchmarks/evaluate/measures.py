@@ -21,8 +21,6 @@ half size: deep layers have hardly any positions in a quarter.
 - Variation ratio: mean absolute difference of neighbours over that of the style picture; 1 is as busy as the painting.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """What an evaluation leaves behind: tables in Markdown, everything in JSON, and a contact sheet."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Candidates and their runs, and results that another program made."""
 
-from __future__ import annotations
-
 import io
 import json
 import time

@@ -1,7 +1,5 @@
 """Fixtures: a model that is built once, servers of it in this process on free ports of 127.0.0.1."""
 
-from __future__ import annotations
-
 import http.client
 import json
 import socket

@@ -1,7 +1,5 @@
 """The SavedModel that the tests serve, and requests to it."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

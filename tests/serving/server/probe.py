@@ -3,8 +3,6 @@
 A process of its own, so that it does not wait for the threads of a test.
 """
 
-from __future__ import annotations
-
 import sys
 import time
 

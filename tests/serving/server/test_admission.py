@@ -1,7 +1,5 @@
 """Who may run: one call at a time, in the order of arrival; how many may wait; and how a call leaves the queue."""
 
-from __future__ import annotations
-
 import asyncio
 import threading
 import time

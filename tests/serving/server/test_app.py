@@ -1,7 +1,5 @@
 """The server as a whole: flags, exit codes, signals and ports; versions that are loaded, warmed up, swapped, let go."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import re

@@ -1,7 +1,5 @@
 """gRPC over a real channel: answers, codes and sentences."""
 
-from __future__ import annotations
-
 import weakref
 from typing import Any
 

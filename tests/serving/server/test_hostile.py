@@ -7,8 +7,6 @@ Clients that hold on to what the server has, connections, calls, memory, keep no
 for minutes, are in test_attack.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

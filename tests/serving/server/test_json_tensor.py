@@ -1,7 +1,5 @@
 """JSON bodies <-> arrays: what is read, what is refused in which words, and what is written."""
 
-from __future__ import annotations
-
 import re
 from typing import Any
 

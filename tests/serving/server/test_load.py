@@ -4,8 +4,6 @@ Every accepted call is answered rightly, the others are told why, nothing leaks,
 NST_SOAK_S sets how long each takes. They print the figures that serving/README.md records.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import gzip
@@ -19,6 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from typing import Self
 
 import grpc
 import pytest
@@ -58,7 +57,7 @@ class Attack:
         self._ended = threading.Event()
         self._pool = ThreadPoolExecutor(2)
 
-    def __enter__(self) -> Attack:
+    def __enter__(self) -> Self:
         allow_open_files(4000)
         self._running = [self._pool.submit(asyncio.run, self._attack()), self._pool.submit(self._hold_calls)]
         return self

@@ -1,7 +1,5 @@
 """Versions come and go: what is loaded, what is served meanwhile, what is let go, and when."""
 
-from __future__ import annotations
-
 import gc
 import threading
 from collections.abc import Iterator

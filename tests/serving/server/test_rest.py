@@ -1,7 +1,5 @@
 """REST over real HTTP: routes, codes and sentences. What bodies may hold is in test_json_tensor."""
 
-from __future__ import annotations
-
 from unittest.mock import ANY
 
 import pytest

@@ -1,7 +1,5 @@
 """What the operating systems do differently; Windows is played."""
 
-from __future__ import annotations
-
 import ctypes
 import socket
 import sys
