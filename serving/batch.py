@@ -20,7 +20,7 @@ from PIL import Image
 
 from serving.client import StyleTransferClient
 from serving.errors import Cancelled, InvalidInput, ModelNotFound, Overloaded, ServingUnavailable, StyleTransferError
-from serving.files import atomic_write, read_file, sha256
+from serving.files import atomic_write, check_writable, read_file, sha256
 from serving.pictures import BACKGROUND
 from serving.request import Request
 from serving.responses import Description
@@ -186,7 +186,7 @@ class Batch:
         made_from = "\n".join(about)
         if task.output.is_file() and _entry(task, read_file(task.output, "`output`"), made_from) in self._made:
             return Ending.SKIPPED
-        atomic_write(task.output, None)
+        check_writable(task.output)
         self.fractions[task] = 0.0
         request = Request(content, [style], settings, background=self.background).prepared()
         checkpoint = self._partial / f"{task.output.name}.run"

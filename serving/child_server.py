@@ -42,7 +42,7 @@ class Port:
           LaunchError: the variable holds no port, or the port is taken.
         """
         text = os.environ.get(self.variable, os.environ.get(self.of_host) or str(self.default))
-        if not text.isdigit() or not 0 < int(text) < 65536:
+        if not text.isdecimal() or not 0 < int(text) < 65536:
             raise LaunchError(f"{self.variable} must be a port from 1 to 65535. Received: {text}")
         with socket.socket() as probe:
             # As servers do, count a port that lingers after its server has stopped as free.

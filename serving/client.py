@@ -99,8 +99,8 @@ class StyleTransferClient:
         Raises:
           InvalidInput: an argument is wrong, or there is no SavedModel at a path; the text says what.
         """
-        if not timeout_s > 0:
-            raise InvalidInput(f"`timeout_s` must be above 0 seconds. Received: {timeout_s}")
+        if not 0 < timeout_s < math.inf:
+            raise InvalidInput(f"`timeout_s` must be a number of seconds above 0. Received: {timeout_s}")
         given = [server] if isinstance(server, str) or not isinstance(server, Sequence) else server
         servers = [part for one in given for part in (split_servers(one) if isinstance(one, str) else [one])]
         transports = [connect(one, model_name, **access) if isinstance(one, str) else one for one in servers]

@@ -92,15 +92,19 @@ TRANSIENT = (ServingUnavailable, Overloaded, DeadlineExceeded, InvalidResponse)
 """Errors after which the same server may answer a retry."""
 
 _BY_CODE = {
-    error.code: error
-    for error in (InvalidInput, ModelNotFound, ServingUnavailable, Overloaded, DeadlineExceeded, Cancelled)
+    error.code: error for error in (InvalidInput, ModelNotFound, ServingUnavailable, Overloaded, DeadlineExceeded)
 }
+_BY_CODE["CANCELLED"] = ServingUnavailable  # a server that stops ends its calls so; the caller's own end is no response
+_OUT_OF_MEMORY = "OOM when allocating"  # TensorFlow's text, with the code of a full queue
+_ADVICE = " Choose a smaller `size`."
 _BY_HTTP_STATUS = {502: "UNAVAILABLE"}  # from a gateway that cannot reach its server
 _BY_HTTP_STATUS |= {status: code for code, status in reversed(HTTP_STATUS.items())}
 
 
 def from_code(code: str, message: str) -> StyleTransferError:
     """Returns the error for the name of a gRPC status code."""
+    if _OUT_OF_MEMORY in message:
+        return TooLarge(message.removesuffix(_ADVICE) + _ADVICE)
     error = _BY_CODE.get(code)
     return error(message) if error else ServingFailed(message, code)
 
@@ -112,6 +116,7 @@ def from_http_status(status: int, message: str) -> StyleTransferError:
 
 def clean(message: str) -> str:
     """Returns the graph's own sentence from an error text of TensorFlow."""
+    message = re.sub(r"^\d+ root error\(s\) found\.\s*\(0\) [\w ]+: ", "", message)  # of several the first
     found = re.search(r"assertion failed: \[(.*)", message, re.DOTALL)
     if not found:
         lines = [line.strip() for line in message.splitlines()]

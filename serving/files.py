@@ -5,39 +5,57 @@ import errno
 import hashlib
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from serving.errors import InvalidInput
 
 
-def atomic_write(path: Path, data: bytes | None) -> None:
+def atomic_write(path: Path, data: bytes) -> None:
     """Writes a file so that a reader, or a crash at any moment, finds the old one or the new one.
 
-    None only tries whether a file can be written there, and leaves everything as it is. If it cannot be written, the
-    text of the InvalidInput that is raised names a temporary file that has the data.
+    Raises InvalidInput if it cannot be written; the text names a temporary file that has the data.
     """
-    draft = path.with_name(f".{path.name}.part")
+    try:
+        with _draft(path, data) as draft:
+            draft.replace(path)
+    except OSError as error:
+        problem = _problem(path, error)
+        with contextlib.suppress(OSError):
+            kept = Path(tempfile.mkdtemp(prefix="style_transfer_"), f"kept{path.suffix}")
+            kept.write_bytes(data)
+            problem += f"; it is kept as {kept}"
+        raise InvalidInput(problem) from error
+
+
+def check_writable(path: Path) -> None:
+    """Raises InvalidInput if `atomic_write` cannot write a file there; leaves everything as it is."""
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        with _draft(path, b""):
+            pass
+    except OSError as error:
+        raise InvalidInput(_problem(path, error)) from error
+
+
+@contextlib.contextmanager
+def _draft(path: Path, data: bytes) -> Iterator[Path]:
+    """Yields a file with the data, beside the place of another; afterwards it is no longer there."""
+    draft = path.parent / f".{path.name}.part"
     try:
         with draft.open("wb") as file:
-            file.write(data or b"")
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        if data is not None:
-            draft.replace(path)
-        elif path.is_dir():
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        else:
-            draft.unlink()
-    except OSError as error:
-        problem = f"a file must be writable. Received: {path} ({error.strerror})"
+        yield draft
+    finally:
         with contextlib.suppress(OSError):
             draft.unlink()
-        with contextlib.suppress(OSError):
-            if data is not None:
-                kept = Path(tempfile.mkdtemp(prefix="style_transfer_"), f"kept{path.suffix}")
-                kept.write_bytes(data)
-                problem += f"; it is kept as {kept}"
-        raise InvalidInput(problem) from error
+
+
+def _problem(path: Path, error: OSError) -> str:
+    return f"a file must be writable. Received: {path} ({error.strerror})"
 
 
 def read_file(path: Path, what: str) -> bytes:

@@ -59,9 +59,10 @@ class Remote:
         if "@" in address:
             raise InvalidInput("`server` must hold no user name and no password. Give a `token` or `headers` instead")
         try:
-            known = urlsplit(address).scheme in SCHEMES and urlsplit(address).hostname
-        except ValueError:  # half an IPv6 address
-            known = None
+            parts = urlsplit(address)
+            known = parts.scheme in SCHEMES and parts.hostname and parts.port != 0
+        except ValueError:  # half an IPv6 address, or a port that is no number up to 65535
+            known = False
         if not known:
             raise InvalidInput(
                 "`server` must be grpc://HOST:PORT, http://HOST:PORT or the path of a SavedModel, or with TLS grpcs:// "

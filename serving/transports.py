@@ -24,6 +24,7 @@ from serving import wire
 from serving.contract import CA_VARIABLE, MODEL_NAME, TOKEN_VARIABLE
 from serving.errors import (
     AccessDenied,
+    Cancelled,
     ConnectionLost,
     DeadlineExceeded,
     InvalidInput,
@@ -42,15 +43,15 @@ from serving.wire import Arrays
 
 # The reason for which requests or gRPC does not trust a certificate, in the texts of its errors.
 _UNVERIFIED = re.compile(r"(?i)(?:certificate.verify.failed|custom verification check failed.*): ([\w ,'-]+)")
-_PIECE_BYTES = 1 << 20
+_PIECE_BYTES = 1 << 16
 # Status codes by which a gateway or load balancer reports a lost or slow server; their bodies are not JSON.
 _GATEWAY_STATUS = {429, 502, 503, 504}
 _REDIRECTS = {301, 302, 303, 307, 308}
 STATUS_S = 10.0  # longest wait for the model's status, which a busy server tells at once, too
 # gRPC's own texts for a message above the receiver's limit, or above 2 GiB.
 _TOO_LONG = ("larger than max", "Exception serializing request")
-# gRPC's own texts for a lost connection, by which to tell it from an INTERNAL or UNKNOWN of the server.
-_CUT = ("RST_STREAM", "Stream removed", "Socket closed", "Connection reset", "GOAWAY", "recvmsg", "Broken pipe")
+# Texts of gRPC, and last of Envoy, for a lost connection, by which to tell it from an error of the server.
+_CUT = re.compile("RST_STREAM|Stream removed|Socket closed|Connection reset|GOAWAY|Broken pipe|connection termination")
 
 
 @dataclass
@@ -129,16 +130,18 @@ class GrpcTransport:
             return call(request, timeout=timeout_s, metadata=tuple(self._server.headers.items()))
         except grpc.RpcError as error:
             raise self._error(error.code(), error.details() or "", timeout_s) from error
+        except ValueError as error:
+            raise Cancelled("The client was closed.") from error
 
     def _error(self, code: grpc.StatusCode, details: str, timeout_s: float) -> StyleTransferError:
         if code in (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED):
             return _denied(self._server, code.name)
         if code is grpc.StatusCode.UNAVAILABLE and (reason := _UNVERIFIED.search(details)):
             return _unverified(self._server, reason)
-        if code is grpc.StatusCode.UNAVAILABLE and "connect" in details.lower():
+        if code is grpc.StatusCode.UNAVAILABLE and "to connect" in details:
             return _unreachable(self._server)
-        if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNKNOWN, grpc.StatusCode.INTERNAL):
-            if any(words in details for words in _CUT):
+        if code.name in ("UNAVAILABLE", "UNKNOWN", "INTERNAL", "CANCELLED"):
+            if _CUT.search(details):
                 return _cut(self._server)
             if "deserializing response" in details:
                 return InvalidResponse(f"{self._server} sent a response of another type than was asked for.")

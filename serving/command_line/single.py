@@ -13,7 +13,7 @@ from model.contract import CONVERGED, NOT_FINITE
 from serving.client import StyleTransferClient
 from serving.command_line import flags
 from serving.errors import InvalidInput, StyleTransferError
-from serving.files import atomic_write
+from serving.files import atomic_write, check_writable
 from serving.request import Request
 from serving.responses import Description
 from serving.results import PROGRAM, Origin, check_suffix, encode_result
@@ -65,7 +65,7 @@ def run(arguments: list[str]) -> int:
     for path in files:
         if places.count(path.resolve()) > 1:
             raise InvalidInput(f"a file that is written must be none of the others. Received: {path}")
-        atomic_write(path, None)
+        check_writable(path)
     run = _resumed(options, pictures) if options.resume else _begun(options)
     with flags.open_client(flags.servers_of(options), options) as client:
         model = flags.common_model([client], run.request.settings, options)

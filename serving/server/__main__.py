@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 from collections.abc import Sequence
 from types import FrameType
 
@@ -27,23 +28,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
-    # Imported here: wrong flags are reported before anything large is imported.
-    from serving.server.app import ServerApp
-
-    try:
-        app = ServerApp(options)
-    except StyleTransferError as error:
-        return _fail(error)
+    ended = threading.Event()
 
     def on_signal(number: int, _: FrameType | None) -> None:
-        if app.ended.is_set():
+        if ended.is_set():
             os._exit(128 + number)  # second signal: at once, with a shell's exit code for that signal
-        set_event(app.ended)
+        set_event(ended)
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, on_signal)
+
+    # Imported here: wrong flags are reported, and signals heeded, before anything large is imported.
+    from serving.server.app import ServerApp
+
+    try:
+        app = ServerApp(options, ended)
+    except StyleTransferError as error:
+        return _fail(error)
     app.start()
-    wait_for(app.ended)
+    wait_for(ended)
     if app.failure is None:
         log.info("Stopping: the running call finishes, new calls are refused.")
     all_ended = app.stop()

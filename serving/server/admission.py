@@ -35,11 +35,6 @@ class Admission:
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="calls")
         self._stopping = False
 
-    @property
-    def admitted(self) -> int:
-        """The number of running and waiting calls."""
-        return len(self._queue)
-
     def check(self) -> None:
         """Raises what `turn` would raise now: a call that would be refused need not be received."""
         if self._stopping:
@@ -125,6 +120,7 @@ class Admission:
             return await asyncio.shield(work)
         except asyncio.CancelledError:
             await asyncio.wait([work])
+            work.exception()  # otherwise asyncio would log it, as one that nobody has seen
             raise
 
     async def stop(self, timeout_s: float) -> bool:

@@ -54,12 +54,14 @@ GRPC_OPTIONS = (
 class ServerApp:
     """One server. Use: create it, `start`, wait until `ended` is set, `stop`."""
 
-    def __init__(self, options: Namespace) -> None:
+    def __init__(self, options: Namespace, ended: threading.Event) -> None:
         """Finds the model's versions and opens the ports. This takes milliseconds: TensorFlow is not imported yet.
+
+        The server sets `ended` if it cannot serve; others set it to ask for a stop.
 
         Raises StyleTransferError if there is no version to serve, or a port is taken.
         """
-        self.ended = threading.Event()  # set by the server if it cannot serve, or by others to ask for a stop
+        self.ended = ended
         self.failure: StyleTransferError | None = None  # why no version could be loaded at the start
         self.admission = Admission(options.max_queued_runs)
         base_path, retries = Path(options.model_base_path), options.max_num_load_retries

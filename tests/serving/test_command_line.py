@@ -1,5 +1,6 @@
 """`python -m serving`, run as a person runs it."""
 
+import io
 import signal
 import subprocess
 import sys
@@ -24,7 +25,7 @@ from serving.files import sha256
 from serving.results import PROGRAM, origin_of
 from serving.run_file import load_run, save_run
 from tests.conftest import decoded, encode, smooth_picture
-from tests.faulty import faulty
+from tests.lines import line
 from tests.ports import free_port
 from tests.served import ROOT, Served
 from tests.serving.fakes import FakeModel
@@ -73,13 +74,14 @@ def test_every_setting_is_a_flag_and_reaches_the_settings() -> None:
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (["--timeout", "0"], "`timeout_s` must be above 0 seconds. Received: 0.0"),
+        (["--timeout", "0"], "`timeout_s` must be a number of seconds above 0. Received: 0.0"),
         (["--size", "9"], "`size` must be an integer from 16 to 4096. Received: 9"),
         (["-o", "picture.gif"], "`output` must end in .png, .jpg, .jpeg or .webp. Received: picture.gif"),
         (["-o", "/nosuch/out.png"], "a file must be writable. Received: /nosuch/out.png (No such file or directory)"),
         (["-o", "{folder}"], "a file must be writable. Received: {folder} (Is a directory)"),
         (["-o", "{content}"], "a file that is written must be none of the others. Received: {content}"),
         (["--checkpoint", "{content}"], "a file that is written must be none of the others. Received: {content}"),
+        (["--checkpoint", "/"], "a file must be writable. Received: / (Is a directory)"),
         (["--checkpoint", "{folder}"], "a file must be writable. Received: {folder} (Is a directory)"),
         (["--server", "localhost:8500"], "`server` must be grpc://HOST:PORT, http://HOST:PORT or the path of a SavedM"),
         (["--background", "nosuch"], "`background` must be a colour, by name or as #RRGGBB. Received: nosuch"),
@@ -101,6 +103,16 @@ def test_mistakes_are_one_sentence(
     assert main(arguments) == 1
     assert capsys.readouterr().err.startswith(f"error: {sentence.format(**names)}")
     assert not (tmp_path / "out.png").exists()
+
+
+def test_a_name_that_the_terminal_cannot_show_is_escaped(
+    monkeypatch: pytest.MonkeyPatch, pair: list[str], tmp_path: Path
+) -> None:
+    shown = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(shown, encoding="ascii", write_through=True))
+    monkeypatch.setattr(flags, "open_client", lambda *_: StyleTransferClient(FakeModel()))
+    assert main([*pair, "-o", str(tmp_path / "ü.png"), "--quiet"]) == 0
+    assert b"\\xfc.png: step 8/8" in shown.getvalue()
 
 
 def test_it_tells_its_version(capsys: pytest.CaptureFixture[str]) -> None:
@@ -157,8 +169,8 @@ def test_a_run_that_fails_is_kept_for_the_same_model_and_says_how_to_go_on(
 ) -> None:
     output, kept = tmp_path / "out.png", tmp_path / "out.png.run"
     flags = ["-o", str(output), "--quiet", "--size", "56", "--steps", "60", "--optimizer", "adam", "--patience", "0"]
-    with faulty(served.http, "cut", 200_000) as proxy:
-        assert main([*pair, *flags, "--server", proxy.address]) == 1
+    with line(served.http, fault="cut", after_bytes=200_000) as broken:
+        assert main([*pair, *flags, "--server", broken.address]) == 1
     lines = capsys.readouterr().err.splitlines()
     run = load_run(kept)
     assert lines[-2] == f"{kept}: the run at step {run.step}/60; --resume {kept} goes on with it"

@@ -20,7 +20,7 @@ from serving.request import Request
 from serving.transports import connect, served_versions
 from tests import processes
 from tests import served as servers
-from tests.faulty import FAULTS, faulty
+from tests.lines import FAULTS, line
 from tests.served import Served
 from tests.serving.fakes import CONTENT, STYLE, png_of
 
@@ -58,14 +58,14 @@ def test_a_run_goes_on_elsewhere_or_later_when_its_server_is_killed(served: Serv
 def test_a_connection_that_breaks_in_an_answer_is_left_for_another_server(
     served: Served, undisturbed: bytes, way: str, fault: str
 ) -> None:
-    with faulty(getattr(served, way), fault, IN_THE_MIDDLE_BYTES) as proxy:
-        with StyleTransferClient([proxy.address, served.grpc], timeout_s=SOON_S, retry_policy=RETRIES) as client:
+    with line(getattr(served, way), fault=fault, after_bytes=IN_THE_MIDDLE_BYTES) as broken:
+        with StyleTransferClient([broken.address, served.grpc], timeout_s=SOON_S, retry_policy=RETRIES) as client:
             *_, last = client.run(REQUEST)
         assert last.image == undisturbed
-        assert proxy.failed.is_set()
+        assert broken.failed.is_set()
         if fault == "hang":
-            with pytest.raises(DeadlineExceeded, match=f"^{proxy.address} did not answer within 0.5 s.$"):
-                StyleTransferClient(proxy.address).describe(timeout_s=0.5)
+            with pytest.raises(DeadlineExceeded, match=f"^{broken.address} did not answer within 0.5 s.$"):
+                StyleTransferClient(broken.address).describe(timeout_s=0.5)
 
 
 def test_a_run_goes_on_with_a_new_version_of_the_same_weights_and_only_with_that(

@@ -118,10 +118,16 @@ def test_every_way_refuses_in_the_same_words(ways: dict[str, Transport], inputs:
         assert "{{" not in str(failure.value)
 
 
-@pytest.mark.parametrize("server", ["ftp://host:1", "grpc://", "://x", []])
+@pytest.mark.parametrize("server", ["ftp://host:1", "grpc://", "://x", "grpc://host:8500,", "http://host:99999", []])
 def test_an_address_of_no_known_kind_and_none_at_all_are_refused(server: str | list[str]) -> None:
     with pytest.raises(InvalidInput, match=r"^`server` must (be grpc:|name at least one server)"):
         StyleTransferClient(server)
+
+
+@pytest.mark.parametrize("timeout_s", [0, float("inf"), float("nan")])
+def test_a_call_has_an_end(timeout_s: float) -> None:
+    with pytest.raises(InvalidInput, match=f"`timeout_s` must be a number of seconds above 0. Received: {timeout_s}"):
+        StyleTransferClient("grpc://host:1", timeout_s=timeout_s)
 
 
 def test_another_model_than_ours_is_refused(tmp_path: Path) -> None:
@@ -220,11 +226,17 @@ def ask(answering: Any, body: bytes, status: str = "OK", details: str = "") -> d
     ("status", "details", "error"),
     [
         ("UNAVAILABLE", "is loading", ServingUnavailable),
+        ("UNAVAILABLE", "failed to connect to all addresses; last error: Connection reset by peer", ServingUnavailable),
         ("UNAVAILABLE", "Socket closed", ConnectionLost),
+        ("UNAVAILABLE", "recvmsg:Connection reset by peer", ConnectionLost),
+        ("UNAVAILABLE", "upstream connect error. reset reason: connection termination", ConnectionLost),
+        ("CANCELLED", "the server stops and ends its calls", ServingUnavailable),
         ("INTERNAL", "Received RST_STREAM with error code 2", ConnectionLost),
         ("UNKNOWN", "Stream removed", ConnectionLost),
+        ("CANCELLED", "Received RST_STREAM with error code 8", ConnectionLost),
         ("DEADLINE_EXCEEDED", "Deadline Exceeded", DeadlineExceeded),
         ("RESOURCE_EXHAUSTED", "the queue is full", Overloaded),
+        ("RESOURCE_EXHAUSTED", "OOM when allocating tensor with shape[9]", TooLarge),
         ("RESOURCE_EXHAUSTED", "SERVER: Received message larger than max (20 vs. 10)", TooLarge),
         ("UNAUTHENTICATED", "no token", AccessDenied),
         ("PERMISSION_DENIED", "not this token", AccessDenied),
@@ -295,6 +307,7 @@ def test_a_tensor_that_contradicts_itself_is_refused(dtype: int, shape: list[int
         ("Graph execution error:\n\nassertion failed: [`a` [1]]\n\t [[{{function_node f}}{{node x}}]]", "`a` [1]"),
         ("assertion failed: [caf\\303\\251 \\'x\\']", "café 'x'"),
         ("jpeg::Uncompress failed.\n\t [[{{node x}}]]", "jpeg::Uncompress failed."),
+        ("2 root error(s) found.\n  (0) INTERNAL: no cuDNN.\n\t [[{{node x}}]]\n  (1) CANCELLED: x", "no cuDNN."),
         ("", "The server gave no reason."),
     ],
 )

@@ -20,6 +20,8 @@ SCRIPT = """
 import importlib, json, sys
 blocked, modules, *commands = map(json.loads, sys.argv[1:])
 sys.modules.update(dict.fromkeys(blocked))
+import serving
+assert "grpc" not in sys.modules  # nor anything else that takes long: of Ctrl-C before `main`, Python makes a traceback
 for module in modules:
     importlib.import_module(module)
 print([sys.modules["serving.__main__"].main(command) for command in commands])

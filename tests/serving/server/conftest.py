@@ -78,9 +78,9 @@ class Client:
 
     def calling(self, signature: str, **inputs: Any) -> grpc.Future:
         """Starts a call; returns when it runs or waits."""
-        admitted = self.app.admission.admitted
+        admitted = len(self.app.admission._queue)
         call = PredictionServiceStub(self.channel).Predict.future(request(signature, **inputs), timeout=CALL_S)
-        wait_until(lambda: self.app.admission.admitted > admitted)
+        wait_until(lambda: len(self.app.admission._queue) > admitted)
         return call
 
     def status(self, spec: dict[str, Any] | None) -> get_model_status_pb2.GetModelStatusResponse:
@@ -112,7 +112,7 @@ def started(base: Path, *more: str, loaded: bool = True) -> Iterator[Client]:
     """A server in this process, with further flags; whose model may still load, if it need not be loaded."""
     grpc_port, rest_port = free_port(), free_port()
     ports = f"--port={grpc_port}", f"--rest_api_port={rest_port}"
-    app = ServerApp(flags.parse([f"--model_base_path={base}", "--model_name=zoo", *ports, *more]))
+    app = ServerApp(flags.parse([f"--model_base_path={base}", "--model_name=zoo", *ports, *more]), threading.Event())
     with grpc.insecure_channel(f"127.0.0.1:{grpc_port}", options=GRPC_OPTIONS) as channel:
         app.start()
         try:
