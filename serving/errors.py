@@ -96,7 +96,7 @@ _BY_CODE = {
 }
 _BY_CODE["CANCELLED"] = ServingUnavailable  # a server that stops ends its calls so; the caller's own end is no response
 _OUT_OF_MEMORY = "OOM when allocating"  # TensorFlow's text, with the code of a full queue
-_ADVICE = " Choose a smaller `size`."
+_ADVICE = ". Choose a smaller `size`."
 _BY_HTTP_STATUS = {502: "UNAVAILABLE"}  # from a gateway that cannot reach its server
 _BY_HTTP_STATUS |= {status: code for code, status in reversed(HTTP_STATUS.items())}
 

@@ -125,7 +125,7 @@ class Remote:
         session.proxies = {} if self.is_loopback else get_environ_proxies(self.address)
         session.verify = self.ca or True
         session.headers.update(self.headers)
-        session.mount(f"{self.scheme}://", _Adapter())
+        session.mount(f"{self.scheme}://", _Adapter(pool_maxsize=100))  # threads that share a client, without a warning
         return session
 
 

@@ -28,6 +28,7 @@ class Connection(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
+        self._moved_bytes += len(data)
         self._idle_no_longer()
 
     def on_response_complete(self) -> None:
@@ -58,12 +59,13 @@ class Connection(H11Protocol):
             self._timer.cancel()
 
     def _watch(self) -> None:
-        self._unsent = self.transport.get_write_buffer_size()
+        self._moved_bytes = self.transport.get_write_buffer_size()
         self._timer = self.loop.call_later(STALL_S, self._check)
 
     def _check(self) -> None:
-        sent = self._unsent - self.transport.get_write_buffer_size()
-        if sent >= STALL_S * SLOWEST_BYTES_S:
+        # Of the response to the client, or of a request that is refused, whose rest the client still sends.
+        moved = self._moved_bytes - self.transport.get_write_buffer_size()
+        if moved >= STALL_S * SLOWEST_BYTES_S:
             self._watch()
         else:
             self.transport.abort()

@@ -10,6 +10,7 @@ from concurrent import futures
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import grpc
 import pytest
@@ -298,6 +299,14 @@ def test_a_proxy_of_the_environment_is_used_but_not_for_this_machine(
 
 
 # Slow lines
+
+
+def test_threads_may_share_a_client_without_a_warning(web: Web, caplog: pytest.LogCaptureFixture) -> None:
+    together = threading.Barrier(20, timeout=60)
+    web.answer, web.calls = (200, {}, b'{"model_version_status": []}'), Mock(append=lambda _: together.wait())
+    with contextlib.closing(connect(web.address)) as way, futures.ThreadPoolExecutor(20) as pool:
+        list(pool.map(lambda _: way.versions(), range(20)))
+    assert not caplog.messages
 
 
 @pytest.mark.parametrize("way", WAYS)

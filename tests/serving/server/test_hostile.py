@@ -13,6 +13,7 @@ import os
 import socket
 import string
 import threading
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -288,6 +289,15 @@ def test_response_that_is_not_taken_is_given_up(zoo: Client, monkeypatch: pytest
             while piece := opened.recv(1 << 20):
                 received += len(piece)
     assert received < 20_000_000
+
+
+def test_request_that_is_refused_may_be_sent_to_its_end(zoo: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "STALL_S", 0.2)
+    with zoo.connection(post(b"", length=500_000).replace(b"zoo", b"away")) as opened:
+        for _ in range(5):
+            opened.sendall(bytes(100_000))
+            time.sleep(0.1)
+        assert opened.recv(1 << 16).startswith(b"HTTP/1.1 404")  # most clients read it only then
 
 
 def test_all_requests_share_a_budget_of_bytes(zoo_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
