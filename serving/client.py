@@ -146,15 +146,6 @@ class StyleTransferClient:
         >>> result.losses.shape
         (60, 4)
 
-        In asynchronous code, call it in threads:
-
-        >>> import asyncio
-        >>> async def paint(paintings):
-        ...     calls = [asyncio.to_thread(client.stylize, "photo.jpg", one, size=512, steps=60) for one in paintings]
-        ...     return await asyncio.gather(*calls)
-        >>> [len(result.losses) for result in asyncio.run(paint(["painting.jpg", "second.jpg"]))]
-        [60, 60]
-
         Args:
           content: the picture to paint: the path of a file, the bytes of one, or a PIL image. A text is always a path.
           styles: the picture whose style it takes, or several.

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import requests
 
 from serving.contract import MODEL_NAME
 from serving.endpoints import split_servers
+from serving.errors import StyleTransferError
+from serving.transports import served_versions
 from tests.ports import free_port
 
 ROOT = Path(__file__).parents[1]
@@ -41,10 +42,19 @@ class Server:
         self.start()
 
     def start(self) -> None:
-        self.process = start(self._model, *self.ports, *self._flags)
+        grpc, rest = self.ports
+        flags = f"--port={grpc}", f"--rest_api_port={rest}", f"--model_name={MODEL_NAME}", *self._flags
+        command = [sys.executable, "-m", "serving.server", f"--model_base_path={self._model}", *flags]
+        self.process = subprocess.Popen([*command, "--rest_api_timeout_in_ms=120000"], cwd=ROOT)
 
     def wait(self) -> None:
-        wait_until_available(self.process, self.ports[1])
+        deadline = time.monotonic() + START_S
+        while self.process.poll() is None and time.monotonic() < deadline:
+            with contextlib.suppress(StyleTransferError):  # loading TensorFlow may hold the process for seconds
+                if served_versions(self.http, timeout_s=5):
+                    return
+            time.sleep(0.2)
+        raise RuntimeError(f"the server at {self.http} did not become available")
 
     def kill(self) -> None:
         self.process.kill()
@@ -61,27 +71,6 @@ def serving(model: Path | str, *flags: str) -> Iterator[Server]:
     finally:
         server.process.terminate()
         server.process.wait(30)
-
-
-def start(model: Path | str, grpc: int, rest: int, *flags: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [
-            sys.executable, "-m", "serving.server", f"--model_base_path={model}", f"--model_name={MODEL_NAME}",
-            f"--port={grpc}", f"--rest_api_port={rest}", "--rest_api_timeout_in_ms=120000", *flags,
-        ],
-        cwd=ROOT,
-    )  # fmt: skip
-
-
-def wait_until_available(process: subprocess.Popen[bytes], rest: int) -> None:
-    url = f"http://127.0.0.1:{rest}/v1/models/{MODEL_NAME}"
-    deadline = time.monotonic() + START_S
-    while process.poll() is None and time.monotonic() < deadline:
-        with contextlib.suppress(requests.RequestException):  # loading TensorFlow may hold the process for seconds
-            if requests.get(url, timeout=5).json()["model_version_status"][0]["state"] == "AVAILABLE":
-                return
-        time.sleep(0.2)
-    raise RuntimeError(f"the server at {url} did not become available")
 
 
 @dataclass(frozen=True)

@@ -68,6 +68,8 @@ def test_the_wheel_exports_serves_and_paints(version: str, wheel: Path, tmp_path
 
     exported = everything.run("style-transfer-export", "--weights", weights, "--output", models)
     assert exported.returncode == 0, exported.stderr
+    refused = everything.run("style-transfer-server", f"--model_base_path={tmp_path / 'nothing'}")
+    assert (refused.returncode, "must hold a version directory" in refused.stderr) == (1, True)
     page = everything.command("style-transfer-page")
     with Launched(models, tmp_path / "log", [page], cwd=tmp_path) as launched:
         assert "The page is at" in launched.wait_for("The page is at")

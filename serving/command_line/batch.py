@@ -10,6 +10,7 @@ from pathlib import Path
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from model.settings import StyleSettings
 from serving.batch import Batch, Ending, Outcome, pictures_in, plan
 from serving.client import StyleTransferClient
 from serving.command_line import flags
@@ -48,7 +49,7 @@ def _count(text: str) -> int:
 def run(arguments: list[str]) -> int:
     """Runs a batch, or raises StyleTransferError if none can begin; returns 0 all done, 1 some failed, 130 stopped."""
     options = build_parser().parse_args(arguments)
-    settings = flags.settings_from(options)
+    settings = StyleSettings(**flags.given_settings(options))
     contents = pictures_in(options.contents, "CONTENTS", options.output)
     styles = pictures_in(options.styles, "STYLES", options.output)
     tasks = plan(contents, styles, options.output, f".{options.format}")

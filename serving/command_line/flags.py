@@ -110,8 +110,3 @@ def given_settings(options: argparse.Namespace) -> dict[str, str]:
     """Returns the settings given as flags, by name, as text."""
     texts = {name: getattr(options, name) for name in (PRESET.name, *SETTINGS)}
     return {name: text for name, text in texts.items() if text is not None}
-
-
-def settings_from(options: argparse.Namespace) -> StyleSettings:
-    """Returns the settings given as flags; raises InvalidInput if one is wrong."""
-    return StyleSettings(**given_settings(options))

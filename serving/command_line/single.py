@@ -10,6 +10,7 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from model.contract import CONVERGED, NOT_FINITE
+from model.settings import StyleSettings
 from serving.client import StyleTransferClient
 from serving.command_line import flags
 from serving.errors import InvalidInput, StyleTransferError
@@ -77,7 +78,7 @@ def run(arguments: list[str]) -> int:
 
 
 def _begun(options: argparse.Namespace) -> SavedRun:
-    settings = flags.settings_from(options)
+    settings = StyleSettings(**flags.given_settings(options))
     if not options.styles:
         raise InvalidInput("`CONTENT` and at least one `STYLE` must be given, or `--resume` with a saved run")
     request = Request.read(

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import itertools
+import math
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -70,13 +71,31 @@ def test_a_picture_by_one_call_is_that_of_a_run_and_tells_what_made_it(served: S
 
 
 def test_a_picture_that_is_cancelled_is_kept_as_it_stands(fake: FakeModel) -> None:
-    cancelled = threading.Event()
+    cancelled, records = threading.Event(), []
     fake.before = lambda call: cancelled.set() if call == 3 else None
     guides = {"content_masks": CONTENT, "initial": Image.open(io.BytesIO(STYLE)), "background": "red"}
-    result = StyleTransferClient(fake).stylize(CONTENT, [STYLE], **guides, cancelled=cancelled)
-    assert result.image == IMAGE
-    assert 0 < result.origin.step == len(result.losses) < result.origin.steps
+    run = {"cancelled": cancelled, "on_progress": records.append}
+    result = StyleTransferClient(fake).stylize(CONTENT, [STYLE], **guides, **run)
+    assert (len(records), fake.takes[-1], result.image) == (4, 0, IMAGE)
+    assert 0 < records[2].step == records[3].step == result.origin.step == len(result.losses) < result.origin.steps
+    assert not records[3].complete
     assert result.origin.guides_sha256.keys() == {"content_masks", "initial"}
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        *[({"timeout_s": s}, f"`timeout_s` must be a number of seconds above 0. Received: {s}") for s in (0, math.inf)],
+        ({"server": []}, "`server` must name at least one server. Received: none"),
+        *[
+            ({"server": server}, f"`server` must be grpc://HOST:PORT, http://HOST:PORT or .* Received: {server}")
+            for server in ("ftp://host:1", "grpc://", "://x", "grpc://host:8500,", "http://host:99999")
+        ],
+    ],
+)
+def test_a_client_has_a_server_and_calls_that_end(options: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(InvalidInput, match=f"^{sentence}$"):
+        StyleTransferClient(**{"server": "grpc://127.0.0.1:1"} | options)
 
 
 @pytest.mark.parametrize(
@@ -117,15 +136,6 @@ def test_speed_and_time_left_are_right_when_steps_are_even(fake: FakeModel) -> N
         left = pytest.approx((1000 - record.step) * 0.1, abs=1e-3)
         assert record.seconds_left == (left if record.step > 1 else None)
     assert record.seconds == pytest.approx(100)
-
-
-def test_stopping_keeps_the_picture_as_it_stands(fake: FakeModel) -> None:
-    cancelled = threading.Event()
-    fake.before = lambda call: cancelled.set() if call == 3 else None
-    records = list(StyleTransferClient(fake).run(REQUEST, cancelled=cancelled))
-    assert (len(records), fake.takes[-1], records[-1].image) == (4, 0, IMAGE)
-    assert records[-1].step == records[-2].step < records[-1].steps
-    assert not records[-1].complete
 
 
 def test_a_run_that_ends_early_says_why(fake: FakeModel) -> None:

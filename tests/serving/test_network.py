@@ -114,10 +114,11 @@ def describe(server: str, **options: Any) -> Any:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_run_over_tls_with_a_private_authority(
+def test_a_run_over_tls_with_a_private_authority_on_a_slow_line(
     served: Served, undisturbed: bytes, authority: trustme.CA, ca: str, way: str
 ) -> None:
-    with line(served.address(way), certificate=authority.issue_cert("127.0.0.1")) as encrypted:
+    certificate = authority.issue_cert("127.0.0.1")
+    with line(served.address(way), certificate=certificate, bytes_per_s=1e6, delay_s=0.3) as encrypted:
         assert encrypted.address.startswith(f"{way}s://")
         assert image(encrypted.address, ca=ca, token=SECRET) == undisturbed
         assert served_versions(encrypted.address, ca=ca) == served_versions(served.address(way))
@@ -307,12 +308,6 @@ def test_threads_may_share_a_client_without_a_warning(web: Web, caplog: pytest.L
     with contextlib.closing(connect(web.address)) as way, futures.ThreadPoolExecutor(20) as pool:
         list(pool.map(lambda _: way.versions(), range(20)))
     assert not caplog.messages
-
-
-@pytest.mark.parametrize("way", WAYS)
-def test_a_slow_line_changes_nothing_about_the_picture(served: Served, undisturbed: bytes, way: str) -> None:
-    with line(served.address(way), bytes_per_s=1e6, delay_s=0.3) as slow:
-        assert image(slow.address) == undisturbed
 
 
 def test_an_upload_may_take_longer_than_a_connection(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,6 @@ from tensorflow_serving.apis import predict_pb2
 
 from model.contract import SIGNATURES
 from serving import wire
-from serving.client import StyleTransferClient
 from serving.errors import (
     AccessDenied,
     ConnectionLost,
@@ -116,18 +115,6 @@ def test_every_way_refuses_in_the_same_words(ways: dict[str, Transport], inputs:
             advance(way, **inputs)
         assert message in str(failure.value)
         assert "{{" not in str(failure.value)
-
-
-@pytest.mark.parametrize("server", ["ftp://host:1", "grpc://", "://x", "grpc://host:8500,", "http://host:99999", []])
-def test_an_address_of_no_known_kind_and_none_at_all_are_refused(server: str | list[str]) -> None:
-    with pytest.raises(InvalidInput, match=r"^`server` must (be grpc:|name at least one server)"):
-        StyleTransferClient(server)
-
-
-@pytest.mark.parametrize("timeout_s", [0, float("inf"), float("nan")])
-def test_a_call_has_an_end(timeout_s: float) -> None:
-    with pytest.raises(InvalidInput, match=f"`timeout_s` must be a number of seconds above 0. Received: {timeout_s}"):
-        StyleTransferClient("grpc://host:1", timeout_s=timeout_s)
 
 
 def test_another_model_than_ours_is_refused(tmp_path: Path) -> None:

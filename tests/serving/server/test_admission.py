@@ -68,18 +68,6 @@ async def test_call_that_waits_gives_up_at_its_deadline(calls: Calls) -> None:
 
 
 @with_calls
-async def test_cancelled_call_leaves_the_queue(calls: Calls) -> None:
-    running, leaving, staying = await calls.add(1), await calls.add(2), await calls.add(3)
-    leaving.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await leaving
-    assert len(calls.admission._queue) == 2
-    calls.go.set()
-    await asyncio.gather(running, staying)
-    assert calls.ran == [1, 3]
-
-
-@with_calls
 async def test_cancelled_call_that_works_in_a_thread_keeps_its_turn_to_the_end(calls: Calls) -> None:
     go, ended, untold = threading.Event(), list[int](), list[Any]()
     asyncio.get_running_loop().set_exception_handler(lambda _, context: untold.append(context))

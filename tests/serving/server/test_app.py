@@ -25,7 +25,7 @@ from serving.server.__main__ import main
 from serving.server.app import ServerApp
 from serving.server.servable import Servable
 from tests.ports import free_port
-from tests.served import start, wait_until_available
+from tests.served import serving
 from tests.serving.server.conftest import CALL_S, failure, rest, started, wait_until
 from tests.serving.server.models import request
 
@@ -111,24 +111,16 @@ def test_broken_model_is_given_up_after_its_last_attempt_or_by_ctrl_c(
 
 
 def test_sigterm_in_mid_run_ends_cleanly(zoo_dir: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    rest_port = free_port()
-    url = f"http://127.0.0.1:{rest_port}"
-
     def predict(**body: object) -> tuple[int, object]:
-        return rest(url, "POST", f"/v1/models/{MODEL_NAME}:predict", json.dumps(body))
+        return rest(server.http, "POST", f"/v1/models/{MODEL_NAME}:predict", json.dumps(body))
 
-    process = start(zoo_dir, free_port(), rest_port, "--max_queued_runs=0")
-    with process, ThreadPoolExecutor() as pool:
-        try:
-            wait_until_available(process, rest_port)
-            running = pool.submit(predict, signature_name="slow", inputs=1.5)
-            wait_until(lambda: predict()[0] == 429)  # the run has begun, and none may wait
-            process.terminate()
-            wait_until(lambda: predict() == (503, {"error": "The server is stopping."}))
-            assert running.result(30) == (200, {"outputs": True})
-            assert process.wait(20) == 0
-        finally:
-            process.kill()
+    with serving(zoo_dir, "--max_queued_runs=0") as server, ThreadPoolExecutor() as pool:
+        running = pool.submit(predict, signature_name="slow", inputs=1.5)
+        wait_until(lambda: predict()[0] == 429)  # the run has begun, and none may wait
+        server.process.terminate()
+        wait_until(lambda: predict() == (503, {"error": "The server is stopping."}))
+        assert running.result(30) == (200, {"outputs": True})
+        assert server.process.wait(20) == 0
     log = capfd.readouterr().err
     assert "Traceback" not in log
     assert "REST POST /v1/models/style_transfer:predict 200" in log
