@@ -157,7 +157,7 @@ class Batch:
                 outcome = self._done.get(timeout=every_s)
                 left -= 1
             yield outcome
-        if not any(self._partial.iterdir()):
+        with contextlib.suppress(OSError):  # it holds runs, or another batch of this directory has removed it
             self._partial.rmdir()
 
     def _work(self, client: StyleTransferClient, todo: Iterator[Task]) -> None:
@@ -197,6 +197,7 @@ class Batch:
                 run = saved
         last = None
         for last in client.run(request, state=run.state, cancelled=self.cancelled):
+            self._partial.mkdir(exist_ok=True)
             save_run(checkpoint, run.at(last))
             self.fractions[task] = last.fraction_done
         if last is None or not last.complete:

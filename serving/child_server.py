@@ -14,6 +14,7 @@ from pathlib import Path
 from model.versions import find_versions
 from serving.contract import GRPC_PORT, MODEL_NAME, REST_PORT
 from serving.errors import StyleTransferError
+from serving.server.system import hold_alone
 from serving.transports import served_versions
 
 HOST = "127.0.0.1"
@@ -45,8 +46,7 @@ class Port:
         if not text.isdecimal() or not 0 < int(text) < 65536:
             raise LaunchError(f"{self.variable} must be a port from 1 to 65535. Received: {text}")
         with socket.socket() as probe:
-            # As servers do, count a port that lingers after its server has stopped as free.
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            hold_alone(probe)
             try:
                 probe.bind((HOST, int(text)))
             except OSError as error:

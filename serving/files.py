@@ -4,6 +4,7 @@ import contextlib
 import errno
 import hashlib
 import os
+import secrets
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,7 +43,8 @@ def check_writable(path: Path) -> None:
 @contextlib.contextmanager
 def _draft(path: Path, data: bytes) -> Iterator[Path]:
     """Yields a file with the data, beside the place of another; afterwards it is no longer there."""
-    draft = path.parent / f".{path.name}.part"
+    # By a name of its own: two batches of one directory may write the same file.
+    draft = path.parent / f".{path.name}.{secrets.token_hex(3)}.part"
     try:
         with draft.open("wb") as file:
             file.write(data)

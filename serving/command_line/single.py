@@ -5,6 +5,7 @@ import logging
 import sys
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
 
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
@@ -74,7 +75,9 @@ def run(arguments: list[str]) -> int:
             expected = f"a run of the model that is served ({model.digest})"
             raise InvalidInput(f"`resume` must be {expected}. Received: a run of another one ({run.model_digest})")
         request = replace(run.request, settings=model.settings)
-        return _stylise(client, replace(run, request=request, model_digest=model.digest), model, options)
+        run = replace(run, request=request, model_digest=model.digest)
+        with stopped_by_ctrl_c() as cancelled:  # until the picture is written
+            return _stylise(client, run, model, options, cancelled)
 
 
 def _begun(options: argparse.Namespace) -> SavedRun:
@@ -104,12 +107,14 @@ def _resumed(options: argparse.Namespace, pictures: list[str]) -> SavedRun:
     return load_run(options.resume)
 
 
-def _stylise(client: StyleTransferClient, run: SavedRun, model: Description, options: argparse.Namespace) -> int:
+def _stylise(
+    client: StyleTransferClient, run: SavedRun, model: Description, options: argparse.Namespace, cancelled: Event
+) -> int:
     checkpoint = options.checkpoint or options.resume
     last = None
     bar = tqdm(total=1.0, disable=options.quiet, dynamic_ncols=True, bar_format="{percentage:3.0f}%|{bar}| {desc}")
     try:
-        with stopped_by_ctrl_c() as cancelled, bar, logging_redirect_tqdm():
+        with bar, logging_redirect_tqdm():
             for last in client.run(run.request, state=run.state, cancelled=cancelled):
                 if checkpoint:
                     try:

@@ -1,5 +1,6 @@
 """Many pictures: what is made, what is skipped, and what one bad file or a dead server does to the rest."""
 
+import contextlib
 import os
 import threading
 from pathlib import Path
@@ -101,6 +102,14 @@ def test_when_no_server_is_left_the_rest_is_not_tried(folders: Path) -> None:
     first, second, *rest = outcomes(folders, model)
     assert (first.ending, second.ending, second.problem) == (Ending.DONE, Ending.FAILED, "No server answers.")
     assert [outcome.ending for outcome in rest] == STOPPED[:2]
+
+
+def test_another_batch_may_end_in_the_same_directory(folders: Path) -> None:
+    def end(_: int) -> None:
+        with contextlib.suppress(OSError):
+            (folders / "out" / PARTIAL).rmdir()
+
+    assert endings(folders, FakeModel(before=end)) == DONE
 
 
 def test_what_is_done_is_skipped_and_what_has_changed_is_made_anew(folders: Path) -> None:

@@ -17,12 +17,12 @@ import pytest
 from model.settings import SETTINGS, StyleSettings, format_value
 from serving.__main__ import main
 from serving.client import StyleTransferClient
-from serving.command_line import flags
+from serving.command_line import flags, single
 from serving.command_line.flags import given_settings, servers_of
 from serving.command_line.single import build_parser
 from serving.contract import DEFAULT_SERVER, SERVER_VARIABLE
 from serving.files import sha256
-from serving.results import PROGRAM, origin_of
+from serving.results import PROGRAM, encode_result, origin_of
 from serving.run_file import load_run, save_run
 from tests.conftest import decoded, encode, smooth_picture
 from tests.lines import line
@@ -200,6 +200,17 @@ def test_what_can_no_longer_be_written_costs_no_result(
         assert load_run(kept).step < 8
     picture = kept if lost == "out.png" else tmp_path / "out.png"
     assert decoded(picture.read_bytes()).shape == (4, 4, 3)
+
+
+def test_ctrl_c_at_the_end_costs_no_picture(monkeypatch: pytest.MonkeyPatch, pair: list[str], tmp_path: Path) -> None:
+    def interrupted(*arguments: object) -> bytes:
+        signal.raise_signal(signal.SIGINT)
+        return encode_result(*arguments)
+
+    monkeypatch.setattr(flags, "open_client", lambda *_: StyleTransferClient(FakeModel()))
+    monkeypatch.setattr(single, "encode_result", interrupted)
+    assert main([*pair, "-o", str(tmp_path / "out.png"), "--quiet"]) == 0
+    assert origin_of((tmp_path / "out.png").read_bytes()).step == 8
 
 
 def test_ctrl_c_keeps_the_picture_as_it_stands(served: Served, pair: list[str], tmp_path: Path) -> None:

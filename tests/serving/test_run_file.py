@@ -4,6 +4,7 @@ import io
 import json
 import os
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,6 +15,7 @@ import pytest
 
 from model.settings import StyleSettings
 from serving.errors import InvalidInput
+from serving.files import atomic_write
 from serving.request import Request
 from serving.run_file import SavedRun, load_run, save_run
 
@@ -77,6 +79,14 @@ def test_what_is_no_run_is_refused_in_one_sentence(path: Path, change: Any, word
             archive.writestr(name, json.dumps(json.loads(data) | change) if name == "run.json" else data)
     with pytest.raises(InvalidInput, match=rf"^`resume` must be an undamaged run file of version 1. .*{words}.*"):
         load_run(path)
+
+
+def test_two_who_write_a_file_at_once_leave_one_of_theirs(path: Path) -> None:
+    files = [bytes([number]) * 1_000_000 for number in range(2)]
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda data: [atomic_write(path, data) for _ in range(20)], files))
+    assert path.read_bytes() in files
+    assert [file.name for file in path.parent.iterdir()] == ["a.run"]
 
 
 @pytest.mark.parametrize("step", ["fsync", "replace"])
