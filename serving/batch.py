@@ -95,11 +95,11 @@ def plan(contents: Sequence[Path], styles: Sequence[Path], output: Path, suffix:
     A name that is too long is cut, and gets a part of its digest. Raises InvalidInput if two results would have one
     name, or one that of a picture.
     """
-    # Files that differ in their suffix alone keep it, so that their results differ in name.
+    # Files that differ in their suffix alone keep it, so that their results differ in name, on macOS and Windows too.
     names = {path: path.stem for path in (*contents, *styles)}
     for group in (contents, styles):
-        stems = Counter(path.stem for path in group)
-        names |= {path: path.name for path in group if stems[path.stem] > 1}
+        stems = Counter(path.stem.casefold() for path in group)
+        names |= {path: path.name for path in group if stems[path.stem.casefold()] > 1}
     tasks = [
         Task(content, style, output / f"{_short(f'{names[content]}_{names[style]}')}{suffix}")
         for content in contents

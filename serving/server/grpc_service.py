@@ -22,7 +22,7 @@ from serving.server.servable import DEFAULT_SIGNATURE, Array
 
 log = logging.getLogger(__name__)
 
-MAX_TEXT = 1024  # characters of an error's text; tensorflow_model_server cuts there too
+MAX_TEXT_BYTES = 1024  # of an error's text; tensorflow_model_server cuts there too, and gRPC refuses 8 KiB
 LONGEST_S = 30 * 24 * 3600  # gRPC's "no deadline" may be centuries away, too long for a timer
 MESSAGE_S = 300.0  # to receive a request: as long as our client waits for the whole call
 SHORT_BYTES = 1 << 16  # of a request that is answered by the event loop itself, which nothing may hold up
@@ -135,8 +135,8 @@ def _handler(name: str, method: Method) -> grpc.RpcMethodHandler:
         finally:
             level = logging.INFO if name == "Predict" or code != "OK" else logging.DEBUG
             log.log(level, "gRPC %s %s in %.0f ms", name, code, (time.monotonic() - started) * 1000)
-        if len(text) > MAX_TEXT:
-            text = text[:MAX_TEXT] + "...TRUNCATED"
+        if len(data := text.encode(errors="replace")) > MAX_TEXT_BYTES:
+            text = data[:MAX_TEXT_BYTES].decode(errors="ignore") + "...TRUNCATED"
         return await context.abort(grpc.StatusCode[code], text)
 
     # On the wire a single message and a stream of one are the same. For a handler of single messages gRPC would receive

@@ -146,8 +146,8 @@ def test_a_directory_is_read_for_pictures_by_name(tmp_path: Path) -> None:
 
 
 def test_files_of_one_stem_keep_their_suffixes(tmp_path: Path) -> None:
-    planned = plan([Path("a.png"), Path("a.jpg"), Path("b.jpg")], [Path("x.png")], tmp_path, ".jpg")
-    assert [task.output.name for task in planned] == ["a.png_x.jpg", "a.jpg_x.jpg", "b_x.jpg"]
+    planned = plan([Path("a.png"), Path("A.jpg"), Path("b.jpg")], [Path("x.png")], tmp_path, ".jpg")
+    assert [task.output.name for task in planned] == ["a.png_x.jpg", "A.jpg_x.jpg", "b_x.jpg"]
     with pytest.raises(InvalidInput, match=r"differ in their names. Received: a_b_c.png twice"):
         plan([Path("a.png"), Path("a_b.png")], [Path("c.png"), Path("b_c.png")], tmp_path, ".png")
 
