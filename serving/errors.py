@@ -119,10 +119,9 @@ def clean(message: str) -> str:
     message = re.sub(r"^\d+ root error\(s\) found\.\s*\(0\) [\w ]+: ", "", message)  # of several the first
     found = re.search(r"assertion failed: \[(.*)", message, re.DOTALL)
     if not found:
-        lines = [line.strip() for line in message.splitlines()]
-        lines = [line for line in lines if line and not line.startswith(("Graph execution error", "[["))]
-        return lines[0] if lines else "The server gave no reason."
+        lines = filter(None, map(str.strip, message.splitlines()))
+        wrapping = ("Graph execution error", "[[")
+        return next((line for line in lines if not line.startswith(wrapping)), "The server gave no reason.")
     # TensorFlow escapes an assertion's text as in C.
-    sentence, *wrapping = re.split(r"\]\s+\[\[\{\{", found[1], maxsplit=1)
-    sentence = sentence if wrapping else sentence.rstrip().removesuffix("]")
+    sentence = re.split(r"\]\s+\[\[\{\{|\]\s*$", found[1], maxsplit=1)[0]
     return codecs.escape_decode(sentence.encode())[0].decode("utf-8", "replace")

@@ -44,8 +44,8 @@ from serving.wire import Arrays
 # The reason for which requests or gRPC does not trust a certificate, in the texts of its errors.
 _UNVERIFIED = re.compile(r"(?i)(?:certificate.verify.failed|custom verification check failed.*): ([\w ,'-]+)")
 _PIECE_BYTES = 1 << 16
-# Status codes by which a gateway or load balancer reports a lost or slow server; their bodies are not JSON.
-_GATEWAY_STATUS = {429, 502, 503, 504}
+# Status codes by which a gateway or load balancer reports a lost or busy server; their bodies are not JSON.
+_GATEWAY_STATUS = {429, 502, 503}
 _REDIRECTS = {301, 302, 303, 307, 308}
 STATUS_S = 10.0  # longest wait for the model's status, which a busy server tells at once, too
 # gRPC's own texts for a message above the receiver's limit, or above 2 GiB.
@@ -195,6 +195,11 @@ class RestTransport:
         status, content, location = self._exchange(method, self._url + path, body, timeout_s)
         if status == requests.codes.request_entity_too_large:
             raise _too_long(self._server)
+        if status == requests.codes.gateway_timeout:  # the text of TensorFlow Serving does not say whose time is up
+            raise DeadlineExceeded(
+                f"{self._server} did not finish the call in the time that it allows (HTTP 504). Start it with a larger "
+                "--rest_api_timeout_in_ms, or call it by gRPC."
+            )
         if status in (requests.codes.unauthorized, requests.codes.forbidden):
             raise _denied(self._server, f"HTTP {status}")
         if status in _REDIRECTS:

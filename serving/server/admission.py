@@ -28,7 +28,7 @@ class Admission:
     """
 
     def __init__(self, max_waiting: int = 16) -> None:
-        self.capacity = max_waiting + 1
+        self._max_waiting = max_waiting
         self._queue: deque[asyncio.Future[None]] = deque()  # the running call, then the waiting ones
         self._arriving: dict[asyncio.Timeout, None] = {}  # the oldest first
         self._free_bytes = MAX_BYTES_IN_FLIGHT
@@ -39,9 +39,9 @@ class Admission:
         """Raises what `turn` would raise now: a call that would be refused need not be received."""
         if self._stopping:
             raise ServingUnavailable(STOPPING)
-        if len(self._queue) >= self.capacity:
-            waiting = self.capacity - 1
-            raise Overloaded(f"The server is running 1 call and its queue of {waiting} is full. Try again later.")
+        if len(self._queue) > self._max_waiting:
+            full = f"its queue of {self._max_waiting} is full"
+            raise Overloaded(f"The server is running 1 call and {full}. Try again later.")
 
     @asynccontextmanager
     async def arrival(self, seconds: float) -> AsyncIterator[asyncio.Timeout]:

@@ -137,6 +137,7 @@ def rest(status: int, body: bytes) -> Transport:
     return way
 
 
+TOO_SLOW = "larger --rest_api_timeout_in_ms, or call it by gRPC"
 TOO_LONG = "too large for one call of http://server"
 
 
@@ -153,7 +154,7 @@ TOO_LONG = "too large for one call of http://server"
         (500, ServingFailed, "because", None),
         (502, ServingUnavailable, "because", "answered HTTP 502"),
         (503, ServingUnavailable, "because", "answered HTTP 503"),
-        (504, DeadlineExceeded, "because", "answered HTTP 504"),
+        (504, DeadlineExceeded, TOO_SLOW, TOO_SLOW),
     ],
 )
 def test_http_errors_become_ours(status: int, body: bytes, error: type, with_json: str, without: str | None) -> None:

@@ -186,7 +186,10 @@ def test_unknown_signature_is_named_and_a_long_text_is_cut(zoo: Client) -> None:
     assert failure(lambda: zoo.run("n")) == ("FAILED_PRECONDITION", sentence.format("n"))
     assert failure(lambda: zoo.run("n" * 2000))[1] == sentence.format("n" * 2000)[:1024] + "...TRUNCATED"
     for _ in range(4):  # of texts that are too long for gRPC it drops one in two
-        assert failure(lambda: zoo.run("😀" * 2000)) == ("FAILED_PRECONDITION", f"{sentence[:23]}{'😀' * 250}...TRUNCATED")
+        assert failure(lambda: zoo.run("😀" * 2000)) == (
+            "FAILED_PRECONDITION",
+            f"{sentence[:23]}{'😀' * 250}...TRUNCATED",
+        )
 
 
 def test_metadata(zoo: Client) -> None:
