@@ -6,13 +6,5 @@ tensorflow_model_server, which production uses on the same SavedModel directory.
 
     python -m serving.server --model_base_path=DIR --model_name=NAME --port=8500 --rest_api_port=8501
 
-    __main__       signals, exit codes                 flags          the command line
-    app            the process: ports, loading thread, clean stop
-    rest           HTTP routes                         json_tensor    predict bodies <-> named arrays
-    connection     time and number of connections      system         what Windows and macOS do differently
-    grpc_service   Predict, metadata, status, health   messages       TensorFlow Serving's protos; warm-up
-    manager        the versions of the model: loads, leases, drains, unloads, retries
-    servable       one loaded version: a v1 session    admission      one run at a time, a queue, bytes in flight
-
 Importing this package does not import TensorFlow: a wrong flag or a taken port is reported at once.
 """

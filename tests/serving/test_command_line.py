@@ -105,16 +105,6 @@ def test_mistakes_are_one_sentence(
     assert not (tmp_path / "out.png").exists()
 
 
-def test_a_name_that_the_terminal_cannot_show_is_escaped(
-    monkeypatch: pytest.MonkeyPatch, pair: list[str], tmp_path: Path
-) -> None:
-    shown = io.BytesIO()
-    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(shown, encoding="ascii", write_through=True))
-    monkeypatch.setattr(flags, "open_client", lambda *_: StyleTransferClient(FakeModel()))
-    assert main([*pair, "-o", str(tmp_path / "ü.png"), "--quiet"]) == 0
-    assert b"\\xfc.png: step 8/8" in shown.getvalue()
-
-
 @pytest.mark.parametrize(
     ("flag", "answer"),
     [
@@ -202,15 +192,20 @@ def test_what_can_no_longer_be_written_costs_no_result(
     assert decoded(picture.read_bytes()).shape == (4, 4, 3)
 
 
-def test_ctrl_c_at_the_end_costs_no_picture(monkeypatch: pytest.MonkeyPatch, pair: list[str], tmp_path: Path) -> None:
+def test_neither_ctrl_c_at_the_end_nor_a_name_that_the_terminal_cannot_show_costs_the_picture(
+    monkeypatch: pytest.MonkeyPatch, pair: list[str], tmp_path: Path
+) -> None:
     def interrupted(*arguments: object) -> bytes:
         signal.raise_signal(signal.SIGINT)
         return encode_result(*arguments)
 
+    shown, output = io.BytesIO(), tmp_path / "ü.png"
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(shown, encoding="ascii", write_through=True))
     monkeypatch.setattr(flags, "open_client", lambda *_: StyleTransferClient(FakeModel()))
     monkeypatch.setattr(single, "encode_result", interrupted)
-    assert main([*pair, "-o", str(tmp_path / "out.png"), "--quiet"]) == 0
-    assert origin_of((tmp_path / "out.png").read_bytes()).step == 8
+    assert main([*pair, "-o", str(output), "--quiet"]) == 0
+    assert origin_of(output.read_bytes()).step == 8
+    assert b"\\xfc.png: step 8/8" in shown.getvalue()
 
 
 def test_ctrl_c_keeps_the_picture_as_it_stands(served: Served, pair: list[str], tmp_path: Path) -> None:
