@@ -96,7 +96,7 @@ _BY_CODE = {
 }
 _BY_CODE["CANCELLED"] = ServingUnavailable  # a server that stops ends its calls so; the caller's own end is no response
 _OUT_OF_MEMORY = "OOM when allocating"  # TensorFlow's text, with the code of a full queue
-_ADVICE = ". Choose a smaller `size`."
+_ADVICE = "The server has too little memory for this call. Choose a smaller `size`."
 _BY_HTTP_STATUS = {502: "UNAVAILABLE"}  # from a gateway that cannot reach its server
 _BY_HTTP_STATUS |= {status: code for code, status in reversed(HTTP_STATUS.items())}
 
@@ -104,7 +104,7 @@ _BY_HTTP_STATUS |= {status: code for code, status in reversed(HTTP_STATUS.items(
 def from_code(code: str, message: str) -> StyleTransferError:
     """Returns the error for the name of a gRPC status code."""
     if _OUT_OF_MEMORY in message:
-        return TooLarge(message.removesuffix(_ADVICE) + _ADVICE)
+        return TooLarge(message if message.startswith(_ADVICE) else f"{_ADVICE} ({clean(message)})")
     error = _BY_CODE.get(code)
     return error(message) if error else ServingFailed(message, code)
 

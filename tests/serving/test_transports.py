@@ -21,6 +21,7 @@ from model.contract import SIGNATURES
 from serving import wire
 from serving.errors import (
     AccessDenied,
+    Cancelled,
     ConnectionLost,
     DeadlineExceeded,
     InvalidInput,
@@ -32,6 +33,7 @@ from serving.errors import (
     StyleTransferError,
     TooLarge,
     clean,
+    from_code,
 )
 from serving.network import Remote
 from serving.responses import check_response
@@ -301,6 +303,20 @@ def test_a_tensor_that_contradicts_itself_is_refused(dtype: int, shape: list[int
 )
 def test_messages_lose_what_tensorflow_wraps_around_them(message: str, sentence: str) -> None:
     assert clean(message) == sentence
+
+
+def test_memory_that_runs_out_is_told_once() -> None:
+    oom = "2 root error(s) found.\n  (0) RESOURCE_EXHAUSTED: OOM when allocating x\n\t [[{{node a}}]]\n  (1) x"
+    told = from_code("RESOURCE_EXHAUSTED", oom)  # at the server, and again at the client
+    assert str(told) == str(from_code(told.code, clean(str(told))))
+    assert str(told).endswith("too little memory for this call. Choose a smaller `size`. (OOM when allocating x)")
+
+
+def test_a_closed_client_is_told() -> None:
+    way = connect("grpc://127.0.0.1:1")
+    way.close()
+    with pytest.raises(Cancelled, match="The client was closed"):
+        stylize(way)
 
 
 @pytest.mark.parametrize("way", ["grpc", "http"])
