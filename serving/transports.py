@@ -51,7 +51,7 @@ STATUS_S = 10.0  # longest wait for the model's status, which a busy server tell
 # gRPC's own texts for a message above the receiver's limit, or above 2 GiB.
 _TOO_LONG = ("larger than max", "Exception serializing request")
 # Texts of gRPC, and last of Envoy, for a lost connection, by which to tell it from an error of the server.
-_CUT = re.compile("RST_STREAM|Stream removed|Socket closed|Connection reset|GOAWAY|Broken pipe|connection termination")
+_CUT = re.compile("RST_STREAM|Stream removed|Socket closed|Connection reset|GOAWAY|recvmsg|Broken pipe|termination")
 
 
 @dataclass

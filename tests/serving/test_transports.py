@@ -219,6 +219,7 @@ def ask(answering: Any, body: bytes, status: str = "OK", details: str = "") -> d
         ("UNAVAILABLE", "failed to connect to all addresses; last error: Connection reset by peer", ServingUnavailable),
         ("UNAVAILABLE", "Socket closed", ConnectionLost),
         ("UNAVAILABLE", "recvmsg:Connection reset by peer", ConnectionLost),
+        ("UNAVAILABLE", "recvmsg:Connection timed out", ConnectionLost),
         ("UNAVAILABLE", "upstream connect error. reset reason: connection termination", ConnectionLost),
         ("CANCELLED", "the server stops and ends its calls", ServingUnavailable),
         ("INTERNAL", "Received RST_STREAM with error code 2", ConnectionLost),
