@@ -76,6 +76,12 @@ def test_names_and_ports_agree() -> None:
     assert {"name": SERVER_VARIABLE, "value": f"grpc://balancer:{GRPC_PORT}"} in page["env"]
     assert {one["name"] for one in page["env"] if one["value"] == ""} == LIMITS
     assert manifests("HorizontalPodAutoscaler")["serving"]["spec"]["scaleTargetRef"]["name"] in PODS
+    ((path,),) = manifests("Ingress")["ui"]["spec"]["rules"][0]["http"].values()
+    name, port = path["backend"]["service"].values()
+    assert port["name"] in {one["name"] for one in services[name]["ports"]}
+    (endpoint,) = manifests("PodMonitor")["serving"]["spec"]["podMetricsEndpoints"]
+    assert endpoint["port"] in {port["name"] for port in services["serving"]["ports"]}
+    assert endpoint["path"] == PODS["serving"]["metadata"]["annotations"]["prometheus.io/path"]
 
 
 @pytest.mark.parametrize(("address", "resolver"), [("10.96.0.10", "10.96.0.10"), ("fd00::a", "[fd00::a]")])
@@ -95,17 +101,6 @@ def test_nginx_asks_the_clusters_name_server_by_the_clusters_names(
     assert len(re.findall(r"server serving\.art\.svc\.example\.org:850[01] resolve ", made)) == 2
     assert made.count("\n") == of_compose.count("\n")
     assert (tmp_path / "nginx.conf").exists()
-
-
-def test_ingress_and_monitor_mean_ports_that_exist() -> None:
-    (rule,) = manifests("Ingress")["ui"]["spec"]["rules"]
-    ((path,),) = rule["http"].values()
-    service = path["backend"]["service"]
-    assert service["port"]["name"] in {port["name"] for port in manifests("Service")[service["name"]]["spec"]["ports"]}
-    (endpoint,) = manifests("PodMonitor")["serving"]["spec"]["podMetricsEndpoints"]
-    (server,) = PODS["serving"]["spec"]["containers"]
-    assert endpoint["port"] in {port["name"] for port in server["ports"]}
-    assert endpoint["path"] == PODS["serving"]["metadata"]["annotations"]["prometheus.io/path"]
 
 
 def test_selectors_mean_pods_that_exist() -> None:
