@@ -11,7 +11,7 @@ from PIL import Image
 
 from model.contract import SIGNATURES
 from model.export import describe
-from model.layers import BLOCK_STARTS, LAYERS
+from model.layers import BLOCK_STARTS
 from model.limits import MAX_SIZE_PX
 from model.signatures import ServedModel
 from model.vgg19 import AFTER_POOLING, VGG19
@@ -76,16 +76,16 @@ def step(model: Model, size: int, text: str = "") -> Timed:
     return lambda: (seconds(MANY) - seconds(FEW)) / (MANY - FEW)
 
 
-def floor(model: Model, size: int, last: str) -> Timed:
-    """Returns the timed pass there and back through convolution, bias, ReLU and pooling, as far as a layer."""
-    kernels = [tf.cast(model.weights.arrays[f"{name}/kernel"], model.dtype) for name in LAYERS[: _count(last)]]
-    biases = [tf.cast(model.weights.arrays[f"{name}/bias"], model.dtype) for name in LAYERS[: _count(last)]]
+def floor(model: Model, size: int) -> Timed:
+    """Returns the timed pass there and back through the convolution, bias, ReLU and pooling of all layers."""
+    arrays = {name: tf.cast(array, model.dtype) for name, array in model.weights.arrays.items()}
 
     def deepest(x: tf.Tensor) -> tf.Tensor:
-        for name, kernel, bias in zip(LAYERS, kernels, biases, strict=False):
+        for name in model.weights.layers:
             if name in AFTER_POOLING:
                 x = tf.nn.max_pool2d(x, 2, 2, "VALID")
-            x = tf.nn.relu(tf.nn.bias_add(tf.nn.conv2d(x, kernel, 1, "SAME"), bias))
+            x = tf.nn.conv2d(x, arrays[f"{name}/kernel"], 1, "SAME")
+            x = tf.nn.relu(tf.nn.bias_add(x, arrays[f"{name}/bias"]))
         return x
 
     @tf.function(autograph=False)
@@ -113,10 +113,6 @@ def quickest(*timed: Timed, size: int = 0) -> list[float]:
     """Returns the least seconds of each, taken in turns, so that what else the machine does falls on all alike."""
     seconds = [[one() for one in timed] for _ in range(ROUNDS if size < LARGE else LARGE_ROUNDS)]
     return [min(column) for column in zip(*seconds, strict=True)]
-
-
-def _count(last: str) -> int:
-    return LAYERS.index(last) + 1
 
 
 def square(picture: bytes, size: int) -> tf.Tensor:

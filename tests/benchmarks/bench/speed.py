@@ -16,7 +16,7 @@ def over_floor(model: Model, sizes: Sequence[int]) -> Iterator[Record]:
     """Compares a step with five style layers with the bare pass to the deepest of them, in the same type."""
     for size in sizes:
         steps = [step(model, size, f"{_DEEP},statistics={statistics}") for statistics in STATISTICS]
-        bare, *seconds = quickest(floor(model, size, BLOCK_STARTS[-1]), *steps, size=size)
+        bare, *seconds = quickest(floor(model, size), *steps, size=size)
         for statistics, ours in zip(STATISTICS, seconds, strict=True):
             name = f"step over bare pass, {statistics}, {model.dtype.name}, {size}x{size}"
             detail = f"{ours:.3f} s a step, {bare:.3f} s the bare pass"
