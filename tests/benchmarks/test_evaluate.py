@@ -20,11 +20,6 @@ from tests.conftest import smooth_picture
 SIZE = 64
 
 
-@pytest.fixture(autouse=True)
-def no_true_features(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("NST_WEIGHTS", raising=False)  # the small network is its own judge
-
-
 @pytest.fixture(scope="module")
 def content() -> Image.Image:
     return Image.fromarray(smooth_picture(48, SIZE, seed=1))
@@ -91,10 +86,9 @@ def test_no_preset_lowers_what_is_judged() -> None:
         assert not used & {*measures.STYLE_LAYERS, measures.CONTENT_LAYER}
 
 
-def test_the_whole_network_is_judged_as_deep_as_block5() -> None:
-    network = VGG19(random(last=LAYERS[-1]).arrays)
-    assert measures.judged_layers(network) == measures.STYLE_LAYERS
-    assert measures.similarity_layer(network) == "block4_conv1"
+def test_the_whole_network_is_judged_as_deep_as_block5(content: Image.Image) -> None:
+    judge = Judge(VGG19(random(last=LAYERS[-1]).arrays), 2 * SIZE, content, content)
+    assert (judge.style_layers, judge.similarity_layer) == (measures.STYLE_LAYERS, "block4_conv1")
 
 
 def test_cosine_distances_by_hand() -> None:

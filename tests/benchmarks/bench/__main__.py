@@ -28,10 +28,9 @@ from model.weights import load, random
 from tests.benchmarks.bench import memory, peer, plot, quality, served, speed
 from tests.benchmarks.bench.loops import Model
 from tests.benchmarks.bench.records import Record, machine, markdown
-from ui.samples import CONTENTS, STYLES
 
 
-def measure(weights_name: str, pairs: list[tuple[Path, Path]], full: bool, output: Path) -> Iterator[Record]:
+def measure(weights_name: str, full: bool, output: Path) -> Iterator[Record]:
     """Takes all measurements, one after the other."""
     weights, deep = served_layers(load(weights_name, report=_say)), random(last=BLOCK_STARTS[-1])
     precision = choose_precision()
@@ -57,30 +56,23 @@ def measure(weights_name: str, pairs: list[tuple[Path, Path]], full: bool, outpu
     yield from peer.beside_torch(full_model, (256, 512))
     if dtype != tf.float32:
         size, steps = (512, 300) if full else (256, 100)
-        yield from quality.half_against_full(full_model, ours, pairs, size, steps)
-        yield quality.time_to_quality(full_model, ours, pairs[0], size)
+        yield from quality.half_against_full(full_model, ours, size, steps)
+        yield quality.time_to_quality(full_model, ours, size)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command line; returns the exit status."""
     parser = argparse.ArgumentParser(
-        prog="python -m tests.benchmarks.bench",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        "python -m tests.benchmarks.bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "--weights", default="imagenet", help="feature weights, as model.export takes them (default: imagenet)"
-    )
-    parser.add_argument("--contents", type=Path, nargs="+", default=[sample.path for sample in CONTENTS[:2]])
-    parser.add_argument("--styles", type=Path, nargs="+", default=[sample.path for sample in STYLES[:2]])
+    parser.add_argument("--weights", default="imagenet", help="as model.export takes them (default: imagenet)")
     parser.add_argument("--full", action="store_true", help="the large sizes too")
     parser.add_argument("--output", type=Path, default=Path("artifacts/bench"), help="folder for tables and plot")
     options = parser.parse_args(arguments)
     options.output.mkdir(parents=True, exist_ok=True)
     facts, records, begin = machine(), list[Record](), time.perf_counter()
-    pairs = list(zip(options.contents, options.styles, strict=False))
     try:
-        for record in measure(options.weights, pairs, options.full, options.output):
+        for record in measure(options.weights, options.full, options.output):
             records.append(record)
             taken = f"{time.perf_counter() - begin:.0f} s"
             _say(f"{taken}: {record.target}: {record.name}: {record.figure:.3g} (<= {record.limit:g}) {record.detail}")

@@ -31,14 +31,7 @@ from model.export import PRECISIONS, choose_precision, describe, served_layers
 from model.signatures import ServedModel
 from model.vgg19 import VGG19
 from model.weights import Weights, load
-from tests.benchmarks.evaluate.measures import (
-    CONTENT_LAYER,
-    MEASURES,
-    Judge,
-    judged_layers,
-    mean_over_scales,
-    similarity_layer,
-)
+from tests.benchmarks.evaluate.measures import CONTENT_LAYER, MEASURES, Judge, mean_over_scales
 from tests.benchmarks.evaluate.report import Row, markdown, sheet
 from tests.benchmarks.evaluate.runs import Candidate, candidates, keep, labelled, pictures_of, run
 
@@ -79,8 +72,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--pairs", action="store_true", help="the first content with the first style and so on, not each with each"
     )
-    parser.add_argument("--weights", default="imagenet", help="feature weights of the runs, as model.export takes them")
-    parser.add_argument("--judge", help="weights of the judge, best true features (default: NST_WEIGHTS, or the runs')")
+    parser.add_argument("--weights", default="imagenet", help="weights of runs and judge, as model.export takes them")
     parser.add_argument("--size", type=int, default=384, help="long side of every result (default: 384)")
     parser.add_argument("--output", type=Path, required=True, help="folder for tables, sheet and results")
     parser.add_argument(
@@ -101,12 +93,13 @@ def parser() -> argparse.ArgumentParser:
     return parser
 
 
-def evaluate(options: argparse.Namespace, weights: Weights, judging: Weights) -> None:
+def evaluate(options: argparse.Namespace, judging: Weights) -> None:
     """Runs and scores everything, and writes the files."""
     paths = pairs_of(pictures_in(options.contents, "contents"), pictures_in(options.styles, "styles"), options.pairs)
     if options.precision not in PRECISIONS:
         raise InvalidInput(f"`precision` must be one of {', '.join(PRECISIONS)}. Received: {options.precision}")
     precision = choose_precision() if options.precision == "auto" else options.precision
+    weights = served_layers(judging)
     model = ServedModel(VGG19(weights.arrays, tf.as_dtype(precision)), describe(weights, precision))
     recipes, folders = labelled("settings", options.settings, "TEXT"), labelled("results", options.results, "DIR")
     presets = options.presets if options.presets is not None else [] if recipes or folders else USUAL_PRESETS
@@ -135,10 +128,10 @@ def evaluate(options: argparse.Namespace, weights: Weights, judging: Weights) ->
     facts = [
         f"{options.size} pixels on the long side, {len(paths)} pairs, {precision} convolutions, float32 for the judge",
         f"weights of the runs: {weights.name} ({weights.digest}), to {weights.layers[-1]}",
-        f"judge: {judging.name} ({judging.digest}); style at {', '.join(judged_layers(network))}, content at "
-        f"{CONTENT_LAYER}, self-similarity at {similarity_layer(network)}",
+        f"judge: {judging.name} ({judging.digest}); style at {', '.join(judge.style_layers)}, content at "
+        f"{CONTENT_LAYER}, self-similarity at {judge.similarity_layer}",
     ]
-    (options.output / "evaluation.md").write_text(markdown(rows, judged_layers(network), facts), encoding="utf-8")
+    (options.output / "evaluation.md").write_text(markdown(rows, judge.style_layers, facts), encoding="utf-8")
     records = {
         "facts": facts,
         "candidates": [dataclasses.asdict(candidate) | {"fallback": candidate.fallback} for candidate in chosen],
@@ -152,10 +145,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs the command line; returns the exit status."""
     options = parser().parse_args(arguments)
     try:
-        weights = load(options.weights, report=_say)
-        judged_by = options.judge or os.environ.get("NST_WEIGHTS")
-        judging = load(judged_by, report=_say) if judged_by else weights
-        evaluate(options, served_layers(weights), judging)
+        evaluate(options, load(options.weights, report=_say))
     except StyleTransferError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
