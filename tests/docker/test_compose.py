@@ -30,7 +30,9 @@ def test_services_may_do_little_and_are_watched(name: str) -> None:
     service = SERVICES[name]
     assert HARDENED.items() <= service.items()
     assert service["logging"]["options"].keys() == {"max-size", "max-file"}
-    assert service["deploy"]["resources"]["limits"].keys() == {"cpus", "memory"}
+    limits = service["deploy"]["resources"]["limits"]
+    assert limits.keys() == {"cpus", "memory"}
+    assert limits["cpus"] in ("0", "1")  # none, or one: Docker refuses more than the machine has
     if "build" not in service:  # our images have a user and a health check of their own
         assert not service["user"].startswith(("0", "root"))
         assert service["healthcheck"]["test"][0] == "CMD"
@@ -50,14 +52,6 @@ def test_who_reaches_the_model_servers() -> None:
     assert SERVICES["serving"]["networks"] == ["back"]
     assert {name for name, those in within if "back" in those} == {"serving", "balancer", "prometheus"}
     assert {name for name, those in within if "front" in those} == {"balancer", "ui", "edge"}
-
-
-def test_no_limit_is_above_the_cpus_of_a_machine_and_tensorflow_has_as_many_threads() -> None:
-    limits = {name: service["deploy"]["resources"]["limits"]["cpus"] for name, service in SERVICES.items()}
-    assert set(limits.values()) == {"0", "1"}  # 0: none
-    threads = {flag for flag in SERVICES["serving"]["command"] if "parallelism" in flag}
-    assert threads == {f"--tensorflow_{kind}_op_parallelism={limits['serving']}" for kind in ("intra", "inter")}
-    assert TEXT.count("SERVING_CPUS") == TEXT.count("${SERVING_CPUS:-0}")
 
 
 def test_the_page_gets_every_limit_for_visitors_that_is_set() -> None:

@@ -29,6 +29,8 @@ OPTIONS = {
 def test_flags_are_those_of_the_server(way: str) -> None:
     assert OPTIONS[way].keys() <= FLAGS
     assert OPTIONS[way]["rest_api_timeout_in_ms"] == "600000"
+    threads = {OPTIONS[way][f"tensorflow_{kind}_op_parallelism"] for kind in ("intra", "inter")}
+    assert threads == {SERVICE["deploy"]["resources"]["limits"]["cpus"] if way == "compose" else "$(CPUS)"}
 
 
 def test_the_first_recipe_is_one_container_with_the_exported_model() -> None:
