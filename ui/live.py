@@ -1,6 +1,6 @@
 """The right side of the page: an empty frame, then the picture in progress, then the result, and what comes next."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -15,7 +15,7 @@ from serving.run_file import decode_run
 from ui import chart, components, downloads, gallery, jobs, knobs, links, panel, server, uploads, visits, wording
 from ui.jobs import Job, Snapshot, Status
 from ui.uploads import BadPicture, File
-from ui.variations import COLUMNS, ROWS, Variations, contact_sheet, describe
+from ui.variations import COLUMNS, ROWS, Variations, describe
 from ui.visits import Result, Stage, Visit
 
 ALT = "The result"
@@ -26,8 +26,8 @@ NARROWEST_PX = 100  # width of a variation; three fit side by side even on a pho
 RUN_FILE_MB = 200  # a run of 1400 pixels square has 100
 
 # Keys of session_state: what is wrong with files that were added here and with which work it is shown, the format of
-# downloads, whether More is open.
-PROBLEM, FORMAT, MORE = "live_problem", "format", "more"
+# downloads, whether More is open, and the window to open.
+PROBLEM, FORMAT, MORE, WINDOW = "live_problem", "format", "more", "window"
 
 
 def show(visit: Visit, drawn: Stage) -> None:
@@ -51,7 +51,9 @@ def _draw(visit: Visit, drawn: Stage) -> None:
     elif isinstance(work, Variations):
         _variations(visit, work)
     elif work.active:
-        _running(visit, work)
+        now = work.snapshot()
+        _progress(visit, now.fraction_done, wording.progress_line(now), now)
+        st.image(now.preview or work.photograph, width="stretch", alt="The picture so far")
     else:
         _ended(visit, work)
     if isinstance(work, Job) and work.snapshot().step > 1:
@@ -61,6 +63,8 @@ def _draw(visit: Visit, drawn: Stage) -> None:
             if place.open:
                 now = work.snapshot()
                 chart.show(now.losses, now.step, now.steps)
+    if window := st.session_state.pop(WINDOW, None):
+        window()
 
 
 def _nothing_yet() -> None:
@@ -97,13 +101,6 @@ def _progress(visit: Visit, fraction_done: float, line: str, now: Snapshot | Non
             st.button("Remove all", key="remove_all", type="tertiary", on_click=visit.remove, args=visit.lined_up)
 
 
-def _running(visit: Visit, job: Job) -> None:
-    now = job.snapshot()
-    _progress(visit, now.fraction_done, wording.progress_line(now), now)
-    # Until the first preview comes, show the photograph.
-    st.image(now.preview or job.photograph, width="stretch", alt="The picture so far")
-
-
 def _variations(visit: Visit, work: Variations) -> None:
     active = work.active  # asked once: they may end while they are drawn
     if active:
@@ -120,13 +117,6 @@ def _variations(visit: Visit, work: Variations) -> None:
         for row, of_row in enumerate(work.rows):
             for column, job in enumerate(of_row):
                 _cell(work, job, describe(row, column))
-    if not active and any(job.snapshot().image for job in work.jobs):
-        cells = [[(job.request.settings, job.snapshot().image) for job in row] for row in work.rows]
-        st.download_button(
-            "Download the sheet", partial(contact_sheet, cells), mime="image/png", key="download_sheet",
-            file_name=f"{downloads.stem(work.request, visit.names)}-variations.png", icon=":material/download:",
-            on_click="ignore",
-        )  # fmt: skip
 
 
 def _cell(work: Variations, job: Job, words: str) -> None:
@@ -171,8 +161,9 @@ def _ended(visit: Visit, job: Job) -> None:
             )  # fmt: skip
         elif result is not None:
             gallery.make_large(result, "larger")
-        with st.popover("More", key=MORE, icon=":material/more_horiz:", on_change="rerun"):
-            _more(visit, job, now, result)
+        with st.popover("More", key=MORE, icon=":material/more_horiz:", on_change="rerun") as more:
+            if more.open:  # else a click on a download could come between two drawings, and be lost
+                _more(visit, job, now, result)
     if result is not None:
         _picture(result)
         st.caption(wording.summary(now))
@@ -221,16 +212,17 @@ def _more(visit: Visit, job: Job, now: Snapshot, result: Result | None) -> None:
             help=f"Improves this result with {jobs.REFINE_STEPS} more steps at the same size.",
             on_click=visits.start, args=(jobs.refined(job.request, result.png),),
         )  # fmt: skip
-    if not job.request.initial and st.button(
-        "More photos in this style", key="photos", icon=":material/photo_library:", width="stretch",
-        on_click=_close_more,
-    ):  # fmt: skip
-        _ask_for_files(
-            "photos", "More photos in this style", "Each is painted with these settings, one after another.",
-            partial(_paint_each, job.request), several=True,
+    if not job.request.initial:
+        words = "Each is painted with these settings, one after another."
+        st.button(
+            "More photos in this style", key="photos", icon=":material/photo_library:", width="stretch",
+            on_click=_open, kwargs={"take": partial(_paint_each, job.request), "several": True},
+            args=(_ask_for_files, "photos", "More photos in this style", words),
         )  # fmt: skip
-    if st.button("Copy link", key="link", icon=":material/link:", width="stretch", on_click=_close_more):
-        _show_link(job.request)
+    st.button(
+        "Copy link", key="link", icon=":material/link:", width="stretch",
+        on_click=_open, args=(_show_link, job.request),
+    )  # fmt: skip
     if now.can_continue and now.state and now.model:
         st.download_button(
             "Save the run", partial(downloads.run_file, job), mime="application/zip", key="save_run",
@@ -240,8 +232,9 @@ def _more(visit: Visit, job: Job, now: Snapshot, result: Result | None) -> None:
     _resume(width="stretch")
 
 
-def _close_more() -> None:
-    st.session_state[MORE] = False  # it would cover the window
+def _open(window: Callable[..., None], *args: Any, **options: Any) -> None:
+    """Opens a window when the page is drawn next, and closes More, which would cover it."""
+    st.session_state[MORE], st.session_state[WINDOW] = False, partial(window, *args, **options)
 
 
 def _show_link(request: Request) -> None:
@@ -258,14 +251,15 @@ def _show_link(request: Request) -> None:
 
 def _resume(**look: Any) -> None:
     """Draws the button that continues a saved run; `look` is as for `st.button`."""
-    if st.button("Continue a saved run", key="resume", icon=":material/upload_file:", on_click=_close_more, **look):
-        _ask_for_files(
-            "run", "Continue a saved run", "Choose the file that you saved from this page or from the command line.",
-            _continue_saved, type="run", max_upload_size=RUN_FILE_MB,
-        )  # fmt: skip
+    words = "Choose the file that you saved from this page or from the command line."
+    st.button(
+        "Continue a saved run", key="resume", icon=":material/upload_file:", **look,
+        on_click=_open, kwargs={"take": _continue_saved, "type": "run", "max_upload_size": RUN_FILE_MB},
+        args=(_ask_for_files, "run", "Continue a saved run", words),
+    )  # fmt: skip
 
 
-def _ask_for_files(what: str, title: str, words: str, take: uploads.Take, **options: Any) -> None:
+def _ask_for_files(what: str, title: str, words: str, *, take: uploads.Take, **options: Any) -> None:
     """Opens a window with an uploader, for which `options` are as for `uploads.show_uploader`."""
 
     @st.dialog(title, on_dismiss="rerun")

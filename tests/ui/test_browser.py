@@ -277,7 +277,7 @@ def test_every_control_has_a_name_and_the_page_fits_a_phones_width(tab, launched
     tab.within_component("[data-do=clear]").click()
     tab.says("Without masks, all of it is used.")
     tab.button("Try variations").click()
-    tab.button("Download the sheet")
+    tab.says("Press the one you like")
     tab.settle()
     tab.check("variations")
     tab.button("Weaker, small strokes").click()
