@@ -53,35 +53,29 @@ def pictures_in(paths: Sequence[Path], argument: str) -> list[Path]:
 def pairs_of(contents: Sequence[Path], styles: Sequence[Path], one_to_one: bool) -> dict[str, tuple[Path, Path]]:
     """Returns content and style by name of the pair: each with each, or the first with the first and so on."""
     if one_to_one and len(contents) != len(styles):
-        raise InvalidInput(
-            f"`contents` and `styles` must be of the same number with --pairs. Received: {len(contents)}, {len(styles)}"
-        )
-    chosen = zip(contents, styles, strict=True) if one_to_one else ((c, s) for c in contents for s in styles)
+        expected = "`contents` and `styles` must be of the same number with --pairs"
+        raise InvalidInput(f"{expected}. Received: {len(contents)}, {len(styles)}")
+    chosen = zip(contents, styles, strict=True) if one_to_one else itertools.product(contents, styles)
     return {f"{content.stem}+{style.stem}": (content, style) for content, style in chosen}
 
 
-def parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
     """Returns the command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m tests.benchmarks.evaluate",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        "python -m tests.benchmarks.evaluate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--contents", type=Path, nargs="+", required=True, help="content pictures, or folders of them")
-    parser.add_argument("--styles", type=Path, nargs="+", required=True, help="style pictures, or folders of them")
-    parser.add_argument(
-        "--pairs", action="store_true", help="the first content with the first style and so on, not each with each"
-    )
-    parser.add_argument("--weights", default="imagenet", help="weights of runs and judge, as model.export takes them")
-    parser.add_argument("--size", type=int, default=384, help="long side of every result (default: 384)")
-    parser.add_argument("--output", type=Path, required=True, help="folder for tables, sheet and results")
-    parser.add_argument(
-        "--presets",
-        nargs="*",
-        help=f"presets to compare (default: {' and '.join(USUAL_PRESETS)}, or none with --settings or --results)",
-    )
-    parser.add_argument("--settings", nargs="*", default=[], metavar="LABEL=TEXT", help="recipes to compare")
-    parser.add_argument(
+    add = parser.add_argument
+    add("--contents", type=Path, nargs="+", required=True, help="content pictures, or folders of them")
+    add("--styles", type=Path, nargs="+", required=True, help="style pictures, or folders of them")
+    add("--pairs", action="store_true", help="the first content with the first style and so on, not each with each")
+    add("--weights", default="imagenet", help="weights of runs and judge, as model.export takes them")
+    add("--size", type=int, default=384, help="long side of every result (default: 384)")
+    add("--output", type=Path, required=True, help="folder for tables, sheet and results")
+    usual = f"{' and '.join(USUAL_PRESETS)}, or none with --settings or --results"
+    add("--presets", nargs="*", help=f"presets to compare (default: {usual})")
+    add("--settings", nargs="*", default=[], metavar="LABEL=TEXT", help="recipes to compare")
+    add("--precision", default="auto", help="type of the convolutions (default: auto)")
+    add(
         "--results",
         action="append",
         default=[],
@@ -89,7 +83,6 @@ def parser() -> argparse.ArgumentParser:
         help="folder of results of another program, CONTENT+STYLE.png by the names of the pictures, and what each took "
         'in cost.json, if known: {"CONTENT+STYLE": {"steps": N, "seconds": CPU_SECONDS}}; may be repeated',
     )
-    parser.add_argument("--precision", default="auto", help="type of the convolutions (default: auto)")
     return parser
 
 
@@ -143,7 +136,7 @@ def evaluate(options: argparse.Namespace, judging: Weights) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command line; returns the exit status."""
-    options = parser().parse_args(arguments)
+    options = build_parser().parse_args(arguments)
     try:
         evaluate(options, load(options.weights, report=_say))
     except StyleTransferError as error:
