@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from model.layers import BLOCK_STARTS
 from model.vgg19 import AFTER_POOLING, IMAGENET_MEAN_BGR
-from tests.benchmarks.bench.loops import FEW, FIVE_LAYERS, MANY, Model, Timed, quickest, square, step
+from tests.benchmarks.bench.loops import CONTENT, FEW, FIVE_LAYERS, MANY, STYLE, Model, Timed, quickest, square, step
 from tests.benchmarks.bench.records import Record
 from tests.conftest import decoded
 
@@ -46,10 +46,9 @@ def _whole_picture(model: Model) -> Record:
     begin = time.process_time()
     few_steps()
     theirs = PEER_STEPS / (MANY - FEW) * (time.process_time() - begin)
-    content = square(model.pair["content_bytes"].numpy()[0], QUICK_SIZE)
-    settings = tf.constant([f"preset=quick,size={QUICK_SIZE}"])
+    inputs = [square(CONTENT, QUICK_SIZE)], [[STYLE]], [f"preset=quick,size={QUICK_SIZE}"]
     begin = time.process_time()
-    model.served.functions["stylize"](content, model.pair["style_bytes"], settings)["image_bytes"].numpy()
+    model.served.functions["stylize"](*map(tf.constant, inputs))["image_bytes"].numpy()
     ours = time.process_time() - begin
     detail = f"{ours:.0f} CPU s, {theirs:.0f} PyTorch's by its step"
     name = f"quick over PyTorch's {PEER_STEPS} steps, CPU seconds, {QUICK_SIZE}x{QUICK_SIZE}"
@@ -100,11 +99,11 @@ def torch_loss(model: Model, size: int) -> tuple[Any, Any]:
         return flat @ flat.T / flat.shape[1]
 
     def picture(encoded: bytes) -> Any:
-        rgb = decoded(square(encoded, size).numpy()[0]).astype(np.float32)
+        rgb = decoded(square(encoded, size)).astype(np.float32)
         bgr = rgb[..., ::-1] - np.float32(IMAGENET_MEAN_BGR)
         return torch.tensor(np.ascontiguousarray(bgr.transpose(2, 0, 1))[np.newaxis])
 
-    content, style = (picture(model.pair[name].numpy().ravel()[0]) for name in ("content_bytes", "style_bytes"))
+    content, style = picture(CONTENT), picture(STYLE)
     with torch.no_grad():
         target = features(content)[CONTENT_LAYER]
         grams = {name: gram(x) for name, x in features(style).items() if name in BLOCK_STARTS}
