@@ -10,7 +10,6 @@ Writes evaluation.md, evaluation.json, sheet.png and every result, in folders th
 
 import argparse
 import dataclasses
-import io
 import itertools
 import json
 import os
@@ -108,7 +107,7 @@ def evaluate(options: argparse.Namespace, judging: Weights) -> None:
     network = VGG19(judging.arrays)
     for name, (content, style) in paths.items():
         pair = content.read_bytes(), style.read_bytes()
-        opened[name] = _opened(pair[0]), _opened(pair[1])
+        opened[name] = Image.open(content).convert("RGB"), Image.open(style).convert("RGB")
         judge = Judge(network, options.size, *opened[name])
         if chosen and not rows:  # the very first call also pays for the graph
             run(model, dataclasses.replace(chosen[0], text=f"{chosen[0].text},size=64,steps=1"), pair)
@@ -116,7 +115,8 @@ def evaluate(options: argparse.Namespace, judging: Weights) -> None:
         for candidate, result in itertools.chain(made, ((peer, found[name]) for peer, found in given)):
             keep(result, name, options.output / "results" / re.sub(r"[^\w+=.,-]", "_", candidate.label))
             rows.append(Row(candidate, name, result, judge.scores(result.picture)))
-            _say(f"{name}, {candidate.label}: {_brief(rows[-1])}")
+            means = mean_over_scales(rows[-1].scores).items()
+            _say(f"{name}, {candidate.label}: {', '.join(f'{MEASURES[one]} {value:.3f}' for one, value in means)}")
 
     facts = [
         f"{options.size} pixels on the long side, {len(paths)} pairs, {precision} convolutions, float32 for the judge",
@@ -144,15 +144,6 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     print((options.output / "evaluation.md").read_text(encoding="utf-8"))
     return 0
-
-
-def _opened(data: bytes) -> Image.Image:
-    return Image.open(io.BytesIO(data)).convert("RGB")
-
-
-def _brief(row: Row) -> str:
-    mean = mean_over_scales(row.scores)
-    return ", ".join(f"{MEASURES[name]} {value:.3f}" for name, value in mean.items())
 
 
 def _say(line: str) -> None:
