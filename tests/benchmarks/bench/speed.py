@@ -30,13 +30,13 @@ def shallow(model: Model, size: int) -> Record:
     return Record(8, f"shallow step over deep step, {size}x{size}", first_three / deep, SHALLOW, "x", detail)
 
 
-def per_pixel(model: Model, sizes: Sequence[int]) -> tuple[Record, dict[int, float]]:
-    """Compares what a pixel costs at several sizes by the default recipe; also returns seconds a step by size."""
-    seconds = dict(zip(sizes, quickest(*[step(model, size) for size in sizes]), strict=True))
-    costs = {size: value / size**2 for size, value in seconds.items()}
+def per_pixel(model: Model, sizes: Sequence[int]) -> Record:
+    """Compares what a pixel costs at several sizes by the default recipe."""
+    seconds = quickest(*[step(model, size) for size in sizes])
+    costs = {size: value / size**2 for size, value in zip(sizes, seconds, strict=True)}
     detail = ", ".join(f"{size}: {cost * 1e6:.2f} us" for size, cost in costs.items())
     spread = max(costs.values()) / min(costs.values())
-    return Record(2, f"dearest over cheapest pixel, {sizes[0]} to {sizes[-1]}", spread, PER_PIXEL, "x", detail), seconds
+    return Record(2, f"dearest over cheapest pixel, {sizes[0]} to {sizes[-1]}", spread, PER_PIXEL, "x", detail)
 
 
 _DEEP = f"{FIVE_LAYERS},content_layers={BLOCK_STARTS[2]}"
