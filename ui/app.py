@@ -13,7 +13,7 @@ if ROOT not in sys.path:
 from serving.errors import InvalidInput  # noqa: E402 - needs the path above
 from serving.files import sha256  # noqa: E402
 from serving.request import MASKS, Request  # noqa: E402
-from ui import cards, components, estimate, gallery, knobs, links, live, masks, panel, server, visits  # noqa: E402
+from ui import cards, components, estimate, gallery, knobs, links, live, masks, panel, server, visits, windows  # noqa: E402
 from ui.jobs import Job  # noqa: E402
 from ui.variations import Variations  # noqa: E402
 from ui.visits import Visit  # noqa: E402
@@ -38,6 +38,7 @@ def main() -> None:
         cards.begin(visit)
     if ignored := " ".join(st.session_state[LINK]):
         head.warning(f"Some settings in this link were ignored: {ignored}", icon=":material/link_off:")
+    windows.show()
     inputs, result = st.columns([6, 7], gap="large")
     with inputs:
         with st.grid(2, min_column_width=CARD_PX):

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import streamlit as st
 from PIL import Image, ImageOps
@@ -9,9 +10,9 @@ from streamlit.delta_generator import DeltaGenerator
 
 from model.limits import MAX_STYLES
 from model.settings import StyleSettings
-from ui import components, panel, uploads, widgets
+from ui import components, panel, uploads, widgets, windows
 from ui.samples import CONTENTS, STYLES, Sample
-from ui.uploads import BadPicture, File, Picture
+from ui.uploads import BadPicture, File, Picture, Share
 from ui.visits import Style, Visit
 
 ROW_PX = 66  # width of each painting in a blend
@@ -63,9 +64,7 @@ def show_content(visit: Visit) -> None:
             CONTENT, "Photos to try", _offered(CONTENTS),
             [visit.content.sample], lambda names: choose(visit, content=names[0]),
         )  # fmt: skip
-        uploads.show(
-            "content", lambda files: _take_content(visit, files), listens=True, edit=lambda: _edit_content(visit)
-        )
+        uploads.show("content", lambda files: _take_content(visit, files), listens=True, edit=partial(_edit, visit))
     if visit.content.settings:
         st.button(
             "Use the settings of this picture", key="reuse", icon=":material/tune:", width="stretch",
@@ -197,27 +196,27 @@ def _take_content(visit: Visit, files: Sequence[File]) -> None:
         st.session_state[CONTENT_PROBLEM] = str(error)  # and the photograph before it stays
 
 
-def _edit_content(visit: Visit) -> None:
-    @st.dialog("Crop or rotate", icon=":material/crop_rotate:", on_dismiss="rerun")
-    def window() -> None:
-        across = st.slider("From left to right", 0, 100, (0, 100), format="%d%%", key="crop_across")
-        down = st.slider("From top to bottom", 0, 100, (0, 100), format="%d%%", key="crop_down")
-        least = min(end - start for start, end in (across, down))
-        with st.container(horizontal=True, gap="small"):
-            if st.button(
-                "Crop", key="crop", icon=":material/crop:", type="primary",
-                disabled=least == 100 or least < NARROWEST_PERCENT,
-                on_click=lambda: _set_content(visit, uploads.cropped(visit.content, across, down)),
-            ):  # fmt: skip
-                st.rerun()  # without the window
-            st.button(
-                "Rotate", key="turn", icon=":material/rotate_90_degrees_cw:",
-                on_click=lambda: _set_content(visit, uploads.turned(visit.content)),
-            )  # fmt: skip
-        preview = uploads.crop_preview(visit.content, across, down)
-        st.image(preview, width="stretch", alt="Your photo; dark: cut off")
+def _edit(visit: Visit) -> None:
+    """Draws the window in which the photograph can be cropped and rotated."""
+    across = st.slider("From left to right", 0, 100, (0, 100), format="%d%%", key="crop_across")
+    down = st.slider("From top to bottom", 0, 100, (0, 100), format="%d%%", key="crop_down")
+    least = min(end - start for start, end in (across, down))
+    with st.container(horizontal=True, gap="small"):
+        st.button(
+            "Crop", key="crop", icon=":material/crop:", type="primary",
+            disabled=least == 100 or least < NARROWEST_PERCENT, on_click=_crop, args=(visit, across, down),
+        )  # fmt: skip
+        st.button(
+            "Rotate", key="turn", icon=":material/rotate_90_degrees_cw:",
+            on_click=lambda: _set_content(visit, uploads.turned(visit.content)),
+        )  # fmt: skip
+    preview = uploads.crop_preview(visit.content, across, down)
+    st.image(preview, width="stretch", alt="Your photo; dark: cut off")
 
-    window()
+
+def _crop(visit: Visit, across: Share, down: Share) -> None:
+    _set_content(visit, uploads.cropped(visit.content, across, down))
+    windows.close()
 
 
 def _take_styles(visit: Visit, files: Sequence[File]) -> None:

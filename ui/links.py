@@ -67,7 +67,7 @@ def write(visit: Visit) -> None:
     components.element("address")(key="address", data={"query": urlencode(query)}, height=1)
 
 
-def to(request: Request) -> tuple[str, bool]:
+def link_to(request: Request) -> tuple[str, bool]:
     """Returns a link to the settings and the samples of a request, and whether all its pictures are samples."""
     settings, preset = request.settings, StyleSettings(request.settings.preset)
     query = {name: format_value(value) for name, value in settings.items() if value != getattr(preset, name)}

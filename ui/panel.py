@@ -50,7 +50,7 @@ def show() -> None:
             ),
         )  # fmt: skip
     base = st.session_state[BASE]
-    said = [knobs.preset_label(base)] if base in knobs.REPRODUCTIONS else []
+    said = [knobs.choice_label(base)] if base in knobs.REPRODUCTIONS else []
     if names := knobs.hidden_changes(shown(), base):
         more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
         said.append(f"modified: {', '.join(names[:MOST_NAMES])}{more}")
@@ -63,7 +63,7 @@ def show_advanced() -> None:
     with st.expander("Advanced", icon=":material/tune:"):
         st.selectbox(
             "Reproduce another system", knobs.REPRODUCTIONS, _index(knobs.REPRODUCTIONS, widgets.first(REPRODUCTION)),
-            format_func=knobs.preset_label, placeholder="None: our own settings",
+            format_func=knobs.choice_label, placeholder="None: our own settings",
             help="Sets every knob as a well-known system does.", **widgets.keyed(REPRODUCTION, _use_reproduction),
         )  # fmt: skip
         for group, names in knobs.ADVANCED.items():
