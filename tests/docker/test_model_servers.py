@@ -58,9 +58,9 @@ def test_all_are_of_the_version_of_tensorflow_and_those_on_gpus_compute_without_
 def test_models_and_files_of_configuration_are_where_the_flags_say() -> None:
     config, kubernetes = ROOT / "serving" / "config", OPTIONS["kubernetes"]
     assert "../serving/config:/config:ro" in SERVICE["volumes"]
-    for name in ("model_config_file", "monitoring_config_file"):
-        assert (config / Path(OPTIONS["compose"][name]).relative_to("/config")).exists()
+    files = {OPTIONS["compose"]["model_config_file"]}
+    files |= {OPTIONS[way]["monitoring_config_file"] for way in ("compose", "kubernetes")}
+    assert files == {f"/config/{name}" for name in ("models.config", "monitoring.config")}
+    assert all((config / Path(name).name).exists() for name in files)
     assert f'"{kubernetes["model_base_path"]}"]' in (DOCKER / "export.Dockerfile").read_text()  # what ENTRYPOINT writes
     assert kubernetes["model_name"] == MODEL_NAME
-    monitoring = DOCKER / "kubernetes" / Path(kubernetes["monitoring_config_file"]).relative_to("/config")
-    assert monitoring.read_text() == (config / "monitoring.config").read_text()
