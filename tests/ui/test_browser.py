@@ -237,6 +237,12 @@ def test_a_phone_photograph_is_painted_upright_with_one_click_compared_and_downl
     data = downloaded(tab, tmp_path, "Download", "tall-eddies-96.png").read_bytes()
     np.testing.assert_array_equal(decoded(data), result)
     assert settings_of(data).content_weight == 100
+    tab.button("More").click()
+    tab.button("JPEG").click()
+    tab.settle()
+    ActionChains(tab.chrome).send_keys(Keys.ESCAPE).perform()
+    tab.wait(lambda: not tab.all("[data-testid=stPopoverBody]"), "More stays open")
+    downloaded(tab, tmp_path, "Download", "tall-eddies-48.jpg")  # the choice outlives what it is made with
 
     tab.chrome.find_element(By.XPATH, "//*[@role='tab'][contains(., 'Before and after')]").click()
     frame = tab.within_component(".compare")
