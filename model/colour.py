@@ -39,8 +39,10 @@ def matched(style: tf.Tensor, content: tf.Tensor) -> tf.Tensor:
     """
     style_mean, style_covariance = _statistics(style)
     content_mean, content_covariance = _statistics(content)
-    colouring = tf.matmul(_power(content_covariance, 0.5), _power(style_covariance, -0.5))  # [3, 3], acts on columns
-    return tf.einsum("hwj,ij->hwi", style - style_mean, colouring) + content_mean
+    colouring = tf.matmul(_power(style_covariance, -0.5), _power(content_covariance, 0.5))  # [3, 3], acts on rows
+    # A sum and not a matrix product, for which a device may round the factors to 10 bits (TF32).
+    parts = zip(tf.split(style - style_mean, 3, -1), tf.unstack(tf.cast(colouring, tf.float32)), strict=True)
+    return tf.add_n([channel * row for channel, row in parts]) + content_mean
 
 
 def _statistics(image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -52,6 +54,6 @@ def _statistics(image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 def _power(covariance: tf.Tensor, exponent: float) -> tf.Tensor:
-    """Returns a power of a covariance [3, 3], whose eigenvalues are raised to _LEAST_VARIANCE first."""
-    values, vectors = tf.linalg.eigh(covariance)
+    """Returns a power of a covariance [3, 3], in float64; eigenvalues below _LEAST_VARIANCE are raised to it first."""
+    values, vectors = tf.linalg.eigh(tf.cast(covariance, tf.float64))
     return tf.matmul(vectors * tf.pow(tf.maximum(values, _LEAST_VARIANCE), exponent), vectors, transpose_b=True)

@@ -59,7 +59,7 @@ CONVERGED, NOT_FINITE = "converged", "not_finite"
 STOPPED = TensorInfo(
     "stopped",
     f"why the run ended before its last step: {CONVERGED} (L-BFGS finds no lower loss) or {NOT_FINITE} (a loss was not "
-    "finite; the result is the last picture with a finite loss, at the size the run had reached); else empty",
+    "finite; the result is the picture before that step, at the size the run had reached); else empty",
 )
 DESCRIPTION = TensorInfo("description", "the model and the settings in full, as JSON")
 

@@ -117,25 +117,25 @@ class Objective(tf.Module):
         channels, masked = self.network.channels, is_masked(pictures)
         style_weights, content_weights, last = layer_weights(settings, tf.maximum(height, width))
         in_style, in_content = style_weights > 0, content_weights > 0
-        image = images.fitted(pictures.content, height, width)
         masks_at = self._at_layers(masked, lambda: masks.regions(pictures.content_masks, height, width))
         shares = _shares(pictures, settings, masks_at[0])
         options = network_options(settings)
         shapes = [
-            tf.stack([1, height // 2**block, width // 2**block, c])
-            for block, c in zip(map(block_of, self.network.layers), channels, strict=True)
+            tf.where(used, tf.stack([1, height // 2**block, width // 2**block, c]), 0)
+            for used, block, c in zip(tf.unstack(in_content), map(block_of, self.network.layers), channels, strict=True)
         ]
-        sizes = [tf.where(u, tf.reduce_prod(s), 0) for u, s in zip(tf.unstack(in_content), shapes, strict=True)]
+        sizes = [tf.reduce_prod(shape) for shape in shapes]
+
+        def content_features() -> tf.Tensor:
+            image = images.fitted(pictures.content, height, width)
+            return self._joined(*self._features(image, _deepest(in_content), *options), in_content)
 
         def known() -> Measured:
-            content = tf.cond(
-                tf.size(measured.content) == tf.add_n(sizes),
-                lambda: measured.content,
-                lambda: self._joined(*self._features(image, _deepest(in_content), *options), in_content),
-            )
-            return Measured(measured.style, content)
+            is_known = tf.size(measured.content) == tf.add_n(sizes)
+            return measured._replace(content=tf.cond(is_known, lambda: measured.content, content_features))
 
         def unknown() -> Measured:
+            image = images.fitted(pictures.content, height, width)
             styles, positions = self._style_moments(pictures, settings, image, in_style)
             # One pass through the network at a time, to save memory.
             with tf.control_dependencies(styles):
@@ -171,12 +171,7 @@ class Objective(tf.Module):
             shares=tf.cond(masked, lambda: shares, lambda: tf.ones([1])),
             style=[tf.reshape(parts[3 * i], tf.stack([regions[i], rows[i], c])) for i, c in enumerate(channels)],
             style_scale=parts[1::3],
-            content=[
-                tf.reshape(part, tf.where(used, shape, 0))
-                for part, used, shape in zip(
-                    tf.split(measured.content, tf.stack(sizes), num=count), tf.unstack(in_content), shapes, strict=True
-                )
-            ],
+            content=list(map(tf.reshape, tf.split(measured.content, sizes, num=count), shapes)),
             content_scale=[tf.reshape(part, []) for part in parts[2::3]],
             measured=measured,
         )
@@ -212,22 +207,20 @@ class Objective(tf.Module):
         ]  # fmt: skip
         content_terms = []
 
-        def add_style(index: int, features: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:
-            _, own, slope = style_terms[index]
-            slope = _in_turn(settings["style_weight"] * slope, gradient)
-            return gradient + self._style_gradient(features, targets.masks[index], own, slope)
-
-        def add_content(index: int, features: tf.Tensor, gradient: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            scale = content_weights[index] * targets.content_scale[index]
-            weight = _in_turn(settings["content_weight"] * scale, gradient)
-            value, own = self._content_term(features, targets.content[index], weight)
-            return scale * value, gradient + own
-
         def add_loss(index: int, features: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:
-            gradient = tf.cond(in_style[index], lambda: add_style(index, features, gradient), lambda: gradient)
-            value, gradient = tf.cond(
-                in_content[index], lambda: add_content(index, features, gradient), lambda: (tf.constant(0.0), gradient)
-            )
+            def add_style() -> tf.Tensor:
+                _, own, slope = style_terms[index]
+                slope = _in_turn(settings["style_weight"] * slope, gradient)
+                return gradient + self._style_gradient(features, targets.masks[index], own, slope)
+
+            def add_content() -> tuple[tf.Tensor, tf.Tensor]:
+                scale = content_weights[index] * targets.content_scale[index]
+                weight = _in_turn(settings["content_weight"] * scale, gradient)
+                value, own = self._content_term(features, targets.content[index], weight)
+                return scale * value, gradient + own
+
+            gradient = tf.cond(in_style[index], add_style, lambda: gradient)
+            value, gradient = tf.cond(in_content[index], add_content, lambda: (tf.constant(0.0), gradient))
             content_terms.append(value)
             return gradient
 
@@ -296,22 +289,14 @@ class Objective(tf.Module):
 def _shares(pictures: Pictures, settings: ParsedSettings, regions: tf.Tensor) -> tf.Tensor:
     """Returns each style's share, float32 [S], sum 1: its blend weight times its area in masks [S, H, W], if any."""
     given, styles = settings["blend_weights"], tf.size(pictures.styles)
-    given = checked(
-        given,
-        (tf.size(given) == 0) | (tf.size(given) == styles),
-        "`blend_weights` must be one number for each of the ",
-        styles,
-        " styles, or empty. Received: ",
-        tf.size(given),
-    )
-    blend = tf.cond(tf.size(given) == 0, lambda: tf.ones([styles]), lambda: given)
+    count, expected = tf.size(given), "`blend_weights` must be one number for each of the "
+    fits = (count == 0) | (count == styles)
+    given = checked(given, fits, expected, styles, " styles, or empty. Received: ", count)
+    blend = tf.cond(count == 0, lambda: tf.ones([styles]), lambda: given)
     areas = tf.cond(_are_masks(regions), lambda: tf.reduce_mean(regions, [1, 2]), lambda: tf.ones_like(blend))
     shares = blend / tf.reduce_sum(blend) * areas
-    shares = checked(
-        shares,
-        tf.reduce_sum(shares) > 0,
-        "`blend_weights` must be above 0 for a style whose mask is not black. Received: 0 for all of them",
-    )
+    error = "`blend_weights` must be above 0 for a style whose mask is not black. Received: 0 for all of them"
+    shares = checked(shares, tf.reduce_sum(shares) > 0, error)
     return shares / tf.reduce_sum(shares)
 
 

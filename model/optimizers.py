@@ -5,6 +5,7 @@ TensorFlow Probability's L-BFGS (last released in November 2024) runs to the end
 its steps there are no losses, no result and no way to stop.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -141,48 +142,27 @@ def take_step(
     decays = tf.cast((step - 1) // DECAY_STEPS, tf.float32)
     rate = settings["learning_rate"] * tf.pow(settings["learning_rate_decay"], decays)
 
-    def simple(update: tf.Tensor, *means: tf.Tensor) -> Step:
-        image = state.slots[0]
-        moved = tf.where(finite, tf.clip_by_value(image - update, 0.0, 255.0), image)
-        return Step(state._replace(slots=tf.stack([moved, *means])), moved, finite, ~finite, tf.constant(False))
+    def simple(stepped: Callable[[], tf.Tensor]) -> Step:
+        # After a gradient that is not finite, Adam's means would not be either, even under other settings.
+        slots = tf.cond(finite, stepped, lambda: state.slots)
+        return Step(state._replace(slots=slots), slots[0], finite, ~finite, tf.constant(False))
 
-    def adam() -> Step:
-        update, first, second = adam_step(
-            gradient, state.slots[1], state.slots[2], step,
-            learning_rate=rate, beta_1=settings["beta_1"], beta_2=settings["beta_2"], epsilon=settings["epsilon"],
-        )  # fmt: skip
-        return simple(update, first, second)
+    def adam() -> tf.Tensor:
+        """Kingma and Ba, 2015, algorithm 1, with that epsilon, not "epsilon hat"."""
+        image, first, second = tf.unstack(state.slots, num=3)
+        t, beta_1, beta_2 = tf.cast(step, tf.float32), settings["beta_1"], settings["beta_2"]
+        first = beta_1 * first + (1.0 - beta_1) * gradient
+        second = beta_2 * second + (1.0 - beta_2) * tf.square(gradient)
+        mean, square = first / (1.0 - tf.pow(beta_1, t)), second / (1.0 - tf.pow(beta_2, t))
+        image -= rate * mean / (tf.sqrt(square) + settings["epsilon"])
+        return tf.stack([tf.clip_by_value(image, 0.0, 255.0), first, second])
 
     branches = {
-        "adam": adam,
+        "adam": lambda: simple(adam),
         "lbfgs": lambda: lbfgs_step(gradient, loss, finite, state, rate),
-        "sgd": lambda: simple(rate * gradient),
+        "sgd": lambda: simple(lambda: tf.clip_by_value(state.slots - rate * gradient, 0.0, 255.0)),
     }
     return switch("optimizer", settings["optimizer"], branches)
-
-
-def adam_step(
-    gradient: tf.Tensor,
-    first: tf.Tensor,
-    second: tf.Tensor,
-    step: tf.Tensor,
-    *,
-    learning_rate: tf.Tensor | float,
-    beta_1: tf.Tensor | float = 0.9,
-    beta_2: tf.Tensor | float = 0.99,
-    epsilon: tf.Tensor | float = 1e-8,
-) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """One step of Adam (Kingma and Ba, 2015, algorithm 1, with that epsilon, not "epsilon hat").
-
-    Takes the gradient and the running means of gradients and of their squares, float32 tensors of one shape, and the
-    step, int32 scalar, 1 for the first. Returns the update to subtract from the variable, and both means after it.
-    """
-    t = tf.cast(step, tf.float32)
-    first = beta_1 * first + (1.0 - beta_1) * gradient
-    second = beta_2 * second + (1.0 - beta_2) * tf.square(gradient)
-    corrected_first = first / (1.0 - tf.pow(beta_1, t))
-    corrected_second = second / (1.0 - tf.pow(beta_2, t))
-    return learning_rate * corrected_first / (tf.sqrt(corrected_second) + epsilon), first, second
 
 
 def lbfgs_step(

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from model import colour
 from tests.conftest import smooth_picture
+from tests.model import rounding
 
 # ITU-R BT.601: RGB to luma and the two differences of colour (YIQ).
 YIQ = np.array([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
@@ -61,3 +62,12 @@ def test_pictures_without_colour_do_no_harm(style: npt.NDArray[np.float64], cont
     result = colour.matched(tensor(style), tensor(content)).numpy()
     assert -50 < result.min() <= result.max() < 305
     np.testing.assert_allclose(result.mean((0, 1)), content.mean((0, 1)), atol=0.01)
+
+
+@pytest.mark.parametrize("device", rounding.DEVICES)
+def test_devices_that_round_the_factors_of_products_match_a_picture_of_one_hue_as_well(device: str) -> None:
+    """Its colours vary in one direction, and the map enlarges the others up to a hundredfold."""
+    sepia, content = tensor(picture(1, 0, 255)[..., :1] * [1, 0.95, 0.85]), tensor(picture(3, 0, 255))
+    exact = colour.matched(sepia, content)
+    with rounding.device(device):
+        np.testing.assert_allclose(colour.matched(sepia, content), exact, atol=1)

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 import tensorflow as tf
 from PIL import Image
@@ -18,17 +17,14 @@ from PIL import Image
 from model import losses
 from model.objective import Objective
 from model.optimizers import lbfgs_direction
-from model.parsing import choice_index
 from model.stylizer import Stylizer
 from model.vgg19 import VGG19
 from model.weights import Weights, from_file, random
 from tests.conftest import smooth_picture
 from tests.model import rounding
 from tests.model.inputs import Picture, pictures, settings
+from tests.model.test_losses import STATISTICS, Array, at, style_formula
 
-Array = npt.NDArray[np.float64]
-
-STATISTICS = ("gram", "wasserstein")
 UNITS = {"float32": 2.0**-24, "bfloat16 features": 2.0**-8, "float16 features": 2.0**-11, **rounding.UNITS}
 FEW = ("float32", "bfloat16", "bfloat16 features")
 GENERATOR = np.random.default_rng(0)
@@ -51,36 +47,14 @@ CASES: dict[str, tuple[Array, Array]] = {
 }
 
 
-def reference(f: Array, g: Array, statistics: str) -> tuple[float, Array]:
-    """The loss and its gradient with respect to f [N, C], from the formulas."""
-    count, channels = f.shape
-    mean, target_mean = f.mean(0), g.mean(0)
-    centred, target_centred = f - mean, g - target_mean
-    own, target = centred.T @ centred / count, target_centred.T @ target_centred / len(g)
-    apart = mean - target_mean
-    if statistics == "gram":
-        difference = own + np.outer(mean, mean) - target - np.outer(target_mean, target_mean)
-        return float(np.mean(difference**2)), 4 * f @ difference / (count * channels**2)
-    ridge = losses.RIDGE * np.trace(target) / channels + losses.EPSILON
-    values, vectors = np.linalg.eigh(target)
-    rank = min(channels, len(g) - 1)  # the directions in which the style varies
-    root = vectors[:, -rank:] * np.sqrt(np.maximum(values[-rank:], 0) + ridge)
-    values, vectors = np.linalg.eigh(root.T @ (own + ridge * np.eye(channels)) @ root)
-    roots = np.maximum(np.sqrt(np.maximum(values, 0)), ridge)
-    traces = np.trace(own + target) + 2 * rank * ridge
-    value = (apart @ apart + traces - 2 * roots.sum()) / channels
-    transport = (root @ vectors / roots) @ (root @ vectors).T
-    return float(value), 2 * (centred @ (np.eye(channels) - transport) + apart) / (count * channels)
-
-
 def dtype_on(device: str) -> tf.DType:
     """Returns the type of the features there."""
     return tf.as_dtype(device.split()[0]) if device.endswith("features") else tf.float32
 
 
 def on_device(f: Array, g: Array, statistics: str, device: str) -> tuple[float, Array, float, float, Array]:
-    """The graph's loss, gradient [N, C] and the style's size; and the reference for the features as they came in."""
-    kind = tf.constant(choice_index("statistics", statistics))
+    """The graph's loss, gradient [N, C] and the style's size; and the formula for the features as they came in."""
+    kind = at("statistics", statistics)
     own, style = [tf.cast(x, dtype_on(device))[tf.newaxis] for x in (f, g)]
     with rounding.device(device):
         places = tf.constant([np.prod(g.shape[:-1])], tf.int32)
@@ -89,7 +63,7 @@ def on_device(f: Array, g: Array, statistics: str, device: str) -> tuple[float, 
         value, slope = losses.style_losses_and_gradient(raw[tf.newaxis], target, kind)
         gradient = losses.moments_gradient(own, raw, slope[0])
     flat = [tf.reshape(tf.cast(x, tf.float64), [-1, f.shape[-1]]).numpy() for x in (gradient, own, style)]
-    return float(value[0]), flat[0], float(losses.style_sizes(target, kind)[0]), *reference(*flat[1:], statistics)
+    return float(value[0]), flat[0], float(losses.style_sizes(target, kind)[0]), *style_formula(*flat[1:], statistics)
 
 
 def assert_right(f: Array, g: Array, statistics: str, device: str) -> None:

@@ -1,6 +1,9 @@
 """The exported SavedModel: what its signatures take, give and refuse, and where an export goes."""
 
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -15,6 +18,7 @@ from tensorflow_serving.apis import prediction_log_pb2
 import model.export
 from model import versions, warmup
 from model.contract import SIGNATURES
+from model.errors import InvalidInput
 from model.layers import LAYERS
 from model.objective import Objective
 from model.settings import SETTINGS, StyleSettings
@@ -285,12 +289,6 @@ def test_export_uses_no_layer_that_no_preset_does_and_names_what_it_wrote(
     assert capsys.readouterr().out == f"models/1: deep weights, digest {exported[0].digest}\n"
 
 
-def test_export_says_what_it_could_not_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert model.export.main(["--weights", str(tmp_path / "none.npz"), "--output", str(tmp_path)]) == 1
-    assert capsys.readouterr().err.strip().startswith("error: `weights` must be a readable .npz file")
-    assert list(tmp_path.iterdir()) == []
-
-
 @pytest.fixture
 def nothing_saved(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is exported is an empty directory: for tests of where it goes."""
@@ -313,11 +311,45 @@ def test_each_export_is_a_new_version_whatever_another_one_takes(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["7", "8", "9"]
 
 
+@pytest.mark.parametrize(
+    ("weights", "output", "error"),
+    [
+        ("none.npz", "models", "`weights` must be a readable .npz file. Received: none.npz "),
+        ("w.npz", "w.npz/models", "`output` must be a directory that can be written to. Received: w.npz/models "),
+    ],
+)
+@pytest.mark.usefixtures("nothing_saved")
+def test_what_cannot_be_read_or_written_is_an_error_in_words(
+    small_weights: Weights, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    weights: str, output: str, error: str,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    np.savez("w.npz", **small_weights.arrays)
+    assert model.export.main(["--weights", weights, "--output", output, "--precision", "float32"]) == 1
+    assert capsys.readouterr().err.startswith(f"error: {error}")
+    assert [path.name for path in tmp_path.iterdir()] == ["w.npz"]
+
+
 @pytest.mark.usefixtures("nothing_saved")
 def test_a_version_that_cannot_be_put_in_place_is_an_error_and_leaves_nothing(
     small_weights: Weights, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Path, "rename", mock.Mock(side_effect=OSError("no space left")))
-    with pytest.raises(OSError, match="no space left"):
+    with pytest.raises(InvalidInput, match="no space left"):
         model.export.export(small_weights, tmp_path, "float32")
     assert list(tmp_path.iterdir()) == []
+
+
+SENDS = """
+import os, sys, model.export
+number = int(sys.argv.pop())
+model.export.load = lambda *_, **__: os.kill(os.getpid(), number)
+sys.exit(model.export.main())
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_export_that_is_told_to_stop_says_nothing_and_cleans_up(number: signal.Signals, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", SENDS, "--output", str(tmp_path), str(int(number))]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr) == (128 + number, "")

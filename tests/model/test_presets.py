@@ -18,7 +18,7 @@ from model.settings import LOSS_TERMS
 from model.vgg19 import VGG19
 from tests.conftest import smooth_picture
 from tests.model.inputs import pictures
-from tests.model.test_losses import Array, nine_point, power_sum, root
+from tests.model.test_losses import Array, nine_point, power_sum
 
 Features = dict[str, Array]
 Terms = tuple[float, float, float]  # content, style, total variation, each with its weight
@@ -28,6 +28,11 @@ STYLE_LAYERS = BLOCK_STARTS
 
 def flat(f: Array) -> Array:
     return f.reshape(-1, f.shape[-1])
+
+
+def root(matrix: Array) -> Array:
+    values, vectors = np.linalg.eigh(matrix)
+    return (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
 
 
 def raw_gram(f: Array) -> Array:

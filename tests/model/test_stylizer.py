@@ -245,7 +245,7 @@ def test_what_was_kept_for_one_result_is_shown_in_its_own_brightness_for_another
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "lbfgs", "sgd"])
-def test_a_loss_that_is_not_finite_in_mid_run_leaves_the_last_finite_picture(
+def test_a_loss_that_is_not_finite_in_mid_run_leaves_the_picture_before_it_from_which_other_settings_go_on(
     stylizer: Stylizer, optimizer: str
 ) -> None:
     text = f"steps=40,optimizer={optimizer}"
@@ -254,6 +254,9 @@ def test_a_loss_that_is_not_finite_in_mid_run_leaves_the_last_finite_picture(
     after, _ = goes_on(stylizer, broken, at_64(text), 40, pictures())
     assert int(after.stopped) == NOT_FINITE
     np.testing.assert_array_equal(size_result(after), size_result(before))
+    after, losses = goes_on(stylizer, after, at_64(text), 3)
+    assert np.isfinite(losses).all()
+    assert np.isfinite(size_result(after)).all()
 
 
 def test_a_larger_size_has_targets_of_its_own(stylizer: Stylizer) -> None:
