@@ -10,16 +10,9 @@ _LEAST_VARIANCE = 1.0  # grey levels squared; the colours of a grey picture do n
 
 
 def with_colours_of(image: tf.Tensor, content: tf.Tensor) -> tf.Tensor:
-    """Returns the content's colours with the image's luma.
+    """Returns the content's colours with the image's luma; all are float32 [H, W, 3], 0 to 255.
 
     The difference of luma is added to all three channels, so their differences (the chroma) stay the same.
-
-    Args:
-      image: float32 [H, W, 3], 0 to 255.
-      content: float32 [H, W, 3], 0 to 255.
-
-    Returns:
-      float32 [H, W, 3], clipped to 0 to 255.
     """
     luma = tf.reduce_sum((image - content) * tf.constant(LUMA), -1, keepdims=True)  # [H, W, 1]
     return tf.clip_by_value(content + luma, 0.0, 255.0)
@@ -28,14 +21,8 @@ def with_colours_of(image: tf.Tensor, content: tf.Tensor) -> tf.Tensor:
 def matched(style: tf.Tensor, content: tf.Tensor) -> tf.Tensor:
     """Returns the style picture, mapped linearly to the content's mean and covariance of colour.
 
-    The map is the product of the symmetric square roots of the covariances, the style's inverted.
-
-    Args:
-      style: float32 [h, w, 3], 0 to 255.
-      content: float32 [H, W, 3], 0 to 255.
-
-    Returns:
-      float32 [h, w, 3]; values may lie slightly outside 0 to 255.
+    The map is the product of the symmetric square roots of the covariances, the style's inverted. The pictures are
+    float32 [h, w, 3] and [H, W, 3], 0 to 255; the result may lie slightly outside.
     """
     style_mean, style_covariance = _statistics(style)
     content_mean, content_covariance = _statistics(content)

@@ -87,8 +87,8 @@ class Objective(tf.Module):
         self.network = network
         features = tf.TensorSpec([1, None, None, None], network.dtype)
         stack, vector, number = [tf.TensorSpec([None] * rank) for rank in (3, 1, 0)]
-        positions, index = [tf.TensorSpec(shape, tf.int32) for shape in ([None], [])]
-        flag = tf.TensorSpec([], tf.bool)
+        others = (([None], tf.int32), ([], tf.int32), ([], tf.bool))
+        positions, index, flag = [tf.TensorSpec(shape, dtype) for shape, dtype in others]
         self._features = noinline(stack, index, flag, flag)(
             lambda image, last, *options: network.features(image, last, NetworkOptions(*options))
         )
@@ -105,14 +105,9 @@ class Objective(tf.Module):
     def targets(
         self, pictures: Pictures, settings: ParsedSettings, height: tf.Tensor, width: tf.Tensor, measured: Measured
     ) -> Targets:
-        """Computes the targets for one size of the result.
+        """Computes the targets for one size of the result: `height` and `width`, int32 scalars, in pixels.
 
-        Args:
-          pictures: the inputs of the run.
-          settings: parsed settings.
-          height: int32 scalar, pixels.
-          width: int32 scalar, pixels.
-          measured: `measured` of earlier targets for the same inputs, settings and size; each part may be empty.
+        `measured` is that of earlier targets for the same inputs, settings and size; each part of it may be empty.
         """
         channels, masked = self.network.channels, is_masked(pictures)
         style_weights, content_weights, last = layer_weights(settings, tf.maximum(height, width))
@@ -179,15 +174,10 @@ class Objective(tf.Module):
     def losses_and_gradient(
         self, image: tf.Tensor, targets: Targets, settings: ParsedSettings
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns the losses of an image, float32 [4] (see LOSS_TERMS), and the gradient of their weighted sum.
+        """Returns the losses of an image, and the gradient of their weighted sum, for targets of its size.
 
-        Args:
-          image: float32 [H, W, 3], 0 to 255.
-          targets: for this size and these settings.
-          settings: weights, layers and statistics.
-
-        Returns:
-          The losses, and the gradient with respect to the image, float32 [H, W, 3].
+        The image is float32 [H, W, 3], 0 to 255. The losses are float32 [4] (see LOSS_TERMS), the gradient with respect
+        to the image float32 [H, W, 3].
         """
         style_weights, content_weights, last = layer_weights(settings, tf.reduce_max(tf.shape(image)[:2]))
         in_style, in_content = tf.unstack(style_weights > 0), tf.unstack(content_weights > 0)
@@ -235,10 +225,14 @@ class Objective(tf.Module):
         )
         return tf.stack([total, content, style, variation]), gradient
 
-    def step_cost(self, settings: ParsedSettings, sizes: Sizes) -> tf.Tensor:
-        """Returns the cost of a step at each of K sizes: multiplications of one forward pass, float32 [K]."""
+    def progress(self, settings: ParsedSettings, sizes: Sizes, step: tf.Tensor) -> tf.Tensor:
+        """Returns the fraction of a run's work done before a step, float32 scalar; the work is multiplications."""
         _, _, last = layer_weights(settings, tf.maximum(sizes.heights, sizes.widths))
-        return tf.gather(self.network.products, last) * tf.cast(sizes.heights * sizes.widths, tf.float32)
+        costs = tf.gather(self.network.products, last) * tf.cast(sizes.heights * sizes.widths, tf.float32)  # of a step
+        starts = tf.concat([[0], sizes.ends[:-1]], 0)
+        steps = tf.cast(sizes.ends - starts, tf.float32)
+        done = tf.clip_by_value(tf.cast(step - starts, tf.float32), 0.0, steps)
+        return tf.reduce_sum(done * costs) / tf.reduce_sum(steps * costs)
 
     def _style_moments(
         self, pictures: Pictures, settings: ParsedSettings, content_image: tf.Tensor, in_style: tf.Tensor
@@ -378,9 +372,9 @@ def _style_gradient(features: tf.Tensor, regions: tf.Tensor, own: tf.Tensor, slo
 
 
 def _in_turn(value: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:
-    """Returns the value, but not before the gradient from the deeper layers is computed.
+    """Returns a value from which a layer's own gradient is computed, once that from the deeper layers is there.
 
-    A layer's own gradient is computed from such a value, so the gradients of all layers are never in memory at once.
+    So the gradients of all layers are never in memory at once.
     """
     with tf.control_dependencies([tf.identity(gradient)]):
         return tf.identity(value)
@@ -399,17 +393,11 @@ def network_options(settings: ParsedSettings) -> NetworkOptions:
 
 
 def layer_weights(settings: ParsedSettings, long_side: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Returns each layer's share in the style and content terms at a size, and the deepest layer in use.
+    """Returns each layer's share in the style and in the content term, and the index of the deepest layer in use.
 
-    The shares of the layers that count at every size have the sum 1; layers limited to small sizes are added on top.
-    All shares of a term are 0 if its weight is 0.
-
-    Args:
-      settings: parsed settings.
-      long_side: int32 [...], pixels.
-
-    Returns:
-      float32 [..., L] for style and for content, and int32 [...], the index of the deepest layer.
+    Given the image's long side, int32 [...], in pixels, they are float32 [..., L] and int32 [...]. The shares of the
+    layers that count at every size have the sum 1; layers limited to small sizes are added on top. All shares of a term
+    are 0 if its weight is 0.
     """
     long_side = tf.cast(long_side, tf.float32)[..., tf.newaxis]
     shares = []

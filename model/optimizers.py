@@ -73,11 +73,12 @@ class Step(NamedTuple):
 
 def initial(image: tf.Tensor, settings: ParsedSettings) -> OptimizerState:
     """Returns the state before the first step from an image, float32 [H, W, 3]."""
-    slots, points, pairs = _counts(settings)
-    start, nothing = image[tf.newaxis], tf.zeros_like(image)
+    is_lbfgs, nothing = is_chosen(settings, "optimizer", "lbfgs"), tf.zeros_like(image)
+    slots = tf.where(is_lbfgs, 0, tf.where(is_chosen(settings, "optimizer", "adam"), 3, 1))
+    pairs = tf.where(is_lbfgs, 2 * settings["history"], 0)
     return OptimizerState(
-        slots=tf.concat([start, tf.tile(nothing[tf.newaxis], [2, 1, 1, 1])], 0)[:slots],
-        points=tf.stack([_on_grid(image), *[tf.cast(nothing, tf.int16)] * 2])[:points],
+        slots=tf.stack([image, nothing, nothing])[:slots],
+        points=tf.stack([_on_grid(image), *[tf.cast(nothing, tf.int16)] * 2])[: tf.where(is_lbfgs, 3, 0)],
         pairs=tf.zeros(tf.concat([[pairs], tf.shape(image)], 0), tf.int8),
         units=tf.zeros([pairs]),
         numbers=tf.constant([float("inf"), 0.0, 0.0, 1.0]),
@@ -131,12 +132,8 @@ def take_step(
 ) -> Step:
     """Takes one step of the optimiser that the settings name.
 
-    Args:
-      gradient: float32 [H, W, 3], at `state.image`.
-      loss: float32 scalar, at `state.image`.
-      state: the optimiser's state.
-      settings: the optimiser and its parameters.
-      step: int32 scalar, 1 for the first step of the run.
+    Takes the gradient, float32 [H, W, 3], and the loss, float32 scalar, at `state.image`, and the number of the step,
+    int32 scalar, 1 for the first step of the run.
     """
     finite = tf.math.is_finite(loss) & tf.reduce_all(tf.math.is_finite(gradient))
     decays = tf.cast((step - 1) // DECAY_STEPS, tf.float32)
@@ -272,13 +269,6 @@ def lbfgs_direction(gradient: tf.Tensor, pairs: tf.Tensor, units: tf.Tensor, kno
 
 _TINY = 1e-30
 _CENTRE, _PER_LEVEL = 127.5, 256.0  # the grid of L-BFGS's images: 0 to 255 in 16 bits
-
-
-def _counts(settings: ParsedSettings) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Returns the optimiser's numbers of slots, points and pairs, int32 scalars."""
-    is_lbfgs = is_chosen(settings, "optimizer", "lbfgs")
-    slots = tf.where(is_lbfgs, 0, tf.where(is_chosen(settings, "optimizer", "adam"), 3, 1))
-    return slots, tf.where(is_lbfgs, 3, 0), tf.where(is_lbfgs, 2 * settings["history"], 0)
 
 
 def _on_grid(image: tf.Tensor) -> tf.Tensor:

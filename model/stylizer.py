@@ -125,16 +125,9 @@ class Stylizer(tf.Module):
     def advance(
         self, pictures: Pictures, settings: ParsedSettings, state: RunState, take_steps: tf.Tensor
     ) -> tuple[RunState, tf.Tensor]:
-        """Takes the next steps of a run, at one or several sizes.
+        """Takes the next steps of a run, int32 scalar, at one or several sizes; fewer if the run ends before.
 
-        Args:
-          pictures: the inputs of the run.
-          settings: parsed settings.
-          state: the run's state.
-          take_steps: int32 scalar; fewer steps are taken if the run ends before.
-
-        Returns:
-          The state after the steps, and float32 [N, 4], the losses before each step (see LOSS_TERMS).
+        Returns the state after the steps, and the losses before each of them, float32 [N, 4] (see LOSS_TERMS).
         """
         sizes = plan_sizes(pictures.content, settings)
         last_size = tf.size(sizes.ends) - 1

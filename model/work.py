@@ -30,9 +30,7 @@ PRODUCTS = list(accumulate(9 * before * WIDTHS[block_of(layer)] / 4 ** block_of(
 def plan_work(settings: StyleSettings, ratio: float) -> list[Size]:
     """Returns the sizes of a run, from coarse to fine, as `plan_sizes` of model/sizes.py plans them.
 
-    Args:
-      settings: of the run.
-      ratio: of the short side of the content picture to its long side.
+    `ratio` is that of the short side of the content picture to its long side.
     """
     smallest = min(max(settings.smallest_size, math.ceil(SHORT_SIDE_PX / ratio)), settings.size)
     count = 1 + min(math.floor(2 * math.log2(settings.size / smallest) + 1e-3), settings.steps - 1)

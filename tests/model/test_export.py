@@ -349,7 +349,7 @@ sys.exit(model.export.main())
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_export_that_is_told_to_stop_says_nothing_and_cleans_up(number: signal.Signals, tmp_path: Path) -> None:
+def test_an_export_that_is_told_to_stop_ends_without_a_traceback(number: signal.Signals, tmp_path: Path) -> None:
     command = [sys.executable, "-c", SENDS, "--output", str(tmp_path), str(int(number))]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, done.stderr) == (128 + number, "")

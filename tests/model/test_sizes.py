@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from model.limits import MAX_SIZE_PX
 from model.settings import DEEP_UP_TO_PX
-from model.sizes import Sizes, plan_sizes, progress
+from model.sizes import Sizes, plan_sizes
 from serving.errors import clean
 from tests.model.inputs import settings
 
@@ -78,11 +78,3 @@ def test_the_two_smallest_sizes_of_a_plan_and_no_others_are_deep() -> None:
     for size in (*range(256, 1100, 7), MAX_SIZE_PX):
         _, widths, _ = plan(f"size={size}")
         assert (widths <= DEEP_UP_TO_PX).tolist() == [True, True, *[False] * (len(widths) - 2)], size
-
-
-def test_progress_counts_what_steps_cost() -> None:
-    sizes = Sizes(*plan("size=128,smallest_size=64,steps=30"))
-    shares = [float(progress(sizes, tf.constant([2.0, 7.0, 5.0]), tf.constant(step))) for step in (0, 1, 29, 30)]
-    assert shares[0] == 0
-    assert shares[-1] == 1
-    np.testing.assert_allclose((shares[3] - shares[2]) / (shares[1] - shares[0]), 5 / 2, rtol=1e-4)
