@@ -79,14 +79,14 @@ def assert_right(f: Array, g: Array, statistics: str, device: str) -> None:
 
 @pytest.mark.parametrize("device", FEW)
 @pytest.mark.parametrize("case", CASES)
-def test_loss_and_gradient_of_awkward_features_are_right(case: str, device: str) -> None:
+def test_loss_and_gradient_of_awkward_features_are_right(case, device):
     for statistics in STATISTICS:
         assert_right(*CASES[case], statistics, device)
 
 
 @pytest.mark.parametrize("device", FEW)
 @pytest.mark.parametrize("statistics", STATISTICS)
-def test_a_style_that_is_the_picture_itself_has_no_loss_and_hardly_a_slope(statistics: str, device: str) -> None:
+def test_a_style_that_is_the_picture_itself_has_no_loss_and_hardly_a_slope(statistics, device):
     """Of the slope that the same style has for a flat picture."""
     f = np.abs(SPREAD)
     value, gradient, size, _, _ = on_device(f, f, statistics, device)
@@ -126,15 +126,13 @@ def pairs(request: pytest.FixtureRequest) -> list[tuple[Array, Array]]:
 
 
 @pytest.mark.parametrize("device", UNITS)
-def test_the_wasserstein_distance_of_real_features_and_its_gradient_are_right(
-    pairs: list[tuple[Array, Array]], device: str
-) -> None:
+def test_the_wasserstein_distance_of_real_features_and_its_gradient_are_right(pairs, device):
     for own, style in pairs:
         assert_right(own, style, "wasserstein", device)
 
 
 @pytest.mark.parametrize("device", rounding.DEVICES)
-def test_the_direction_of_lbfgs_hardly_turns(device: str) -> None:
+def test_the_direction_of_lbfgs_hardly_turns(device):
     moves = tf.cast(tf.random.stateless_uniform([10, 8, 9, 3], (1, 2), -127, 128, tf.int32), tf.int8)
     pairs = tf.concat([moves[:5], tf.cast(tf.cast(moves[:5], tf.float32) * 0.9, tf.int8)], 0)
     gradient = tf.random.stateless_normal([8, 9, 3], (3, 4))
@@ -159,6 +157,6 @@ def end_of_a_run(small_weights: Weights) -> Callable[[str], float]:
     return end
 
 
-def test_a_run_lowers_the_loss_as_far_as_one_in_float32(end_of_a_run: Callable[[str], float]) -> None:
+def test_a_run_lowers_the_loss_as_far_as_one_in_float32(end_of_a_run):
     exact, *others = [end_of_a_run(device) for device in ("float32", *rounding.DEVICES, "bfloat16 features")]
     assert np.all(np.array(others) < 2 * exact), others  # which a NaN is not

@@ -142,7 +142,7 @@ def narrow() -> Objective:
 
 
 @pytest.mark.parametrize("name", sorted(set(presets.PRESETS) - set(presets.OUR_OWN)))
-def test_the_loss_is_that_of_the_system(name: str, request: pytest.FixtureRequest) -> None:
+def test_the_loss_is_that_of_the_system(name, request):
     fixture, size, tolerance = ("narrow", 96, 2e-3) if name == "crowsonkb" else ("vgg19", 32, 1e-3)  # there: the ridge
     objective: Objective = request.getfixturevalue(fixture)
     network, side = objective.network, tf.constant(size)
@@ -163,7 +163,7 @@ def test_the_loss_is_that_of_the_system(name: str, request: pytest.FixtureReques
     np.testing.assert_allclose(total, sum(expected), rtol=tolerance)
 
 
-def test_a_preset_uses_those_of_its_layers_that_the_model_has() -> None:
+def test_a_preset_uses_those_of_its_layers_that_the_model_has():
     to_block3 = LAYERS[: LAYERS.index("block3_conv1") + 1]
     settings = parse_settings(tf.constant("preset=gatys2016"), to_block3)
     np.testing.assert_array_equal(settings["style_layers"][0], [1, 0, 1, 0, 1])
