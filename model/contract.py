@@ -4,14 +4,12 @@ Every input and output is batch-major: B content pictures per call (usually 1), 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import NamedTuple
 
 PREVIEW_SIZE_PX = 512  # largest long side of `preview_bytes`
 
 
-@dataclass(frozen=True)
-class TensorInfo:
+class TensorInfo(NamedTuple):
     """One input or output: its name, shape (None: any) and dtype (TensorFlow's name for it)."""
 
     name: str

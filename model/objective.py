@@ -87,8 +87,8 @@ class Objective(tf.Module):
         self.network = network
         features = tf.TensorSpec([1, None, None, None], network.dtype)
         stack, vector, number = [tf.TensorSpec([None] * rank) for rank in (3, 1, 0)]
-        others = (([None], tf.int32), ([], tf.int32), ([], tf.bool))
-        positions, index, flag = [tf.TensorSpec(shape, dtype) for shape, dtype in others]
+        positions, index = [tf.TensorSpec(shape, tf.int32) for shape in ([None], [])]
+        flag = tf.TensorSpec([], tf.bool)
         self._features = noinline(stack, index, flag, flag)(
             lambda image, last, *options: network.features(image, last, NetworkOptions(*options))
         )
