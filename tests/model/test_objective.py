@@ -37,10 +37,6 @@ def features(objective: Objective, picture: tf.Tensor) -> dict[str, formulas.Arr
     return {name: f.numpy().astype(np.float64) for name, f in zip(CHANNELS, computed, strict=True)}
 
 
-def blended_gram(pictures: list[formulas.Array], weights: list[float]) -> formulas.Array:
-    return sum(w * formulas.gram(f) for w, f in zip(weights, pictures, strict=True))
-
-
 def test_losses_of_a_picture_equal_the_formulas(objective):
     """Weights, layers and the blend of two styles, in float64 NumPy. Other normalisations are in test_presets.py."""
     parsed = settings(
@@ -54,7 +50,7 @@ def test_losses_of_a_picture_equal_the_formulas(objective):
     styles = [features(objective, resize(STYLE, 64, 51)), features(objective, resize(second_style, 64, 48))]
 
     def style_term(layer: str) -> float:
-        target = blended_gram([style[layer] for style in styles], [0.25, 0.75])
+        target = sum(w * formulas.gram(style[layer]) for w, style in zip((0.25, 0.75), styles, strict=True))
         of_content, of_own = formulas.gram(content[layer]), formulas.gram(own[layer])
         return float(np.mean((of_own - target) ** 2) / np.mean((of_content - target) ** 2))
 
