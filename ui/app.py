@@ -1,6 +1,7 @@
 """The page, started by `streamlit run ui/app.py`: two pictures, a few knobs, one button, and the result."""
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import streamlit as st
@@ -12,7 +13,7 @@ if ROOT not in sys.path:
 from serving.errors import InvalidInput  # noqa: E402 - needs the path above
 from serving.files import sha256  # noqa: E402
 from serving.request import MASKS, Request  # noqa: E402
-from ui import cards, components, estimate, gallery, links, live, masks, panel, server, visits  # noqa: E402
+from ui import cards, components, estimate, gallery, knobs, links, live, masks, panel, server, visits, windows  # noqa: E402
 from ui.jobs import Job  # noqa: E402
 from ui.variations import Variations  # noqa: E402
 from ui.visits import Visit  # noqa: E402
@@ -37,6 +38,7 @@ def main() -> None:
         cards.begin(visit)
     if ignored := " ".join(st.session_state[LINK]):
         head.warning(f"Some settings in this link were ignored: {ignored}", icon=":material/link_off:")
+    windows.show()
     inputs, result = st.columns([6, 7], gap="large")
     with inputs:
         with st.grid(2, min_column_width=CARD_PX):
@@ -46,10 +48,12 @@ def main() -> None:
             panel.show()
         panel.show_advanced()
         masks.show(visit)
-        panel.show_problem(visit.blend)
-    request = _request(visit)
-    blocked = request is None or not server.is_ready()
-    with inputs:
+        try:
+            request = _request(visit)
+        except InvalidInput as error:
+            request = None
+            st.error(knobs.explain(error), icon=":material/tune:")
+        blocked = request is None or not server.is_ready()
         st.button(
             "Try variations", key="vary", icon=":material/grid_view:", width="stretch", disabled=blocked or active,
             help="Paints nine small pictures: three style weights, each with three sizes of brush strokes.",
@@ -74,18 +78,17 @@ def main() -> None:
 
 def _start(kind: type[Job] | type[Variations] = Job) -> None:
     """Starts what the page shows at the moment of the click; a knob turned just before counts."""
-    if (request := _request(visits.current())) is not None:
-        visits.start(request, kind)
+    with suppress(InvalidInput):
+        visits.start(_request(visits.current()), kind)
 
 
-def _request(visit: Visit) -> Request | None:
-    """Returns the request that Start sends, or None while something is missing or not valid."""
-    if not (visit.content and visit.styles):
-        return None
-    try:
-        settings = panel.settings(cards.blend(visit))
-    except InvalidInput:
-        return None
+def _request(visit: Visit) -> Request:
+    """Returns the request that Start sends.
+
+    Raises:
+      InvalidInput: a setting is not valid.
+    """
+    settings = panel.settings(cards.blend(visit))
     pictures = {"content": (visit.content.data,), "styles": tuple(style.picture.data for style in visit.styles)}
     digests = {"content": (visit.content.digest,), "styles": tuple(style.picture.digest for style in visit.styles)}
     for name in MASKS:

@@ -1,8 +1,8 @@
 """The two cards: the photograph's and the paintings'. When several paintings are blended, each has a slider."""
 
 import io
-import itertools
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import streamlit as st
 from PIL import Image, ImageOps
@@ -10,9 +10,9 @@ from streamlit.delta_generator import DeltaGenerator
 
 from model.limits import MAX_STYLES
 from model.settings import StyleSettings
-from ui import components, panel, uploads, widgets
+from ui import components, panel, uploads, widgets, windows
 from ui.samples import CONTENTS, STYLES, Sample
-from ui.uploads import BadPicture, File, Picture
+from ui.uploads import BadPicture, File, Picture, Share
 from ui.visits import Style, Visit
 
 ROW_PX = 66  # width of each painting in a blend
@@ -26,13 +26,12 @@ CONTENT, STYLE, BLEND = "content_sample", "style_sample", "blend"
 CONTENT_PROBLEM, STYLE_PROBLEM = "content_problem", "style_problem"
 
 _BY_NAME = {sample.name: sample for sample in CONTENTS + STYLES}
-_numbers = itertools.count(1)
 
 
 def begin(visit: Visit) -> None:
     """Fills the cards when a page first shows a visit."""
-    _set_content(visit, visit.content or uploads.sample(CONTENTS[0]))
-    _set_styles(visit, visit.styles or (_of_sample(STYLES[0].name),))
+    _set_content(visit, visit.content)
+    _set_styles(visit, visit.styles)
     _set_sliders(visit.styles, visit.blend)
 
 
@@ -41,7 +40,7 @@ def choose(visit: Visit, content: str = "", styles: Sequence[str] = ()) -> None:
     if content:
         _set_content(visit, uploads.sample(_BY_NAME[content]))
     if styles:
-        _set_styles(visit, [_of_sample(name) for name in styles])
+        _set_styles(visit, [Style.of(_BY_NAME[name]) for name in styles])
 
 
 def reuse(visit: Visit, settings: StyleSettings) -> None:
@@ -60,16 +59,13 @@ def show_content(visit: Visit) -> None:
     """Draws the photograph's card."""
     with st.container(border=True, gap="small", height="stretch"):
         _head("Your photo", CONTENT_PROBLEM)
-        if visit.content is not None:
-            st.image(visit.content.thumbnail, width="stretch", alt=visit.content.alt)
+        st.image(visit.content.thumbnail, width="stretch", alt=visit.content.alt)
         _pictures(
             CONTENT, "Photos to try", _offered(CONTENTS),
-            [visit.content.sample] if visit.content else [], lambda names: choose(visit, content=names[0]),
+            [visit.content.sample], lambda names: choose(visit, content=names[0]),
         )  # fmt: skip
-        uploads.show(
-            "content", lambda files: _take_content(visit, files), listens=True, edit=lambda: _edit_content(visit)
-        )
-    if visit.content and visit.content.settings:
+        uploads.show("content", lambda files: _take_content(visit, files), listens=True, edit=partial(_edit, visit))
+    if visit.content.settings:
         st.button(
             "Use the settings of this picture", key="reuse", icon=":material/tune:", width="stretch",
             help="This picture holds the settings that made it. Press to set every knob to them.",
@@ -174,21 +170,17 @@ def _set_sliders(styles: Sequence[Style], blend: Sequence[float]) -> None:
             widgets.put(_slider(style), weight / max(weights))
 
 
-def _of_sample(name: str) -> Style:
-    return Style(next(_numbers), _BY_NAME[name].label, uploads.sample(_BY_NAME[name]))
-
-
 def _of_file(file: File) -> Style:
     picture = uploads.load(file.data, "style", f"Your painting, {file.name}", name=file.name)
     name = file.name if len(file.name) <= LONGEST_NAME else f"{file.name[: LONGEST_NAME - 1]}…"
-    return Style(next(_numbers), name, picture)
+    return Style(name, picture)
 
 
 def _use_selected(visit: Visit, names: Sequence[str]) -> None:
     """Uses the chosen pictures as the styles; the last style cannot be removed."""
     kept = [style for style in visit.styles if _name(style) in names]
     added = [name for name in names if name not in map(_name, kept)]
-    _set_styles(visit, [*kept, *map(_of_sample, added)] or visit.styles)
+    _set_styles(visit, [*kept, *(Style.of(_BY_NAME[name]) for name in added)] or visit.styles)
 
 
 def _blend_or_not(visit: Visit) -> None:
@@ -204,28 +196,27 @@ def _take_content(visit: Visit, files: Sequence[File]) -> None:
         st.session_state[CONTENT_PROBLEM] = str(error)  # and the photograph before it stays
 
 
-def _edit_content(visit: Visit) -> None:
-    @st.dialog("Crop or rotate", icon=":material/crop_rotate:", on_dismiss="rerun")
-    def window() -> None:
-        if (shown := visit.content) is None:
-            return
-        across = st.slider("From left to right", 0, 100, (0, 100), format="%d%%", key="crop_across")
-        down = st.slider("From top to bottom", 0, 100, (0, 100), format="%d%%", key="crop_down")
-        least = min(end - start for start, end in (across, down))
-        with st.container(horizontal=True, gap="small"):
-            if st.button(
-                "Crop", key="crop", icon=":material/crop:", type="primary",
-                disabled=least == 100 or least < NARROWEST_PERCENT,
-                on_click=lambda: _set_content(visit, uploads.cropped(shown, across, down)),
-            ):  # fmt: skip
-                st.rerun()  # without the window
-            st.button(
-                "Rotate", key="turn", icon=":material/rotate_90_degrees_cw:",
-                on_click=lambda: _set_content(visit, uploads.turned(shown)),
-            )  # fmt: skip
-        st.image(uploads.crop_preview(shown, across, down), width="stretch", alt="Your photo; dark: cut off")
+def _edit(visit: Visit) -> None:
+    """Draws the window in which the photograph can be cropped and rotated."""
+    across = st.slider("From left to right", 0, 100, (0, 100), format="%d%%", key="crop_across")
+    down = st.slider("From top to bottom", 0, 100, (0, 100), format="%d%%", key="crop_down")
+    least = min(end - start for start, end in (across, down))
+    with st.container(horizontal=True, gap="small"):
+        st.button(
+            "Crop", key="crop", icon=":material/crop:", type="primary",
+            disabled=least == 100 or least < NARROWEST_PERCENT, on_click=_crop, args=(visit, across, down),
+        )  # fmt: skip
+        st.button(
+            "Rotate", key="turn", icon=":material/rotate_90_degrees_cw:",
+            on_click=lambda: _set_content(visit, uploads.turned(visit.content)),
+        )  # fmt: skip
+    preview = uploads.crop_preview(visit.content, across, down)
+    st.image(preview, width="stretch", alt="Your photo; dark: cut off")
 
-    window()
+
+def _crop(visit: Visit, across: Share, down: Share) -> None:
+    _set_content(visit, uploads.cropped(visit.content, across, down))
+    windows.close()
 
 
 def _take_styles(visit: Visit, files: Sequence[File]) -> None:

@@ -21,15 +21,16 @@ def show(losses: npt.NDArray[np.float32], step: int, steps: int) -> None:
         st.vega_lite_chart(loss_table(losses, step - len(losses)), specification(steps), alt=alt, key="losses")
 
 
-def loss_table(losses: npt.NDArray[np.float32], before: int = 0, points: int = POINTS) -> list[dict[str, Any]]:
+def loss_table(losses: npt.NDArray[np.float32], before: int) -> list[dict[str, Any]]:
     """Returns a row of `step` (from 1), `term` and `loss` for each loss that a logarithmic axis can show.
+
+    If there are more than POINTS, steps are left out evenly, but never the last.
 
     Args:
       losses: float32 [N, 4], a row for each step, columns as in `LOSS_TERMS`.
       before: steps that were taken before the first row.
-      points: the most points in a line. Steps are left out evenly, but never the last.
     """
-    steps = np.unique(np.linspace(0, len(losses) - 1, min(len(losses), points)).round().astype(int))
+    steps = np.unique(np.linspace(0, len(losses) - 1, min(len(losses), POINTS)).round().astype(int))
     return [
         {"step": before + int(step) + 1, "term": LABELS[term], "loss": float(losses[step, column])}
         for column, term in enumerate(LOSS_TERMS)

@@ -61,13 +61,12 @@ def encode(result: Result, format_name: str, content_share: float = 0.0) -> byte
 
 def as_zip(kept: Sequence[Result], names: Mapping[str, str]) -> bytes:
     """Returns results as PNG files in a zip, oldest first; for `names` see `stem`."""
-    out, used = io.BytesIO(), set[str]()
+    out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:  # PNG is compressed already
         for one in reversed(kept):
             name, count = stem(one.request, names), 1
-            while (file := f"{name}.png" if count == 1 else f"{name}-{count}.png") in used:
+            while (file := f"{name}.png" if count == 1 else f"{name}-{count}.png") in archive.namelist():
                 count += 1
-            used.add(file)
             archive.writestr(file, encode(one, "PNG"))
     return out.getvalue()
 

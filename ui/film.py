@@ -22,12 +22,11 @@ class Film:
 
     def add(self, preview: bytes) -> None:
         """Adds a preview, as JPEG."""
+        if self._previews % self._every == 0:
+            if len(self.frames) == MOST_FRAMES:
+                self.frames, self._every = self.frames[::2], 2 * self._every
+            self.frames = (*self.frames, frame(preview))
         self._previews += 1
-        if (self._previews - 1) % self._every:
-            return
-        if len(self.frames) == MOST_FRAMES:
-            self.frames, self._every = self.frames[::2], 2 * self._every
-        self.frames = (*self.frames, frame(preview))
 
 
 def frame(picture: bytes) -> bytes:

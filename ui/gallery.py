@@ -5,7 +5,7 @@ from typing import Any
 
 import streamlit as st
 
-from ui import cards, components, downloads, jobs, server, visits, wording
+from ui import cards, components, downloads, jobs, server, visits, windows, wording
 from ui.film import as_webp
 from ui.visits import GRACE_S, Result, Visit
 
@@ -35,8 +35,8 @@ def _show_one(visit: Visit, one: Result) -> None:
     with st.container(border=True, gap="xsmall"):
         st.image(one.thumbnail, width="stretch", alt=f"One of your results: {words}")
         st.caption(words)
-        if st.button("Compare", key=f"look_{one.number}", icon=":material/compare:", width="stretch"):
-            _compare(one, words)
+        compare = partial(components.compare, one.request.content, one.png, f"compared_{one.number}")
+        windows.button("Compare", compare, key=f"look_{one.number}", icon=":material/compare:", width="stretch")
         with st.popover("More", key=f"more_{one.number}", icon=":material/more_horiz:", width="stretch"):
             make_large(one, f"larger_{one.number}")
             st.button(
@@ -73,12 +73,3 @@ def film(visit: Visit, one: Result, key: str) -> None:
             file_name=f"{downloads.stem(one.request, visit.names)}.webp", key=key, icon=":material/movie:",
             width="stretch", on_click="ignore", help="How the picture was painted, as an animated picture (WebP).",
         )  # fmt: skip
-
-
-def _compare(one: Result, words: str) -> None:
-    @st.dialog("Before and after", width="medium", icon=":material/compare:")
-    def window() -> None:
-        components.compare(one.request.content, one.png, key=f"compared_{one.number}")
-        st.caption(words)
-
-    window()

@@ -159,7 +159,6 @@ class Job:
         self._owner = owner
         self._lock = threading.Lock()
         self._cancelled = threading.Event()
-        self._worker: threading.Thread | None = None
         self.film = Film()
         self._now = Snapshot(steps=request.settings.steps)
         if saved is not None:
@@ -195,8 +194,7 @@ class Job:
             self._cancelled = threading.Event()
             self._now = replace(self._now, status=Status.RUNNING, problem=None, seconds_left=None, painted_s=0.0)
             # A daemon: a call that hangs must not keep the process from ending.
-            self._worker = threading.Thread(target=self._work, args=(self._cancelled,), name="stylisation", daemon=True)
-            self._worker.start()
+            threading.Thread(target=self._work, args=(self._cancelled,), name="stylisation", daemon=True).start()
 
     def stop(self) -> None:
         """Ends the run after the current chunk, but frees its place at once: a server that hangs holds up no other."""
@@ -206,10 +204,6 @@ class Job:
             self._cancelled.set()
             self._now = replace(self._now, status=Status.STOPPING)
         self._queue.leave(self._cancelled)
-
-    def wait(self, timeout_s: float | None = None) -> None:
-        if self._worker is not None:
-            self._worker.join(timeout_s)
 
     def _work(self, cancelled: threading.Event) -> None:
         problem: StyleTransferError | None = None

@@ -54,15 +54,17 @@ ADVANCED = {
     for group in GROUPS
 }
 REPRODUCTIONS = tuple(name for name in PRESETS if name not in OUR_OWN)  # presets that reproduce another system
-REPRODUCTION_LABELS = {
+LABELS = {  # of choices whose names are unclear
     "classic": "Classic: style 1e6, Adam",
     "gatys2016": "Gatys, Ecker and Bethge, 2016",
     "neural-style": "neural-style (Johnson)",
     "keras-io": "keras.io example",
     "tensorflow-tutorial": "TensorFlow tutorial",
     "crowsonkb": "style-transfer-pytorch (Crowson)",
+    "gram": "Gram matrix",
+    "lbfgs": "L-BFGS",
+    "sgd": "Gradient descent",
 }
-CHOICE_LABELS = {"gram": "Gram matrix", "lbfgs": "L-BFGS", "sgd": "Gradient descent"}  # whose names are unclear
 
 
 def label(setting: Setting) -> str:
@@ -93,13 +95,8 @@ def is_text(setting: Setting) -> bool:
 
 
 def choice_label(choice: str) -> str:
-    """Returns the label of one of a setting's choices."""
-    return CHOICE_LABELS.get(choice, choice.replace("_", " ").capitalize())
-
-
-def preset_label(preset: str) -> str:
-    """Returns the label of a preset."""
-    return REPRODUCTION_LABELS.get(preset, preset.capitalize())
+    """Returns the label of a preset, or of one of a setting's choices."""
+    return LABELS.get(choice, choice.replace("_", " ").capitalize())
 
 
 def shown_values(settings: StyleSettings) -> dict[str, Any]:

@@ -58,16 +58,16 @@ def write(visit: Visit) -> None:
         query = {PRESET.name: base, **query}
     if text := knobs.blend_text(visit.blend):
         query[knobs.BLEND] = text
-    if visit.content and visit.content.sample not in ("", CONTENTS[0].name):
+    if visit.content.sample not in ("", CONTENTS[0].name):
         query[CONTENT] = visit.content.sample
     styles = [style.picture.sample for style in visit.styles]
-    if all(styles) and styles not in ([], [STYLES[0].name]):
+    if all(styles) and styles != [STYLES[0].name]:
         query[STYLE] = ",".join(styles)
     # `st.query_params` would add an entry to the browser's history for each change.
     components.element("address")(key="address", data={"query": urlencode(query)}, height=1)
 
 
-def to(request: Request) -> tuple[str, bool]:
+def link_to(request: Request) -> tuple[str, bool]:
     """Returns a link to the settings and the samples of a request, and whether all its pictures are samples."""
     settings, preset = request.settings, StyleSettings(request.settings.preset)
     query = {name: format_value(value) for name, value in settings.items() if value != getattr(preset, name)}

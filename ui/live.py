@@ -12,10 +12,11 @@ from model.settings import format_value
 from serving.errors import InvalidInput, StyleTransferError
 from serving.request import Request
 from serving.run_file import decode_run
-from ui import chart, components, downloads, gallery, jobs, knobs, links, panel, server, uploads, visits, wording
+from ui import chart, components, downloads, gallery, jobs, knobs, panel, server, uploads, visits, windows, wording
 from ui.jobs import Job, Snapshot, Status
+from ui.links import link_to
 from ui.uploads import BadPicture, File
-from ui.variations import COLUMNS, ROWS, Variations, contact_sheet, describe
+from ui.variations import COLUMNS, ROWS, Variations, describe
 from ui.visits import Result, Stage, Visit
 
 ALT = "The result"
@@ -25,9 +26,9 @@ LARGEST_PNG = 4_000_000  # bytes, some 1300 pixels square; larger results are sh
 NARROWEST_PX = 100  # width of a variation; three fit side by side even on a phone
 RUN_FILE_MB = 200  # a run of 1400 pixels square has 100
 
-# Keys of session_state: what is wrong with files that were added here and with which work it is shown, the format of
-# downloads, whether More is open.
-PROBLEM, FORMAT, MORE = "live_problem", "format", "more"
+# Keys of session_state: what is wrong with files that were added here and with which work it is shown, and the format
+# of downloads.
+PROBLEM, FORMAT = "live_problem", "format"
 
 
 def show(visit: Visit, drawn: Stage) -> None:
@@ -37,8 +38,8 @@ def show(visit: Visit, drawn: Stage) -> None:
 
 
 def _draw(visit: Visit, drawn: Stage) -> None:
-    if visit.stage != drawn:
-        st.rerun()  # the whole page, because Start, the timer or the results have to change
+    if visit.stage != drawn or windows.has_changed():
+        st.rerun()  # the whole page, because Start, the timer, the results or the window have to change
     work = drawn.work
     if visit.failed is not None and visit.failed.problem is not None:
         title = downloads.title(visit.failed.request, visit.names)
@@ -51,7 +52,9 @@ def _draw(visit: Visit, drawn: Stage) -> None:
     elif isinstance(work, Variations):
         _variations(visit, work)
     elif work.active:
-        _running(visit, work)
+        now = work.snapshot()
+        _progress(visit, now.fraction_done, wording.progress_line(now), now)
+        st.image(now.preview or work.photograph, width="stretch", alt="The picture so far")
     else:
         _ended(visit, work)
     if isinstance(work, Job) and work.snapshot().step > 1:
@@ -97,13 +100,6 @@ def _progress(visit: Visit, fraction_done: float, line: str, now: Snapshot | Non
             st.button("Remove all", key="remove_all", type="tertiary", on_click=visit.remove, args=visit.lined_up)
 
 
-def _running(visit: Visit, job: Job) -> None:
-    now = job.snapshot()
-    _progress(visit, now.fraction_done, wording.progress_line(now), now)
-    # Until the first preview comes, show the photograph.
-    st.image(now.preview or job.photograph, width="stretch", alt="The picture so far")
-
-
 def _variations(visit: Visit, work: Variations) -> None:
     active = work.active  # asked once: they may end while they are drawn
     if active:
@@ -120,13 +116,6 @@ def _variations(visit: Visit, work: Variations) -> None:
         for row, of_row in enumerate(work.rows):
             for column, job in enumerate(of_row):
                 _cell(work, job, describe(row, column))
-    if not active and any(job.snapshot().image for job in work.jobs):
-        cells = [[(job.request.settings, job.snapshot().image) for job in row] for row in work.rows]
-        st.download_button(
-            "Download the sheet", partial(contact_sheet, cells), mime="image/png", key="download_sheet",
-            file_name=f"{downloads.stem(work.request, visit.names)}-variations.png", icon=":material/download:",
-            on_click="ignore",
-        )  # fmt: skip
 
 
 def _cell(work: Variations, job: Job, words: str) -> None:
@@ -171,8 +160,9 @@ def _ended(visit: Visit, job: Job) -> None:
             )  # fmt: skip
         elif result is not None:
             gallery.make_large(result, "larger")
-        with st.popover("More", key=MORE, icon=":material/more_horiz:", on_change="rerun"):
-            _more(visit, job, now, result)
+        with st.popover("More", key=windows.MORE, icon=":material/more_horiz:", on_change="rerun") as more:
+            if more.open:  # else a click on a download could come between two drawings, and be lost
+                _more(visit, job, now, result)
     if result is not None:
         _picture(result)
         st.caption(wording.summary(now))
@@ -221,16 +211,13 @@ def _more(visit: Visit, job: Job, now: Snapshot, result: Result | None) -> None:
             help=f"Improves this result with {jobs.REFINE_STEPS} more steps at the same size.",
             on_click=visits.start, args=(jobs.refined(job.request, result.png),),
         )  # fmt: skip
-    if not job.request.initial and st.button(
-        "More photos in this style", key="photos", icon=":material/photo_library:", width="stretch",
-        on_click=_close_more,
-    ):  # fmt: skip
-        _ask_for_files(
-            "photos", "More photos in this style", "Each is painted with these settings, one after another.",
-            partial(_paint_each, job.request), several=True,
+    if not job.request.initial:
+        windows.button(
+            "More photos in this style", partial(_ask_for_photos, job.request),
+            key="photos", icon=":material/photo_library:", width="stretch",
         )  # fmt: skip
-    if st.button("Copy link", key="link", icon=":material/link:", width="stretch", on_click=_close_more):
-        _show_link(job.request)
+    link = partial(_show_link, job.request)
+    windows.button("Copy link", link, key="link", icon=":material/link:", width="stretch")
     if now.can_continue and now.state and now.model:
         st.download_button(
             "Save the run", partial(downloads.run_file, job), mime="application/zip", key="save_run",
@@ -240,42 +227,26 @@ def _more(visit: Visit, job: Job, now: Snapshot, result: Result | None) -> None:
     _resume(width="stretch")
 
 
-def _close_more() -> None:
-    st.session_state[MORE] = False  # it would cover the window
+def _resume(**look: Any) -> None:
+    """Draws the button that continues a saved run; `look` is as for `st.button`."""
+    windows.button("Continue a saved run", _ask_for_run, key="resume", icon=":material/upload_file:", **look)
 
 
 def _show_link(request: Request) -> None:
-    link, complete = links.to(request)
-
-    @st.dialog("Link to these settings", icon=":material/link:")
-    def window() -> None:
-        st.code(link, language=None, wrap_lines=True)
-        if not complete:
-            st.caption("Your own pictures and masks stay here: whoever opens the link chooses others.")
-
-    window()
+    link, complete = link_to(request)
+    st.code(link, language=None, wrap_lines=True)
+    if not complete:
+        st.caption("Your own pictures and masks stay here: whoever opens the link chooses others.")
 
 
-def _resume(**look: Any) -> None:
-    """Draws the button that continues a saved run; `look` is as for `st.button`."""
-    if st.button("Continue a saved run", key="resume", icon=":material/upload_file:", on_click=_close_more, **look):
-        _ask_for_files(
-            "run", "Continue a saved run", "Choose the file that you saved from this page or from the command line.",
-            _continue_saved, type="run", max_upload_size=RUN_FILE_MB,
-        )  # fmt: skip
+def _ask_for_photos(request: Request) -> None:
+    st.caption("Each is painted with these settings, one after another.")
+    uploads.show_uploader("photos", partial(_paint_each, request), several=True)
 
 
-def _ask_for_files(what: str, title: str, words: str, take: uploads.Take, **options: Any) -> None:
-    """Opens a window with an uploader, for which `options` are as for `uploads.show_uploader`."""
-
-    @st.dialog(title, on_dismiss="rerun")
-    def window(uploaded: int) -> None:
-        if uploads.count(what) != uploaded:
-            st.rerun()  # without the window
-        st.caption(words)
-        uploads.show_uploader(what, take, **options)
-
-    window(uploads.count(what))
+def _ask_for_run() -> None:
+    st.caption("Choose the file that you saved from this page or from the command line.")
+    uploads.show_uploader("run", _continue_saved, type="run", max_upload_size=RUN_FILE_MB)
 
 
 def _paint_each(request: Request, files: Sequence[File]) -> None:
@@ -286,11 +257,13 @@ def _paint_each(request: Request, files: Sequence[File]) -> None:
             photographs.append(uploads.load(file.data, "content", f"Your photo, {file.name}", name=file.name))
         except BadPicture as error:
             problems.append(f"{wording.plain(file.name)}: {error}")
+    windows.close()
     visits.start_each(request, photographs)
     st.session_state[PROBLEM] = "  \n".join(problems), visits.current().work
 
 
 def _continue_saved(files: Sequence[File]) -> None:
+    windows.close()
     st.session_state[PROBLEM] = _continued(files[-1]), visits.current().work
 
 

@@ -39,8 +39,6 @@ class Target:
 
 def targets(visit: Visit) -> list[Target]:
     """Returns all possible masks, those on the photograph first."""
-    if visit.content is None:
-        return []
     of_content = [Target("content", style, visit.content) for style in visit.styles]
     return of_content + [Target("style", style, style.picture) for style in visit.styles]
 
@@ -57,7 +55,7 @@ def show(visit: Visit) -> None:
     with st.expander(
         "Masks: choose where a style goes", icon=":material/format_paint:", key=OPEN, on_change="rerun"
     ) as place:
-        if not (place.open and by_key):
+        if not place.open:
             return
         if st.session_state.get(TARGET) not in by_key:
             st.session_state[TARGET] = next(iter(by_key))

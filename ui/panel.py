@@ -7,7 +7,6 @@ import streamlit as st
 
 from model.presets import OUR_OWN
 from model.settings import StyleSettings
-from serving.errors import InvalidInput
 from ui import knobs, widgets
 
 NARROWEST_PX = 130  # width of a widget; two fit side by side on a phone
@@ -50,13 +49,13 @@ def show() -> None:
                 KEEP_COLOURS, lambda: turn(colours="of_content" if widgets.value(KEEP_COLOURS) else "of_style")
             ),
         )  # fmt: skip
-    base, values = st.session_state[BASE], shown()
-    names = knobs.hidden_changes(values, base)
-    if base in knobs.REPRODUCTIONS or names:
+    base = st.session_state[BASE]
+    said = [knobs.choice_label(base)] if base in knobs.REPRODUCTIONS else []
+    if names := knobs.hidden_changes(shown(), base):
         more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
-        modified = f"modified: {', '.join(names[:MOST_NAMES])}{more}" if names else ""
-        system = knobs.preset_label(base) if base in knobs.REPRODUCTIONS else ""
-        st.caption(f"Advanced · {' · '.join(filter(None, (system, modified)))}")
+        said.append(f"modified: {', '.join(names[:MOST_NAMES])}{more}")
+    if said:
+        st.caption(" · ".join(["Advanced", *said]))
 
 
 def show_advanced() -> None:
@@ -64,7 +63,7 @@ def show_advanced() -> None:
     with st.expander("Advanced", icon=":material/tune:"):
         st.selectbox(
             "Reproduce another system", knobs.REPRODUCTIONS, _index(knobs.REPRODUCTIONS, widgets.first(REPRODUCTION)),
-            format_func=knobs.preset_label, placeholder="None: our own settings",
+            format_func=knobs.choice_label, placeholder="None: our own settings",
             help="Sets every knob as a well-known system does.", **widgets.keyed(REPRODUCTION, _use_reproduction),
         )  # fmt: skip
         for group, names in knobs.ADVANCED.items():
@@ -82,14 +81,6 @@ def settings(blend: Sequence[float] = ()) -> StyleSettings:
       InvalidInput: they are not valid.
     """
     return knobs.to_settings({**shown(), knobs.BLEND: knobs.blend_text(blend)}, st.session_state[BASE])
-
-
-def show_problem(blend: Sequence[float]) -> None:
-    """Says what is wrong with the settings, if anything is."""
-    try:
-        settings(blend)
-    except InvalidInput as error:
-        st.error(knobs.explain(error), icon=":material/tune:")
 
 
 def shown() -> dict[str, Any]:

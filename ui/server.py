@@ -39,6 +39,13 @@ ABOUT = (
     "A neural network compares your picture with the photo and with the painting, and changes it step by step "
     "until it has the shapes of the one and the brush strokes of the other."
 )
+SENTENCES = {
+    ServingUnavailable: "The server does not answer: it may still be starting, and this page goes on once it is ready.",
+    ModelNotFound: "The server answers, but does not serve the style transfer model: tell whoever runs this page.",
+    Overloaded: "The server is busy: try again in a minute.",
+    DeadlineExceeded: "The server took too long to answer: try again, or choose a smaller size.",
+}
+OTHERWISE = "Something went wrong on the server: try again; if that fails too, tell whoever runs this page."
 RETRIES = RetryPolicy(max_elapsed_s=math.inf)  # as long as the page is open: Stop ends the wait, and so does leaving
 ASK_AGAIN_S = 5.0  # how often the page asks a server that does not answer
 FRESH_S = 30.0  # how long an answer counts
@@ -142,19 +149,11 @@ def _model_version() -> int | None:
 
 def explain(error: StyleTransferError) -> str:
     """Says in one plain sentence what went wrong and what to do."""
-    if isinstance(error, ServingUnavailable):
-        return "The server does not answer: it may still be starting, and this page goes on as soon as it is ready."
-    if isinstance(error, ModelNotFound):
-        return "The server answers, but it does not serve the style transfer model: tell whoever runs this page."
-    if isinstance(error, Overloaded):
-        return "The server is busy: try again in a minute."
-    if isinstance(error, DeadlineExceeded):
-        return "The server took too long to answer: try again, or choose a smaller size."
     if isinstance(error, (AccessDenied, TooLarge)):
         return str(error)  # written by the client, for whoever runs the page or chose the size
     if isinstance(error, InvalidInput):
         return f"These pictures or settings cannot be used: {error}"
-    return "Something went wrong on the server: try again; if that fails too, tell whoever runs this page."
+    return next((words for kind, words in SENTENCES.items() if isinstance(error, kind)), OTHERWISE)
 
 
 class Watch:
@@ -167,7 +166,6 @@ class Watch:
         self._asked_at = -FRESH_S  # on the clock of `time.monotonic`
         self._lock = threading.Lock()
         self._worker: threading.Thread | None = None
-        self._outage: StyleTransferError | None = None
 
     def ask(self, older_than_s: float = 0.0) -> None:
         """Asks the server, unless the last answer is younger, or an answer is on its way."""
@@ -175,12 +173,6 @@ class Watch:
             if self._worker is None and time.monotonic() - self._asked_at >= older_than_s:
                 self._worker = threading.Thread(target=self._work, name="description", daemon=True)
                 self._worker.start()
-
-    def suspect(self, problem: StyleTransferError | None) -> None:
-        """Asks anew if a run has met an outage, once for each outage."""
-        if isinstance(problem, ServingUnavailable) and problem is not self._outage:
-            self._outage = problem
-            self.ask()
 
     def _work(self) -> None:
         answer = ask()
@@ -205,8 +197,7 @@ def show(outage: StyleTransferError | None, active: bool) -> None:
 
     `outage` is why the visitor's run waits or has failed; an active run says itself that it waits for the server.
     """
-    WATCH.suspect(outage)
-    WATCH.ask(FRESH_S)
+    WATCH.ask(0 if isinstance(outage, ServingUnavailable) else FRESH_S)
     server = st.session_state[DRAWN] = WATCH.latest  # the answer may change while the page is drawn
     with st.container(gap=None):
         with st.container(horizontal=True, vertical_alignment="center", wrap=False):

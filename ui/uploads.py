@@ -6,7 +6,7 @@ import io
 import mimetypes
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 import streamlit as st
@@ -17,7 +17,7 @@ from model.settings import StyleSettings
 from serving import pictures, results
 from serving.errors import InvalidInput
 from serving.files import sha256
-from ui import components
+from ui import components, windows
 from ui.samples import Sample
 
 THUMBNAIL_PX = (480, 320)
@@ -164,19 +164,18 @@ def show(
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         # Not twice the same: a screen reader may list the buttons without the cards.
         camera = "Camera" if what == "content" else f"Photograph a {NOUNS[what]}"
-        if st.button(camera, key=f"{what}_camera", icon=":material/photo_camera:", type="tertiary"):
-            _shoot(camera, what, take)
+        shoot = partial(_camera, camera, what, take)
+        windows.button(camera, shoot, key=f"{what}_camera", icon=":material/photo_camera:", type="tertiary")
         _paste(what, take, listens)
-        if edit and st.button("Edit", key=f"{what}_edit", icon=":material/crop_rotate:", type="tertiary"):
-            edit()
+        if edit:
+            windows.button("Edit", edit, key=f"{what}_edit", icon=":material/crop_rotate:", type="tertiary")
 
 
 def show_uploader(
     what: str, take: Take, *, several: bool = False, type: str = "image", max_upload_size: int | None = None
 ) -> None:
     """Draws only the file uploader; see `show`, and `st.file_uploader` for type and size."""
-    # An uploader cannot be emptied, but under a new key it starts empty.
-    key = f"{what}_upload_{count(what)}"
+    key = _key(what)
     st.file_uploader(
         f"Upload your own {NOUNS.get(what, what)}", type=type, label_visibility="collapsed",
         max_upload_size=max_upload_size, key=key, on_change=_uploaded, args=(what, key, take),
@@ -184,29 +183,30 @@ def show_uploader(
     )  # fmt: skip
 
 
-def count(what: str) -> int:
-    """Returns how often files were added by the uploader of this name."""
-    return int(st.session_state.get(f"{what}_uploads", 0))
+def _key(what: str) -> str:
+    return f"{what}_upload_{st.session_state.get(f'{what}_uploads', 0)}"
 
 
 def _uploaded(what: str, key: str, take: Take) -> None:
     """Hands over the files and empties the uploader, so that it does not list them beside the picture."""
+    if key != _key(what):
+        return  # a browser may send the files once more before it hears of the empty one
     uploaded = st.session_state[key]
     several = uploaded if isinstance(uploaded, list) else [uploaded]
     if files := [File(file.name, file.getvalue()) for file in several if file is not None]:
-        st.session_state[f"{what}_uploads"] = count(what) + 1
+        # An uploader cannot be emptied, but under a new key it starts empty.
+        st.session_state[f"{what}_uploads"] = st.session_state.get(f"{what}_uploads", 0) + 1
         take(files)
 
 
-def _shoot(title: str, what: str, take: Take) -> None:
-    @st.dialog(title, icon=":material/photo_camera:")
-    def shoot() -> None:
-        shot = st.camera_input(title, key=f"{what}_shot", label_visibility="collapsed", resolution="1080p")
-        if shot is not None:
-            take([File("camera.jpg", shot.getvalue())])
-            st.rerun()
+def _camera(title: str, what: str, take: Take) -> None:
+    def shot() -> None:
+        if st.session_state[windows.OPEN] and (photograph := st.session_state[key]):  # it may be sent once more
+            windows.close()
+            take([File("camera.jpg", photograph.getvalue())])
 
-    shoot()
+    key = f"{what}_shot"
+    st.camera_input(title, key=key, label_visibility="collapsed", resolution="1080p", on_change=shot)
 
 
 def _paste(what: str, take: Take, listens: bool) -> None:

@@ -1,17 +1,12 @@
 """Variations: small, quick results side by side, at several style weights and style scales."""
 
-import io
 import threading
-from collections.abc import Sequence
 from dataclasses import replace
 
-from PIL import Image, ImageDraw, ImageFont
-
-from model.settings import SETTINGS, StyleSettings, format_value
+from model.settings import SETTINGS, StyleSettings
 from serving.client import StyleTransferClient
 from serving.errors import StyleTransferError
 from serving.request import Request
-from ui.components import saved
 from ui.jobs import Job, Owner, RunQueue, Snapshot, Status
 
 # The settings that change from row to row and from column to column, the factors on their values, and what these do.
@@ -20,9 +15,6 @@ FACTORS = {ROWS: (0.2, 1.0, 5.0), COLUMNS: (0.6, 1.0, 1.6)}
 WORDS = {ROWS: ("Weaker", "", "Stronger"), COLUMNS: ("small strokes", "", "large strokes")}
 
 SIZE_PX, STEPS = 192, 40  # of a variation, at most
-
-MARGIN_PX, LINE_PX = 14, 30  # of the contact sheet
-INK, PAPER = "#2a2530", "#fcfaf6"
 
 
 def grid(settings: StyleSettings) -> list[list[StyleSettings]]:
@@ -38,11 +30,6 @@ def _around(settings: StyleSettings, name: str) -> list[float]:
     setting, value = SETTINGS[name], float(getattr(settings, name))
     low, high = float(setting.low or 0), float(setting.high or 0)
     return [float(f"{min(max(factor * value, low), high):.3g}") for factor in FACTORS[name]]
-
-
-def label(settings: StyleSettings, name: str) -> str:
-    """Returns the label and the value of a setting."""
-    return f"{SETTINGS[name].label} {format_value(getattr(settings, name))}"
 
 
 class Variations:
@@ -103,26 +90,3 @@ def describe(row: int, column: int) -> str:
     """Says in plain words how a variation differs from what was asked: `Weaker, small strokes`."""
     words = ", ".join(filter(None, (WORDS[ROWS][row], WORDS[COLUMNS][column])))
     return words[:1].upper() + words[1:] or "As it is"
-
-
-def contact_sheet(rows: Sequence[Sequence[tuple[StyleSettings, bytes]]]) -> bytes:
-    """Returns encoded pictures of one size in rows of one length, labelled with their settings, as PNG.
-
-    An empty picture leaves its cell empty.
-    """
-    pictures = [[Image.open(io.BytesIO(data)).convert("RGB") if data else None for _, data in row] for row in rows]
-    width, height = next(picture.size for row in pictures for picture in row if picture)
-    font = ImageFont.load_default(15)
-    names = [label(row[0][0], ROWS) for row in rows]
-    left, top = round(max(map(font.getlength, names))) + 2 * MARGIN_PX, LINE_PX + MARGIN_PX
-    across, down = width + MARGIN_PX, height + MARGIN_PX
-    sheet = Image.new("RGB", (left + len(rows[0]) * across, top + len(rows) * down), PAPER)
-    draw = ImageDraw.Draw(sheet)
-    for column, (settings, _) in enumerate(rows[0]):
-        draw.text((left + column * across + width / 2, top / 2), label(settings, COLUMNS), INK, font, anchor="mm")
-    for row, name in enumerate(names):
-        draw.text((left - MARGIN_PX, top + row * down + height / 2), name, INK, font, anchor="rm")
-        for column, picture in enumerate(pictures[row]):
-            if picture:
-                sheet.paste(picture, (left + column * across, top + row * down))
-    return saved(sheet, "PNG")

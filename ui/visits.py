@@ -9,7 +9,9 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from itertools import chain
+from functools import partial
+from itertools import chain, count
+from typing import Self
 
 import streamlit as st
 
@@ -20,6 +22,7 @@ from serving.results import Origin
 from serving.run_file import SavedRun
 from ui import components, knobs, server, uploads, wording
 from ui.jobs import Job, RunQueue, Snapshot, Status
+from ui.samples import CONTENTS, STYLES, Sample
 from ui.uploads import Picture
 from ui.variations import Variations
 
@@ -36,9 +39,14 @@ KEY, OFFERED, TAB = "visit", "visit_offered", "visit_tab"  # of session_state; t
 class Style:
     """A chosen painting."""
 
-    number: int  # unique in this process
     plain_name: str  # that visitors read
     picture: Picture
+    number: int = field(default_factory=partial(next, count(1)))  # unique in this process
+
+    @classmethod
+    def of(cls, sample: Sample) -> Self:
+        """Returns the style of a sample."""
+        return cls(sample.label, uploads.sample(sample))
 
     @property
     def name(self) -> str:
@@ -78,8 +86,8 @@ class Visit:
     """One visitor's pictures, work and results."""
 
     key: str  # identifies it among the current visits
-    content: Picture | None = None  # the photograph; None until the page is first drawn
-    styles: tuple[Style, ...] = ()
+    content: Picture = field(default_factory=partial(uploads.sample, CONTENTS[0]))  # the photograph
+    styles: tuple[Style, ...] = field(default_factory=lambda: (Style.of(STYLES[0]),))  # at least one
     blend: tuple[float, ...] = ()  # the weight of each painting; empty if all are equal
     masks: dict[str, bytes] = field(default_factory=dict)  # encoded pictures by `ui.masks.Target.key`
     names: dict[str, str] = field(default_factory=dict)  # of pictures that have been used, by the digest of the file
@@ -231,8 +239,7 @@ def start(request: Request, kind: type[Job] | type[Variations] = Job) -> None:
     """Starts a run or variations once the work before has ended; a button's callback."""
     visit = current()
     for picture in (visit.content, *(style.picture for style in visit.styles)):
-        if picture is not None:
-            visit.names[picture.digest] = picture.name
+        visit.names[picture.digest] = picture.name
     _line_up(kind(server.client(), request, QUEUE, visit))
 
 

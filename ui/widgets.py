@@ -11,9 +11,7 @@ from typing import Any
 
 import streamlit as st
 
-SET = (
-    "widgets_set"  # key of session_state: by name, how often a widget was replaced, and what the present one began with
-)
+SET = "widgets_set"  # of session_state: by name, how often a widget was replaced, and what the present one began with
 
 
 def key(name: str) -> str:

@@ -19,13 +19,6 @@ def duration(seconds: float) -> str:
     return f"{hours} h {minutes} min" if minutes else _count(hours, "hour")
 
 
-def time_left(seconds: float | None) -> str:
-    """Says how long a run still takes; None means that there is no estimate yet."""
-    if seconds is None:
-        return "estimating the time left"
-    return "almost done" if seconds < 2 else f"about {duration(seconds)} left"
-
-
 def progress_line(now: Snapshot) -> str:
     """Returns the text of the progress bar."""
     if now.status is Status.STOPPING:
@@ -36,7 +29,10 @@ def progress_line(now: Snapshot) -> str:
         return f"Step {now.step} of {now.steps} · waiting for the server"
     if not now.step:
         return "Sending the pictures"
-    return f"Step {now.step} of {now.steps} · {time_left(now.seconds_left)}"
+    left = "estimating the time left"
+    if now.seconds_left is not None:
+        left = "almost done" if now.seconds_left < 2 else f"about {duration(now.seconds_left)} left"
+    return f"Step {now.step} of {now.steps} · {left}"
 
 
 def summary(now: Snapshot) -> str:

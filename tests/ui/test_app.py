@@ -159,13 +159,18 @@ def finish(page: AppTest, button: str = "start") -> None:
     until(page, lambda: not visit_of(page).active and not page.get("progress"))
 
 
+def open_more(page: AppTest) -> AppTest:
+    page.session_state["more"] = True
+    return page.run()
+
+
 def upload(page: AppTest, key: str, data: bytes, name: str = "mine.png") -> None:
     page.file_uploader(key=key).upload(name, data, "image/png").run()
 
 
 def link_of(page: AppTest) -> dict[str, str]:
     """Returns the settings in the link to what the page last painted."""
-    start(page, "link")
+    start(open_more(page), "link")
     return dict(parse_qsl(page.code[0].value.partition("?")[2]))
 
 
@@ -328,7 +333,7 @@ def test_invalid_parts_of_a_link_are_ignored_and_explained(client):
 
 def test_variations_give_a_grid_and_one_click_paints_one_of_them_large(client, page):
     start(page, "vary")
-    until(page, lambda: "download_sheet" in keys(page, "download_button"))
+    until(page, lambda: "Variations" in [one.value for one in page.subheader])
     assert len(client.calls) == 9
     finish(page, f"large_{visit_of(page).work.rows[2][0].number}")
     assert len(client.calls) == 10
@@ -418,7 +423,7 @@ def test_a_photograph_is_cropped_and_sent_so(client, page):
 
 def test_a_result_is_refined_and_enlarged_and_each_can_be_reused_and_deleted(client, page):
     finish(page)
-    finish(page, "refine")
+    finish(open_more(page), "refine")
     finish(page, "larger")
     assert [call.initial for call in client.calls] == [b"", encoded(), encoded()]
     finish(page, f"larger_{visit_of(page).results[2].number}")
@@ -440,7 +445,7 @@ def test_a_reloaded_page_finds_its_run_pictures_and_results(client, blend):
     upload(blend, "content_upload_0", encoded(40, 30))
     finish(blend)
     client.gate = threading.Semaphore(0)
-    start(blend, "refine")
+    start(open_more(blend), "refine")
     until(blend, lambda: f"Step {REFINE_STEPS // 4}" in progress(blend))
     again = opened(visit=blend.session_state["visit"])
     assert f"Step {REFINE_STEPS // 4} of {REFINE_STEPS}" in progress(again)
@@ -564,7 +569,7 @@ def test_the_picture_is_kept_when_a_run_fails_and_the_run_can_continue_or_be_sav
     start(page)
     until(page, lambda: page.get("download_button"))
     assert ["Something went wrong" in error for error in errors(page)] == [True]
-    assert {"download", "save_run"} <= keys(page, "download_button")
+    assert {"download", "save_run"} <= keys(open_more(page), "download_button")
     client.run_problem = None
     finish(page, "continue")
     assert [one.origin.step for one in visit_of(page).results] == [STEPS]  # replacing the earlier result
@@ -581,7 +586,7 @@ def test_files_are_made_only_when_they_are_downloaded(client, page, monkeypatch)
     finish(page)
     client.run_problem, client.breaks_at = ServingFailed("a bug"), 2
     finish(page)
-    assert {"download", "download_all", "film", "save_run"} <= keys(page, "download_button")
+    assert {"download", "download_all", "film", "save_run"} <= keys(open_more(page), "download_button")
     assert not page.exception
 
 
@@ -652,7 +657,7 @@ def test_more_photographs_are_painted_like_the_first_and_unusable_ones_are_named
     photographs = [encoded(30 + number, 20) for number in range(2)]
     files = [(f"{number}.png", data, "image/png") for number, data in enumerate([*photographs, b"no picture"])]
     client.gate = threading.Semaphore(0)
-    start(blend, "photos")
+    start(open_more(blend), "photos")
     blend.file_uploader(key="photos_upload_0").set_value(files).run()
     assert ["2.png: This file is not a picture" in error for error in errors(blend)] == [True]
     client.gate.release(99)

@@ -277,7 +277,7 @@ def test_every_control_has_a_name_and_the_page_fits_a_phones_width(tab, launched
     tab.within_component("[data-do=clear]").click()
     tab.says("Without masks, all of it is used.")
     tab.button("Try variations").click()
-    tab.button("Download the sheet")
+    tab.says("Press the one you like")
     tab.settle()
     tab.check("variations")
     tab.button("Weaker, small strokes").click()
@@ -442,6 +442,26 @@ def test_the_camera_takes_the_photograph(tab):
     green = tab.picture("img[alt*='camera.jpg']")
     middle = green[green.shape[0] // 2, green.shape[1] // 4]
     assert middle.argmax() == 1
+
+
+def test_a_window_stays_open_when_a_run_ends_meanwhile_and_closes_when_its_work_is_done(tab):
+    tab.visit("size=96&steps=150")
+    tab.button("Start").click()
+    tab.step()
+    tab.button("Edit").click()
+    slider = tab.wait(lambda: tab.all("[role=dialog] input"), "no window")[0]
+    slider.send_keys(Keys.ARROW_RIGHT * 30)
+    assert tab.all("[data-testid=stProgress]")
+    tab.wait(lambda: tab.all("img[alt^='One of your results']"), "the run did not end")
+    tab.settle()
+    assert tab.all("[role=dialog] input")[0].get_attribute("value") == "30"
+    tab.shoot("crop")
+    tab.button("Crop").click()
+    tab.wait(lambda: not tab.all("[role=dialog]"), "the window stays open")
+    tab.button("Edit").click()
+    tab.wait(lambda: tab.all("[role=dialog]"), "the window does not open again")
+    ActionChains(tab.chrome).send_keys(Keys.ESCAPE).perform()
+    tab.wait(lambda: not tab.all("[role=dialog]"), "Escape does not close the window")
 
 
 def test_a_browser_that_blocks_storage_shows_the_page(tab):

@@ -30,7 +30,7 @@ def job_of(client: FakeClient, queue: RunQueue | None = None, owner: FakeOwner |
 def ended(job: Job) -> Snapshot:
     """Starts a job, waits for its end, and returns its snapshot."""
     job.start()
-    job.wait(5)
+    until(lambda: not job.active)
     return job.snapshot()
 
 
@@ -68,7 +68,7 @@ def test_stop_keeps_the_picture_and_the_run_continues_from_there(gated, renders)
     assert job.snapshot().status is Status.STOPPING
     assert job.active
     gated.gate.release()
-    job.wait(5)
+    until(lambda: not job.active)
     now = job.snapshot()
     assert (now.status, now.problem, now.step, len(now.losses)) == (Status.STOPPED, None, 10, 10)
     assert now.picture == (encoded() if renders else now.preview) != b""
@@ -105,7 +105,7 @@ def test_the_time_that_a_run_may_paint_goes_on_counting_when_it_has_let_another_
     next_one.start()
     until(lambda: next_one.snapshot().waits_for == 1)
     gated.gate.release(9)
-    job.wait(5)
+    until(lambda: not job.active)
     assert (gated.states, job.snapshot().step) == ([b"", b"20"], 30)
 
 
@@ -117,7 +117,7 @@ def test_stop_frees_the_place_of_a_run_whose_server_hangs_and_its_picture_is_kep
     assert ended(next_one).status is Status.DONE
     assert (hanging.active, hanging.running, owner.kept) == (True, False, [])
     gated.gate.release()
-    hanging.wait(5)
+    until(lambda: not hanging.active)
     assert owner.kept == [(hanging.number, Status.STOPPED)]
 
 
@@ -127,7 +127,7 @@ def test_a_job_hands_over_its_picture_before_its_end_shows_and_goes_on_to_the_ne
     owner.watched.append(job)
     ended(job)
     assert owner.kept == [(job.number, Status.DONE)]
-    assert owner.advances == [[Status.DONE]]
+    until(lambda: owner.advances == [[Status.DONE]])
 
 
 def test_a_job_ends_and_the_next_one_starts_even_if_its_picture_cannot_be_kept(monkeypatch):
@@ -135,7 +135,7 @@ def test_a_job_ends_and_the_next_one_starts_even_if_its_picture_cannot_be_kept(m
     monkeypatch.setattr(threading, "excepthook", lambda args: None)
     monkeypatch.setattr(owner, "keep", lambda job, now: 1 / 0)
     assert ended(job_of(FakeClient(), owner=owner)).status is Status.DONE
-    assert len(owner.advances) == 1
+    until(lambda: len(owner.advances) == 1)
 
 
 def test_a_saved_run_continues_at_its_step(gated):
@@ -145,7 +145,7 @@ def test_a_saved_run_continues_at_its_step(gated):
     until(lambda: job.snapshot().step == 30)
     assert gated.states == [b"20"]
     gated.gate.release()
-    job.wait(5)
+    until(lambda: not job.active)
     assert (job.snapshot().status, len(job.snapshot().losses)) == (Status.DONE, STEPS - 20)
 
 
@@ -161,7 +161,7 @@ def stopped(client: FakeClient) -> Job:
     begin(job)
     job.stop()
     client.gate.release()
-    job.wait(5)
+    until(lambda: not job.active)
     return job
 
 
@@ -226,7 +226,7 @@ def test_an_outage_is_reported_until_the_server_answers_and_describes_its_model(
     until(lambda: job.snapshot().step == 20)
     assert job.problem is None
     gated.gate.release(9)
-    job.wait(5)
+    until(lambda: not job.active)
     assert job.snapshot().origin(REQUEST).model["digest"] == "0123"
 
 
@@ -250,6 +250,6 @@ def test_an_unattended_run_lets_a_waiting_run_go_first_and_then_continues(gated)
     until(lambda: job.snapshot().waits_for == 1)
     gated.gate.release(9)
     other.gate.release(9)
-    job.wait(5)
+    until(lambda: not job.active)
     assert (job.snapshot().status, len(job.snapshot().losses)) == (Status.DONE, STEPS)
     assert (gated.states, other.states) == ([b"", b"32"], [b""])

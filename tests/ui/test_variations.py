@@ -1,16 +1,13 @@
-"""Variations: their settings, their runs in sequence, and the contact sheet."""
+"""Variations: their settings, and their runs in sequence."""
 
 import threading
-
-import numpy as np
 
 from model.settings import SETTINGS, StyleSettings
 from serving.errors import ServingUnavailable
 from serving.request import Request
-from tests.conftest import decoded
 from tests.ui.fakes import FakeClient, FakeOwner, encoded, until
 from ui.jobs import RunQueue
-from ui.variations import FACTORS, LINE_PX, MARGIN_PX, SIZE_PX, STEPS, Variations, contact_sheet, grid
+from ui.variations import FACTORS, SIZE_PX, STEPS, Variations, grid
 
 
 def started(client: FakeClient, owner: FakeOwner | None = None) -> Variations:
@@ -58,19 +55,3 @@ def test_variations_end_with_the_first_failure():
     work = started(client)
     until(lambda: not work.active, 10)
     assert (work.problem, len(client.calls)) == (client.run_problem, 1)
-
-
-def test_the_contact_sheet_shows_every_picture_in_its_place():
-    colours = [[(40 * row + 20, 60 * column + 20, 99) for column in range(3)] for row in range(3)]
-    rows = [
-        [(cell, encoded(60, 40, colour=colour)) for cell, colour in zip(*pair, strict=True)]
-        for pair in zip(grid(StyleSettings()), colours, strict=True)
-    ]
-    rows[2][2] = (rows[2][2][0], b"")  # this variation never ran
-    paper = colours[2][2] = (252, 250, 246)
-    sheet = decoded(contact_sheet(rows))
-    left, top = sheet.shape[1] - 3 * (60 + MARGIN_PX), LINE_PX + MARGIN_PX
-    cells = sheet[top:, left:].reshape(3, 40 + MARGIN_PX, 3, 60 + MARGIN_PX, 3)[:, :40, :, :60]
-    np.testing.assert_array_equal(cells, np.broadcast_to(np.array(colours)[:, None, :, None], cells.shape))
-    assert (sheet[:top] != paper).any()
-    assert (sheet[:, :left] != paper).any()

@@ -64,7 +64,7 @@ def test_a_visit_is_found_again_during_the_grace_period_and_then_stopped_and_for
     assert "a" not in known
     assert [one.running for one in (running, waiting)] == [False, False]
     gated.gate.release(9)
-    running.wait(5)
+    until(lambda: not running.active)
     assert not waiting.active
 
 
@@ -106,7 +106,7 @@ def test_after_stop_the_next_run_starts_at_once_though_the_server_hangs(gated):
     visit.line_up(later)
     until(lambda: not visit.active)
     gated.gate.release()
-    hanging.wait(5)
+    until(lambda: not hanging.active)
     assert [one.number for one in visit.results] == [hanging.number, later.number, lined_up.number]
 
 
