@@ -7,9 +7,6 @@ BIN := $(VENV)/bin
 # Settings of `make run`; the environment or the command line may set them.
 export NST_MODEL_DIR ?= models/style_transfer
 WEIGHTS ?= imagenet
-SOAK_S ?= 180
-GPU ?= 1
-REPLICAS ?= 1
 
 # Settings of `make evaluate`: pictures or folders of them, long side, where the tables go, and FLAGS.
 CONTENTS ?= ui/samples/dusk_lake.jpg ui/samples/lighthouse.jpg
@@ -25,8 +22,8 @@ help:  ## list the targets
 
 setup: $(VENV)/.installed  ## make .venv and install the pinned requirements
 
-# With uv no Python need be installed. Without uv pip fetches it, and takes over where uv cannot, as behind an index that
-# pip alone is told of: uv installs in a tenth of the time.
+# uv needs no Python and installs in a tenth of the time. Without uv, pip installs it; where uv fails, as with an index that
+# only pip is configured for, pip installs everything.
 UV := $(shell command -v uv || echo $(BIN)/uv)
 UV_PIN := $(shell grep -o '^uv==[0-9.]*' requirements-dev.txt)
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
@@ -83,10 +80,10 @@ unit: $(VENV)/.installed-dev  ## pytest
 	$(BIN)/pip check
 	$(BIN)/python -m pytest --numprocesses=2 --dist=worksteal
 
-soak: $(VENV)/.installed-dev  ## long tests under load: made-up requests, 64 clients at once (minutes; SOAK_S=seconds)
-	NST_SOAK_S=$(SOAK_S) $(BIN)/python -m pytest -m soak -s -o timeout=0 -o faulthandler_timeout=0
+soak: $(VENV)/.installed-dev  ## long tests under load: made-up requests, 64 clients at once (minutes; NST_SOAK_S=seconds)
+	$(BIN)/python -m pytest -m soak -s -o timeout=0 -o faulthandler_timeout=0
 
-# What a client expects of any model server. Those that kill servers are left to the embedded one.
+# The tests that any model server should pass; those that kill servers need the embedded one.
 SERVING_TESTS := $(addprefix tests/serving/test_,client.py transports.py command_line.py batch.py faults.py)
 
 test-serving: $(VENV)/.installed-dev  ## the client's tests against a server: SERVER=grpc://HOST:PORT[,http://HOST:PORT]
@@ -96,8 +93,8 @@ test-serving: $(VENV)/.installed-dev  ## the client's tests against a server: SE
 small-model: $(VENV)/.installed-dev  ## export the tests' small network, for a server that test-serving calls
 	$(BIN)/python -m tests.small_model models/small/style_transfer
 
-verify-deployment: $(VENV)/.installed-dev  ## start docker/ on a GPU and hold it against the client's tests: GPU=0 for the CPU, REPLICAS=N
-	@GPU=$(GPU) REPLICAS=$(REPLICAS) docker/verify.sh
+verify-deployment: $(VENV)/.installed-dev  ## start docker/ on a GPU and run the client's tests against it: GPU=0 for the CPU, REPLICAS=N
+	@docker/verify.sh
 
 clean:  ## remove the environment, the exported models and all caches
 	rm -rf $(VENV) models artifacts .mypy_cache .pytest_cache .ruff_cache

@@ -1,12 +1,12 @@
 # syntax=docker/dockerfile:1
-# Writes the served model into a volume, once, and ends. Build from the repository's root: -f docker/export.Dockerfile .
+# Exports the served model into a volume and ends. Build from the repository's root: -f docker/export.Dockerfile .
 
-# A digest pins the very bytes: --build-arg PYTHON_DIGEST=@sha256:... (docker/README.md says where to get it).
+# A digest pins the bytes: --build-arg PYTHON_DIGEST=@sha256:... (docker/README.md says where to get it).
 ARG PYTHON_DIGEST=""
 
 FROM python:3.11.13-slim-bookworm${PYTHON_DIGEST} AS build
 COPY docker/requirements-export.txt /tmp/requirements.txt
-# /wheels: for a build without a network, docker/README.md
+# /wheels is for a build without a network, see docker/README.md.
 RUN --mount=type=cache,target=/root/.cache/pip --mount=type=bind,source=docker/wheels,target=/wheels \
     python -m venv --without-pip /venv \
     && if ls /wheels/*.whl >/dev/null 2>&1; then set -- --no-index --find-links=/wheels; fi \
@@ -14,7 +14,7 @@ RUN --mount=type=cache,target=/root/.cache/pip --mount=type=bind,source=docker/w
          -r /tmp/requirements.txt
 
 FROM python:3.11.13-slim-bookworm${PYTHON_DIGEST} AS weights
-# imagenet: the image carries ImageNet's weights, so that an export needs no network. file: what is in docker/weights/.
+# imagenet: the image contains ImageNet's weights, so an export needs no network. file: it contains docker/weights/.
 ARG WEIGHTS_IN_IMAGE=imagenet
 RUN --mount=type=cache,target=/root/.cache/pip --mount=type=bind,source=docker/wheels,target=/wheels \
     --mount=type=bind,source=docker/weights,target=/given \
@@ -30,7 +30,7 @@ RUN --mount=type=cache,target=/root/.cache/pip --mount=type=bind,source=docker/w
 FROM python:3.11.13-slim-bookworm${PYTHON_DIGEST}
 ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 TF_CPP_MIN_LOG_LEVEL=2 PATH=/venv/bin:$PATH \
     HOME=/tmp KERAS_HOME=/tmp/keras XDG_CACHE_HOME=/weights
-# A new named volume takes the owner of the directory that it is mounted over.
+# A new volume takes its owner from the directory that it is mounted over.
 RUN install -d -o 10001 -g 10001 /models /var/cache/cuda
 COPY --from=build /venv /venv
 COPY --from=weights /weights /weights

@@ -1,11 +1,11 @@
 #!/bin/sh
-# export_once.sh DIR [FLAGS]: exports a model to DIR with the flags of `python -m model.export`, unless DIR has one that
-# these flags made: the CPU's is no model for a GPU. FORCE_EXPORT=1 writes the next version in any case; a running server
-# picks it up.
+# export_once.sh DIR [FLAGS]: exports a model to DIR with these flags of `python -m model.export`, unless DIR has one that
+# the same flags made; a CPU's model is not for a GPU. FORCE_EXPORT=1 always writes the next version, which a running
+# server picks up.
 set -eu
 output=$1
 shift
-asked=$output/.asked_for  # the flags of the last export, written before it began: an export that failed left none later
+asked=$output/.asked_for  # the last export's flags, written before it began; a failed export leaves no newer version
 if [ "${FORCE_EXPORT:-0}" != 1 ] && [ "$(cat "$asked" 2>/dev/null)" = "$*" ]; then
   for version in "$output"/[0-9]*/saved_model.pb; do
     if [ "$version" -nt "$asked" ]; then

@@ -1,13 +1,13 @@
 # syntax=docker/dockerfile:1
-# The page and the command line: all that calls a model server, and no TensorFlow.
+# The page and the command line, without TensorFlow: they call a model server.
 # Build from the repository's root: -f docker/ui.Dockerfile .
 
-# A digest pins the very bytes: --build-arg PYTHON_DIGEST=@sha256:... (docker/README.md says where to get it).
+# A digest pins the bytes: --build-arg PYTHON_DIGEST=@sha256:... (docker/README.md says where to get it).
 ARG PYTHON_DIGEST=""
 
 FROM python:3.11.13-slim-bookworm${PYTHON_DIGEST} AS build
 COPY docker/requirements-ui.txt /tmp/requirements.txt
-# /wheels: for a build without a network, docker/README.md
+# /wheels is for a build without a network, see docker/README.md.
 RUN --mount=type=cache,target=/root/.cache/pip --mount=type=bind,source=docker/wheels,target=/wheels \
     python -m venv --without-pip /venv \
     && if ls /wheels/*.whl >/dev/null 2>&1; then set -- --no-index --find-links=/wheels; fi \

@@ -1,9 +1,9 @@
 #!/bin/sh
-# Starts the deployment, holds it against all that a client expects of a model server, and says whether it does:
+# Starts the deployment, runs the client's tests against it, and prints a verdict:
 #   make verify-deployment          on an NVIDIA GPU
 #   make verify-deployment GPU=0    on the CPU
-# Needs Docker with Compose; exit status 0 if all is well. What was started is removed, its volumes are kept. It is a
-# project of its own at free ports, so a deployment that runs on this machine goes on.
+# Needs Docker with Compose. Exit status 0 if all is well. The containers are removed at the end, their volumes are kept. It
+# is a Compose project of its own on free ports, so a deployment that runs on this machine is left alone.
 set -u
 cd "$(dirname "$0")/.."
 gpu=${GPU:-1}
@@ -14,7 +14,7 @@ if [ "$gpu" != 0 ]; then
   what="on a GPU"
 fi
 replicas=${REPLICAS:-1}
-# Before docker/.env; 0 is any free port.
+# These go before docker/.env; 0 is any free port.
 export UI_ADDRESS=127.0.0.1 API_ADDRESS=127.0.0.1 UI_PORT=0 GRPC_PORT=0 REST_PORT=0
 
 # shellcheck disable=SC2086 # the flags are several words
@@ -26,10 +26,10 @@ verdict() {
   exit "$2"
 }
 
-compose config --quiet || verdict "FAILED: docker compose does not take the files" 1
+compose config --quiet || verdict "FAILED: docker compose refuses the files" 1
 [ -z "$(compose ps --quiet)" ] || verdict "FAILED: another verification runs" 1
 trap 'compose down --remove-orphans >/dev/null 2>&1' EXIT
-# --wait: until every health check is well, and the export has ended well
+# --wait: until every health check passes and the export has succeeded
 if ! compose up --build --detach --wait --wait-timeout "${START_S:-1200}" --scale serving="$replicas"; then
   compose ps --all
   compose logs --tail 50
@@ -40,7 +40,7 @@ rest=$(compose port balancer 8501)
 if [ "$gpu" != 0 ]; then
   compose exec -T serving nvidia-smi --query-gpu=name,driver_version,memory.used --format=csv,noheader ||
     verdict "FAILED: the model server has no GPU" 1
-  # The model says where its work is placed; the log's line on that is of a level that is not written.
+  # The model says which device it runs on; the log does not, at its level.
   if ! curl -fsS -d '{"signature_name": "describe", "inputs": {"settings": [""]}}' \
     "http://$rest/v1/models/style_transfer:predict" | grep -qF '\"device\": \"GPU\"'; then
     compose logs serving

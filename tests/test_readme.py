@@ -15,7 +15,11 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from google.protobuf.descriptor_pb2 import DescriptorProto
+from google.protobuf.message import Message
 from nbclient import NotebookClient
+from tensorflow.core.framework import tensor_pb2, tensor_shape_pb2, types_pb2
+from tensorflow_serving.apis import model_pb2, predict_pb2
 
 import model.export
 from model import limits
@@ -169,8 +173,33 @@ def test_the_stops_of_a_picture_and_the_test_that_is_named_exist() -> None:
 def test_every_environment_variable_is_explained() -> None:
     sources = [path.read_text() for folder in ("model", "serving", "ui") for path in (ROOT / folder).rglob("*.py")]
     read = {name for text in [*sources, (ROOT / "Makefile").read_text()] for name in re.findall(r"\bNST_[A-Z_]+", text)}
-    explained = set(re.findall(r"`(NST_[A-Z_]+)`", TEXTS["ui/README.md"]))
-    assert explained == {name for name in read if name not in ("NST_TEST_SERVER", "NST_SOAK_S")}
+    rows = [row for text in TEXTS.values() for row in re.findall(r"(?m)^\| (`NST_.*?) \|", text)]
+    assert sorted(re.findall(r"NST_[A-Z_]+", " ".join(rows))) == sorted(read - {"NST_TEST_SERVER", "NST_SOAK_S"})
+
+
+def declarations(message: type[Message]) -> set[str]:
+    """The fields of a message, each as a .proto file declares it."""
+    official = DescriptorProto()
+    message.DESCRIPTOR.CopyToProto(official)
+    entries = [nested for nested in official.nested_type if nested.options.map_entry]
+    maps = {entry.name: entry.field[1].type_name.rpartition(".")[2] for entry in entries}
+    found = set()
+    for field in official.field:
+        kind = field.type_name.rpartition(".")[2] or field.Type.Name(field.type).removeprefix("TYPE_").lower()
+        many = "repeated " if field.label == field.LABEL_REPEATED else ""
+        many, kind = ("", f"map<string, {maps[kind]}>") if kind in maps else (many, kind)
+        found.add(f"{many}{kind} {field.name} = {field.number};")
+    return found
+
+
+def test_messages_for_other_languages_are_the_official_ones() -> None:
+    messages = (predict_pb2.PredictRequest, predict_pb2.PredictResponse, model_pb2.ModelSpec, tensor_pb2.TensorProto)
+    shape = tensor_shape_pb2.TensorShapeProto
+    official = set().union(*map(declarations, (*messages, shape, shape.Dim)))
+    official |= {f"{name} = {number};" for name, number in types_pb2.DataType.items()}
+    declared = re.findall(r"(?m)^ +(\S.* = \d+;)", (ROOT / "serving" / "predict.proto").read_text())
+    assert len(declared) == 17
+    assert set(declared) <= official
 
 
 def test_commands_that_load_a_model_or_write_one_have_flags_that_exist(monkeypatch: pytest.MonkeyPatch) -> None:

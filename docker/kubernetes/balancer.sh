@@ -1,6 +1,6 @@
 #!/bin/sh
-# Starts the load balancer in a cluster. nginx asks a name server by itself, for full names alone; which they are differs
-# from one cluster to the next, and the pod's resolv.conf says it: `search` begins with NAMESPACE.svc.DOMAIN.
+# Starts the load balancer in a cluster. nginx needs the name server's address and full names, which differ from one cluster
+# to the next. The pod's resolv.conf has both: `search` begins with NAMESPACE.svc.DOMAIN.
 set -eu
 server=$(awk '$1 == "nameserver" { print $2; exit }' /etc/resolv.conf)
 domain=$(awk '$1 == "search" { print $2; exit }' /etc/resolv.conf)

@@ -1,6 +1,6 @@
 #!/bin/sh
-# push.sh USER/NAME: puts this checkout's last commit on a Hugging Face Space of the kind Docker, which builds and starts it.
-# `hf` is of the package huggingface_hub, logged in by `hf auth login`: a Space takes no pictures by a plain git push.
+# push.sh USER/NAME: uploads the last commit to a Hugging Face Space of the kind Docker, which builds and starts it. It needs
+# `hf` of the package huggingface_hub, after `hf auth login`; a Space refuses pictures in a plain `git push`.
 set -eu
 space=${1:?"usage: push.sh USER/NAME"}
 command -v hf > /dev/null || { echo "push.sh needs hf: pip install huggingface_hub" >&2; exit 1; }

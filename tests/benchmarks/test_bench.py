@@ -2,10 +2,15 @@
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
+import tensorflow as tf
 
-from tests.benchmarks.bench.loops import quickest
+from model.weights import Weights
+from tests.benchmarks.bench import quality
+from tests.benchmarks.bench.loops import Model, quickest
 from tests.benchmarks.bench.records import Record, machine, markdown
+from tests.conftest import encode, smooth_picture
 
 
 def test_the_quickest_of_each_counts_and_all_take_turns() -> None:
@@ -42,3 +47,10 @@ def test_the_machine_is_described() -> None:
     assert facts["cores"] >= 1
     assert facts["memory_gb"] > 0
     assert facts["processor"]
+
+
+def test_the_photograph_has_a_lower_loss_than_noise(small_weights: Weights) -> None:
+    content, noise = smooth_picture(48, 48, 1), np.random.default_rng(0).integers(0, 256, (48, 48, 3), np.uint8)
+    pair = encode(content), encode(smooth_picture(48, 48, 2))
+    judge = quality.Judge(Model.of(small_weights, tf.float32), 48, pair)
+    assert judge.loss(pair[0]) < judge.loss(encode(noise))

@@ -20,11 +20,6 @@ from tests.conftest import smooth_picture
 SIZE = 64
 
 
-@pytest.fixture(autouse=True)
-def no_true_features(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("NST_WEIGHTS", raising=False)  # the small network is its own judge
-
-
 @pytest.fixture(scope="module")
 def content() -> Image.Image:
     return Image.fromarray(smooth_picture(48, SIZE, seed=1))
@@ -35,19 +30,16 @@ def style() -> Image.Image:
     return Image.fromarray(smooth_picture(SIZE, 56, seed=2))
 
 
-@pytest.fixture(scope="module")
-def weights_file(small_weights: Weights, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("weights") / "small.npz"
-    np.savez(path, **small_weights.arrays)
-    return path
-
-
-@pytest.fixture(scope="module")
-def folders(content: Image.Image, style: Image.Image, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    contents, styles = tmp_path_factory.mktemp("contents"), tmp_path_factory.mktemp("styles")
-    content.save(contents / "photo.png")
-    style.save(styles / "painting.png")
-    return contents, styles
+@pytest.fixture
+def usual(small_weights: Weights, content: Image.Image, style: Image.Image, tmp_path: Path) -> list[str]:
+    """Arguments of the program, which writes to the folder `out`."""
+    np.savez(tmp_path / "small.npz", **small_weights.arrays)
+    for folder, name, picture in (("contents", "photo", content), ("styles", "painting", style)):
+        (tmp_path / folder).mkdir()
+        picture.save(tmp_path / folder / f"{name}.png")
+    named = {"contents": "contents", "styles": "styles", "weights": "small.npz", "output": "out"}
+    paths = [word for flag, name in named.items() for word in (f"--{flag}", str(tmp_path / name))]
+    return [*paths, "--size", str(SIZE), "--precision", "float32"]
 
 
 @pytest.fixture(scope="module")
@@ -91,10 +83,9 @@ def test_no_preset_lowers_what_is_judged() -> None:
         assert not used & {*measures.STYLE_LAYERS, measures.CONTENT_LAYER}
 
 
-def test_the_whole_network_is_judged_as_deep_as_block5() -> None:
-    network = VGG19(random(last=LAYERS[-1]).arrays)
-    assert measures.judged_layers(network) == measures.STYLE_LAYERS
-    assert measures.similarity_layer(network) == "block4_conv1"
+def test_the_whole_network_is_judged_as_deep_as_block5(content: Image.Image) -> None:
+    judge = Judge(VGG19(random(last=LAYERS[-1]).arrays), 2 * SIZE, content, content)
+    assert (judge.style_layers, judge.similarity_layer) == (measures.STYLE_LAYERS, "block4_conv1")
 
 
 def test_cosine_distances_by_hand() -> None:
@@ -181,18 +172,13 @@ def test_pairs() -> None:
     assert list(pairs_of([a, b], [x, y], one_to_one=True)) == ["a+x", "b+y"]
 
 
-def test_the_program_writes_its_files(
-    weights_file: Path, folders: tuple[Path, Path], content: Image.Image, tmp_path: Path
-) -> None:
-    contents, styles = folders
+def test_the_program_writes_its_files(usual: list[str], content: Image.Image, tmp_path: Path) -> None:
     peer, output = tmp_path / "peer", tmp_path / "out"
     peer.mkdir()
     content.resize((32, 24)).save(peer / "photo+painting.png")
-    arguments = f"--contents {contents} --styles {styles} --weights {weights_file} --output {output}".split()
-    arguments += f"--size {SIZE} --precision float32 --results peer={peer} --settings".split()
-    arguments += ["a=preset=quick,steps=3", "b=size=32,steps=3", "classic=preset=classic,steps=2"]
-    arguments += ["a/b: judged=style_layers=block1_conv2,steps=1"]
-    assert main(arguments) == 0
+    recipes = ["a=preset=quick,steps=3", "b=size=32,steps=3", "classic=preset=classic,steps=2"]
+    recipes += ["a/b: judged=style_layers=block1_conv2,steps=1"]
+    assert main([*usual, "--results", f"peer={peer}", "--settings", *recipes]) == 0
 
     records = json.loads((output / "evaluation.json").read_text())
     labels = [candidate["label"] for candidate in records["candidates"]]
@@ -222,8 +208,7 @@ def test_the_program_writes_its_files(
         assert result.size == (SIZE, 48)
 
     # What it wrote is what --results takes: the same scores, and what it took.
-    again = [*arguments[: arguments.index("--results")], "--results", f"before={results / 'classic'}"]
-    assert main(again) == 0
+    assert main([*usual, "--results", f"before={results / 'classic'}"]) == 0
     (one,) = json.loads((output / "evaluation.json").read_text())["runs"]
     same = {"steps": 2, "scores": found["classic"]["scores"], "cpu_seconds": found["classic"]["cpu_seconds"]}
     assert {name: one[name] for name in same} == same
@@ -244,14 +229,7 @@ def test_the_program_writes_its_files(
     ],
 )
 def test_mistakes_are_named(
-    arguments: list[str],
-    named: str,
-    weights_file: Path,
-    folders: tuple[Path, Path],
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
+    arguments: list[str], named: str, usual: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    contents, styles = folders
-    usual = ["--contents", str(contents), "--styles", str(styles), "--weights", str(weights_file)]
-    assert main([*usual, "--precision", "float32", "--output", str(tmp_path), *arguments]) == 1
+    assert main([*usual, *arguments]) == 1
     assert named in capsys.readouterr().err

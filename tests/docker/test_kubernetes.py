@@ -12,10 +12,12 @@ import yaml
 
 from serving.command_line import batch
 from serving.contract import GRPC_PORT, REST_PORT, SERVER_VARIABLE
-from tests.docker.files import DOCKER, LIMITS, MANIFESTS, manifests, pods
+from tests.docker.files import DOCKER, LIMITS, MANIFESTS, ROOT, manifests, pods
 
 VERSIONS = ("1.30", "1.37")
 PODS = pods()
+TEXT = "".join(path.read_text() for path in MANIFESTS)
+CONFIG = ROOT / "serving" / "config"
 
 
 def check(text: str, version: str) -> None:
@@ -30,12 +32,18 @@ def test_manifests_are_right_by_the_schemas(path: Path, version: str) -> None:
     check(path.read_text(), version)
 
 
-def test_kustomization_puts_them_together() -> None:
-    listed = yaml.safe_load((DOCKER / "kustomization.yaml").read_text())
-    left_out = {path.name for path in MANIFESTS} - {Path(name).name for name in listed["resources"]}
+def test_kustomizations_list_what_exists_and_is_used() -> None:
+    parts = {folder: yaml.safe_load((folder / "kustomization.yaml").read_text()) for folder in (DOCKER, CONFIG)}
+    resources = parts[DOCKER]["resources"]
+    left_out = {path.name for path in MANIFESTS} - {Path(name).name for name in resources}
     assert left_out == {"batch.yaml", "kserve.yaml", "ingress.yaml", "podmonitor.yaml"}
-    for name in (*listed["resources"], *(file for one in listed["configMapGenerator"] for file in one["files"])):
-        assert (DOCKER / name).exists(), name
+    made = [(folder, one) for folder, part in parts.items() for one in part["configMapGenerator"]]
+    assert {one["name"] for _, one in made} == {*re.findall(r"configMap: \{name: (\w+)\}", TEXT)}
+    for path in (
+        *(DOCKER / name for name in resources),
+        *(folder / file for folder, one in made for file in one["files"]),
+    ):
+        assert path.exists(), path
 
 
 @pytest.mark.skipif(not shutil.which("kubectl"), reason="there is no kubectl")
@@ -44,6 +52,7 @@ def test_our_images_come_from_the_registry_that_is_named_once(part: str, tmp_pat
     folder = shutil.copytree(DOCKER, tmp_path / "docker", ignore=shutil.ignore_patterns("wheels", "weights"))
     names = folder / "kubernetes" / "images" / "kustomization.yaml"
     names.write_text(names.read_text().replace("newName: ", "newName: registry.example.com/"))
+    shutil.copytree(CONFIG, tmp_path / "serving" / "config")
     done = subprocess.run(["kubectl", "kustomize", folder / part], capture_output=True, text=True, check=True)
     check(done.stdout, VERSIONS[-1])
     ours = re.findall("image: (.*style-transfer.*)", done.stdout)
@@ -76,6 +85,12 @@ def test_names_and_ports_agree() -> None:
     assert {"name": SERVER_VARIABLE, "value": f"grpc://balancer:{GRPC_PORT}"} in page["env"]
     assert {one["name"] for one in page["env"] if one["value"] == ""} == LIMITS
     assert manifests("HorizontalPodAutoscaler")["serving"]["spec"]["scaleTargetRef"]["name"] in PODS
+    ((path,),) = manifests("Ingress")["ui"]["spec"]["rules"][0]["http"].values()
+    name, port = path["backend"]["service"].values()
+    assert port["name"] in {one["name"] for one in services[name]["ports"]}
+    (endpoint,) = manifests("PodMonitor")["serving"]["spec"]["podMetricsEndpoints"]
+    assert endpoint["port"] in {port["name"] for port in services["serving"]["ports"]}
+    assert endpoint["path"] == PODS["serving"]["metadata"]["annotations"]["prometheus.io/path"]
 
 
 @pytest.mark.parametrize(("address", "resolver"), [("10.96.0.10", "10.96.0.10"), ("fd00::a", "[fd00::a]")])
@@ -97,21 +112,9 @@ def test_nginx_asks_the_clusters_name_server_by_the_clusters_names(
     assert (tmp_path / "nginx.conf").exists()
 
 
-def test_ingress_and_monitor_mean_ports_that_exist() -> None:
-    (rule,) = manifests("Ingress")["ui"]["spec"]["rules"]
-    ((path,),) = rule["http"].values()
-    service = path["backend"]["service"]
-    assert service["port"]["name"] in {port["name"] for port in manifests("Service")[service["name"]]["spec"]["ports"]}
-    (endpoint,) = manifests("PodMonitor")["serving"]["spec"]["podMetricsEndpoints"]
-    (server,) = PODS["serving"]["spec"]["containers"]
-    assert endpoint["port"] in {port["name"] for port in server["ports"]}
-    assert endpoint["path"] == PODS["serving"]["metadata"]["annotations"]["prometheus.io/path"]
-
-
 def test_selectors_mean_pods_that_exist() -> None:
-    text = "".join(path.read_text() for path in MANIFESTS)
-    lists = re.findall(r"\{key: app, operator: In, values: \[(.*?)\]", text)
-    selected = {*re.findall(r"\{app: (\w+)\}", text), *(name for names in lists for name in names.split(", "))}
+    lists = re.findall(r"\{key: app, operator: In, values: \[(.*?)\]", TEXT)
+    selected = {*re.findall(r"\{app: (\w+)\}", TEXT), *(name for names in lists for name in names.split(", "))}
     assert selected <= {pod["metadata"]["labels"]["app"] for pod in PODS.values()}
 
 

@@ -17,17 +17,20 @@ ON_A_GPU = compose("compose.gpu.yaml")["services"]["serving"]
 POD = pods()["serving"]["spec"]["containers"][0]
 RUNTIME = manifests("ServingRuntime")["style-transfer"]["spec"]["containers"][0]
 README = (DOCKER / "README.md").read_text()
-ARGUMENTS = {"compose": SERVICE["command"], "kubernetes": POD["args"], "kserve": RUNTIME["args"]}
 
 
-def options(way: str) -> dict[str, str]:
-    return dict(argument.removeprefix("--").split("=", 1) for argument in ARGUMENTS[way])
+OPTIONS = {
+    way: dict(argument.removeprefix("--").split("=", 1) for argument in arguments)
+    for way, arguments in {"compose": SERVICE["command"], "kubernetes": POD["args"], "kserve": RUNTIME["args"]}.items()
+}
 
 
-@pytest.mark.parametrize("way", ARGUMENTS)
+@pytest.mark.parametrize("way", OPTIONS)
 def test_flags_are_those_of_the_server(way: str) -> None:
-    assert options(way).keys() <= FLAGS
-    assert options(way)["rest_api_timeout_in_ms"] == "600000"
+    assert OPTIONS[way].keys() <= FLAGS
+    assert OPTIONS[way]["rest_api_timeout_in_ms"] == "600000"
+    threads = {OPTIONS[way][f"tensorflow_{kind}_op_parallelism"] for kind in ("intra", "inter")}
+    assert threads == {SERVICE["deploy"]["resources"]["limits"]["cpus"] if way == "compose" else "$(CPUS)"}
 
 
 def test_the_first_recipe_is_one_container_with_the_exported_model() -> None:
@@ -53,11 +56,11 @@ def test_all_are_of_the_version_of_tensorflow_and_those_on_gpus_compute_without_
 
 
 def test_models_and_files_of_configuration_are_where_the_flags_say() -> None:
-    config, kubernetes = ROOT / "serving" / "config", options("kubernetes")
+    config, kubernetes = ROOT / "serving" / "config", OPTIONS["kubernetes"]
     assert "../serving/config:/config:ro" in SERVICE["volumes"]
-    for name in ("model_config_file", "monitoring_config_file"):
-        assert (config / Path(options("compose")[name]).relative_to("/config")).exists()
+    files = {OPTIONS["compose"]["model_config_file"]}
+    files |= {OPTIONS[way]["monitoring_config_file"] for way in ("compose", "kubernetes")}
+    assert files == {f"/config/{name}" for name in ("models.config", "monitoring.config")}
+    assert all((config / Path(name).name).exists() for name in files)
     assert f'"{kubernetes["model_base_path"]}"]' in (DOCKER / "export.Dockerfile").read_text()  # what ENTRYPOINT writes
     assert kubernetes["model_name"] == MODEL_NAME
-    monitoring = DOCKER / "kubernetes" / Path(kubernetes["monitoring_config_file"]).relative_to("/config")
-    assert monitoring.read_text() == (config / "monitoring.config").read_text()

@@ -445,7 +445,7 @@ def test_the_camera_takes_the_photograph(tab):
 
 
 def test_a_window_stays_open_when_a_run_ends_meanwhile_and_closes_when_its_work_is_done(tab):
-    tab.visit("size=96&steps=150")
+    tab.visit("size=96&steps=600")
     tab.button("Start").click()
     tab.step()
     tab.button("Edit").click()

@@ -3,8 +3,8 @@
     make bench              # seven minutes on two cores, ten with PyTorch's rows
     BENCH=full make bench   # the large sizes too: three quarters of an hour, and 20 GB of memory
 
-Ratios are of one run, taken in turns, since machines are noisy. Writes bench.md, bench.json and cost.png. What was
-learned from them stands in tests/benchmarks/notes.md.
+Ratios are of one run, taken in turns, since machines are noisy. Writes bench.md and bench.json. What was learned
+from them stands in tests/benchmarks/notes.md.
 """
 
 import argparse
@@ -25,13 +25,12 @@ from model.errors import StyleTransferError
 from model.export import choose_precision, export, served_layers
 from model.layers import BLOCK_STARTS
 from model.weights import load, random
-from tests.benchmarks.bench import memory, peer, plot, quality, served, speed
+from tests.benchmarks.bench import memory, peer, quality, served, speed
 from tests.benchmarks.bench.loops import Model
 from tests.benchmarks.bench.records import Record, machine, markdown
-from ui.samples import CONTENTS, STYLES
 
 
-def measure(weights_name: str, pairs: list[tuple[Path, Path]], full: bool, output: Path) -> Iterator[Record]:
+def measure(weights_name: str, full: bool) -> Iterator[Record]:
     """Takes all measurements, one after the other."""
     weights, deep = served_layers(load(weights_name, report=_say)), random(last=BLOCK_STARTS[-1])
     precision = choose_precision()
@@ -51,36 +50,27 @@ def measure(weights_name: str, pairs: list[tuple[Path, Path]], full: bool, outpu
     for model in deep_models.values():
         yield from speed.over_floor(model, (256, 512, 1024) if full else (256,))
     yield speed.shallow(deep_models[dtype], 256)
-    record, seconds = speed.per_pixel(ours, (256, 512, 1024, 2048) if full else (256, 384, 512))
-    plot.cost(seconds, output / "cost.png")
-    yield record
+    yield speed.per_pixel(ours, (256, 512, 1024, 2048) if full else (256, 384, 512))
     yield from peer.beside_torch(full_model, (256, 512))
     if dtype != tf.float32:
         size, steps = (512, 300) if full else (256, 100)
-        yield from quality.half_against_full(full_model, ours, pairs, size, steps)
-        yield quality.time_to_quality(full_model, ours, pairs[0], size)
+        yield from quality.half_against_full(full_model, ours, size, steps)
+        yield quality.time_to_quality(full_model, ours, size)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command line; returns the exit status."""
     parser = argparse.ArgumentParser(
-        prog="python -m tests.benchmarks.bench",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        "python -m tests.benchmarks.bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "--weights", default="imagenet", help="feature weights, as model.export takes them (default: imagenet)"
-    )
-    parser.add_argument("--contents", type=Path, nargs="+", default=[sample.path for sample in CONTENTS[:2]])
-    parser.add_argument("--styles", type=Path, nargs="+", default=[sample.path for sample in STYLES[:2]])
+    parser.add_argument("--weights", default="imagenet", help="as model.export takes them (default: imagenet)")
     parser.add_argument("--full", action="store_true", help="the large sizes too")
-    parser.add_argument("--output", type=Path, default=Path("artifacts/bench"), help="folder for tables and plot")
+    parser.add_argument("--output", type=Path, default=Path("artifacts/bench"), help="folder of the table")
     options = parser.parse_args(arguments)
     options.output.mkdir(parents=True, exist_ok=True)
     facts, records, begin = machine(), list[Record](), time.perf_counter()
-    pairs = list(zip(options.contents, options.styles, strict=False))
     try:
-        for record in measure(options.weights, pairs, options.full, options.output):
+        for record in measure(options.weights, options.full):
             records.append(record)
             taken = f"{time.perf_counter() - begin:.0f} s"
             _say(f"{taken}: {record.target}: {record.name}: {record.figure:.3g} (<= {record.limit:g}) {record.detail}")

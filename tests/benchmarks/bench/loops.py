@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, Self
 
 import tensorflow as tf
@@ -11,12 +10,12 @@ from PIL import Image
 
 from model.contract import SIGNATURES
 from model.export import describe
-from model.layers import BLOCK_STARTS, LAYERS
+from model.layers import BLOCK_STARTS
 from model.limits import MAX_SIZE_PX
 from model.signatures import ServedModel
 from model.vgg19 import AFTER_POOLING, VGG19
 from model.weights import Weights
-from tests.conftest import encode
+from tests.conftest import decoded, encode
 from ui.samples import CONTENTS, STYLES
 
 ONE_SIZE = f"smallest_size={MAX_SIZE_PX}"
@@ -28,14 +27,13 @@ ROUNDS = 3  # of all that is compared, one after the other; the quickest of each
 LARGE, LARGE_ROUNDS = 512, 2  # pixels; a step is so long there that what else the machine does weighs less
 
 
-def sample_pair() -> dict[str, Any]:
-    """Returns the pair of samples that a first visit has, as inputs of a signature."""
-    return {"content_bytes": [CONTENTS[0].path.read_bytes()], "style_bytes": [[STYLES[0].path.read_bytes()]]}
+CONTENT, STYLE = CONTENTS[0].path.read_bytes(), STYLES[0].path.read_bytes()  # those of a first visit
+PAIR = {"content_bytes": [CONTENT], "style_bytes": [[STYLE]]}
 
 
 @dataclass(frozen=True)
 class Model:
-    """A model in this process, and the pair of pictures that it runs on."""
+    """A model in this process."""
 
     served: ServedModel
     weights: Weights
@@ -45,13 +43,9 @@ class Model:
     def of(cls, weights: Weights, dtype: tf.DType) -> Self:
         return cls(ServedModel(VGG19(weights.arrays, dtype), describe(weights, dtype.name)), weights, dtype)
 
-    @cached_property
-    def pair(self) -> dict[str, Any]:
-        return {name: tf.constant(value) for name, value in sample_pair().items()}
-
     def advance(self, text: str, take: int, state: bytes = b"", **inputs: Any) -> dict[str, Any]:
         """Takes the next steps of a run in a call of its own."""
-        given = {**self.pair, **inputs, "settings": [text], "state_bytes": [state], "take_steps": [take]}
+        given = {**PAIR, **inputs, "settings": [text], "state_bytes": [state], "take_steps": [take]}
         tensors = [tf.constant(given[tensor.name]) for tensor in SIGNATURES["advance"].inputs]
         answer: dict[str, Any] = self.served.functions["advance"](*tensors)
         return answer
@@ -64,7 +58,7 @@ Timed = Callable[[], float]
 def step(model: Model, size: int, text: str = "") -> Timed:
     """Returns the timed step of a run of square pictures at one size, without what a call costs once."""
     settings = f"{text},{ONE_SIZE},size={size},steps=1000"
-    content = square(model.pair["content_bytes"].numpy()[0], size)
+    content = [square(CONTENT, size)]
     state = model.advance(settings, FEW, content_bytes=content)["state_bytes"].numpy()[0]
 
     def seconds(take: int) -> float:
@@ -76,16 +70,16 @@ def step(model: Model, size: int, text: str = "") -> Timed:
     return lambda: (seconds(MANY) - seconds(FEW)) / (MANY - FEW)
 
 
-def floor(model: Model, size: int, last: str) -> Timed:
-    """Returns the timed pass there and back through convolution, bias, ReLU and pooling, as far as a layer."""
-    kernels = [tf.cast(model.weights.arrays[f"{name}/kernel"], model.dtype) for name in LAYERS[: _count(last)]]
-    biases = [tf.cast(model.weights.arrays[f"{name}/bias"], model.dtype) for name in LAYERS[: _count(last)]]
+def floor(model: Model, size: int) -> Timed:
+    """Returns the timed pass there and back through the convolution, bias, ReLU and pooling of all layers."""
+    arrays = {name: tf.cast(array, model.dtype) for name, array in model.weights.arrays.items()}
 
     def deepest(x: tf.Tensor) -> tf.Tensor:
-        for name, kernel, bias in zip(LAYERS, kernels, biases, strict=False):
+        for name in model.weights.layers:
             if name in AFTER_POOLING:
                 x = tf.nn.max_pool2d(x, 2, 2, "VALID")
-            x = tf.nn.relu(tf.nn.bias_add(tf.nn.conv2d(x, kernel, 1, "SAME"), bias))
+            x = tf.nn.conv2d(x, arrays[f"{name}/kernel"], 1, "SAME")
+            x = tf.nn.relu(tf.nn.bias_add(x, arrays[f"{name}/bias"]))
         return x
 
     @tf.function(autograph=False)
@@ -115,13 +109,8 @@ def quickest(*timed: Timed, size: int = 0) -> list[float]:
     return [min(column) for column in zip(*seconds, strict=True)]
 
 
-def _count(last: str) -> int:
-    return LAYERS.index(last) + 1
-
-
-def square(picture: bytes, size: int) -> tf.Tensor:
-    """Returns the upper left of an encoded picture as one of so many pixels each way, a batch of one."""
-    image = tf.io.decode_image(picture).numpy()
+def square(picture: bytes, size: int) -> bytes:
+    """Returns the upper left of an encoded picture as one of so many pixels each way."""
+    image = decoded(picture)
     side = min(image.shape[:2])
-    resized = Image.fromarray(image[:side, :side]).resize((size, size), Image.Resampling.LANCZOS)
-    return tf.constant([encode(resized)])
+    return encode(Image.fromarray(image[:side, :side]).resize((size, size), Image.Resampling.LANCZOS))

@@ -4,7 +4,6 @@ The loss is Gatys's: Gram matrices of five layers and the content at block4_conv
 is no requirement of this project: without it there are no such rows.
 """
 
-import io
 import time
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
@@ -12,12 +11,12 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from PIL import Image
 
-from model.layers import BLOCK_STARTS, LAYERS
+from model.layers import BLOCK_STARTS
 from model.vgg19 import AFTER_POOLING, IMAGENET_MEAN_BGR
-from tests.benchmarks.bench.loops import FEW, FIVE_LAYERS, MANY, Model, Timed, quickest, square, step
+from tests.benchmarks.bench.loops import CONTENT, FEW, FIVE_LAYERS, MANY, STYLE, Model, Timed, quickest, square, step
 from tests.benchmarks.bench.records import Record
+from tests.conftest import decoded
 
 CONTENT_LAYER = "block4_conv2"
 STYLE_WEIGHT, CONTENT_WEIGHT = 1000.0, 30.0
@@ -47,10 +46,9 @@ def _whole_picture(model: Model) -> Record:
     begin = time.process_time()
     few_steps()
     theirs = PEER_STEPS / (MANY - FEW) * (time.process_time() - begin)
-    content = square(model.pair["content_bytes"].numpy()[0], QUICK_SIZE)
-    settings = tf.constant([f"preset=quick,size={QUICK_SIZE}"])
+    inputs = [square(CONTENT, QUICK_SIZE)], [[STYLE]], [f"preset=quick,size={QUICK_SIZE}"]
     begin = time.process_time()
-    model.served.functions["stylize"](content, model.pair["style_bytes"], settings)["image_bytes"].numpy()
+    model.served.functions["stylize"](*map(tf.constant, inputs))["image_bytes"].numpy()
     ours = time.process_time() - begin
     detail = f"{ours:.0f} CPU s, {theirs:.0f} PyTorch's by its step"
     name = f"quick over PyTorch's {PEER_STEPS} steps, CPU seconds, {QUICK_SIZE}x{QUICK_SIZE}"
@@ -86,18 +84,14 @@ def torch_loss(model: Model, size: int) -> tuple[Any, Any]:
     import torch
     from torch.nn import functional
 
-    def array(name: str) -> Any:
-        return torch.tensor(np.asarray(model.weights.arrays[name], np.float32))
-
-    last = LAYERS.index(BLOCK_STARTS[-1])
-    kernels = [array(f"{name}/kernel").permute(3, 2, 0, 1).contiguous() for name in LAYERS[: last + 1]]
-    biases = [array(f"{name}/bias") for name in LAYERS[: last + 1]]
+    arrays = {name: torch.tensor(np.asarray(array, np.float32)) for name, array in model.weights.arrays.items()}
+    kernels = {name: arrays[f"{name}/kernel"].permute(3, 2, 0, 1).contiguous() for name in model.weights.layers}
 
     def features(x: Any) -> dict[str, Any]:
         found = {}
-        for name, kernel, bias in zip(LAYERS, kernels, biases, strict=False):
+        for name, kernel in kernels.items():
             x = functional.max_pool2d(x, 2) if name in AFTER_POOLING else x
-            found[name] = x = functional.relu(functional.conv2d(x, kernel, bias, padding=1))
+            found[name] = x = functional.relu(functional.conv2d(x, kernel, arrays[f"{name}/bias"], padding=1))
         return found
 
     def gram(x: Any) -> Any:
@@ -105,15 +99,11 @@ def torch_loss(model: Model, size: int) -> tuple[Any, Any]:
         return flat @ flat.T / flat.shape[1]
 
     def picture(encoded: bytes) -> Any:
-        rgb = np.asarray(Image.open(io.BytesIO(encoded)).convert("RGB"), np.float32)
-        return torch.tensor(
-            np.ascontiguousarray((rgb[..., ::-1] - np.float32(IMAGENET_MEAN_BGR)).transpose(2, 0, 1))[np.newaxis]
-        )
+        rgb = decoded(square(encoded, size)).astype(np.float32)
+        bgr = rgb[..., ::-1] - np.float32(IMAGENET_MEAN_BGR)
+        return torch.tensor(np.ascontiguousarray(bgr.transpose(2, 0, 1))[np.newaxis])
 
-    content, style = [
-        picture(square(model.pair[name].numpy().ravel()[0], size).numpy()[0])
-        for name in ("content_bytes", "style_bytes")
-    ]
+    content, style = picture(CONTENT), picture(STYLE)
     with torch.no_grad():
         target = features(content)[CONTENT_LAYER]
         grams = {name: gram(x) for name, x in features(style).items() if name in BLOCK_STARTS}
@@ -121,9 +111,7 @@ def torch_loss(model: Model, size: int) -> tuple[Any, Any]:
     def loss(image: Any) -> Any:
         found = features(image)
         of_style = sum(functional.mse_loss(gram(found[name]), grams[name]) for name in BLOCK_STARTS)
-        return (
-            STYLE_WEIGHT / len(BLOCK_STARTS) * of_style
-            + CONTENT_WEIGHT * functional.mse_loss(found[CONTENT_LAYER], target)
-        )  # fmt: skip
+        of_content = functional.mse_loss(found[CONTENT_LAYER], target)
+        return STYLE_WEIGHT / len(BLOCK_STARTS) * of_style + CONTENT_WEIGHT * of_content
 
     return loss, content.clone()

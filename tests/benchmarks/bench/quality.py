@@ -1,19 +1,19 @@
 """Targets 5 and 6: what half precision loses, and how soon a good picture is there."""
 
 import time
-from collections.abc import Sequence
-from pathlib import Path
 
 import tensorflow as tf
 
-from model.objective import Targets
+from model.objective import Measured
 from model.parsing import ParsedSettings
 from model.sizes import plan_sizes
 from tests.benchmarks.bench.loops import ONE_SIZE, Model
 from tests.benchmarks.bench.records import Record
 from tests.conftest import decoded
 from tests.model.inputs import pictures
+from ui.samples import CONTENTS, STYLES
 
+PAIRS = list(zip(CONTENTS[:2], STYLES[:2], strict=True))
 LOST = 1.02
 TIME_TO_QUALITY = 0.2
 SLOW_STEPS = 300
@@ -29,9 +29,8 @@ class Judge:
         self._settings: ParsedSettings = model.served.parse(tf.constant(f"size={size}"))
         inputs = pictures(*map(decoded, pair))
         sizes = plan_sizes(inputs.content, self._settings)
-        self._targets: Targets = self._objective.targets(
-            inputs, self._settings, sizes.heights[-1], sizes.widths[-1], tf.zeros([0])
-        )
+        last = sizes.heights[-1], sizes.widths[-1]
+        self._targets = self._objective.targets(inputs, self._settings, *last, Measured.nothing())
 
     def loss(self, png: bytes) -> float:
         """Returns the weighted sum of the three terms for an encoded picture."""
@@ -39,27 +38,25 @@ class Judge:
         return float(self._objective.losses_and_gradient(picture, self._targets, self._settings)[0][0])
 
 
-def half_against_full(
-    full: Model, half: Model, pairs: Sequence[tuple[Path, Path]], size: int, steps: int
-) -> list[Record]:
+def half_against_full(full: Model, half: Model, size: int, steps: int) -> list[Record]:
     """Compares the ends of equal runs in float32 and in bfloat16."""
     records = []
-    for content, style in pairs:
-        pair = content.read_bytes(), style.read_bytes()
+    for content, style in PAIRS:
+        pair = content.path.read_bytes(), style.path.read_bytes()
         judge = Judge(full, size, pair)
         ends = [judge.loss(_run(model, f"size={size},steps={steps}", pair)) for model in (half, full)]
         detail = f"{ends[0]:.2f} and {ends[1]:.2f} after {steps} steps at {size} pixels"
-        name = f"loss of bfloat16 over float32, {content.stem} + {style.stem}"
+        name = f"loss of bfloat16 over float32, {content.path.stem} + {style.path.stem}"
         records.append(Record(5, name, ends[0] / ends[1], LOST, "x", detail))
     return records
 
 
-def time_to_quality(full: Model, ours: Model, pair: tuple[Path, Path], size: int) -> Record:
+def time_to_quality(full: Model, ours: Model, size: int) -> Record:
     """Compares the seconds until the loss is near to what L-BFGS in float32 at full size makes of it in 300 steps.
 
     At one size here too: from coarse to fine a run ends in another picture, whose loss at the last size is higher.
     """
-    encoded = pair[0].read_bytes(), pair[1].read_bytes()
+    encoded = PAIRS[0][0].path.read_bytes(), PAIRS[0][1].path.read_bytes()
     judge = Judge(full, size, encoded)
     slow = f"size={size},steps={SLOW_STEPS},optimizer=lbfgs,{ONE_SIZE}"
     _run(full, f"{slow},steps=1", encoded)  # the first run of a size also pays for memory and kernels

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -41,41 +42,25 @@ class Record:
 
 def machine() -> dict[str, Any]:
     """Returns what the figures depend on: processor, cores, memory, versions."""
-    facts = _facts(Path("/proc/cpuinfo"))
-    flags = set(facts.get("flags", "").split())
-    units = [name for name in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if name in flags]
-    pages, page_bytes = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
+    facts = dict(re.findall(r"(?m)^(model name|flags)\s*: (.*)$", Path("/proc/cpuinfo").read_text(encoding="utf-8")))
+    flags = facts.get("flags", "").split()
     return {
-        "processor": facts.get("model name", platform.processor() or platform.machine()),
+        "processor": facts.get("model name", platform.machine()),
         "cores": len(os.sched_getaffinity(0)),
-        "units": ", ".join(units),
-        "memory_gb": round(pages * page_bytes / 1e9, 1),
+        "units": ", ".join(unit for unit in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if unit in flags),
+        "memory_gb": round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9, 1),
         "devices": ", ".join(device.name for device in tf.config.list_physical_devices()),
         "tensorflow": tf.__version__,
         "python": platform.python_version(),
     }
 
 
-def _facts(path: Path) -> dict[str, str]:
-    """Returns the `name : value` lines of a file, of each name the first; nothing where there is no such file."""
-    facts: dict[str, str] = {}
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
-        name, colon, value = line.partition(":")
-        if colon:
-            facts.setdefault(name.strip(), value.strip())
-    return facts
-
-
 def markdown(records: Sequence[Record], facts: dict[str, Any]) -> str:
     """Returns the table that a person reads."""
     lines = ["# Benchmarks", "", ", ".join(f"{name} {value}" for name, value in facts.items() if value) + ".", ""]
     lines += ["| target | measured | figure | at most | holds | from |", "|---|---|---|---|---|---|"]
-    for record in sorted(records, key=lambda record: record.target):
-        figure, limit = (_written(value, record.unit) for value in (record.figure, record.limit))
-        holds = "yes" if record.holds else "**no**"
-        lines.append(f"| {record.target} | {record.name} | {figure} | {limit} | {holds} | {record.detail} |")
+    for one in sorted(records, key=lambda record: record.target):
+        figure, limit = (f"{x:.4g}" if one.unit == "x" else f"{x:.3g} {one.unit}" for x in (one.figure, one.limit))
+        cells = (one.target, one.name, figure, limit, "yes" if one.holds else "**no**", one.detail)
+        lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(lines) + "\n"
-
-
-def _written(value: float, unit: str) -> str:
-    return f"{value:.4g}" if unit == "x" else f"{value:.3g} {unit}"

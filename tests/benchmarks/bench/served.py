@@ -12,7 +12,7 @@ from model.weights import Weights
 from serving.client import CHUNK_S, StyleTransferClient
 from serving.request import Request
 from serving.transports import Transport, connect
-from tests.benchmarks.bench.loops import ONE_SIZE, sample_pair
+from tests.benchmarks.bench.loops import CONTENT, ONE_SIZE, PAIR, STYLE
 from tests.benchmarks.bench.records import Record
 from tests.served import serving
 
@@ -54,11 +54,9 @@ def through_a_server(path: Path, sizes: Sequence[int]) -> Iterator[Record]:
 
 def _pictures(server: str) -> Iterator[Record]:
     """Makes a picture by each preset as a user does, and takes the time until its first preview and its end."""
-    pair = sample_pair()
     with StyleTransferClient(server, timeout_s=TIMEOUT_S) as client:
         for preset, limit in PICTURE_S.items():
-            request = Request(pair["content_bytes"][0], pair["style_bytes"][0], StyleSettings(preset))
-            first, *_, last = client.run(request)
+            first, *_, last = client.run(Request(CONTENT, [STYLE], StyleSettings(preset)))
             detail = f"{last.steps} steps, first preview after {first.seconds:.2f} s"
             yield Record(10, f"picture by {preset}", last.seconds, limit, "s", detail)
             if preset == "quick":
@@ -91,7 +89,7 @@ def saved_model_size(weights: Weights, folder: Path, precision: str) -> Record:
 
 def _chunks(transport: Transport, size: int, calls: int, take: int) -> float:
     """Returns the seconds of a run's first calls; the first of them starts it."""
-    inputs: dict[str, Any] = {**sample_pair(), "settings": [f"size={size},steps=1000,{ONE_SIZE}"], "take_steps": [take]}
+    inputs: dict[str, Any] = {**PAIR, "settings": [f"size={size},steps=1000,{ONE_SIZE}"], "take_steps": [take]}
     begin = time.perf_counter()
     carry_on(transport, inputs, calls)
     return time.perf_counter() - begin

@@ -16,7 +16,7 @@ def over_floor(model: Model, sizes: Sequence[int]) -> Iterator[Record]:
     """Compares a step with five style layers with the bare pass to the deepest of them, in the same type."""
     for size in sizes:
         steps = [step(model, size, f"{_DEEP},statistics={statistics}") for statistics in STATISTICS]
-        bare, *seconds = quickest(floor(model, size, BLOCK_STARTS[-1]), *steps, size=size)
+        bare, *seconds = quickest(floor(model, size), *steps, size=size)
         for statistics, ours in zip(STATISTICS, seconds, strict=True):
             name = f"step over bare pass, {statistics}, {model.dtype.name}, {size}x{size}"
             detail = f"{ours:.3f} s a step, {bare:.3f} s the bare pass"
@@ -30,13 +30,13 @@ def shallow(model: Model, size: int) -> Record:
     return Record(8, f"shallow step over deep step, {size}x{size}", first_three / deep, SHALLOW, "x", detail)
 
 
-def per_pixel(model: Model, sizes: Sequence[int]) -> tuple[Record, dict[int, float]]:
-    """Compares what a pixel costs at several sizes by the default recipe; also returns seconds a step by size."""
-    seconds = dict(zip(sizes, quickest(*[step(model, size) for size in sizes]), strict=True))
-    costs = {size: value / size**2 for size, value in seconds.items()}
+def per_pixel(model: Model, sizes: Sequence[int]) -> Record:
+    """Compares what a pixel costs at several sizes by the default recipe."""
+    seconds = quickest(*[step(model, size) for size in sizes])
+    costs = {size: value / size**2 for size, value in zip(sizes, seconds, strict=True)}
     detail = ", ".join(f"{size}: {cost * 1e6:.2f} us" for size, cost in costs.items())
     spread = max(costs.values()) / min(costs.values())
-    return Record(2, f"dearest over cheapest pixel, {sizes[0]} to {sizes[-1]}", spread, PER_PIXEL, "x", detail), seconds
+    return Record(2, f"dearest over cheapest pixel, {sizes[0]} to {sizes[-1]}", spread, PER_PIXEL, "x", detail)
 
 
 _DEEP = f"{FIVE_LAYERS},content_layers={BLOCK_STARTS[2]}"

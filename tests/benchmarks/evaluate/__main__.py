@@ -10,7 +10,6 @@ Writes evaluation.md, evaluation.json, sheet.png and every result, in folders th
 
 import argparse
 import dataclasses
-import io
 import itertools
 import json
 import os
@@ -31,14 +30,7 @@ from model.export import PRECISIONS, choose_precision, describe, served_layers
 from model.signatures import ServedModel
 from model.vgg19 import VGG19
 from model.weights import Weights, load
-from tests.benchmarks.evaluate.measures import (
-    CONTENT_LAYER,
-    MEASURES,
-    Judge,
-    judged_layers,
-    mean_over_scales,
-    similarity_layer,
-)
+from tests.benchmarks.evaluate.measures import CONTENT_LAYER, MEASURES, Judge, mean_over_scales
 from tests.benchmarks.evaluate.report import Row, markdown, sheet
 from tests.benchmarks.evaluate.runs import Candidate, candidates, keep, labelled, pictures_of, run
 
@@ -60,36 +52,29 @@ def pictures_in(paths: Sequence[Path], argument: str) -> list[Path]:
 def pairs_of(contents: Sequence[Path], styles: Sequence[Path], one_to_one: bool) -> dict[str, tuple[Path, Path]]:
     """Returns content and style by name of the pair: each with each, or the first with the first and so on."""
     if one_to_one and len(contents) != len(styles):
-        raise InvalidInput(
-            f"`contents` and `styles` must be of the same number with --pairs. Received: {len(contents)}, {len(styles)}"
-        )
-    chosen = zip(contents, styles, strict=True) if one_to_one else ((c, s) for c in contents for s in styles)
+        expected = "`contents` and `styles` must be of the same number with --pairs"
+        raise InvalidInput(f"{expected}. Received: {len(contents)}, {len(styles)}")
+    chosen = zip(contents, styles, strict=True) if one_to_one else itertools.product(contents, styles)
     return {f"{content.stem}+{style.stem}": (content, style) for content, style in chosen}
 
 
-def parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
     """Returns the command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m tests.benchmarks.evaluate",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        "python -m tests.benchmarks.evaluate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--contents", type=Path, nargs="+", required=True, help="content pictures, or folders of them")
-    parser.add_argument("--styles", type=Path, nargs="+", required=True, help="style pictures, or folders of them")
-    parser.add_argument(
-        "--pairs", action="store_true", help="the first content with the first style and so on, not each with each"
-    )
-    parser.add_argument("--weights", default="imagenet", help="feature weights of the runs, as model.export takes them")
-    parser.add_argument("--judge", help="weights of the judge, best true features (default: NST_WEIGHTS, or the runs')")
-    parser.add_argument("--size", type=int, default=384, help="long side of every result (default: 384)")
-    parser.add_argument("--output", type=Path, required=True, help="folder for tables, sheet and results")
-    parser.add_argument(
-        "--presets",
-        nargs="*",
-        help=f"presets to compare (default: {' and '.join(USUAL_PRESETS)}, or none with --settings or --results)",
-    )
-    parser.add_argument("--settings", nargs="*", default=[], metavar="LABEL=TEXT", help="recipes to compare")
-    parser.add_argument(
+    add = parser.add_argument
+    add("--contents", type=Path, nargs="+", required=True, help="content pictures, or folders of them")
+    add("--styles", type=Path, nargs="+", required=True, help="style pictures, or folders of them")
+    add("--pairs", action="store_true", help="the first content with the first style and so on, not each with each")
+    add("--weights", default="imagenet", help="weights of runs and judge, as model.export takes them")
+    add("--size", type=int, default=384, help="long side of every result (default: 384)")
+    add("--output", type=Path, required=True, help="folder for tables, sheet and results")
+    usual = f"{' and '.join(USUAL_PRESETS)}, or none with --settings or --results"
+    add("--presets", nargs="*", help=f"presets to compare (default: {usual})")
+    add("--settings", nargs="*", default=[], metavar="LABEL=TEXT", help="recipes to compare")
+    add("--precision", default="auto", help="type of the convolutions (default: auto)")
+    add(
         "--results",
         action="append",
         default=[],
@@ -97,16 +82,16 @@ def parser() -> argparse.ArgumentParser:
         help="folder of results of another program, CONTENT+STYLE.png by the names of the pictures, and what each took "
         'in cost.json, if known: {"CONTENT+STYLE": {"steps": N, "seconds": CPU_SECONDS}}; may be repeated',
     )
-    parser.add_argument("--precision", default="auto", help="type of the convolutions (default: auto)")
     return parser
 
 
-def evaluate(options: argparse.Namespace, weights: Weights, judging: Weights) -> None:
+def evaluate(options: argparse.Namespace, judging: Weights) -> None:
     """Runs and scores everything, and writes the files."""
     paths = pairs_of(pictures_in(options.contents, "contents"), pictures_in(options.styles, "styles"), options.pairs)
     if options.precision not in PRECISIONS:
         raise InvalidInput(f"`precision` must be one of {', '.join(PRECISIONS)}. Received: {options.precision}")
     precision = choose_precision() if options.precision == "auto" else options.precision
+    weights = served_layers(judging)
     model = ServedModel(VGG19(weights.arrays, tf.as_dtype(precision)), describe(weights, precision))
     recipes, folders = labelled("settings", options.settings, "TEXT"), labelled("results", options.results, "DIR")
     presets = options.presets if options.presets is not None else [] if recipes or folders else USUAL_PRESETS
@@ -122,7 +107,7 @@ def evaluate(options: argparse.Namespace, weights: Weights, judging: Weights) ->
     network = VGG19(judging.arrays)
     for name, (content, style) in paths.items():
         pair = content.read_bytes(), style.read_bytes()
-        opened[name] = _opened(pair[0]), _opened(pair[1])
+        opened[name] = Image.open(content).convert("RGB"), Image.open(style).convert("RGB")
         judge = Judge(network, options.size, *opened[name])
         if chosen and not rows:  # the very first call also pays for the graph
             run(model, dataclasses.replace(chosen[0], text=f"{chosen[0].text},size=64,steps=1"), pair)
@@ -130,15 +115,16 @@ def evaluate(options: argparse.Namespace, weights: Weights, judging: Weights) ->
         for candidate, result in itertools.chain(made, ((peer, found[name]) for peer, found in given)):
             keep(result, name, options.output / "results" / re.sub(r"[^\w+=.,-]", "_", candidate.label))
             rows.append(Row(candidate, name, result, judge.scores(result.picture)))
-            _say(f"{name}, {candidate.label}: {_brief(rows[-1])}")
+            means = mean_over_scales(rows[-1].scores).items()
+            _say(f"{name}, {candidate.label}: {', '.join(f'{MEASURES[one]} {value:.3f}' for one, value in means)}")
 
     facts = [
         f"{options.size} pixels on the long side, {len(paths)} pairs, {precision} convolutions, float32 for the judge",
         f"weights of the runs: {weights.name} ({weights.digest}), to {weights.layers[-1]}",
-        f"judge: {judging.name} ({judging.digest}); style at {', '.join(judged_layers(network))}, content at "
-        f"{CONTENT_LAYER}, self-similarity at {similarity_layer(network)}",
+        f"judge: {judging.name} ({judging.digest}); style at {', '.join(judge.style_layers)}, content at "
+        f"{CONTENT_LAYER}, self-similarity at {judge.similarity_layer}",
     ]
-    (options.output / "evaluation.md").write_text(markdown(rows, judged_layers(network), facts), encoding="utf-8")
+    (options.output / "evaluation.md").write_text(markdown(rows, judge.style_layers, facts), encoding="utf-8")
     records = {
         "facts": facts,
         "candidates": [dataclasses.asdict(candidate) | {"fallback": candidate.fallback} for candidate in chosen],
@@ -150,26 +136,14 @@ def evaluate(options: argparse.Namespace, weights: Weights, judging: Weights) ->
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command line; returns the exit status."""
-    options = parser().parse_args(arguments)
+    options = build_parser().parse_args(arguments)
     try:
-        weights = load(options.weights, report=_say)
-        judged_by = options.judge or os.environ.get("NST_WEIGHTS")
-        judging = load(judged_by, report=_say) if judged_by else weights
-        evaluate(options, served_layers(weights), judging)
+        evaluate(options, load(options.weights, report=_say))
     except StyleTransferError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print((options.output / "evaluation.md").read_text(encoding="utf-8"))
     return 0
-
-
-def _opened(data: bytes) -> Image.Image:
-    return Image.open(io.BytesIO(data)).convert("RGB")
-
-
-def _brief(row: Row) -> str:
-    mean = mean_over_scales(row.scores)
-    return ", ".join(f"{MEASURES[name]} {value:.3f}" for name, value in mean.items())
 
 
 def _say(line: str) -> None:

@@ -90,60 +90,51 @@ class _Statistics:
 class Judge:
     """Scores results for one pair of pictures under the features of one network.
 
-    What is known of the pair itself is computed once.
+    Attributes:
+      style_layers, similarity_layer: those of STYLE_LAYERS that the network has, and where it judges self-similarity.
     """
 
     def __init__(self, network: VGG19, size: int, content: Image.Image, style: Image.Image) -> None:
         if CONTENT_LAYER not in network.layers:
             raise InvalidInput(f"`judge` must have the layer {CONTENT_LAYER}. Received: {', '.join(network.layers)}")
         self._network = network
-        self._style_layers = judged_layers(network)
-        self._similarity_layer = similarity_layer(network)
-        self._shapes = {scale: _fitted(content, size / divisor) for scale, divisor in SCALES.items()}
-        self._content = {scale: self._statistics(_resized(content, *shape)) for scale, shape in self._shapes.items()}
-        self._style = {
-            scale: self._statistics(_resized(style, *_fitted(style, size / divisor)))
-            for scale, divisor in SCALES.items()
-        }
+        self.style_layers = tuple(name for name in STYLE_LAYERS if name in network.layers)
+        self.similarity_layer = network.layers[: LAYERS.index(SIMILARITY_LAYER) + 1][-1]
+        sizes = {scale: size / divisor for scale, divisor in SCALES.items()}
+        self._shapes = {scale: _fitted(content, long_side) for scale, long_side in sizes.items()}
+        self._content = {scale: self._statistics(content, shape) for scale, shape in self._shapes.items()}
+        self._style = {scale: self._statistics(style, _fitted(style, sizes[scale])) for scale in sizes}
 
     def scores(self, result: Image.Image) -> Scores:
         """Returns every measure of a result, which takes the content's shape, at every scale that it is taken at."""
         found: Scores = {name: {} for name in MEASURES}
         for scale, shape in self._shapes.items():
-            values = _compared(self._statistics(_resized(result, *shape)), self._content[scale], self._style[scale])
+            values = _compared(self._statistics(result, shape), self._content[scale], self._style[scale])
             for name, value in values.items():
                 if scale != "quarter" or name not in NOT_AT_A_QUARTER:
                     found[name][scale] = value
         return found
 
-    def _statistics(self, picture: Pixels) -> _Statistics:
-        wanted = {*self._style_layers, self._similarity_layer, CONTENT_LAYER}
+    def _statistics(self, image: Image.Image, shape: tuple[int, int]) -> _Statistics:
+        height, width = shape
+        rgb = image.convert("RGB")
+        if rgb.size != (width, height):
+            rgb = rgb.resize((width, height), Image.Resampling.LANCZOS)
+        picture = np.asarray(rgb, np.float32)
+        wanted = {*self.style_layers, self.similarity_layer, CONTENT_LAYER}
         deepest = max(self._network.layers.index(name) for name in wanted)
-        activations = dict(
-            zip(self._network.layers, self._network.features(tf.constant(picture), deepest), strict=True)
-        )
-        features = {name: tf.cast(activations[name], tf.float32).numpy()[0] for name in wanted}  # [h, w, C] each
-        height, width, _ = picture.shape
+        found = zip(self._network.layers, self._network.features(tf.constant(picture), deepest), strict=True)
+        features = {name: tf.cast(one, tf.float32).numpy()[0] for name, one in found if name in wanted}  # [h, w, C]
         y, x = np.divmod(places(height * width, EMD_PLACES), width)
-        similar = _rows(features[self._similarity_layer])
+        similar = _rows(features[self.similarity_layer])
         return _Statistics(
-            grams=[_gram(_rows(features[name])) for name in self._style_layers],
-            parts=[sampled(features[name], y, x, 2 ** block_of(name)) for name in self._style_layers],
+            grams=[_gram(_rows(features[name])) for name in self.style_layers],
+            parts=[sampled(features[name], y, x, 2 ** block_of(name)) for name in self.style_layers],
             distances=cosine_distances(*[similar[places(len(similar), SIMILARITY_PLACES)]] * 2),
             content=features[CONTENT_LAYER],
             histogram=histogram(picture),
             variation=variation(picture),
         )
-
-
-def judged_layers(network: VGG19) -> tuple[str, ...]:
-    """Returns the layers at which a network judges style."""
-    return tuple(name for name in STYLE_LAYERS if name in network.layers)
-
-
-def similarity_layer(network: VGG19) -> str:
-    """Returns the layer at which a network judges self-similarity."""
-    return network.layers[: LAYERS.index(SIMILARITY_LAYER) + 1][-1]
 
 
 def _compared(result: _Statistics, content: _Statistics, style: _Statistics) -> dict[str, float]:
@@ -280,13 +271,6 @@ def mean_over_pairs(scores: Sequence[Scores]) -> Scores:
 def _fitted(picture: Image.Image, long_side: float) -> tuple[int, int]:
     factor = long_side / max(picture.size)
     return max(1, round(picture.height * factor)), max(1, round(picture.width * factor))
-
-
-def _resized(picture: Image.Image, height: int, width: int) -> Pixels:
-    rgb = picture.convert("RGB")
-    if rgb.size != (width, height):
-        rgb = rgb.resize((width, height), Image.Resampling.LANCZOS)
-    return np.asarray(rgb, np.float32)
 
 
 def _rows(features: Pixels) -> Pixels:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from model.signatures import ServedModel
 from serving.errors import InvalidInput, clean
 
 COSTS = "cost.json"
+LAYER_SETTINGS = ("style_layers", "content_layers")
 
 
 @dataclass
@@ -38,12 +40,8 @@ class Candidate:
     @property
     def fallback(self) -> str:
         """What the model lacks of the recipe's layers and takes instead, or ""."""
-        lacking = [
-            f"{setting} {', '.join(names)} -> {', '.join(self.used[setting])}"
-            for setting, names in self.asked.items()
-            if set(names) - set(self.used[setting])
-        ]
-        return "; ".join(lacking)
+        lacking = [name for name, layers in self.asked.items() if set(layers) - set(self.used[name])]
+        return "; ".join(f"{name} {', '.join(self.asked[name])} -> {', '.join(self.used[name])}" for name in lacking)
 
 
 @dataclass(frozen=True)
@@ -79,15 +77,14 @@ def candidates(model: ServedModel, size: int, named: Sequence[tuple[str, str]]) 
     found: dict[str, Candidate] = {}
     for label, text in named:
         text = f"{text},size={size}"  # of a name given twice the last counts
-        parsed = StyleSettings.parse(text)
-        described = _described(model, text)
-        candidate = Candidate(label, text, settings=described)
-        for setting in ("style_layers", "content_layers"):
-            candidate.asked[setting] = [layer.name for layer in getattr(parsed, setting)]
-            candidate.used[setting] = [item.partition(":")[0] for item in described[setting].split("/")]
-        same = found.setdefault(json.dumps(described, sort_keys=True), candidate)
-        if same is not candidate:
-            same.label += f" = {label}"
+        parsed, described = StyleSettings.parse(text), _described(model, text)
+        key = json.dumps(described, sort_keys=True)
+        if key in found:
+            found[key].label += f" = {label}"
+            continue
+        asked = {setting: [layer.name for layer in getattr(parsed, setting)] for setting in LAYER_SETTINGS}
+        used = {setting: re.findall(r"(block\w+)", described[setting]) for setting in LAYER_SETTINGS}
+        found[key] = Candidate(label, text, asked, used, described)
     return list(found.values())
 
 
@@ -97,16 +94,14 @@ def _described(model: ServedModel, text: str) -> dict[str, Any]:
         answer = model.functions["describe"](tf.constant([text]))
     except tf.errors.InvalidArgumentError as error:
         raise InvalidInput(clean(error.message)) from None
-    settings: dict[str, Any] = json.loads(answer["description"].numpy()[0])["settings"]
-    return settings
+    return dict(json.loads(answer["description"].numpy()[0])["settings"])
 
 
 def run(model: ServedModel, candidate: Candidate, pair: tuple[bytes, bytes]) -> Run:
     """Stylises one pair (encoded content and style) by a candidate's recipe."""
-    content, style = pair
-    inputs = [tf.constant([content]), tf.constant([[style]]), tf.constant([candidate.text])]
+    inputs = [pair[0]], [[pair[1]]], [candidate.text]
     begin, cpu_begin = time.perf_counter(), time.process_time()
-    answer = model.functions["stylize"](*inputs)
+    answer = model.functions["stylize"](*map(tf.constant, inputs))
     png = answer["image_bytes"].numpy()[0]  # waits for the device
     seconds, cpu_seconds = time.perf_counter() - begin, time.process_time() - cpu_begin
     picture = Image.open(io.BytesIO(png)).convert("RGB")

@@ -1,7 +1,7 @@
 """`make soak`: 64 clients at once for minutes, alone and beside clients that attack the server.
 
 Every accepted call is answered rightly, the others are told why, nothing leaks, and the status comes within a second.
-NST_SOAK_S sets how long each takes. They print the figures that serving/README.md records.
+NST_SOAK_S sets how long each takes. They print the figures that tests/benchmarks/notes.md records.
 """
 
 import asyncio
