@@ -10,16 +10,9 @@ _LEAST_VARIANCE = 1.0  # grey levels squared; the colours of a grey picture do n
 
 
 def with_colours_of(image: tf.Tensor, content: tf.Tensor) -> tf.Tensor:
-    """Returns the content's colours with the image's luma.
+    """Returns the content's colours with the image's luma; all are float32 [H, W, 3], 0 to 255.
 
     The difference of luma is added to all three channels, so their differences (the chroma) stay the same.
-
-    Args:
-      image: float32 [H, W, 3], 0 to 255.
-      content: float32 [H, W, 3], 0 to 255.
-
-    Returns:
-      float32 [H, W, 3], clipped to 0 to 255.
     """
     luma = tf.reduce_sum((image - content) * tf.constant(LUMA), -1, keepdims=True)  # [H, W, 1]
     return tf.clip_by_value(content + luma, 0.0, 255.0)
@@ -28,19 +21,15 @@ def with_colours_of(image: tf.Tensor, content: tf.Tensor) -> tf.Tensor:
 def matched(style: tf.Tensor, content: tf.Tensor) -> tf.Tensor:
     """Returns the style picture, mapped linearly to the content's mean and covariance of colour.
 
-    The map is the product of the symmetric square roots of the covariances, the style's inverted.
-
-    Args:
-      style: float32 [h, w, 3], 0 to 255.
-      content: float32 [H, W, 3], 0 to 255.
-
-    Returns:
-      float32 [h, w, 3]; values may lie slightly outside 0 to 255.
+    The map is the product of the symmetric square roots of the covariances, the style's inverted. The pictures are
+    float32 [h, w, 3] and [H, W, 3], 0 to 255; the result may lie slightly outside.
     """
     style_mean, style_covariance = _statistics(style)
     content_mean, content_covariance = _statistics(content)
-    colouring = tf.matmul(_power(content_covariance, 0.5), _power(style_covariance, -0.5))  # [3, 3], acts on columns
-    return tf.einsum("hwj,ij->hwi", style - style_mean, colouring) + content_mean
+    colouring = tf.matmul(_power(style_covariance, -0.5), _power(content_covariance, 0.5))  # [3, 3], acts on rows
+    # A sum and not a matrix product, for which a device may round the factors to 10 bits (TF32).
+    parts = zip(tf.split(style - style_mean, 3, -1), tf.unstack(tf.cast(colouring, tf.float32)), strict=True)
+    return tf.add_n([channel * row for channel, row in parts]) + content_mean
 
 
 def _statistics(image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -52,6 +41,6 @@ def _statistics(image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 def _power(covariance: tf.Tensor, exponent: float) -> tf.Tensor:
-    """Returns a power of a covariance [3, 3], whose eigenvalues are raised to _LEAST_VARIANCE first."""
-    values, vectors = tf.linalg.eigh(covariance)
+    """Returns a power of a covariance [3, 3], in float64; eigenvalues below _LEAST_VARIANCE are raised to it first."""
+    values, vectors = tf.linalg.eigh(tf.cast(covariance, tf.float64))
     return tf.matmul(vectors * tf.pow(tf.maximum(values, _LEAST_VARIANCE), exponent), vectors, transpose_b=True)

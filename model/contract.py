@@ -4,14 +4,12 @@ Every input and output is batch-major: B content pictures per call (usually 1), 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import NamedTuple
 
 PREVIEW_SIZE_PX = 512  # largest long side of `preview_bytes`
 
 
-@dataclass(frozen=True)
-class TensorInfo:
+class TensorInfo(NamedTuple):
     """One input or output: its name, shape (None: any) and dtype (TensorFlow's name for it)."""
 
     name: str
@@ -59,7 +57,7 @@ CONVERGED, NOT_FINITE = "converged", "not_finite"
 STOPPED = TensorInfo(
     "stopped",
     f"why the run ended before its last step: {CONVERGED} (L-BFGS finds no lower loss) or {NOT_FINITE} (a loss was not "
-    "finite; the result is the last picture with a finite loss, at the size the run had reached); else empty",
+    "finite; the result is the picture before that step, at the size the run had reached); else empty",
 )
 DESCRIPTION = TensorInfo("description", "the model and the settings in full, as JSON")
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from model.errors import StyleTransferError
+from model.errors import InvalidInput, StyleTransferError
 from model.layers import LAYERS, WIDTHS
 from model.limits import MAX_INPUT_PX, MAX_SIZE_PX, MAX_STEPS, MAX_STYLES
 from model.presets import DEEPEST_LAYER
@@ -82,6 +82,9 @@ def export(weights: Weights, output: Path, precision: str = "auto") -> Path:
     """Writes a new version of the model and returns its directory, `output`/N.
 
     It is written to a draft directory and then renamed: a server that watches `output` never sees half a version.
+
+    Raises:
+      InvalidInput: `output` is not a directory, or cannot be written to.
     """
     import tensorflow as tf
 
@@ -92,13 +95,17 @@ def export(weights: Weights, output: Path, precision: str = "auto") -> Path:
     precision = choose_precision() if precision == "auto" else precision
     network = VGG19(weights.arrays, tf.as_dtype(precision))
     served = ServedModel(network, describe(weights, precision))
-    output.mkdir(parents=True, exist_ok=True)
-    # tensorflow_model_server ignores the draft, whose name is not an integer.
-    with tempfile.TemporaryDirectory(prefix=".draft-", dir=output) as folder:
-        draft = Path(folder) / "version"
-        tf.saved_model.save(served, str(draft), signatures=dict(served.functions))
-        warmup.write(draft)
-        return _placed(draft, output)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        # tensorflow_model_server ignores the draft, whose name is not an integer.
+        with tempfile.TemporaryDirectory(prefix=".draft-", dir=output) as folder:
+            draft = Path(folder) / "version"
+            tf.saved_model.save(served, str(draft), signatures=dict(served.functions))
+            warmup.write(draft)
+            return _placed(draft, output)
+    except (OSError, tf.errors.OpError) as error:
+        fault = f"`output` must be a directory that can be written to. Received: {output} ({error})"
+        raise InvalidInput(fault) from error
 
 
 def _placed(draft: Path, output: Path) -> Path:
@@ -123,6 +130,10 @@ def main(arguments: list[str] | None = None) -> int:
     add("--precision", choices=PRECISIONS, default="auto", help="type of the convolutions (default: auto)")
     options = parser.parse_args(arguments)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    if arguments is None:
+        # By default SIGTERM would leave the draft directory and a running pip behind, and Ctrl-C print a traceback.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda number, _: sys.exit(128 + number))
     try:
         weights = served_layers(load(options.weights, report=lambda line: print(line, file=sys.stderr, flush=True)))
         version = export(weights, options.output, options.precision)
@@ -134,6 +145,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    # By default SIGTERM would leave the draft directory and a running pip behind.
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     sys.exit(main())

@@ -12,11 +12,8 @@ def checked(value: tf.Tensor, condition: tf.Tensor, *message: str | tf.Tensor) -
     TensorFlow Serving checks neither shapes nor values. Compute from the returned value, which waits for the check: an
     assertion that nothing depends on may run too late.
 
-    Args:
-      value: any tensor.
-      condition: bool scalar.
-      message: parts of one sentence: the argument in backticks, what was expected, what was received. Numeric tensors
-        are converted to text.
+    The message is one sentence in parts: the argument in backticks, what was expected, what was received. Numeric
+    tensors are converted to text.
     """
     parts = [
         part if isinstance(part, str) or part.dtype == tf.string else tf.strings.as_string(part) for part in message
@@ -33,7 +30,6 @@ def noinline(*specs: tf.TensorSpec) -> Callable[[Callable[..., Any]], Callable[.
     TensorFlow inlines an ordinary `tf.function` at every call and then optimises all the copies. That takes about a
     millisecond per op when a server first calls a signature. A call that is not inlined takes less than a tenth of it.
 
-    Args:
-      specs: one per argument of the function; all are tensors. It may return nests of tensors.
+    The specs are those of its arguments, all of them tensors. It may return nests of tensors.
     """
     return tf.function(input_signature=specs, autograph=False, experimental_attributes={"_noinline": True})

@@ -25,15 +25,8 @@ def decode(data: tf.Tensor, argument: tf.Tensor | str, background: tf.Tensor | i
 
     No GIF: each of its frames declares a size of its own, and TensorFlow's decoder unpacks them all. No BMP: the
     decoder ignores the order of its colours. Greyscale and CMYK become RGB, 16 bits become 8, a JPEG is turned upright
-    by its Exif data, and what is transparent shows the background.
-
-    Args:
-      data: string scalar.
-      argument: name of the input, for the error.
-      background: a grey level.
-
-    Returns:
-      uint8 [H, W, 3], RGB.
+    by its Exif data, and what is transparent shows the background, a grey level. Takes the file, string scalar, and the
+    name of the input, for errors; returns RGB, uint8 [H, W, 3].
     """
     is_png, is_jpeg = [tf.strings.substr(data, 0, len(magic)) == magic for magic in (_PNG, _JPEG)]
     length = tf.strings.length(data)

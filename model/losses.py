@@ -45,16 +45,13 @@ def moments(features: tf.Tensor, weights: tf.Tensor | None = None) -> tf.Tensor:
 def moments_gradient(
     features: tf.Tensor, own: tf.Tensor, upstream: tf.Tensor, weights: tf.Tensor | None = None
 ) -> tf.Tensor:
-    """Returns the gradient of a loss with respect to features, given its gradient with respect to their `moments`.
+    """Returns the gradient of a loss at features, [1, h, w, C] of `gradient_dtype`, given that at their `moments`.
 
     Args:
       features: any float type, [1, h, w, C].
       own: float32 [C + 1, C], their moments.
       upstream: float32 [C + 1, C], the gradient with respect to the moments; symmetric in the rows of the covariance.
       weights: float32 [h, w], as for the moments.
-
-    Returns:
-      [1, h, w, C], `gradient_dtype` of the features' type.
     """
     features = tf.cast(features, gradient_dtype(features.dtype))
     upstream /= _positions(features, weights)
@@ -79,9 +76,7 @@ def _positions(features: tf.Tensor, weights: tf.Tensor | None) -> tf.Tensor:
 def blended(parts: tf.Tensor, shares: tf.Tensor) -> tf.Tensor:
     """Returns the moments of a mixture, float32 [1, C + 1, C], by the law of total covariance.
 
-    Args:
-      parts: float32 [S, C + 1, C], moments.
-      shares: float32 [S], with sum 1.
+    Takes the moments of its parts, float32 [S, C + 1, C], and their shares, float32 [S], with sum 1.
     """
     mixed = tf.reduce_sum(shares[:, tf.newaxis, tf.newaxis] * parts, 0)
     mean_difference = parts[:, -1] - mixed[-1]  # [S, C]
@@ -230,15 +225,10 @@ def _squared(part: tf.Tensor) -> tf.Tensor:
 
 
 def content_loss_and_gradient(features: tf.Tensor, target: tf.Tensor, weight: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns the mean squared difference of features and target, and `weight` times its gradient.
+    """Returns the mean squared difference of features and target, and its gradient, multiplied by `weight`.
 
-    Args:
-      features: any float type, [1, h, w, C].
-      target: any float type, [1, h, w, C].
-      weight: float32 scalar.
-
-    Returns:
-      float32 scalar, and the gradient with respect to the features, [1, h, w, C], `gradient_dtype` of their type.
+    Features and target have any float type and shape [1, h, w, C]. Loss and weight are float32 scalars; the gradient
+    with respect to the features has their shape and the `gradient_dtype` of their type.
     """
     # In the features' type: in float32 the difference and its gradient would set a step's peak of memory.
     difference = features - tf.cast(target, features.dtype)
@@ -272,17 +262,12 @@ def _count(x: tf.Tensor) -> tf.Tensor:
 
 
 def total_variation(image: tf.Tensor, kind: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns the total variation of an image, and its gradient.
+    """Returns the total variation of an image [H, W, 3], 0 to 255, and its gradient; both are float32.
 
-    Args:
-      image: float32 [H, W, 3], 0 to 255.
-      kind: int32 scalar, the parsed setting. `squared`: the mean over all squared differences dx^2 and dy^2;
-        `squared_sum`: their sum; `absolute_sum`: sum of the absolute differences (tf.image.total_variation);
-        `power_sum`: sum of (dx^2 + dy^2)^1.25 (keras.io); `nine_point`: 2 ((mean dx^2 + mean dy^2) / 3 + (the mean
-        squares of both diagonal differences) / 12) (crowsonkb).
-
-    Returns:
-      float32 scalar, and float32 [H, W, 3].
+    Its kind is the parsed setting, int32 scalar. `squared`: the mean over all squared differences dx^2 and dy^2;
+    `squared_sum`: their sum; `absolute_sum`: sum of the absolute differences (tf.image.total_variation); `power_sum`:
+    sum of (dx^2 + dy^2)^1.25 (keras.io); `nine_point`: 2 ((mean dx^2 + mean dy^2) / 3 + (the mean squares of both
+    diagonal differences) / 12) (crowsonkb).
     """
 
     def by_tape(loss: Callable[[tf.Tensor], tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:

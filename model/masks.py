@@ -12,15 +12,9 @@ from model.layers import BLOCK_STARTS
 
 
 def regions(masks: tf.Tensor, height: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
-    """Decodes one mask for each style; an empty one covers all that the others leave.
+    """Decodes one mask for each style, string [S], to float32 [S, height, width], 0 to 1.
 
-    Args:
-      masks: string [S], encoded pictures of any size, or empty strings.
-      height: int32 scalar, pixels of the result.
-      width: int32 scalar.
-
-    Returns:
-      float32 [S, height, width], 0 to 1.
+    A mask may have any size; an empty string stands for all that the others leave.
     """
 
     def decode(mask: tf.Tensor) -> tf.Tensor:

@@ -105,37 +105,32 @@ class Objective(tf.Module):
     def targets(
         self, pictures: Pictures, settings: ParsedSettings, height: tf.Tensor, width: tf.Tensor, measured: Measured
     ) -> Targets:
-        """Computes the targets for one size of the result.
+        """Computes the targets for one size of the result: `height` and `width`, int32 scalars, in pixels.
 
-        Args:
-          pictures: the inputs of the run.
-          settings: parsed settings.
-          height: int32 scalar, pixels.
-          width: int32 scalar, pixels.
-          measured: `measured` of earlier targets for the same inputs, settings and size; each part may be empty.
+        `measured` is that of earlier targets for the same inputs, settings and size; each part of it may be empty.
         """
         channels, masked = self.network.channels, is_masked(pictures)
         style_weights, content_weights, last = layer_weights(settings, tf.maximum(height, width))
         in_style, in_content = style_weights > 0, content_weights > 0
-        image = images.fitted(pictures.content, height, width)
         masks_at = self._at_layers(masked, lambda: masks.regions(pictures.content_masks, height, width))
         shares = _shares(pictures, settings, masks_at[0])
         options = network_options(settings)
         shapes = [
-            tf.stack([1, height // 2**block, width // 2**block, c])
-            for block, c in zip(map(block_of, self.network.layers), channels, strict=True)
+            tf.where(used, tf.stack([1, height // 2**block, width // 2**block, c]), 0)
+            for used, block, c in zip(tf.unstack(in_content), map(block_of, self.network.layers), channels, strict=True)
         ]
-        sizes = [tf.where(u, tf.reduce_prod(s), 0) for u, s in zip(tf.unstack(in_content), shapes, strict=True)]
+        sizes = [tf.reduce_prod(shape) for shape in shapes]
+
+        def content_features() -> tf.Tensor:
+            image = images.fitted(pictures.content, height, width)
+            return self._joined(*self._features(image, _deepest(in_content), *options), in_content)
 
         def known() -> Measured:
-            content = tf.cond(
-                tf.size(measured.content) == tf.add_n(sizes),
-                lambda: measured.content,
-                lambda: self._joined(*self._features(image, _deepest(in_content), *options), in_content),
-            )
-            return Measured(measured.style, content)
+            is_known = tf.size(measured.content) == tf.add_n(sizes)
+            return measured._replace(content=tf.cond(is_known, lambda: measured.content, content_features))
 
         def unknown() -> Measured:
+            image = images.fitted(pictures.content, height, width)
             styles, positions = self._style_moments(pictures, settings, image, in_style)
             # One pass through the network at a time, to save memory.
             with tf.control_dependencies(styles):
@@ -171,12 +166,7 @@ class Objective(tf.Module):
             shares=tf.cond(masked, lambda: shares, lambda: tf.ones([1])),
             style=[tf.reshape(parts[3 * i], tf.stack([regions[i], rows[i], c])) for i, c in enumerate(channels)],
             style_scale=parts[1::3],
-            content=[
-                tf.reshape(part, tf.where(used, shape, 0))
-                for part, used, shape in zip(
-                    tf.split(measured.content, tf.stack(sizes), num=count), tf.unstack(in_content), shapes, strict=True
-                )
-            ],
+            content=list(map(tf.reshape, tf.split(measured.content, sizes, num=count), shapes)),
             content_scale=[tf.reshape(part, []) for part in parts[2::3]],
             measured=measured,
         )
@@ -184,15 +174,10 @@ class Objective(tf.Module):
     def losses_and_gradient(
         self, image: tf.Tensor, targets: Targets, settings: ParsedSettings
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns the losses of an image, float32 [4] (see LOSS_TERMS), and the gradient of their weighted sum.
+        """Returns the losses of an image, and the gradient of their weighted sum, for targets of its size.
 
-        Args:
-          image: float32 [H, W, 3], 0 to 255.
-          targets: for this size and these settings.
-          settings: weights, layers and statistics.
-
-        Returns:
-          The losses, and the gradient with respect to the image, float32 [H, W, 3].
+        The image is float32 [H, W, 3], 0 to 255. The losses are float32 [4] (see LOSS_TERMS), the gradient with respect
+        to the image float32 [H, W, 3].
         """
         style_weights, content_weights, last = layer_weights(settings, tf.reduce_max(tf.shape(image)[:2]))
         in_style, in_content = tf.unstack(style_weights > 0), tf.unstack(content_weights > 0)
@@ -212,22 +197,20 @@ class Objective(tf.Module):
         ]  # fmt: skip
         content_terms = []
 
-        def add_style(index: int, features: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:
-            _, own, slope = style_terms[index]
-            slope = _in_turn(settings["style_weight"] * slope, gradient)
-            return gradient + self._style_gradient(features, targets.masks[index], own, slope)
-
-        def add_content(index: int, features: tf.Tensor, gradient: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            scale = content_weights[index] * targets.content_scale[index]
-            weight = _in_turn(settings["content_weight"] * scale, gradient)
-            value, own = self._content_term(features, targets.content[index], weight)
-            return scale * value, gradient + own
-
         def add_loss(index: int, features: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:
-            gradient = tf.cond(in_style[index], lambda: add_style(index, features, gradient), lambda: gradient)
-            value, gradient = tf.cond(
-                in_content[index], lambda: add_content(index, features, gradient), lambda: (tf.constant(0.0), gradient)
-            )
+            def add_style() -> tf.Tensor:
+                _, own, slope = style_terms[index]
+                slope = _in_turn(settings["style_weight"] * slope, gradient)
+                return gradient + self._style_gradient(features, targets.masks[index], own, slope)
+
+            def add_content() -> tuple[tf.Tensor, tf.Tensor]:
+                scale = content_weights[index] * targets.content_scale[index]
+                weight = _in_turn(settings["content_weight"] * scale, gradient)
+                value, own = self._content_term(features, targets.content[index], weight)
+                return scale * value, gradient + own
+
+            gradient = tf.cond(in_style[index], add_style, lambda: gradient)
+            value, gradient = tf.cond(in_content[index], add_content, lambda: (tf.constant(0.0), gradient))
             content_terms.append(value)
             return gradient
 
@@ -242,10 +225,14 @@ class Objective(tf.Module):
         )
         return tf.stack([total, content, style, variation]), gradient
 
-    def step_cost(self, settings: ParsedSettings, sizes: Sizes) -> tf.Tensor:
-        """Returns the cost of a step at each of K sizes: multiplications of one forward pass, float32 [K]."""
+    def progress(self, settings: ParsedSettings, sizes: Sizes, step: tf.Tensor) -> tf.Tensor:
+        """Returns the fraction of a run's work done before a step, float32 scalar; the work is multiplications."""
         _, _, last = layer_weights(settings, tf.maximum(sizes.heights, sizes.widths))
-        return tf.gather(self.network.products, last) * tf.cast(sizes.heights * sizes.widths, tf.float32)
+        costs = tf.gather(self.network.products, last) * tf.cast(sizes.heights * sizes.widths, tf.float32)  # of a step
+        starts = tf.concat([[0], sizes.ends[:-1]], 0)
+        steps = tf.cast(sizes.ends - starts, tf.float32)
+        done = tf.clip_by_value(tf.cast(step - starts, tf.float32), 0.0, steps)
+        return tf.reduce_sum(done * costs) / tf.reduce_sum(steps * costs)
 
     def _style_moments(
         self, pictures: Pictures, settings: ParsedSettings, content_image: tf.Tensor, in_style: tf.Tensor
@@ -296,22 +283,14 @@ class Objective(tf.Module):
 def _shares(pictures: Pictures, settings: ParsedSettings, regions: tf.Tensor) -> tf.Tensor:
     """Returns each style's share, float32 [S], sum 1: its blend weight times its area in masks [S, H, W], if any."""
     given, styles = settings["blend_weights"], tf.size(pictures.styles)
-    given = checked(
-        given,
-        (tf.size(given) == 0) | (tf.size(given) == styles),
-        "`blend_weights` must be one number for each of the ",
-        styles,
-        " styles, or empty. Received: ",
-        tf.size(given),
-    )
-    blend = tf.cond(tf.size(given) == 0, lambda: tf.ones([styles]), lambda: given)
+    count, expected = tf.size(given), "`blend_weights` must be one number for each of the "
+    fits = (count == 0) | (count == styles)
+    given = checked(given, fits, expected, styles, " styles, or empty. Received: ", count)
+    blend = tf.cond(count == 0, lambda: tf.ones([styles]), lambda: given)
     areas = tf.cond(_are_masks(regions), lambda: tf.reduce_mean(regions, [1, 2]), lambda: tf.ones_like(blend))
     shares = blend / tf.reduce_sum(blend) * areas
-    shares = checked(
-        shares,
-        tf.reduce_sum(shares) > 0,
-        "`blend_weights` must be above 0 for a style whose mask is not black. Received: 0 for all of them",
-    )
+    error = "`blend_weights` must be above 0 for a style whose mask is not black. Received: 0 for all of them"
+    shares = checked(shares, tf.reduce_sum(shares) > 0, error)
     return shares / tf.reduce_sum(shares)
 
 
@@ -393,9 +372,9 @@ def _style_gradient(features: tf.Tensor, regions: tf.Tensor, own: tf.Tensor, slo
 
 
 def _in_turn(value: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:
-    """Returns the value, but not before the gradient from the deeper layers is computed.
+    """Returns a value from which a layer's own gradient is computed, once that from the deeper layers is there.
 
-    A layer's own gradient is computed from such a value, so the gradients of all layers are never in memory at once.
+    So the gradients of all layers are never in memory at once.
     """
     with tf.control_dependencies([tf.identity(gradient)]):
         return tf.identity(value)
@@ -414,17 +393,11 @@ def network_options(settings: ParsedSettings) -> NetworkOptions:
 
 
 def layer_weights(settings: ParsedSettings, long_side: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Returns each layer's share in the style and content terms at a size, and the deepest layer in use.
+    """Returns each layer's share in the style and in the content term, and the index of the deepest layer in use.
 
-    The shares of the layers that count at every size have the sum 1; layers limited to small sizes are added on top.
-    All shares of a term are 0 if its weight is 0.
-
-    Args:
-      settings: parsed settings.
-      long_side: int32 [...], pixels.
-
-    Returns:
-      float32 [..., L] for style and for content, and int32 [...], the index of the deepest layer.
+    Given the image's long side, int32 [...], in pixels, they are float32 [..., L] and int32 [...]. The shares of the
+    layers that count at every size have the sum 1; layers limited to small sizes are added on top. All shares of a term
+    are 0 if its weight is 0.
     """
     long_side = tf.cast(long_side, tf.float32)[..., tf.newaxis]
     shares = []

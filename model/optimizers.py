@@ -5,6 +5,7 @@ TensorFlow Probability's L-BFGS (last released in November 2024) runs to the end
 its steps there are no losses, no result and no way to stop.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -72,11 +73,12 @@ class Step(NamedTuple):
 
 def initial(image: tf.Tensor, settings: ParsedSettings) -> OptimizerState:
     """Returns the state before the first step from an image, float32 [H, W, 3]."""
-    slots, points, pairs = _counts(settings)
-    start, nothing = image[tf.newaxis], tf.zeros_like(image)
+    is_lbfgs, nothing = is_chosen(settings, "optimizer", "lbfgs"), tf.zeros_like(image)
+    slots = tf.where(is_lbfgs, 0, tf.where(is_chosen(settings, "optimizer", "adam"), 3, 1))
+    pairs = tf.where(is_lbfgs, 2 * settings["history"], 0)
     return OptimizerState(
-        slots=tf.concat([start, tf.tile(nothing[tf.newaxis], [2, 1, 1, 1])], 0)[:slots],
-        points=tf.stack([_on_grid(image), *[tf.cast(nothing, tf.int16)] * 2])[:points],
+        slots=tf.stack([image, nothing, nothing])[:slots],
+        points=tf.stack([_on_grid(image), *[tf.cast(nothing, tf.int16)] * 2])[: tf.where(is_lbfgs, 3, 0)],
         pairs=tf.zeros(tf.concat([[pairs], tf.shape(image)], 0), tf.int8),
         units=tf.zeros([pairs]),
         numbers=tf.constant([float("inf"), 0.0, 0.0, 1.0]),
@@ -130,59 +132,34 @@ def take_step(
 ) -> Step:
     """Takes one step of the optimiser that the settings name.
 
-    Args:
-      gradient: float32 [H, W, 3], at `state.image`.
-      loss: float32 scalar, at `state.image`.
-      state: the optimiser's state.
-      settings: the optimiser and its parameters.
-      step: int32 scalar, 1 for the first step of the run.
+    Takes the gradient, float32 [H, W, 3], and the loss, float32 scalar, at `state.image`, and the number of the step,
+    int32 scalar, 1 for the first step of the run.
     """
     finite = tf.math.is_finite(loss) & tf.reduce_all(tf.math.is_finite(gradient))
     decays = tf.cast((step - 1) // DECAY_STEPS, tf.float32)
     rate = settings["learning_rate"] * tf.pow(settings["learning_rate_decay"], decays)
 
-    def simple(update: tf.Tensor, *means: tf.Tensor) -> Step:
-        image = state.slots[0]
-        moved = tf.where(finite, tf.clip_by_value(image - update, 0.0, 255.0), image)
-        return Step(state._replace(slots=tf.stack([moved, *means])), moved, finite, ~finite, tf.constant(False))
+    def simple(stepped: Callable[[], tf.Tensor]) -> Step:
+        # After a gradient that is not finite, Adam's means would not be either, even under other settings.
+        slots = tf.cond(finite, stepped, lambda: state.slots)
+        return Step(state._replace(slots=slots), slots[0], finite, ~finite, tf.constant(False))
 
-    def adam() -> Step:
-        update, first, second = adam_step(
-            gradient, state.slots[1], state.slots[2], step,
-            learning_rate=rate, beta_1=settings["beta_1"], beta_2=settings["beta_2"], epsilon=settings["epsilon"],
-        )  # fmt: skip
-        return simple(update, first, second)
+    def adam() -> tf.Tensor:
+        """Kingma and Ba, 2015, algorithm 1, with that epsilon, not "epsilon hat"."""
+        image, first, second = tf.unstack(state.slots, num=3)
+        t, beta_1, beta_2 = tf.cast(step, tf.float32), settings["beta_1"], settings["beta_2"]
+        first = beta_1 * first + (1.0 - beta_1) * gradient
+        second = beta_2 * second + (1.0 - beta_2) * tf.square(gradient)
+        mean, square = first / (1.0 - tf.pow(beta_1, t)), second / (1.0 - tf.pow(beta_2, t))
+        image -= rate * mean / (tf.sqrt(square) + settings["epsilon"])
+        return tf.stack([tf.clip_by_value(image, 0.0, 255.0), first, second])
 
     branches = {
-        "adam": adam,
+        "adam": lambda: simple(adam),
         "lbfgs": lambda: lbfgs_step(gradient, loss, finite, state, rate),
-        "sgd": lambda: simple(rate * gradient),
+        "sgd": lambda: simple(lambda: tf.clip_by_value(state.slots - rate * gradient, 0.0, 255.0)),
     }
     return switch("optimizer", settings["optimizer"], branches)
-
-
-def adam_step(
-    gradient: tf.Tensor,
-    first: tf.Tensor,
-    second: tf.Tensor,
-    step: tf.Tensor,
-    *,
-    learning_rate: tf.Tensor | float,
-    beta_1: tf.Tensor | float = 0.9,
-    beta_2: tf.Tensor | float = 0.99,
-    epsilon: tf.Tensor | float = 1e-8,
-) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """One step of Adam (Kingma and Ba, 2015, algorithm 1, with that epsilon, not "epsilon hat").
-
-    Takes the gradient and the running means of gradients and of their squares, float32 tensors of one shape, and the
-    step, int32 scalar, 1 for the first. Returns the update to subtract from the variable, and both means after it.
-    """
-    t = tf.cast(step, tf.float32)
-    first = beta_1 * first + (1.0 - beta_1) * gradient
-    second = beta_2 * second + (1.0 - beta_2) * tf.square(gradient)
-    corrected_first = first / (1.0 - tf.pow(beta_1, t))
-    corrected_second = second / (1.0 - tf.pow(beta_2, t))
-    return learning_rate * corrected_first / (tf.sqrt(corrected_second) + epsilon), first, second
 
 
 def lbfgs_step(
@@ -292,13 +269,6 @@ def lbfgs_direction(gradient: tf.Tensor, pairs: tf.Tensor, units: tf.Tensor, kno
 
 _TINY = 1e-30
 _CENTRE, _PER_LEVEL = 127.5, 256.0  # the grid of L-BFGS's images: 0 to 255 in 16 bits
-
-
-def _counts(settings: ParsedSettings) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Returns the optimiser's numbers of slots, points and pairs, int32 scalars."""
-    is_lbfgs = is_chosen(settings, "optimizer", "lbfgs")
-    slots = tf.where(is_lbfgs, 0, tf.where(is_chosen(settings, "optimizer", "adam"), 3, 1))
-    return slots, tf.where(is_lbfgs, 3, 0), tf.where(is_lbfgs, 2 * settings["history"], 0)
 
 
 def _on_grid(image: tf.Tensor) -> tf.Tensor:

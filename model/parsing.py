@@ -48,14 +48,7 @@ def switch(name: str, chosen: tf.Tensor, branches: Mapping[str, Callable[[], Any
 
 
 def parse_settings(text: tf.Tensor, layers: Sequence[str]) -> ParsedSettings:
-    """Parses one settings string.
-
-    Args:
-      text: string scalar, see model/settings.py.
-      layers: names of the model's L layers.
-
-    Returns:
-      Every setting.
+    """Parses one settings text, string scalar (see model/settings.py), for a model with these L layers.
 
     Raises:
       tf.errors.InvalidArgumentError: when the graph runs; the text says which setting, what was expected and received.

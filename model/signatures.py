@@ -14,7 +14,7 @@ from model.limits import MAX_SIZE_PX, MAX_STEPS, MAX_STYLES
 from model.objective import Measured, Objective, Pictures
 from model.parsing import parse_settings, recipe
 from model.settings import SETTINGS
-from model.sizes import plan_sizes, progress
+from model.sizes import plan_sizes
 from model.state import decode_state, encode_state, fingerprint
 from model.stylizer import RUNNING, STOPPED, Stylizer, result_image
 from model.vgg19 import VGG19
@@ -43,8 +43,8 @@ class ServedModel(tf.Module):
         self.stylizer = Stylizer(Objective(network))
         self._description = json.dumps(description, sort_keys=True)
         self._digest = str(description["digest"])
-        bodies: dict[str, Callable[[Tensors], Tensors]] = {
-            "serving_default": self._stylize_by_default,
+        bodies: dict[str, Callable[[str, Tensors], Tensors]] = {
+            "serving_default": self._stylize,
             "stylize": self._stylize,
             "stylize_guided": self._stylize,
             "advance": self._advance,
@@ -56,28 +56,23 @@ class ServedModel(tf.Module):
         self._run = tf.function(self._advance_one, input_signature=[_ONE_PICTURE], autograph=False)
         self.functions = {name: _traced(name, body) for name, body in bodies.items()}
 
-    def _stylize_by_default(self, inputs: Tensors) -> Tensors:
-        settings = tf.fill(tf.shape(inputs["content_bytes"]), "")
-        return {"image_bytes": self._stylize(inputs | {"settings": settings})["image_bytes"]}
-
-    def _stylize(self, inputs: Tensors) -> Tensors:
+    def _stylize(self, name: str, inputs: Tensors) -> Tensors:
         inputs = _complete(inputs)
-        inputs["state_bytes"] = tf.fill(tf.shape(inputs["settings"]), "")
         inputs["take_steps"] = tf.map_fn(
             lambda text: self.parse(text)["steps"], inputs["settings"], fn_output_signature=tf.int32
         )
         # Parse once first: of two parallel parses of a bad text, one may be cancelled and hide the other's error.
         with tf.control_dependencies([inputs["take_steps"]]):
             inputs["settings"] = tf.identity(inputs["settings"])
-        return self._run_all("stylize", inputs)
+        return self._run_all(name, inputs)
 
-    def _advance(self, inputs: Tensors) -> Tensors:
+    def _advance(self, name: str, inputs: Tensors) -> Tensors:
         inputs = _complete(inputs)
         take = inputs["take_steps"]
         expected = f"`take_steps` must be from 0 to {MAX_STEPS}. Received: "
         received = tf.strings.reduce_join(tf.strings.as_string(take), separator=", ")
         inputs["take_steps"] = checked(take, tf.reduce_all((take >= 0) & (take <= MAX_STEPS)), expected, received)
-        return self._run_all("advance", inputs)
+        return self._run_all(name, inputs)
 
     def _run_all(self, name: str, inputs: Tensors) -> Tensors:
         rows = tf.reduce_max(inputs["take_steps"])
@@ -109,7 +104,7 @@ class ServedModel(tf.Module):
         )
         state, losses = self.stylizer.advance(pictures, settings, state, picture["take_steps"])
         sizes = plan_sizes(pictures.content, settings)
-        done = progress(sizes, self.stylizer.objective.step_cost(settings, sizes), state.step)
+        done = self.stylizer.objective.progress(settings, sizes, state.step)
         image = images.to_uint8(result_image(state, pictures, settings))
         state = state._replace(measured=_worth_sending(state.measured))
         over = (state.step >= settings["steps"]) | (state.stopped != RUNNING)
@@ -125,32 +120,32 @@ class ServedModel(tf.Module):
             "stopped": tf.constant(STOPPED)[state.stopped],
         }
 
-    def _describe(self, inputs: Tensors) -> Tensors:
+    def _describe(self, name: str, inputs: Tensors) -> Tensors:
         # Device and settings are known only in the graph: they are appended to the JSON object of the description.
         opening = tf.strings.join([self._description[:-1], ', "device": "', _device(), '", "settings": {'])
 
-        def text_of(name: str, value: tf.Tensor) -> tf.Tensor:
+        def text_of(setting: str, value: tf.Tensor) -> tf.Tensor:
             as_text = functools.partial(tf.strings.as_string, shortest=value.dtype.is_floating)
-            kind = SETTINGS[name].kind
+            kind = SETTINGS[setting].kind
             if kind == "layers":
                 weights, up_to = tf.unstack(value)
                 limits = tf.where(up_to < MAX_SIZE_PX, tf.strings.join(["@", as_text(up_to)]), "")
                 items = tf.strings.join([self.network.layers, ":", as_text(weights), limits])
                 value = tf.strings.reduce_join(tf.boolean_mask(items, weights > 0), separator="/")
             elif kind == "choice":
-                value = tf.constant(SETTINGS[name].choices)[value]
+                value = tf.constant(SETTINGS[setting].choices)[value]
             elif kind == "weights":
                 value = tf.strings.reduce_join(as_text(value), separator="/")
             else:
-                return tf.strings.join([f'"{name}": ', as_text(value)])
-            return tf.strings.join([f'"{name}": "', value, '"'])
+                return tf.strings.join([f'"{setting}": ', as_text(value)])
+            return tf.strings.join([f'"{setting}": "', value, '"'])
 
         def one(picture: Tensors) -> Tensors:
             parsed = self.parse(picture["settings"])
-            members = [text_of(name, parsed[name]) for name in SETTINGS]
+            members = [text_of(setting, parsed[setting]) for setting in SETTINGS]
             return {"description": tf.strings.join([opening, tf.strings.join(members, ", "), "}}"])}
 
-        return _map("describe", one, inputs)
+        return _map(name, one, inputs)
 
 
 def _worth_sending(measured: Measured) -> Measured:
@@ -170,20 +165,20 @@ def _device() -> tf.Tensor:
     return tf.constant([*devices, ""])[tf.identity(tf.raw_ops.DeviceIndex(device_names=devices))]
 
 
-def _traced(name: str, body: Callable[[Tensors], Tensors]) -> tf.types.experimental.GenericFunction:
+def _traced(name: str, body: Callable[[str, Tensors], Tensors]) -> tf.types.experimental.GenericFunction:
     specs = [tf.TensorSpec(t.shape, tf.as_dtype(t.dtype), name=t.name) for t in SIGNATURES[name].inputs]
 
     @tf.function(input_signature=specs, autograph=False)  # the code uses tf.cond and tf.while_loop
     def signature(*tensors: tf.Tensor) -> Tensors:
         # TensorFlow Serving does not check the signature's shapes.
         inputs = {spec.name: tf.ensure_shape(tensor, spec.shape) for spec, tensor in zip(specs, tensors, strict=True)}
-        return body(inputs)
+        return body(name, inputs)
 
     return signature
 
 
 def _complete(inputs: Tensors) -> Tensors:
-    """Checks that all inputs agree in batch size and number of styles; adds empty guidance if there is none."""
+    """Checks that all inputs agree in batch size and number of styles; those that are missing are added empty."""
     batch = tf.shape(inputs["content_bytes"])[0]
     result = {}
     for name, tensor in inputs.items():
@@ -196,12 +191,13 @@ def _complete(inputs: Tensors) -> Tensors:
     result["style_bytes"] = checked(result["style_bytes"], in_range, expected, styles)
     for name in [name for name in result if name.endswith("_mask_bytes")]:
         count = tf.shape(result[name])[1]
-        each = f"`{name}` must hold one mask for each of the "
-        result[name] = checked(
-            result[name], count == styles, each, styles, " styles, which may be empty. Received: ", count
-        )
-    no_masks, no_start = [tf.fill(tf.shape(result[name]), "") for name in ("style_bytes", "content_bytes")]
-    return {"content_mask_bytes": no_masks, "style_mask_bytes": no_masks, "initial_bytes": no_start, **result}
+        each, received = f"`{name}` must hold one mask for each of the ", " styles, which may be empty. Received: "
+        result[name] = checked(result[name], count == styles, each, styles, received, count)
+    none = {
+        name: tf.fill(tf.shape(result["style_bytes" if name.endswith("_mask_bytes") else "content_bytes"]), "")
+        for name in _ONE_PICTURE
+    }
+    return none | result
 
 
 def _map(name: str, one: Callable[[Tensors], Tensors], inputs: Tensors) -> Tensors:

@@ -39,11 +39,7 @@ def plan_sizes(content: tf.Tensor, settings: ParsedSettings) -> Sizes:
 
     The long sides are size / sqrt(2)^k down to `smallest_size`; the last is exactly `size`. The short side always has
     at least SHORT_SIDE_PX pixels. Every size has at least one step: if there are too few, the smallest sizes are left
-    out, which without a step would only blur the content.
-
-    Args:
-      content: [H, W, 3], for the aspect ratio.
-      settings: `size`, `smallest_size`, `steps`.
+    out, which without a step would only blur the content. Of the content, [H, W, 3], only the aspect ratio counts.
     """
     height, width = tf.unstack(tf.shape(content)[:2])
     long, short = [tf.cast(side, tf.float32) for side in (tf.maximum(height, width), tf.minimum(height, width))]
@@ -72,11 +68,3 @@ def plan_sizes(content: tf.Tensor, settings: ParsedSettings) -> Sizes:
         widths=tf.cast(tf.where(wide, long_sides, short_sides), tf.int32),
         ends=tf.concat([ends, settings["steps"][tf.newaxis]], 0),
     )
-
-
-def progress(sizes: Sizes, step_cost: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
-    """Returns the fraction of a run's work done before a step, float32 scalar, if a step costs `step_cost` [K]."""
-    starts = tf.concat([[0], sizes.ends[:-1]], 0)
-    steps = tf.cast(sizes.ends - starts, tf.float32)
-    done = tf.clip_by_value(tf.cast(step - starts, tf.float32), 0.0, steps)
-    return tf.reduce_sum(done * step_cost) / tf.reduce_sum(steps * step_cost)

@@ -37,22 +37,15 @@ def decode_state(data: tf.Tensor, model_digest: str) -> RunState:
     length = tf.size(content, tf.int64)
     content = _intact(content, length >= sum(_TAIL), length)
     shapes = _of_bytes(content[-sum(_TAIL) : -sum(_TAIL[1:])], tf.int32)
-    sizes = tf.stack(
-        [
-            tf.reduce_prod(tf.cast(shape, tf.int64)) * spec.dtype.size
-            for shape, spec in zip(tf.split(shapes, _RANKS), _SPECS, strict=True)
-        ]
-    )
+    split = zip(tf.split(shapes, _RANKS), _SPECS, strict=True)
+    sizes = tf.stack([tf.reduce_prod(tf.cast(shape, tf.int64)) * spec.dtype.size for shape, spec in split])
     frame = length - sum(_TAIL) - tf.reduce_sum(sizes)
     content = _intact(content, (frame >= 0) & tf.reduce_all((sizes >= 0) & (sizes <= length)), length)
     lengths = tf.concat([[frame], sizes, _TAIL], 0)
     *pieces, given = tf.split(content, lengths, num=len(_SPECS) + 1 + len(_TAIL))[1:]
     shapes = _intact(shapes, tf.reduce_all(given == _checksum(pieces)), length)
-    shapes = checked(
-        shapes,
-        _of_bytes(pieces[-1], tf.int64)[0] == _mark(model_digest),
-        f"`state_bytes` must come from this model ({_FORMAT}, {model_digest}). Received: the state of another",
-    )
+    error = f"`state_bytes` must come from this model ({_FORMAT}, {model_digest}). Received: the state of another"
+    shapes = checked(shapes, _of_bytes(pieces[-1], tf.int64)[0] == _mark(model_digest), error)
     with tf.control_dependencies([shapes]):  # TensorFlow removes a vector's `tf.reshape`, and with it `shapes`
         pieces = [tf.identity(piece) for piece in pieces[: len(_SPECS)]]
     parts = [
@@ -69,13 +62,8 @@ def fingerprint(inputs: list[tf.Tensor]) -> tf.Tensor:
 
 
 def _intact(content: tf.Tensor, condition: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
-    return checked(
-        content,
-        condition,
-        "`state_bytes` must be empty or the unchanged state that an earlier call of `advance` returned. Received: ",
-        length,
-        " bytes that are not a state, or a damaged one",
-    )
+    expected = "`state_bytes` must be empty or the unchanged state that an earlier call of `advance` returned"
+    return checked(content, condition, expected, ". Received: ", length, " bytes that are no state, or a damaged one")
 
 
 def _mark(model_digest: str) -> tf.Tensor:

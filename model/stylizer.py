@@ -5,6 +5,7 @@ per call and the optimiser takes its share of the steps. The next size starts fr
 state of the optimiser.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -125,23 +126,21 @@ class Stylizer(tf.Module):
     def advance(
         self, pictures: Pictures, settings: ParsedSettings, state: RunState, take_steps: tf.Tensor
     ) -> tuple[RunState, tf.Tensor]:
-        """Takes the next steps of a run, at one or several sizes.
+        """Takes the next steps of a run, int32 scalar, at one or several sizes; fewer if the run ends before.
 
-        Args:
-          pictures: the inputs of the run.
-          settings: parsed settings.
-          state: the run's state.
-          take_steps: int32 scalar; fewer steps are taken if the run ends before.
-
-        Returns:
-          The state after the steps, and float32 [N, 4], the losses before each step (see LOSS_TERMS).
+        Returns the state after the steps, and the losses before each of them, float32 [N, 4] (see LOSS_TERMS).
         """
         sizes = plan_sizes(pictures.content, settings)
-        last_size = tf.size(sizes.ends) - 1
         state = resumed(state, settings, pictures.fingerprint)
         stop = tf.minimum(state.step + take_steps, settings["steps"])
         rows = tf.TensorArray(tf.float32, tf.maximum(stop - state.step, 0), element_shape=[len(LOSS_TERMS)])
         shapes = (tf.nest.map_structure(lambda spec: spec.shape, STATE_SPECS), tf.TensorShape([]), tf.TensorShape(None))
+
+        def repeated(body: Callable[..., _Loop], until: tf.Tensor, *variables: tf.Tensor) -> _Loop:
+            def goes_on(state: RunState, *_: tf.Tensor) -> tf.Tensor:
+                return (state.step < until) & (state.stopped == RUNNING)
+
+            return tf.while_loop(goes_on, body, variables, shape_invariants=shapes, parallel_iterations=1)
 
         def steps_of_a_size(state: RunState, taken: tf.Tensor, rows: tf.TensorArray) -> _Loop:
             level = tf.reduce_sum(tf.cast(sizes.ends <= state.step, tf.int32))
@@ -152,25 +151,12 @@ class Stylizer(tf.Module):
 
             def one_step(state: RunState, taken: tf.Tensor, rows: tf.TensorArray) -> _Loop:
                 terms, gradient = self.objective.losses_and_gradient(state.image, targets, settings)
-                state = update(state, terms[0], gradient, settings, sizes.ends[level], level == last_size)
+                state = update(state, terms[0], gradient, settings, sizes.ends[level])
                 return state, taken + 1, rows.write(taken, terms)
 
-            until = tf.minimum(stop, sizes.ends[level])
-            return tf.while_loop(
-                lambda state, *_: (state.step < until) & (state.stopped == RUNNING),
-                one_step,
-                (state, taken, rows),
-                shape_invariants=shapes,
-                parallel_iterations=1,
-            )
+            return repeated(one_step, tf.minimum(stop, sizes.ends[level]), state, taken, rows)
 
-        state, taken, rows = tf.while_loop(
-            lambda state, *_: (state.step < stop) & (state.stopped == RUNNING),
-            steps_of_a_size,
-            (state, tf.constant(0), rows),
-            shape_invariants=shapes,
-            parallel_iterations=1,
-        )
+        state, taken, rows = repeated(steps_of_a_size, stop, state, tf.constant(0), rows)
         return state, rows.stack()[:taken]
 
 
@@ -213,17 +199,10 @@ def _nothing_kept(image: tf.Tensor, settings: ParsedSettings) -> tf.Tensor:
     return tf.zeros(tf.concat([[count], tf.shape(image)], 0))
 
 
-def update(
-    state: RunState,
-    loss: tf.Tensor,
-    gradient: tf.Tensor,
-    settings: ParsedSettings,
-    end: tf.Tensor,
-    is_last_size: tf.Tensor,
-) -> RunState:
+def update(state: RunState, loss: tf.Tensor, gradient: tf.Tensor, settings: ParsedSettings, end: tf.Tensor) -> RunState:
     """Returns the state after one step, given loss and gradient at its image; the size ends at the step `end`."""
     step = optimizers.take_step(gradient, loss, state.optimizer, settings, state.step + 1)
-    decay = settings["averaging"]
+    decay, is_last_size = settings["averaging"], end == settings["steps"]
     # Without an average K is 0, and these are empty tensors.
     kept = tf.where(step.accepted, decay * state.kept + (1.0 - decay) * step.result, state.kept)
     adds = step.accepted & is_chosen(settings, "result", "average")

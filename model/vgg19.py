@@ -72,15 +72,10 @@ class VGG19(tf.Module):
         return tf.Variable(tf.cast(weights[name], self.dtype), trainable=False, name=name.replace("/", "_"))
 
     def features(self, image: tf.Tensor, last: tf.Tensor | int, options: NetworkOptions = _USUAL) -> list[tf.Tensor]:
-        """Returns the activations of every layer, after ReLU.
+        """Returns the activations of every layer, after ReLU, for an image, float32 [H, W, 3], RGB, 0 to 255.
 
-        Args:
-          image: float32 [H, W, 3], RGB, 0 to 255.
-          last: int32 scalar, index of the deepest layer that is needed.
-          options: pooling and padding.
-
-        Returns:
-          A tensor of `dtype` for each layer: [1, h, w, C] down to `last`, [1, 0, 0, C] for deeper ones.
+        They have the type `dtype`, and the shape [1, h, w, C] down to the layer with the index `last`, int32 scalar,
+        the deepest that is needed; [1, 0, 0, C] for deeper ones.
         """
         x, activations = tf.cast(preprocess(image)[tf.newaxis], self.dtype), []  # [1, H, W, 3]
         for index in range(len(self.layers)):
@@ -100,19 +95,16 @@ class VGG19(tf.Module):
         add_loss: Callable[[int, tf.Tensor, tf.Tensor], tf.Tensor],
         options: NetworkOptions = _USUAL,
     ) -> tf.Tensor:
-        """Backpropagates the gradient of a loss on the features to the image.
+        """Returns the gradient of a loss on the features, with respect to the image, float32 [H, W, 3].
 
         Args:
-          image: float32 [H, W, 3], the image of `activations`.
-          activations: what `features` returned for the same `last` and `options`.
+          image: float32 [H, W, 3].
+          activations: what `features` returned for the same image, `last` and `options`.
           last: int32 scalar, index of the deepest layer that has a loss.
           add_loss: called for each layer, the deepest first, with its index, its features [1, h, w, C] and the gradient
             from deeper layers, `gradient_dtype` [1, h, w, C]. It returns that gradient plus the gradient of the
             layer's own loss.
           options: pooling and padding.
-
-        Returns:
-          float32 [H, W, 3], the gradient with respect to `image`.
         """
         inputs = [image[tf.newaxis], *activations]
         gradient = tf.zeros_like(activations[-1], self.gradient_dtype)

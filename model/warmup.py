@@ -23,19 +23,10 @@ RECIPE = f"size={SIZE},smallest_size={SIZE},steps=2"
 
 
 def write(version: Path) -> None:
-    """Writes a request for each signature in WARMED into a version's directory."""
-    path = version / WARMUP_FILE
-    path.parent.mkdir(exist_ok=True)
-    with tf.io.TFRecordWriter(str(path)) as writer:
-        for name in WARMED:
-            writer.write(request_of(name))
+    """Writes a request for each signature in WARMED into a version's directory.
 
-
-def request_of(name: str) -> bytes:
-    """Returns a PredictionLog that runs one of the signatures in WARMED; it takes one step at most.
-
-    It is encoded by hand, with the field numbers of tensorflow_serving/apis/{model,predict,prediction_log}.proto. The
-    package with the messages, `tensorflow-serving-api`, would add TensorFlow's GPU kernels to the export image.
+    They are encoded by hand, with the field numbers of tensorflow_serving/apis/{model,predict,prediction_log}.proto.
+    The package with the messages, `tensorflow-serving-api`, would add TensorFlow's GPU kernels to the export image.
     """
     values = {
         "content_bytes": _picture(),
@@ -44,11 +35,15 @@ def request_of(name: str) -> bytes:
         "state_bytes": b"",
         "take_steps": 1,
     }
-    request = _field(1, _field(3, name.encode()))  # model_spec { signature_name }
-    for tensor in SIGNATURES[name].inputs:
-        proto = tf.make_tensor_proto(values[tensor.name], tensor.dtype, [1] * len(tensor.shape))
-        request += _field(2, _field(1, tensor.name.encode()) + _field(2, proto.SerializeToString()))  # inputs
-    return _field(6, _field(1, request))  # predict_log { request }
+    path = version / WARMUP_FILE
+    path.parent.mkdir(exist_ok=True)
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for name in WARMED:
+            request = _field(1, _field(3, name.encode()))  # model_spec { signature_name }
+            for tensor in SIGNATURES[name].inputs:
+                proto = tf.make_tensor_proto(values[tensor.name], tensor.dtype, [1] * len(tensor.shape))
+                request += _field(2, _field(1, tensor.name.encode()) + _field(2, proto.SerializeToString()))  # inputs
+            writer.write(_field(6, _field(1, request)))  # predict_log { request }
 
 
 def _field(number: int, content: bytes) -> bytes:

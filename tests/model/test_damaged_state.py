@@ -30,7 +30,7 @@ def with_byte_flipped(place: int, flip: int) -> bytes:
     return STATE[:place] + bytes([STATE[place] ^ flip]) + STATE[place + 1 :]
 
 
-def test_every_flipped_byte_is_refused_and_in_the_frame_changes_nothing() -> None:
+def test_every_flipped_byte_is_refused_and_in_the_frame_changes_nothing():
     whole = tf.nest.flatten(decode(STATE))
     for flip in (0x01, 0xFF):
         for place in range(FRAME_BYTES, len(STATE)):
@@ -42,7 +42,7 @@ def test_every_flipped_byte_is_refused_and_in_the_frame_changes_nothing() -> Non
                     tf.debugging.assert_equal(one, other)
 
 
-def test_every_truncation_is_refused() -> None:
+def test_every_truncation_is_refused():
     for length in range(1, len(STATE)):
         assert is_refused(STATE[:length])
         assert is_refused(STATE[FRAME_BYTES:][:length])

@@ -6,11 +6,9 @@ style's size. So gradient and loss may be off by unit / sqrt(value). Where the f
 Wasserstein gradient amplifies rounding by up to 1 / sqrt(RIDGE). Where a bound is below 1 %, the tests allow 1 %.
 """
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 import tensorflow as tf
 from PIL import Image
@@ -18,17 +16,14 @@ from PIL import Image
 from model import losses
 from model.objective import Objective
 from model.optimizers import lbfgs_direction
-from model.parsing import choice_index
 from model.stylizer import Stylizer
 from model.vgg19 import VGG19
-from model.weights import Weights, from_file, random
+from model.weights import from_file, random
 from tests.conftest import smooth_picture
 from tests.model import rounding
-from tests.model.inputs import Picture, pictures, settings
+from tests.model.inputs import pictures, settings
+from tests.model.test_losses import STATISTICS, Array, at, style_formula
 
-Array = npt.NDArray[np.float64]
-
-STATISTICS = ("gram", "wasserstein")
 UNITS = {"float32": 2.0**-24, "bfloat16 features": 2.0**-8, "float16 features": 2.0**-11, **rounding.UNITS}
 FEW = ("float32", "bfloat16", "bfloat16 features")
 GENERATOR = np.random.default_rng(0)
@@ -51,36 +46,14 @@ CASES: dict[str, tuple[Array, Array]] = {
 }
 
 
-def reference(f: Array, g: Array, statistics: str) -> tuple[float, Array]:
-    """The loss and its gradient with respect to f [N, C], from the formulas."""
-    count, channels = f.shape
-    mean, target_mean = f.mean(0), g.mean(0)
-    centred, target_centred = f - mean, g - target_mean
-    own, target = centred.T @ centred / count, target_centred.T @ target_centred / len(g)
-    apart = mean - target_mean
-    if statistics == "gram":
-        difference = own + np.outer(mean, mean) - target - np.outer(target_mean, target_mean)
-        return float(np.mean(difference**2)), 4 * f @ difference / (count * channels**2)
-    ridge = losses.RIDGE * np.trace(target) / channels + losses.EPSILON
-    values, vectors = np.linalg.eigh(target)
-    rank = min(channels, len(g) - 1)  # the directions in which the style varies
-    root = vectors[:, -rank:] * np.sqrt(np.maximum(values[-rank:], 0) + ridge)
-    values, vectors = np.linalg.eigh(root.T @ (own + ridge * np.eye(channels)) @ root)
-    roots = np.maximum(np.sqrt(np.maximum(values, 0)), ridge)
-    traces = np.trace(own + target) + 2 * rank * ridge
-    value = (apart @ apart + traces - 2 * roots.sum()) / channels
-    transport = (root @ vectors / roots) @ (root @ vectors).T
-    return float(value), 2 * (centred @ (np.eye(channels) - transport) + apart) / (count * channels)
-
-
 def dtype_on(device: str) -> tf.DType:
     """Returns the type of the features there."""
     return tf.as_dtype(device.split()[0]) if device.endswith("features") else tf.float32
 
 
 def on_device(f: Array, g: Array, statistics: str, device: str) -> tuple[float, Array, float, float, Array]:
-    """The graph's loss, gradient [N, C] and the style's size; and the reference for the features as they came in."""
-    kind = tf.constant(choice_index("statistics", statistics))
+    """The graph's loss, gradient [N, C] and the style's size; and the formula for the features as they came in."""
+    kind = at("statistics", statistics)
     own, style = [tf.cast(x, dtype_on(device))[tf.newaxis] for x in (f, g)]
     with rounding.device(device):
         places = tf.constant([np.prod(g.shape[:-1])], tf.int32)
@@ -89,7 +62,7 @@ def on_device(f: Array, g: Array, statistics: str, device: str) -> tuple[float, 
         value, slope = losses.style_losses_and_gradient(raw[tf.newaxis], target, kind)
         gradient = losses.moments_gradient(own, raw, slope[0])
     flat = [tf.reshape(tf.cast(x, tf.float64), [-1, f.shape[-1]]).numpy() for x in (gradient, own, style)]
-    return float(value[0]), flat[0], float(losses.style_sizes(target, kind)[0]), *reference(*flat[1:], statistics)
+    return float(value[0]), flat[0], float(losses.style_sizes(target, kind)[0]), *style_formula(*flat[1:], statistics)
 
 
 def assert_right(f: Array, g: Array, statistics: str, device: str) -> None:
@@ -105,24 +78,20 @@ def assert_right(f: Array, g: Array, statistics: str, device: str) -> None:
 
 @pytest.mark.parametrize("device", FEW)
 @pytest.mark.parametrize("case", CASES)
-def test_loss_and_gradient_of_awkward_features_are_right(case: str, device: str) -> None:
+def test_loss_and_gradient_of_awkward_features_are_right(case, device):
     for statistics in STATISTICS:
         assert_right(*CASES[case], statistics, device)
 
 
 @pytest.mark.parametrize("device", FEW)
 @pytest.mark.parametrize("statistics", STATISTICS)
-def test_a_style_that_is_the_picture_itself_has_no_loss_and_hardly_a_slope(statistics: str, device: str) -> None:
+def test_a_style_that_is_the_picture_itself_has_no_loss_and_hardly_a_slope(statistics, device):
     """Of the slope that the same style has for a flat picture."""
     f = np.abs(SPREAD)
     value, gradient, size, _, _ = on_device(f, f, statistics, device)
     slope = on_device(np.broadcast_to(LEVEL, f.shape), f, statistics, device)[1]
     assert 0 <= value <= 1e-9 * size
     assert np.linalg.norm(gradient) <= 1e-3 * np.linalg.norm(slope)
-
-
-def opened(path: Path, width: int, height: int) -> Picture:
-    return np.asarray(Image.open(path).convert("RGB").resize((width, height)))
 
 
 @pytest.fixture(scope="module", params=["true", "random"])
@@ -135,7 +104,8 @@ def pairs(request: pytest.FixtureRequest) -> list[tuple[Array, Array]]:
     if request.param == "true":
         weights, names = from_file(request.getfixturevalue("true_features")), ("block1_conv1", "block3_conv1")
         folder: Path = request.getfixturevalue("images")
-        photograph, painting = [opened(folder / name, 80, 64) for name in ("tubingen.jpg", "starry_night.jpg")]
+        opened = [Image.open(folder / name).convert("RGB") for name in ("tubingen.jpg", "starry_night.jpg")]
+        photograph, painting = [np.asarray(one.resize((80, 64))) for one in opened]
         shares = (0.0, 0.9)
     else:
         weights, names, shares = random(last="block5_conv1"), ("block5_conv1",), (0.9,)
@@ -152,15 +122,13 @@ def pairs(request: pytest.FixtureRequest) -> list[tuple[Array, Array]]:
 
 
 @pytest.mark.parametrize("device", UNITS)
-def test_the_wasserstein_distance_of_real_features_and_its_gradient_are_right(
-    pairs: list[tuple[Array, Array]], device: str
-) -> None:
+def test_the_wasserstein_distance_of_real_features_and_its_gradient_are_right(pairs, device):
     for own, style in pairs:
         assert_right(own, style, "wasserstein", device)
 
 
 @pytest.mark.parametrize("device", rounding.DEVICES)
-def test_the_direction_of_lbfgs_hardly_turns(device: str) -> None:
+def test_the_direction_of_lbfgs_hardly_turns(device):
     moves = tf.cast(tf.random.stateless_uniform([10, 8, 9, 3], (1, 2), -127, 128, tf.int32), tf.int8)
     pairs = tf.concat([moves[:5], tf.cast(tf.cast(moves[:5], tf.float32) * 0.9, tf.int8)], 0)
     gradient = tf.random.stateless_normal([8, 9, 3], (3, 4))
@@ -170,21 +138,12 @@ def test_the_direction_of_lbfgs_hardly_turns(device: str) -> None:
         assert float(tf.norm(lbfgs_direction(*arguments) - exact) / tf.norm(exact)) < 4 * rounding.UNITS[device]
 
 
-@pytest.fixture(scope="module")
-def end_of_a_run(small_weights: Weights) -> Callable[[str], float]:
-    """Makes the loss at the end of a run, as a share of that at its start, on a device."""
-
-    def end(device: str) -> float:
-        parsed = settings("size=40,smallest_size=40,steps=15")
+def test_a_run_lowers_the_loss_as_far_as_one_in_float32(small_weights):
+    parsed, ends = settings("size=40,smallest_size=40,steps=15"), []
+    for device in ("float32", *rounding.DEVICES, "bfloat16 features"):
         with rounding.device(device):
             stylizer = Stylizer(Objective(VGG19(small_weights.arrays, dtype_on(device))))
             start = stylizer.initial_state(pictures(), parsed)
             _, of_steps = stylizer.advance(pictures(), parsed, start, tf.constant(15))
-        return float(of_steps[-1, 0] / of_steps[0, 0])
-
-    return end
-
-
-def test_a_run_lowers_the_loss_as_far_as_one_in_float32(end_of_a_run: Callable[[str], float]) -> None:
-    exact, *others = [end_of_a_run(device) for device in ("float32", *rounding.DEVICES, "bfloat16 features")]
-    assert np.all(np.array(others) < 2 * exact), others  # which a NaN is not
+        ends.append(of_steps[-1, 0] / of_steps[0, 0])
+    assert np.all(np.array(ends[1:]) < 2 * ends[0]), ends  # which a NaN is not

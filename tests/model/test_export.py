@@ -1,6 +1,9 @@
 """The exported SavedModel: what its signatures take, give and refuse, and where an export goes."""
 
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -27,7 +30,10 @@ from tests.model.inputs import CONTENT, STYLE, pictures, settings, smallest_stat
 
 TEXT = "size=64,smallest_size=32,steps=12"
 SINGLE = "size=64,smallest_size=64,steps=5"
-PLAIN: dict[str, Any] = {"content_bytes": [encode(CONTENT)], "style_bytes": [[encode(STYLE)]], "settings": [TEXT]}
+PLAIN: dict[str, Any] = {
+    "content_bytes": [encode(CONTENT)], "style_bytes": [[encode(STYLE)]], "settings": [TEXT],
+    "content_mask_bytes": [[b""]], "style_mask_bytes": [[b""]], "initial_bytes": [b""],
+}  # fmt: skip
 LEFT = np.zeros((24, 32), np.uint8)
 LEFT[:, :16] = 255
 MASKED: dict[str, Any] = {"content_mask_bytes": [[encode(LEFT)]]}
@@ -36,23 +42,19 @@ Arrays = dict[str, npt.NDArray[Any]]
 
 
 class Model:
-    """An exported model; inputs that are left out are those of PLAIN, and no guidance."""
+    """An exported model; inputs that are left out are those of PLAIN."""
 
     def __init__(self, version: Path) -> None:
-        self._signatures = tf.saved_model.load(str(version)).signatures
+        self.signatures = tf.saved_model.load(str(version)).signatures
 
     def call(self, name: str, **inputs: Any) -> Arrays:
-        nothing = {"content_mask_bytes": [[b""]], "style_mask_bytes": [[b""]], "initial_bytes": [b""]}
-        values = {**PLAIN, **nothing, **inputs}
+        values = {**PLAIN, **inputs}
         tensors = {tensor.name: tf.constant(values[tensor.name], tensor.dtype) for tensor in SIGNATURES[name].inputs}
-        return {name: value.numpy() for name, value in self._signatures[name](**tensors).items()}
+        return {name: value.numpy() for name, value in self.signatures[name](**tensors).items()}
 
     def advance(self, text: str = TEXT, state: bytes = b"", take: int = 100, **inputs: Any) -> Arrays:
         name = "advance_guided" if {"content_mask_bytes", "initial_bytes"} & set(inputs) else "advance"
         return self.call(name, settings=[text], state_bytes=[state], take_steps=[take], **inputs)
-
-    def picture(self, text: str, take: int = 100, **inputs: Any) -> npt.NDArray[np.float64]:
-        return decoded(self.advance(text, take=take, **inputs)["image_bytes"][0]).astype(float)
 
 
 @pytest.fixture(scope="module")
@@ -61,9 +63,7 @@ def small(small_model: Path) -> Model:
 
 
 @pytest.mark.parametrize(("bfloat16_s", "expected"), [(0.003, "bfloat16"), (0.0099, "float32")], ids=["fast", "same"])
-def test_precision_is_what_the_machine_convolves_fastest_in(
-    bfloat16_s: float, expected: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_precision_is_what_the_machine_convolves_fastest_in(bfloat16_s, expected, monkeypatch):
     sides = []
 
     def seconds(dtype: tf.DType, side: int) -> float:
@@ -77,11 +77,11 @@ def test_precision_is_what_the_machine_convolves_fastest_in(
     assert set(sides[2:]) == {64}
 
 
-def test_this_machine_has_a_precision() -> None:
+def test_this_machine_has_a_precision():
     assert model.export.choose_precision() in model.export.PRECISIONS[1:]
 
 
-def test_signatures_are_those_of_the_contract(small_model: Path) -> None:
+def test_signatures_are_those_of_the_contract(small_model):
     data = (small_model / "1" / "saved_model.pb").read_bytes()
     signatures = saved_model_pb2.SavedModel.FromString(data).meta_graphs[0].signature_def
     for name, expected in SIGNATURES.items():
@@ -94,29 +94,24 @@ def test_signatures_are_those_of_the_contract(small_model: Path) -> None:
                 assert [None if dim.size < 0 else dim.size for dim in info.tensor_shape.dim] == list(tensor.shape)
 
 
-def test_export_carries_a_request_for_what_our_clients_call(small_model: Path) -> None:
+def test_export_carries_requests_for_what_our_clients_call_which_it_answers(small_model, small):
     records = tf.compat.v1.io.tf_record_iterator(str(small_model / "1" / warmup.WARMUP_FILE))
-    requests = [prediction_log_pb2.PredictionLog.FromString(record).predict_log.request for record in records]
-    assert [request.model_spec.signature_name for request in requests] == ["describe", "advance"]
-    for request in requests:
-        declared = {tensor.name: tensor for tensor in SIGNATURES[request.model_spec.signature_name].inputs}
-        assert set(request.inputs) == set(declared)
-        for name, proto in request.inputs.items():
-            assert tf.make_ndarray(proto).shape == (1,) * len(declared[name].shape)
-            assert proto.dtype == tf.as_dtype(declared[name].dtype).as_datatype_enum
-    advance = requests[1].inputs
-    for name in ("content_bytes", "style_bytes"):
-        assert decoded(advance[name].string_val[0]).shape == (48, 64, 3)
-    assert advance["settings"].string_val[0] == warmup.RECIPE.encode()
-    assert advance["state_bytes"].string_val[0] == b""
-    assert list(advance["take_steps"].int_val) == [1]
+    answers = {}
+    for record in records:
+        request = prediction_log_pb2.PredictionLog.FromString(record).predict_log.request
+        inputs = {name: tf.constant(tf.make_ndarray(proto)) for name, proto in request.inputs.items()}
+        name = request.model_spec.signature_name
+        answers[name] = small.signatures[name](**inputs)
+    assert list(answers) == ["describe", "advance"]
+    assert answers["advance"]["step"].numpy().tolist() == [1]
+    assert decoded(answers["advance"]["preview_bytes"][0].numpy()).shape == (384, 512, 3)
 
 
-def test_a_server_of_another_user_can_read_the_version(small_model: Path) -> None:
+def test_a_server_of_another_user_can_read_the_version(small_model):
     assert (small_model / "1").stat().st_mode & 0o777 == 0o755
 
 
-def test_the_saved_model_gives_the_picture_of_the_loop_in_the_process(small: Model, small_weights: Weights) -> None:
+def test_the_saved_model_gives_the_picture_of_the_loop_in_the_process(small, small_weights):
     text = TEXT + ",optimizer=adam"  # L-BFGS makes much of a rounding that falls otherwise
     stylizer, parsed, inputs = Stylizer(Objective(VGG19(small_weights.arrays))), settings(text), pictures()
     state, losses = stylizer.advance(inputs, parsed, stylizer.initial_state(inputs, parsed), tf.constant(12))
@@ -126,7 +121,7 @@ def test_the_saved_model_gives_the_picture_of_the_loop_in_the_process(small: Mod
     assert np.abs(image - np.round(size_result(state))).mean() < 0.05  # a rounding may fall otherwise
 
 
-def test_serving_default_is_stylize_with_the_default_settings(small: Model) -> None:
+def test_serving_default_is_stylize_with_the_default_settings(small):
     strip = [encode(smooth_picture(2, 64))]  # few pixels at the default size
     default = small.call("serving_default", content_bytes=strip)["image_bytes"]
     assert default == small.call("stylize", content_bytes=strip, settings=[""])["image_bytes"]
@@ -145,7 +140,7 @@ def test_serving_default_is_stylize_with_the_default_settings(small: Model) -> N
         ("", {**MASKED, "initial_bytes": [encode(STYLE)]}),
     ],
 )
-def test_chunks_give_the_bytes_of_one_call(small: Model, text: str, inputs: dict[str, Any]) -> None:
+def test_chunks_give_the_bytes_of_one_call(small, text, inputs):
     text, state, losses, outputs = f"{TEXT},{text}", b"", [], {}
     whole = small.call("stylize_guided" if inputs else "stylize", settings=[text], **inputs)
     for take in (1, 3, 50):
@@ -157,7 +152,7 @@ def test_chunks_give_the_bytes_of_one_call(small: Model, text: str, inputs: dict
     np.testing.assert_array_equal(np.concatenate(losses)[:12], whole["losses"][0])
 
 
-def test_advance_says_where_the_run_stands(small: Model) -> None:
+def test_advance_says_where_the_run_stands(small):
     begun = small.advance(take=6)
     assert (begun["step"][0], begun["steps"][0]) == (6, 12)
     assert 0 < begun["progress"][0] < 1
@@ -181,16 +176,14 @@ def test_advance_says_where_the_run_stands(small: Model) -> None:
         (SINGLE, {"content_bytes": [encode(STYLE)]}, True),
     ],
 )
-def test_what_changes_in_mid_run_takes_effect(
-    small: Model, text: str, inputs: dict[str, Any], takes_effect: bool
-) -> None:
+def test_what_changes_in_mid_run_takes_effect(small, text, inputs, takes_effect):
     """A state carries targets of its inputs, which must not outlive them."""
     state = small.advance(SINGLE, take=2)["state_bytes"][0]
     same, other = small.advance(SINGLE, state, 1), small.advance(text, state, 1, **inputs)
     assert (other["losses"][0, 0, 0] != same["losses"][0, 0, 0]) == takes_effect
 
 
-def test_a_batch_treats_each_picture_for_itself(small: Model) -> None:
+def test_a_batch_treats_each_picture_for_itself(small):
     turned = encode(np.ascontiguousarray(CONTENT.transpose(1, 0, 2)))
     styles = [[encode(STYLE), encode(CONTENT)], [encode(CONTENT), encode(CONTENT)]]
     texts = [TEXT, "size=40,smallest_size=40,steps=3"]
@@ -202,14 +195,15 @@ def test_a_batch_treats_each_picture_for_itself(small: Model) -> None:
     assert alone != small.call("stylize")["image_bytes"][0]
 
 
-def test_masks_and_a_start_reach_the_run(small: Model) -> None:
+def test_masks_and_a_start_reach_the_run(small):
     start = smooth_picture(48, 64, 9)
-    image = small.picture(SINGLE, take=0, **MASKED, initial_bytes=[encode(start)])
+    outputs = small.advance(SINGLE, take=0, **MASKED, initial_bytes=[encode(start)])
+    image = decoded(outputs["image_bytes"][0]).astype(float)
     assert np.abs(image - start)[:, :30].max() <= 1
     assert np.abs(image - CONTENT)[:, 34:].max() <= 1
 
 
-def test_sizes_that_converge_hand_over_to_the_next_and_the_last_ends_the_run_with_its_picture(small: Model) -> None:
+def test_sizes_that_converge_hand_over_to_the_next_and_the_last_ends_the_run_with_its_picture(small):
     text = "size=33,smallest_size=22,steps=4000,style_weight=0,content_weight=0,history=20"  # until it has one colour
     first = small.advance(text, take=2000)
     assert first["losses"].shape[1] < first["step"][0]  # those that the first size did without count as taken
@@ -223,7 +217,7 @@ def test_sizes_that_converge_hand_over_to_the_next_and_the_last_ends_the_run_wit
     assert decoded(outputs["image_bytes"][0]).shape == (25, 33, 3)
 
 
-def test_a_state_is_taken_by_its_own_model_alone_and_unchanged(small: Model, small_weights: Weights) -> None:
+def test_a_state_is_taken_by_its_own_model_alone_and_unchanged(small, small_weights):
     own = smallest_state(f"{small_weights.digest}-float32")
     assert small.advance(state=own, take=1)["step"][0] == 2
     another = "come from this model"
@@ -237,7 +231,7 @@ def test_a_state_is_taken_by_its_own_model_alone_and_unchanged(small: Model, sma
         assert clean(failure.value.message).startswith(f"`state_bytes` must {words}")
 
 
-def test_describe_tells_the_model_and_the_settings_in_full(small: Model, small_weights: Weights) -> None:
+def test_describe_tells_the_model_and_the_settings_in_full(small, small_weights):
     text = "preset=quick,style_layers=block1_conv1:0.25/block2_conv1@99,content_layers=block3_conv1,blend_weights=1/2"
     description = json.loads(small.call("describe", settings=[text])["description"][0])
     nothing = dict.fromkeys(("source", "credit", "notice"), "")
@@ -267,15 +261,13 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("name", "inputs", "message"), REFUSED)
-def test_wrong_inputs_are_refused_by_name(small: Model, name: str, inputs: dict[str, Any], message: str) -> None:
+def test_wrong_inputs_are_refused_by_name(small, name, inputs, message):
     with pytest.raises(tf.errors.InvalidArgumentError) as failure:
         small.call(name, **inputs)
     assert clean(failure.value.message) == message
 
 
-def test_export_uses_no_layer_that_no_preset_does_and_names_what_it_wrote(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_export_uses_no_layer_that_no_preset_does_and_names_what_it_wrote(tmp_path, monkeypatch, capsys):
     arrays = {f"{name}/kernel": np.ones((3, 3, 3, 3), np.float32) for name in LAYERS}
     np.savez(tmp_path / "deep.npz", **arrays, **{f"{name}/bias": np.ones(3, np.float32) for name in LAYERS})
     exported: list[Weights] = []
@@ -283,12 +275,6 @@ def test_export_uses_no_layer_that_no_preset_does_and_names_what_it_wrote(
     assert model.export.main(["--weights", str(tmp_path / "deep.npz"), "--output", "models"]) == 0
     assert exported[0].layers[-1] == "block5_conv2"
     assert capsys.readouterr().out == f"models/1: deep weights, digest {exported[0].digest}\n"
-
-
-def test_export_says_what_it_could_not_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert model.export.main(["--weights", str(tmp_path / "none.npz"), "--output", str(tmp_path)]) == 1
-    assert capsys.readouterr().err.strip().startswith("error: `weights` must be a readable .npz file")
-    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.fixture
@@ -299,9 +285,7 @@ def nothing_saved(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("nothing_saved")
-def test_each_export_is_a_new_version_whatever_another_one_takes(
-    small_weights: Weights, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_each_export_is_a_new_version_whatever_another_one_takes(small_weights, tmp_path, monkeypatch):
     def look(base: Path) -> list[versions.VersionPath]:
         found = versions.find_versions(base)
         (base / "8" / "assets").mkdir(parents=True)  # by another export, at the same time
@@ -313,11 +297,39 @@ def test_each_export_is_a_new_version_whatever_another_one_takes(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["7", "8", "9"]
 
 
+NOT_WRITTEN = "`output` must be a directory that can be written to. Received:"
+
+
+@pytest.mark.parametrize(
+    ("weights", "output", "error"),
+    [
+        ("none.npz", "models", "`weights` must be a readable .npz file. Received: none.npz ("),
+        ("w.npz", "w.npz/models", f"{NOT_WRITTEN} w.npz/models ("),
+        ("w.npz", "models", f"{NOT_WRITTEN} models (no space left)"),
+    ],
+)
 @pytest.mark.usefixtures("nothing_saved")
-def test_a_version_that_cannot_be_put_in_place_is_an_error_and_leaves_nothing(
-    small_weights: Weights, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_export_that_cannot_read_or_write_says_so_and_leaves_nothing(
+    small_weights, tmp_path, monkeypatch, capsys, weights, output, error
+):
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(Path, "rename", mock.Mock(side_effect=OSError("no space left")))
-    with pytest.raises(OSError, match="no space left"):
-        model.export.export(small_weights, tmp_path, "float32")
-    assert list(tmp_path.iterdir()) == []
+    np.savez("w.npz", **small_weights.arrays)
+    assert model.export.main(["--weights", weights, "--output", output, "--precision", "float32"]) == 1
+    assert capsys.readouterr().err.startswith(f"error: {error}")
+    assert not list(tmp_path.glob("models/*"))
+
+
+SENDS = """
+import os, sys, model.export
+number = int(sys.argv.pop())
+model.export.load = lambda *_, **__: os.kill(os.getpid(), number)
+sys.exit(model.export.main())
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_export_that_is_told_to_stop_ends_without_a_traceback(number, tmp_path):
+    command = [sys.executable, "-c", SENDS, "--output", str(tmp_path), str(int(number))]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr) == (128 + number, "")

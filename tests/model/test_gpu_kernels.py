@@ -5,7 +5,6 @@ TensorFlow's wheel registers its kernels for GPUs on machines without one too.
 
 import functools
 from collections.abc import Iterator
-from pathlib import Path
 
 from tensorflow.core.framework.kernel_def_pb2 import KernelDef
 from tensorflow.core.framework.node_def_pb2 import NodeDef
@@ -37,7 +36,7 @@ def called_by(node: NodeDef) -> Iterator[str]:
         yield from [attr.func.name] if attr.HasField("func") else [function.name for function in attr.list.func]
 
 
-def test_every_operation_of_a_step_runs_on_a_gpu(small_model: Path) -> None:
+def test_every_operation_of_a_step_runs_on_a_gpu(small_model):
     """The step is the loop within the loop over sizes, with all that it calls and branches to."""
     model = saved_model_pb2.SavedModel.FromString((small_model / "1" / "saved_model.pb").read_bytes())
     functions = {one.signature.name: one.node_def for one in model.meta_graphs[0].graph_def.library.function}

@@ -1,6 +1,7 @@
 """Masks: decoding, what an empty one stands for, and their resolution at each block of the network."""
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from model import masks
@@ -12,13 +13,26 @@ def regions(*pictures: np.ndarray | None, size: tuple[int, int] = (4, 6)) -> np.
     return masks.regions(tf.constant(encoded), *[tf.constant(side) for side in size]).numpy()
 
 
-def test_white_is_one_black_is_nothing_and_grey_is_between() -> None:
-    mask = np.zeros((4, 6), np.uint8)
-    mask[0], mask[1] = 255, 51
-    np.testing.assert_allclose(regions(mask)[0, :3, 0], [1, 0.2, 0], atol=1e-6)
+LAYER = np.full((4, 6, 4), 255, np.uint8)  # white on a transparent layer, as paint programs save it
+LAYER[..., 3] = [255, 255, 51, 51, 0, 0]
 
 
-def test_a_mask_of_another_size_is_resized_with_soft_edges() -> None:
+@pytest.mark.parametrize(
+    ("mask", "expected"),
+    [
+        (np.uint8([[255, 51, 0, 0, 51, 255]] * 4), [1, 0.2, 0, 0, 0.2, 1]),
+        (np.full((4, 6, 3), [255, 0, 0], np.uint8), [1 / 3] * 6),
+        (LAYER, [1, 1, 0.2, 0.2, 0, 0]),
+    ],
+    ids=["grey", "in colour", "transparent"],
+)
+def test_a_mask_counts_by_its_brightness(mask, expected):
+    of_style = masks.of_style(tf.constant(encode(mask)), tf.constant(4), tf.constant(6))
+    for one in (of_style, regions(mask)[0]):
+        np.testing.assert_allclose(one, np.broadcast_to(expected, (4, 6)), atol=1e-6)
+
+
+def test_a_mask_of_another_size_is_resized_with_soft_edges():
     mask = np.zeros((40, 60), np.uint8)
     mask[:, 35:] = 255
     resized = regions(mask)[0]
@@ -27,27 +41,13 @@ def test_a_mask_of_another_size_is_resized_with_soft_edges() -> None:
     assert (resized[:, -1] == 1).all()
 
 
-def test_an_empty_mask_is_what_the_others_leave() -> None:
+def test_an_empty_mask_is_what_the_others_leave():
     first, second = np.zeros((4, 6), np.uint8), np.zeros((4, 6), np.uint8)
     first[:, :2], second[:, 1:3] = 255, 255
     np.testing.assert_array_equal(regions(first, None, second)[1], np.broadcast_to([0, 0, 0, 1, 1, 1], (4, 6)))
 
 
-def test_a_colour_picture_counts_by_its_brightness() -> None:
-    np.testing.assert_allclose(regions(np.full((4, 6, 3), [255, 0, 0], np.uint8)), 1 / 3, atol=1e-6)
-
-
-def test_what_is_transparent_counts_as_black() -> None:
-    """As paint programs save white on a transparent layer: here a third opaque, a third faint, a third clear."""
-    layer = np.full((4, 6, 4), 255, np.uint8)
-    layer[..., 3] = [255, 255, 51, 51, 0, 0]
-    expected = np.broadcast_to([1, 1, 0.2, 0.2, 0, 0], (4, 6))
-    np.testing.assert_allclose(regions(layer)[0], expected, atol=1e-6)
-    style = masks.of_style(tf.constant(encode(layer)), tf.constant(4), tf.constant(6))
-    np.testing.assert_allclose(style, expected, atol=1e-6)
-
-
-def test_levels_have_the_sides_of_the_features_and_keep_the_share() -> None:
+def test_levels_have_the_sides_of_the_features_and_keep_the_share():
     mask = tf.constant(np.random.default_rng(0).uniform(size=(2, 33, 47)), tf.float32)
     levels = masks.pyramid(mask)
     assert [level.shape[1:] for level in levels] == [(33, 47), (16, 23), (8, 11), (4, 5), (2, 2)]

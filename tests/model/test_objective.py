@@ -1,7 +1,5 @@
 """The loss of a whole picture against the formulas, its gradient against its slope, and what each setting does."""
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -39,11 +37,7 @@ def features(objective: Objective, picture: tf.Tensor) -> dict[str, formulas.Arr
     return {name: f.numpy().astype(np.float64) for name, f in zip(CHANNELS, computed, strict=True)}
 
 
-def blended_gram(pictures: list[formulas.Array], weights: list[float]) -> formulas.Array:
-    return sum(w * formulas.gram(f) for w, f in zip(weights, pictures, strict=True))
-
-
-def test_losses_of_a_picture_equal_the_formulas(objective: Objective) -> None:
+def test_losses_of_a_picture_equal_the_formulas(objective):
     """Weights, layers and the blend of two styles, in float64 NumPy. Other normalisations are in test_presets.py."""
     parsed = settings(
         "statistics=gram,normalisation=relative,blend_weights=1/3,"
@@ -56,7 +50,7 @@ def test_losses_of_a_picture_equal_the_formulas(objective: Objective) -> None:
     styles = [features(objective, resize(STYLE, 64, 51)), features(objective, resize(second_style, 64, 48))]
 
     def style_term(layer: str) -> float:
-        target = blended_gram([style[layer] for style in styles], [0.25, 0.75])
+        target = sum(w * formulas.gram(style[layer]) for w, style in zip((0.25, 0.75), styles, strict=True))
         of_content, of_own = formulas.gram(content[layer]), formulas.gram(own[layer])
         return float(np.mean((of_own - target) ** 2) / np.mean((of_content - target) ** 2))
 
@@ -70,7 +64,7 @@ def test_losses_of_a_picture_equal_the_formulas(objective: Objective) -> None:
     np.testing.assert_allclose(actual, [total, content_loss, style_loss, variation], rtol=1e-3)
 
 
-def test_style_loss_is_one_and_content_loss_nothing_for_the_content_itself(objective: Objective) -> None:
+def test_style_loss_is_one_and_content_loss_nothing_for_the_content_itself(objective):
     parsed = settings("")
     losses, _ = objective.losses_and_gradient(tf.constant(CONTENT, tf.float32), targets(objective, parsed), parsed)
     np.testing.assert_allclose(losses[1:3], [0, 1], atol=1e-5)
@@ -85,9 +79,7 @@ SETTINGS = [
 @pytest.mark.parametrize(
     ("text", "masks"), [*((text, None) for text in SETTINGS), *((text, [LEFT, None]) for text in SETTINGS[:2])]
 )
-def test_gradient_is_the_slope_of_the_total_loss(
-    objective: Objective, text: str, masks: list[Picture | None] | None
-) -> None:
+def test_gradient_is_the_slope_of_the_total_loss(objective, text, masks):
     parsed = settings(text)
     aims = targets(objective, parsed, CONTENT, STYLE, smooth_picture(40, 40, 5), masks=masks)
     _, gradient = objective.losses_and_gradient(IMAGE, aims, parsed)
@@ -100,7 +92,7 @@ def test_gradient_is_the_slope_of_the_total_loss(
     np.testing.assert_allclose(total(0.25) - total(-0.25), 0.5 * tf.norm(gradient), rtol=2e-2)
 
 
-def test_zero_padding_and_average_pooling_reach_the_network(objective: Objective) -> None:
+def test_zero_padding_and_average_pooling_reach_the_network(objective):
     style_losses = {
         round(float(objective.losses_and_gradient(IMAGE, targets(objective, parsed), parsed)[0][2]), 4)
         for parsed in map(settings, ("", "padding=zero", "pooling=average"))
@@ -116,7 +108,7 @@ def distance(statistics: tf.Tensor, expected: tf.Tensor) -> float:
     return float(tf.norm(statistics - expected) / tf.norm(expected))
 
 
-def test_the_style_can_take_on_the_colours_of_the_content(objective: Objective) -> None:
+def test_the_style_can_take_on_the_colours_of_the_content(objective):
     """Matching in the graph is styling with a picture whose colours were matched by hand."""
     content = np.uint8([40, 80, 120]) + smooth_picture(48, 64, 1) // 4
     style = np.uint8([120, 80, 40]) + smooth_picture(64, 50, 2) // 4
@@ -131,30 +123,24 @@ def waves(period: int, side: int = 64) -> npt.NDArray[np.uint8]:
     return np.broadcast_to(127 + 100 * np.sin(2 * np.pi * y / period), (side, side, 3)).astype(np.uint8)
 
 
-def test_the_style_scale_sets_the_size_of_the_style_picture(objective: Objective) -> None:
-    """Waves of 16 pixels at half the scale are waves of 8 pixels."""
-    fine = style_statistics(objective, "", 2, CONTENT, waves(8))
-    far = distance(style_statistics(objective, "", 2, CONTENT, waves(16)), fine)
-    assert distance(style_statistics(objective, "style_scale=0.5", 2, CONTENT, waves(16)), fine) < 0.5 * far
-
-
-def test_the_style_size_does_not_follow_the_result(objective: Objective) -> None:
-    of_own_size = style_statistics(objective, "style_size=128", 2, CONTENT, waves(16, 128))
-    scaled = style_statistics(objective, "style_scale=2", 2, CONTENT, waves(16, 128))
-    np.testing.assert_array_equal(of_own_size, scaled)  # the result is 64 pixels long
-    assert distance(style_statistics(objective, "", 2, CONTENT, waves(16, 128)), of_own_size) > 0.1
+def test_the_size_of_a_style_picture_is_the_results_or_its_own_times_the_scale(objective):
+    of_128, *others = [
+        style_statistics(objective, text, 2, CONTENT, waves(16, 128))
+        for text in ("style_size=128", "style_scale=2", "style_size=256,style_scale=0.5", "")
+    ]
+    for same in others[:2]:  # the result is 64 pixels long
+        np.testing.assert_array_equal(same, of_128)
+    assert distance(others[2], of_128) > 0.1
 
 
 @pytest.mark.parametrize(("shape", "text", "long_side"), [((10, 160), "", 256), ((30, 40), "style_scale=0.2", 22)])
-def test_a_style_picture_keeps_its_ratio_where_its_size_leaves_too_little_of_it(
-    objective: Objective, shape: tuple[int, int], text: str, long_side: int
-) -> None:
+def test_a_style_picture_keeps_its_ratio_where_its_size_leaves_too_little_of_it(objective, shape, text, long_side):
     style = smooth_picture(*shape, 3)
     kept = style_statistics(objective, f"style_size={long_side}", 2, CONTENT, style)
     np.testing.assert_array_equal(style_statistics(objective, text, 2, CONTENT, style), kept)
 
 
-def test_each_region_of_a_mask_has_its_own_style_and_counts_by_its_area_and_blend_weight(objective: Objective) -> None:
+def test_each_region_of_a_mask_has_its_own_style_and_counts_by_its_area_and_blend_weight(objective):
     second, quarter = smooth_picture(40, 40, 5), np.zeros((48, 64), np.uint8)
     quarter[:, :16] = 255
     aims = targets(objective, settings("blend_weights=3/1"), CONTENT, STYLE, second, masks=[quarter, None])
@@ -164,7 +150,7 @@ def test_each_region_of_a_mask_has_its_own_style_and_counts_by_its_area_and_blen
     np.testing.assert_allclose(aims.shares, [0.5, 0.5], atol=0.01)  # 3 * 1/4 and 1 * 3/4
 
 
-def test_the_style_loss_pulls_only_where_the_mask_is(objective: Objective) -> None:
+def test_the_style_loss_pulls_only_where_the_mask_is(objective):
     parsed = settings("content_weight=0,total_variation_weight=0")
     _, gradient = objective.losses_and_gradient(IMAGE, targets(objective, parsed, masks=[LEFT]), parsed)
     pull = np.abs(gradient).sum(-1).mean(0)
@@ -172,7 +158,7 @@ def test_the_style_loss_pulls_only_where_the_mask_is(objective: Objective) -> No
     np.testing.assert_array_equal(pull[48:], 0)  # beyond what the deepest layer in use sees of the mask
 
 
-def test_a_style_mask_chooses_a_part_of_the_style_picture(objective: Objective) -> None:
+def test_a_style_mask_chooses_a_part_of_the_style_picture(objective):
     style = np.concatenate([waves(16)[:, :48], smooth_picture(64, 16, 3)], 1)
     mask = np.zeros((64, 64), np.uint8)
     mask[:, :32] = 255
@@ -195,9 +181,7 @@ BLACK = np.zeros((8, 8), np.uint8)
          "`style_bytes` must have a long side of at most 256 times its short side, so crop it. Received: 257x1"),
     ],
 )  # fmt: skip
-def test_styles_that_cannot_be_taken_are_refused(
-    objective: Objective, text: str, options: dict[str, Any], sentence: str
-) -> None:
+def test_styles_that_cannot_be_taken_are_refused(objective, text, options, sentence):
     style, masks = options.get("style", STYLE), {name: options[name] for name in options if name != "style"}
     traced = tf.function(autograph=False)(
         lambda: targets(objective, settings(text), CONTENT, style, STYLE, **masks).measured
@@ -207,7 +191,7 @@ def test_styles_that_cannot_be_taken_are_refused(
     assert clean(failure.value.message).startswith(sentence)
 
 
-def test_a_layer_counts_up_to_its_size_on_top_of_those_that_count_at_every_size(objective: Objective) -> None:
+def test_a_layer_counts_up_to_its_size_on_top_of_those_that_count_at_every_size(objective):
     parsed = settings("style_layers=block1_conv1:3/block2_conv1:1/block3_conv1:2@64,content_layers=block2_conv2")
     style, content, last = layer_weights(parsed, tf.constant(64))
     np.testing.assert_allclose(style, [0.75, 0, 0.25, 0, 0.5])
@@ -218,16 +202,19 @@ def test_a_layer_counts_up_to_its_size_on_top_of_those_that_count_at_every_size(
     assert LAYERS[int(last)] == "block2_conv2"
 
 
-def test_a_step_costs_what_its_pixels_and_its_deepest_layer_do(objective: Objective) -> None:
-    parsed = settings("style_layers=block1_conv1/block2_conv1@80,content_layers=block1_conv1,size=128,smallest_size=64")
-    cost = objective.step_cost(parsed, plan_sizes(tf.zeros([3, 4, 3]), parsed)).numpy()  # 64x48, 91x68, 128x96
-    channels = [3, *CHANNELS.values()]
+def test_progress_counts_the_multiplications_of_the_steps(objective):
+    layers = "style_layers=block1_conv1/block2_conv1@80,content_layers=block1_conv1"
+    parsed = settings(f"{layers},size=128,smallest_size=64,steps=30")
+    sizes, channels = plan_sizes(tf.zeros([3, 4, 3]), parsed), [3, *CHANNELS.values()]
     first, second, third = [9 * channels[index] * channels[index + 1] for index in range(3)]
-    np.testing.assert_allclose(cost, [64 * 48 * (first + second + third / 4), 91 * 68 * first, 128 * 96 * first])
+    costs = [64 * 48 * (first + second + third / 4), 91 * 68 * first, 128 * 96 * first]
+    work = np.cumsum([0, *np.repeat(costs, np.diff(sizes.ends, prepend=0))])
+    done = [objective.progress(parsed, sizes, tf.constant(step)) for step in range(31)]
+    np.testing.assert_allclose(done, work / work[-1], rtol=1e-5)
 
 
 @pytest.mark.parametrize("masks", [None, [LEFT, RIGHT]], ids=["plain", "masked"])
-def test_targets_are_made_from_what_was_measured_once(objective: Objective, masks: list[Picture | None] | None) -> None:
+def test_targets_are_made_from_what_was_measured_once(objective, masks):
     """Then no style is decoded, and no picture passes the network."""
     parsed = settings("style_layers=block1_conv1/block2_conv1:2,content_layers=block2_conv2")
     inputs = pictures(CONTENT, STYLE, STYLE, masks=masks)
@@ -239,7 +226,7 @@ def test_targets_are_made_from_what_was_measured_once(objective: Objective, mask
         objective.targets(foreign, parsed, tf.constant(48), tf.constant(64), Measured.nothing())
 
 
-def test_content_that_a_state_left_out_is_computed_anew(objective: Objective) -> None:
+def test_content_that_a_state_left_out_is_computed_anew(objective):
     parsed = settings("content_layers=block1_conv2/block3_conv1")
     first = targets(objective, parsed)
     known = first.measured._replace(content=Measured.nothing().content)

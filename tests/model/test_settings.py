@@ -2,7 +2,6 @@
 
 import dataclasses
 import pickle
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -100,24 +99,24 @@ def assert_agree(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", READ)
-def test_python_and_graph_read_the_same_values(text: str) -> None:
+def test_python_and_graph_read_the_same_values(text):
     StyleSettings.parse(text)
     assert_agree(text)
 
 
 @pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in REFUSED.items() for value in values])
-def test_python_and_graph_refuse_the_same_values_with_the_same_error(name: str, value: str) -> None:
+def test_python_and_graph_refuse_the_same_values_with_the_same_error(name, value):
     error = refusal(f"{name}={value}")
     assert error.startswith(f"`{name}` must be ")
     assert error.endswith(f". Received: {value}")
 
 
 @pytest.mark.parametrize("text", ERRORS)
-def test_an_error_says_what_was_expected_and_what_came(text: str) -> None:
+def test_an_error_says_what_was_expected_and_what_came(text):
     assert refusal(text).startswith(ERRORS[text])
 
 
-def test_a_layer_that_the_model_lacks_is_refused_by_the_graph_alone() -> None:
+def test_a_layer_that_the_model_lacks_is_refused_by_the_graph_alone():
     text = f"style_layers={LACKING}"
     assert StyleSettings.parse(text).style_layers == (Layer(LACKING),)
     with pytest.raises(tf.errors.InvalidArgumentError, match=rf"the model has block1_conv1, .*Received: {LACKING}"):
@@ -154,14 +153,14 @@ texts = st.lists(pairs(), max_size=2).map(",".join) | st.text(max_size=20)
 
 @settings(max_examples=100)
 @given(texts)
-def test_python_and_the_graph_agree(text: str) -> None:
+def test_python_and_the_graph_agree(text):
     assert_agree(text)
 
 
 @pytest.mark.soak
 @settings(max_examples=20_000, derandomize=False)
 @given(texts)
-def test_python_and_the_graph_agree_for_long(text: str) -> None:
+def test_python_and_the_graph_agree_for_long(text):
     assert_agree(text)
 
 
@@ -179,7 +178,7 @@ ASKED = {"style_layers": (("block1_conv1", 0.25), ("block2_conv2", 1, 192), "blo
         (StyleSettings(**ASKED), "blend_weights=1/0.5,style_layers=block1_conv1:0.25/block2_conv2@192/block3_conv1"),
     ],
 )
-def test_only_what_was_asked_for_is_sent(made: StyleSettings, text: str) -> None:
+def test_only_what_was_asked_for_is_sent(made, text):
     assert str(made) == text
     assert StyleSettings.parse(text) == made
 
@@ -194,7 +193,7 @@ def test_only_what_was_asked_for_is_sent(made: StyleSettings, text: str) -> None
     ],
     ids=["by name", "replaced", "parsed", "pickled"],
 )
-def test_what_was_asked_for_is_sent_even_where_it_is_the_default(made: Callable[[], StyleSettings]) -> None:
+def test_what_was_asked_for_is_sent_even_where_it_is_the_default(made):
     """The server's preset may differ: by its release, or because its model lacks a layer."""
     assert made() == StyleSettings()
     assert hash(made()) == hash(StyleSettings())
@@ -207,7 +206,7 @@ def recipe_of(text: str) -> int:
 
 
 @pytest.mark.parametrize("name", SETTINGS)
-def test_another_value_of_any_setting_but_the_steps_is_another_recipe(name: str) -> None:
+def test_another_value_of_any_setting_but_the_steps_is_another_recipe(name):
     setting = SETTINGS[name]
     other = {"choice": setting.choices[-1:], "layers": ["block1_conv2"], "weights": ["0/1"]}.get(setting.kind)
     value = other[0] if other else setting.low if setting.default == setting.high else setting.high
@@ -216,12 +215,12 @@ def test_another_value_of_any_setting_but_the_steps_is_another_recipe(name: str)
     assert (recipe_of(text) == recipe_of("")) == (name == "steps")
 
 
-def test_one_recipe_in_two_ways_of_writing_is_the_same() -> None:
+def test_one_recipe_in_two_ways_of_writing_is_the_same():
     assert recipe_of("preset=quick,style_weight=2e3") == recipe_of(" style_weight= 2000 , size=384,steps=180")
     assert recipe_of("blend_weights=0.5/0.5") != recipe_of("blend_weights=0.5")
 
 
-def test_another_meaning_of_the_same_number_is_another_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_meaning_of_the_same_number_is_another_recipe(monkeypatch):
     """A release may put a choice in before others: then a parsed choice, which is an index, means another one."""
     before = recipe_of("")
     setting = SETTINGS["result"]
@@ -238,11 +237,11 @@ def test_another_meaning_of_the_same_number_is_another_recipe(monkeypatch: pytes
         {"style_layers": ((1, 2),)},
     ],
 )  # fmt: skip
-def test_values_of_the_wrong_kind_are_refused(values: dict[str, Any]) -> None:
+def test_values_of_the_wrong_kind_are_refused(values):
     with pytest.raises(InvalidInput, match=f"`{next(iter(values))}` must be"):
         StyleSettings(**values)
 
 
-def test_an_unknown_setting_is_refused_by_name() -> None:
+def test_an_unknown_setting_is_refused_by_name():
     with pytest.raises(InvalidInput, match=r"`settings` must be name=value pairs .*Received: sise"):
         StyleSettings(sise=9)

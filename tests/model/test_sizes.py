@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from model.limits import MAX_SIZE_PX
 from model.settings import DEEP_UP_TO_PX
-from model.sizes import Sizes, plan_sizes, progress
+from model.sizes import Sizes, plan_sizes
 from serving.errors import clean
 from tests.model.inputs import settings
 
@@ -22,14 +22,14 @@ def plan(text: str, height: int = 300, width: int = 400) -> tuple[npt.NDArray[np
     return tuple(part.numpy() for part in in_graph(tf.constant(text), tf.constant([height, width])))
 
 
-def test_sizes_grow_by_the_root_of_two_up_to_the_size_asked_for() -> None:
+def test_sizes_grow_by_the_root_of_two_up_to_the_size_asked_for():
     heights, widths, _ = plan("size=512", 768, 1024)
     assert widths.tolist() == [128, 181, 256, 362, 512]
     assert heights.tolist() == [96, 136, 192, 272, 384]
 
 
 @pytest.mark.parametrize("shape", [(300, 400), (400, 300), (333, 334), (100, 100)], ids=str)
-def test_aspect_ratio_and_size_are_kept_to_the_pixel(shape: tuple[int, int]) -> None:
+def test_aspect_ratio_and_size_are_kept_to_the_pixel(shape):
     for size in (22, 127, 128, 129, 180, 182, 511, 513, 4096):
         heights, widths, _ = plan(f"size={size},smallest_size=64", *shape)
         assert (heights[-1], widths[-1]) == tuple(round(size * n / max(shape)) for n in shape)
@@ -37,7 +37,7 @@ def test_aspect_ratio_and_size_are_kept_to_the_pixel(shape: tuple[int, int]) -> 
 
 
 @pytest.mark.parametrize("text", ["", "size=256,smallest_size=32", "size=4096,smallest_size=16", "smallest_size=512"])
-def test_every_size_has_a_step_and_the_smallest_are_left_out_where_there_are_too_few(text: str) -> None:
+def test_every_size_has_a_step_and_the_smallest_are_left_out_where_there_are_too_few(text):
     _, ladder, _ = plan(f"{text},steps=10000")
     for steps in (*range(1, 20), 500, 10_000):
         _, widths, ends = plan(f"{text},steps={steps}")
@@ -49,7 +49,7 @@ def test_every_size_has_a_step_and_the_smallest_are_left_out_where_there_are_too
 @pytest.mark.parametrize(
     ("steps", "ends"), [(5, [1, 2, 3, 4, 5]), (17, [5, 9, 12, 14, 17]), (300, [107, 182, 235, 273, 300])]
 )
-def test_a_larger_size_gets_fewer_steps(steps: int, ends: list[int]) -> None:
+def test_a_larger_size_gets_fewer_steps(steps, ends):
     assert plan(f"steps={steps}")[2].tolist() == ends
 
 
@@ -63,26 +63,18 @@ def test_a_larger_size_gets_fewer_steps(steps: int, ends: list[int]) -> None:
     ],
     ids=["for its size", "for every size", "upright", "by one pixel"],
 )  # fmt: skip
-def test_a_picture_too_narrow_is_refused(height: int, width: int, error: str) -> None:
+def test_a_picture_too_narrow_is_refused(height, width, error):
     with pytest.raises(tf.errors.InvalidArgumentError) as failure:
         plan("size=512", height, width)
     assert clean(failure.value.message) == error
 
 
-def test_the_narrowest_picture_has_one_size() -> None:
+def test_the_narrowest_picture_has_one_size():
     heights, widths, _ = plan(f"size={MAX_SIZE_PX}", 1, 256)
     assert (heights.tolist(), widths.tolist()) == ([16], [MAX_SIZE_PX])
 
 
-def test_the_two_smallest_sizes_of_a_plan_and_no_others_are_deep() -> None:
+def test_the_two_smallest_sizes_of_a_plan_and_no_others_are_deep():
     for size in (*range(256, 1100, 7), MAX_SIZE_PX):
         _, widths, _ = plan(f"size={size}")
         assert (widths <= DEEP_UP_TO_PX).tolist() == [True, True, *[False] * (len(widths) - 2)], size
-
-
-def test_progress_counts_what_steps_cost() -> None:
-    sizes = Sizes(*plan("size=128,smallest_size=64,steps=30"))
-    shares = [float(progress(sizes, tf.constant([2.0, 7.0, 5.0]), tf.constant(step))) for step in (0, 1, 29, 30)]
-    assert shares[0] == 0
-    assert shares[-1] == 1
-    np.testing.assert_allclose((shares[3] - shares[2]) / (shares[1] - shares[0]), 5 / 2, rtol=1e-4)

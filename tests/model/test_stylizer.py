@@ -60,21 +60,26 @@ def flat(height: int, width: int, *colour: int) -> Picture:
 @pytest.mark.parametrize(
     "inputs", [pictures(CONTENT, CONTENT), pictures(flat(32, 32, 7), flat(20, 20, 0))], ids=["its own style", "flat"]
 )
-def test_pictures_without_anything_to_do_come_to_no_harm(stylizer: Stylizer, inputs: Pictures) -> None:
+def test_pictures_without_anything_to_do_come_to_no_harm(stylizer, inputs):
     state, losses = run(stylizer, "steps=5", inputs)
     assert np.isfinite(losses).all()
     assert np.abs(state.image - tf.image.resize(inputs.content, state.image.shape[:2])).mean() < 2
 
 
-@pytest.mark.parametrize("dtype", [tf.float32, tf.bfloat16], ids=lambda dtype: dtype.name)
-def test_a_run_lowers_the_style_loss(small_weights: Weights, dtype: tf.DType) -> None:
+@pytest.mark.parametrize(
+    ("content", "dtype"),
+    [(CONTENT, tf.float32), (CONTENT, tf.bfloat16), (flat(48, 64, 200, 60, 30), tf.float32)],
+    ids=["float32", "bfloat16", "of one colour"],
+)
+def test_a_picture_takes_on_the_style(small_weights, content, dtype):
     stylizer = Stylizer(Objective(VGG19(small_weights.arrays, dtype)))
-    _, losses = run(stylizer, "steps=20,learning_rate=2", smallest=32)
+    state, losses = run(stylizer, "steps=20,learning_rate=2", pictures(content), smallest=32)
     assert losses.shape == (20, 4)
     assert losses[-1, 2] < 0.5 * losses[0, 2]
+    assert size_result(state).numpy().std((0, 1)).min() > 5
 
 
-def test_the_result_is_the_average_of_the_iterates_without_bias_or_the_last_one(stylizer: Stylizer) -> None:
+def test_the_result_is_the_average_of_the_iterates_without_bias_or_the_last_one(stylizer):
     iterates = [run(stylizer, "steps=3,optimizer=adam", take=take)[0].image.numpy() for take in (1, 2, 3)]
     average, last = [
         size_result(run(stylizer, f"steps=3,optimizer=adam,{result}")[0])
@@ -85,7 +90,7 @@ def test_the_result_is_the_average_of_the_iterates_without_bias_or_the_last_one(
     np.testing.assert_array_equal(last, iterates[2])
 
 
-def test_enlarging_carries_the_optimiser_along(stylizer: Stylizer) -> None:
+def test_enlarging_carries_the_optimiser_along(stylizer):
     """A gradient's share for a pixel falls with the number of pixels; so do Adam's means of it."""
     parsed = at_64("steps=6,optimizer=adam", 32)
     sizes = plan_sizes(pictures().content, parsed)
@@ -104,7 +109,7 @@ def start(stylizer: Stylizer, text: str, inputs: Pictures | None = None) -> npt.
 
 
 @pytest.mark.parametrize(("kind", "least"), [("content", 0.2), ("noise", 50)])
-def test_the_noise_of_a_start_depends_on_the_seed_alone(stylizer: Stylizer, kind: str, least: float) -> None:
+def test_the_noise_of_a_start_depends_on_the_seed_alone(stylizer, kind, least):
     """Every start carries some, since of a picture of one colour nothing would tell one place from another."""
     inputs = pictures(flat(48, 64, 90, 140, 200))
     once, again, other = [start(stylizer, f"start={kind},seed={seed}", inputs) for seed in (1, 1, 2)]
@@ -122,26 +127,14 @@ def test_the_noise_of_a_start_depends_on_the_seed_alone(stylizer: Stylizer, kind
     ],
     ids=["the content", "plain grey", "a picture that is sent along"],
 )
-def test_a_run_starts_from_what_is_asked_for_once_rounded_to_eight_bits(
-    stylizer: Stylizer, text: str, initial: Picture | None, expected: Picture
-) -> None:
+def test_a_run_starts_from_what_is_asked_for_once_rounded_to_eight_bits(stylizer, text, initial, expected):
     np.testing.assert_allclose(start(stylizer, text, pictures(initial=initial)), expected, atol=DITHER + GRID)
-
-
-@pytest.mark.parametrize("steps", [1, 2])
-def test_a_run_of_few_steps_is_not_blurred(stylizer: Stylizer, steps: int) -> None:
-    """At each size it takes a step; what is small and then enlarged without one has lost its detail."""
-    fine = np.random.default_rng(0).integers(0, 256, (48, 64, 3)).astype(np.uint8)
-    state, losses = run(stylizer, f"steps={steps}", pictures(fine), smallest=16)
-    assert len(losses) == steps
-    detail = [np.abs(np.diff(image, axis=1)).mean() for image in (size_result(state), fine.astype(float))]
-    assert detail[0] > 0.25 * detail[1]
 
 
 @pytest.mark.parametrize(("smallest", "shape"), [(64, (48, 64, 3)), (32, (24, 32, 3))])
 def test_a_loss_that_is_not_finite_stops_the_run_with_the_last_finite_picture_of_its_size(
-    small_weights: Weights, smallest: int, shape: tuple[int, ...]
-) -> None:
+    small_weights, smallest, shape
+):
     """Here the style loss is beyond float32's range."""
     arrays = {name: value * (1e19 if "block1_conv1" in name else 1) for name, value in small_weights.arrays.items()}
     overflowing = Stylizer(Objective(VGG19(arrays)))
@@ -154,13 +147,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_with_the_last_finite_picture_of
     assert start.shape == shape
 
 
-def test_a_picture_of_one_colour_takes_on_the_style(stylizer: Stylizer) -> None:
-    state, losses = run(stylizer, "steps=20", pictures(flat(48, 64, 200, 60, 30)))
-    assert losses[-1, 2] < 0.5 * losses[0, 2]
-    assert size_result(state).numpy().std((0, 1)).min() > 5
-
-
-def test_the_result_can_keep_the_colours_of_the_content(stylizer: Stylizer) -> None:
+def test_the_result_can_keep_the_colours_of_the_content(stylizer):
     grey = pictures(CONTENT[..., :1].repeat(3, -1))
     noise = stylizer.initial_state(grey, at_64("start=noise"))
     shown = [result_image(noise, grey, settings(f"colours={name}")).numpy() for name in ("of_content", "of_style")]
@@ -168,7 +155,7 @@ def test_the_result_can_keep_the_colours_of_the_content(stylizer: Stylizer) -> N
     assert shown[1].std(-1).mean() > 20
 
 
-def test_the_content_stays_where_no_mask_is(stylizer: Stylizer) -> None:
+def test_the_content_stays_where_no_mask_is(stylizer):
     mask = np.zeros((48, 64), np.uint8)
     mask[:, :32] = 255
     inputs = pictures(masks=[mask])
@@ -179,7 +166,7 @@ def test_the_content_stays_where_no_mask_is(stylizer: Stylizer) -> None:
 
 
 @pytest.mark.parametrize("then", ["optimizer=adam", "optimizer=sgd", "history=3"])
-def test_a_change_of_optimiser_goes_on_from_the_last_accepted_picture(stylizer: Stylizer, then: str) -> None:
+def test_a_change_of_optimiser_goes_on_from_the_last_accepted_picture(stylizer, then):
     before, _ = run(stylizer, "steps=20", take=3)
     trial, *others = tf.unstack(before.optimizer.points)  # a trial point that would never be accepted:
     far = before._replace(optimizer=before.optimizer._replace(points=tf.stack([-trial, *others])))
@@ -192,7 +179,7 @@ def test_a_change_of_optimiser_goes_on_from_the_last_accepted_picture(stylizer: 
     assert np.isfinite(back.image).all()
 
 
-def test_a_run_that_has_stopped_goes_on_by_other_settings_alone(stylizer: Stylizer) -> None:
+def test_a_run_that_has_stopped_goes_on_by_other_settings_alone(stylizer):
     begun, _ = run(stylizer, "steps=20", take=2)
     stopped = begun._replace(stopped=tf.constant(CONVERGED))
     for inputs, steps in ((pictures(), 0), (OTHER, 3)):
@@ -207,7 +194,7 @@ def of_another(measured: Measured, factor: float = 2.0) -> Measured:
     return measured._replace(style=tf.concat([rows, factor * targets], 0))
 
 
-def test_the_targets_in_a_state_are_taken_for_the_same_inputs_alone(stylizer: Stylizer) -> None:
+def test_the_targets_in_a_state_are_taken_for_the_same_inputs_alone(stylizer):
     parsed = at_64("steps=3,result=last")
     state, _ = run(stylizer, "steps=3,result=last", take=1)
     foreign = state._replace(measured=of_another(state.measured))
@@ -217,7 +204,7 @@ def test_the_targets_in_a_state_are_taken_for_the_same_inputs_alone(stylizer: St
 
 
 @pytest.mark.parametrize("result", ["last", "average"])
-def test_a_change_in_mid_run_is_followed_although_its_losses_are_higher(stylizer: Stylizer, result: str) -> None:
+def test_a_change_in_mid_run_is_followed_although_its_losses_are_higher(stylizer, result):
     text = f"steps=99,optimizer=lbfgs,result={result},style_weight="
     before, old = run(stylizer, text + "1000", take=5)
     after, new = goes_on(stylizer, before, at_64(text + "20000"), 10)
@@ -236,27 +223,26 @@ def test_a_change_in_mid_run_is_followed_although_its_losses_are_higher(stylizer
     ],
 )
 @pytest.mark.parametrize("take", [0, 1])
-def test_what_was_kept_for_one_result_is_shown_in_its_own_brightness_for_another(
-    stylizer: Stylizer, first: str, then: str, take: int
-) -> None:
+def test_what_was_kept_for_one_result_is_shown_in_its_own_brightness_for_another(stylizer, first, then, take):
     before, _ = run(stylizer, f"steps=9,optimizer=adam,{first}", take=2)
     after, _ = goes_on(stylizer, before, at_64(f"steps=9,optimizer=adam,{then}"), take)
     assert np.abs(size_result(after) - after.image).mean() < 20
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "lbfgs", "sgd"])
-def test_a_loss_that_is_not_finite_in_mid_run_leaves_the_last_finite_picture(
-    stylizer: Stylizer, optimizer: str
-) -> None:
+def test_a_loss_that_is_not_finite_in_mid_run_leaves_a_picture_from_which_other_settings_go_on(stylizer, optimizer):
     text = f"steps=40,optimizer={optimizer}"
     before, _ = run(stylizer, text, take=3)
     broken = before._replace(measured=of_another(before.measured, float("nan")))
     after, _ = goes_on(stylizer, broken, at_64(text), 40, pictures())
     assert int(after.stopped) == NOT_FINITE
     np.testing.assert_array_equal(size_result(after), size_result(before))
+    after, losses = goes_on(stylizer, after, at_64(text), 3)
+    assert np.isfinite(losses).all()
+    assert np.isfinite(size_result(after)).all()
 
 
-def test_a_larger_size_has_targets_of_its_own(stylizer: Stylizer) -> None:
+def test_a_larger_size_has_targets_of_its_own(stylizer):
     parsed, found = at_64("steps=6", 32), []
     state = stylizer.initial_state(pictures(), parsed)
     for _ in range(6):

@@ -7,7 +7,6 @@ import tensorflow as tf
 from model import weights as weights_module
 from model.layers import LAYERS
 from model.vgg19 import VGG19, NetworkOptions, preprocess
-from model.weights import Weights
 from tests.conftest import smooth_picture
 
 
@@ -15,13 +14,13 @@ def picture(height: int = 33, width: int = 46) -> tf.Tensor:
     return tf.constant(smooth_picture(height, width), tf.float32)
 
 
-def test_preprocessing_is_that_of_keras() -> None:
+def test_preprocessing_is_that_of_keras():
     image = picture()
     expected = tf.keras.applications.vgg19.preprocess_input(image.numpy())
     np.testing.assert_allclose(preprocess(image), expected, atol=1e-4)
 
 
-def test_features_equal_those_of_keras() -> None:
+def test_features_equal_those_of_keras():
     """With zeros around; by default the edge is repeated (see the module)."""
     own = weights_module.random()
     keras = tf.keras.applications.VGG19(include_top=False, weights=None)
@@ -37,7 +36,7 @@ def test_features_equal_those_of_keras() -> None:
         assert 10 < np.sqrt(np.mean(np.square(one))) < 1000  # of random weights: they neither fade out nor grow
 
 
-def test_average_pooling_is_the_doubled_mean_over_squares_of_two(small_weights: Weights) -> None:
+def test_average_pooling_is_the_doubled_mean_over_squares_of_two(small_weights):
     network, image = VGG19(small_weights.arrays), picture(32, 46)
     first = network.features(image, 1)[1].numpy()[0]
     pooled = 2 * first.reshape(16, 2, 23, 2, -1).mean((1, 3))
@@ -49,13 +48,13 @@ def test_average_pooling_is_the_doubled_mean_over_squares_of_two(small_weights: 
     )
 
 
-def test_a_flat_picture_has_flat_features_up_to_its_edge(small_weights: Weights) -> None:
+def test_a_flat_picture_has_flat_features_up_to_its_edge(small_weights):
     for features in VGG19(small_weights.arrays).features(tf.fill([16, 16, 3], 200.0), 4):
         np.testing.assert_allclose(features, tf.broadcast_to(features[:, 2:3, 2:3], features.shape), rtol=1e-4)
 
 
 @pytest.mark.parametrize("last", [0, 2, 4])
-def test_layers_after_the_last_are_not_computed(small_weights: Weights, last: int) -> None:
+def test_layers_after_the_last_are_not_computed(small_weights, last):
     features = VGG19(small_weights.arrays).features(picture(), tf.constant(last))
     assert [int(tf.size(f)) > 0 for f in features] == [index <= last for index in range(5)]
 
@@ -64,9 +63,7 @@ def test_layers_after_the_last_are_not_computed(small_weights: Weights, last: in
     "options", [NetworkOptions(), NetworkOptions(average_pooling=True), NetworkOptions(zero_padding=True)], ids=str
 )
 @pytest.mark.parametrize("weighed", [{0}, {1, 4}])
-def test_backward_pass_equals_automatic_differentiation(
-    small_weights: Weights, weighed: set[int], options: NetworkOptions
-) -> None:
+def test_backward_pass_equals_automatic_differentiation(small_weights, weighed, options):
     network, image, last = VGG19(small_weights.arrays), picture(), max(weighed)
 
     def seed(features: tf.Tensor) -> tf.Tensor:
@@ -85,7 +82,7 @@ def test_backward_pass_equals_automatic_differentiation(
     np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
 
 
-def test_float16_carries_back_what_is_too_small_for_it(small_weights: Weights) -> None:
+def test_float16_carries_back_what_is_too_small_for_it(small_weights):
     image, gradients = picture(), []
     for dtype in (tf.float32, tf.float16):
         network = VGG19(small_weights.arrays, dtype)

