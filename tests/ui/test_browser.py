@@ -242,7 +242,7 @@ def test_a_phone_photograph_is_painted_upright_with_one_click_compared_and_downl
     tab.settle()
     ActionChains(tab.chrome).send_keys(Keys.ESCAPE).perform()
     tab.wait(lambda: not tab.all("[data-testid=stPopoverBody]"), "More stays open")
-    downloaded(tab, tmp_path, "Download", "tall-eddies-48.jpg")  # the choice outlives what it is made with
+    downloaded(tab, tmp_path, "Download", "tall-eddies-96.jpg")  # the choice outlives what it is made with
 
     tab.chrome.find_element(By.XPATH, "//*[@role='tab'][contains(., 'Before and after')]").click()
     frame = tab.within_component(".compare")
