@@ -172,7 +172,8 @@ class Tab:
 
     def within_component(self, selector):
         """Waits for an element of one of the page's own components, and scrolls to it."""
-        return self.scroll_to(self.wait(lambda: self.chrome.execute_script(IN_SHADOW, selector), f"no {selector}"))
+        find = lambda: self.chrome.execute_script(IN_SHADOW, selector)  # noqa: E731
+        return self.wait(lambda: (found := find()) and self.scroll_to(found), f"no {selector}")
 
 
 @pytest.fixture(scope="module")
@@ -348,10 +349,8 @@ def test_strokes_that_follow_each_other_faster_than_the_server_answers_stay_even
     tab.chrome.execute_script(fold)
     tab.wait(lambda: not tab.chrome.execute_script(IN_SHADOW, "canvas"), "the canvas stayed")
     tab.chrome.execute_script(fold)
-    canvas = tab.within_component("canvas")
-    tab.wait(lambda: canvas.size["height"] > 100, "no picture under the canvas")
-    tab.scroll_to(canvas)
-    ActionChains(tab.chrome).move_to_element_with_offset(canvas, -left, -up * 1.6).release().perform()
+    tab.settle()
+    ActionChains(tab.chrome).move_to_element_with_offset(canvas_of(tab), -left, -up * 1.6).release().perform()
     tab.settle()
     assert opacity(tab, painted) == [1, 1, 1, 1, 1]
     tab.says("only where masked")
@@ -388,10 +387,15 @@ def test_a_mask_is_painted_and_undone_by_keyboard_and_the_error_about_a_file_kee
 def open_masks(tab):
     """Opens the masks, and returns the canvas with the picture under it."""
     tab.wait(lambda: tab.expander("Masks").click() or True, "the masks cannot be opened")
-    canvas = tab.within_component("canvas")
-    tab.wait(lambda: canvas.size["height"] > 100, "no picture under the canvas")
+    canvas_of(tab)
     tab.settle()
-    return tab.scroll_to(canvas)
+    return canvas_of(tab)
+
+
+def canvas_of(tab):
+    """Waits for the canvas with a picture under it, and scrolls to it."""
+    canvas = lambda: tab.within_component("canvas")  # noqa: E731
+    return tab.wait(lambda: (found := canvas()).size["height"] > 100 and found, "no picture under the canvas")
 
 
 def opacity(tab, places):
