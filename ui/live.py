@@ -38,8 +38,7 @@ def show(visit: Visit, drawn: Stage) -> None:
 
 
 def _draw(visit: Visit, drawn: Stage) -> None:
-    if visit.stage != drawn or windows.has_changed():
-        st.rerun()  # the whole page, because Start, the timer, the results or the window have to change
+    _keep_up(visit, drawn)
     work = drawn.work
     if visit.failed is not None and visit.failed.problem is not None:
         title = downloads.title(visit.failed.request, visit.names)
@@ -56,7 +55,7 @@ def _draw(visit: Visit, drawn: Stage) -> None:
         _progress(visit, now.fraction_done, wording.progress_line(now), now)
         st.image(now.preview or work.photograph, width="stretch", alt="The picture so far")
     else:
-        _ended(visit, work)
+        _ended(visit, drawn, work)
     if isinstance(work, Job) and work.snapshot().step > 1:
         with st.expander(
             "How the loss falls", icon=":material/show_chart:", key="losses_open", on_change="rerun"
@@ -64,6 +63,12 @@ def _draw(visit: Visit, drawn: Stage) -> None:
             if place.open:
                 now = work.snapshot()
                 chart.show(now.losses, now.step, now.steps)
+
+
+def _keep_up(visit: Visit, drawn: Stage) -> None:
+    """Draws the whole page anew if Start, the timer, the results or the window have to change."""
+    if visit.stage != drawn or windows.has_changed():
+        st.rerun()
 
 
 def _nothing_yet() -> None:
@@ -134,8 +139,8 @@ def _make_large(request: Request, chosen: dict[str, float]) -> None:
     visits.start(replace(request, settings=request.settings.replace(**chosen)))
 
 
-def _ended(visit: Visit, job: Job) -> None:
-    now, result = job.snapshot(), visit.result_of(job)
+def _ended(visit: Visit, drawn: Stage, job: Job) -> None:
+    now, result, kind = job.snapshot(), visit.result_of(job), st.session_state.get(FORMAT) or "PNG"
     if now.status is Status.DONE and result is None:  # deleted
         _nothing_yet()
         return
@@ -152,7 +157,13 @@ def _ended(visit: Visit, job: Job) -> None:
     # Where Stop was, so that a low window shows both them and the picture.
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         if result is not None:
-            _download(visit, result)
+            share = float(st.session_state.get(f"mix_{result.number}", 0)) / 100  # as the slider below says
+            suffix, mime = downloads.FORMATS[kind]
+            st.download_button(
+                "Download", partial(downloads.encode, result, kind, share), mime=mime, key="download", type="primary",
+                file_name=downloads.stem(result.request, visit.names) + suffix, icon=":material/download:",
+                help="The file also holds the settings: upload it as your photo to use them again.", on_click="ignore",
+            )  # fmt: skip
         if now.can_continue:
             st.button(
                 "Continue", key="continue", icon=":material/resume:", disabled=not server.is_ready(),
@@ -160,17 +171,15 @@ def _ended(visit: Visit, job: Job) -> None:
             )  # fmt: skip
         elif result is not None:
             gallery.make_large(result, "larger")
-        with st.popover("More", key=windows.MORE, icon=":material/more_horiz:", on_change="rerun") as more:
-            if more.open:  # else a click on a download could come between two drawings, and be lost
-                _more(visit, job, now, result)
+        st.fragment(_more)(visit, drawn, job, result, kind)
     if result is not None:
-        _picture(result)
+        _picture(result, share)
         st.caption(wording.summary(now))
 
 
-def _picture(result: Result) -> None:
+def _picture(result: Result, content_share: float) -> None:
     """Draws a result, without loss unless it is very large, the comparison in a second tab, and a slider for both."""
-    picture = downloads.mixed(result, _content_share(result))
+    picture = downloads.mixed(result, content_share)
     shown, compared = st.tabs(["Result", "Before and after"])
     with shown:
         st.image(picture, width="stretch", alt=ALT, output_format="PNG" if len(picture) <= LARGEST_PNG else "auto")
@@ -182,49 +191,41 @@ def _picture(result: Result) -> None:
     )  # fmt: skip
 
 
-def _content_share(result: Result) -> float:
-    """Returns what the slider of `_picture` says, before it is drawn."""
-    return float(st.session_state.get(f"mix_{result.number}", 0)) / 100
-
-
-def _download(visit: Visit, result: Result) -> None:
-    name = st.session_state.get(FORMAT) or "PNG"
-    suffix, mime = downloads.FORMATS[name]
-    st.download_button(
-        "Download", partial(downloads.encode, result, name, _content_share(result)), mime=mime, key="download",
-        file_name=f"{downloads.stem(result.request, visit.names)}{suffix}", icon=":material/download:", type="primary",
-        help="The file also holds the settings: upload it as your photo to use them again.", on_click="ignore",
-    )  # fmt: skip
-
-
-def _more(visit: Visit, job: Job, now: Snapshot, result: Result | None) -> None:
-    """Draws what few visitors need."""
-    if result is not None:
-        st.segmented_control(
-            "Download as", list(downloads.FORMATS), default="PNG", required=True, key=FORMAT, persist_state="session",
-            width="stretch",
-        )  # fmt: skip
-        gallery.film(visit, result, "film")
-    if now.status is Status.DONE and result is not None:
-        st.button(
-            "Refine", key="refine", icon=":material/auto_fix_high:", disabled=not server.is_ready(), width="stretch",
-            help=f"Improves this result with {jobs.REFINE_STEPS} more steps at the same size.",
-            on_click=visits.start, args=(jobs.refined(job.request, result.png),),
-        )  # fmt: skip
-    if not job.request.initial:
-        windows.button(
-            "More photos in this style", partial(_ask_for_photos, job.request),
-            key="photos", icon=":material/photo_library:", width="stretch",
-        )  # fmt: skip
-    link = partial(_show_link, job.request)
-    windows.button("Copy link", link, key="link", icon=":material/link:", width="stretch")
-    if now.can_continue and now.state and now.model:
-        st.download_button(
-            "Save the run", partial(downloads.run_file, job), mime="application/zip", key="save_run",
-            file_name=f"{downloads.stem(job.request, visit.names)}.run", icon=":material/save:", width="stretch",
-            help="A file from which this page, or the command line, can continue later.", on_click="ignore",
-        )  # fmt: skip
-    _resume(width="stretch")
+def _more(visit: Visit, drawn: Stage, job: Job, result: Result | None, kind: str) -> None:
+    """Draws what few visitors need. The rest stays as it is: a click on a download that is drawn anew can be lost."""
+    _keep_up(visit, drawn)
+    if st.session_state.get(FORMAT, kind) != kind:
+        st.rerun()  # Download has another name
+    now = job.snapshot()
+    with st.popover("More", key=windows.MORE, icon=":material/more_horiz:", on_change="rerun") as more:
+        if not more.open:
+            return
+        if result is not None:
+            st.segmented_control(
+                "Download as", list(downloads.FORMATS), default="PNG", required=True, key=FORMAT, width="stretch",
+                persist_state="session",
+            )  # fmt: skip
+            gallery.film(visit, result, "film")
+        if now.status is Status.DONE and result is not None:
+            st.button(
+                "Refine", key="refine", icon=":material/auto_fix_high:", width="stretch",
+                help=f"Improves this result with {jobs.REFINE_STEPS} more steps at the same size.",
+                disabled=not server.is_ready(), on_click=visits.start, args=(jobs.refined(job.request, result.png),),
+            )  # fmt: skip
+        if not job.request.initial:
+            windows.button(
+                "More photos in this style", partial(_ask_for_photos, job.request),
+                key="photos", icon=":material/photo_library:", width="stretch",
+            )  # fmt: skip
+        link = partial(_show_link, job.request)
+        windows.button("Copy link", link, key="link", icon=":material/link:", width="stretch")
+        if now.can_continue and now.state and now.model:
+            st.download_button(
+                "Save the run", partial(downloads.run_file, job), mime="application/zip", key="save_run",
+                file_name=f"{downloads.stem(job.request, visit.names)}.run", icon=":material/save:", width="stretch",
+                help="A file from which this page, or the command line, can continue later.", on_click="ignore",
+            )  # fmt: skip
+        _resume(width="stretch")
 
 
 def _resume(**look: Any) -> None:
