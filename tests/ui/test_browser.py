@@ -18,11 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from selenium import webdriver
-from selenium.common.exceptions import (
-    ElementClickInterceptedException,
-    ElementNotInteractableException,
-    StaleElementReferenceException,
-)
+from selenium.common.exceptions import ElementClickInterceptedException, StaleElementReferenceException
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.action_chains import ActionChains
@@ -109,8 +105,7 @@ class Tab:
 
     def wait(self, condition, why):
         """Waits until a condition is true, and returns its value; elements may be replaced meanwhile."""
-        # While the page is being drawn.
-        passing = [StaleElementReferenceException, ElementClickInterceptedException, ElementNotInteractableException]
+        passing = [StaleElementReferenceException, ElementClickInterceptedException]  # while the page is being drawn
         waiting = WebDriverWait(self.chrome, PATIENCE_S, poll_frequency=0.1, ignored_exceptions=passing)
         return waiting.until(lambda _: condition(), why)
 
@@ -465,7 +460,8 @@ def test_a_window_stays_open_when_a_run_ends_meanwhile_and_closes_when_its_work_
     tab.step()
     tab.button("Edit").click()
     tab.wait(lambda: tab.all("[role=dialog] input"), "no window")
-    tab.wait(lambda: tab.all("[role=dialog] input")[0].send_keys(Keys.ARROW_RIGHT * 30) or True, "no slider")
+    tab.chrome.execute_script("document.querySelector('[role=dialog] input').focus()")
+    ActionChains(tab.chrome).send_keys(Keys.ARROW_RIGHT * 30).perform()
     assert tab.all("[data-testid=stProgress]")
     tab.wait(lambda: tab.all("img[alt^='One of your results']"), "the run did not end")
     tab.settle()
