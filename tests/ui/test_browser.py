@@ -18,7 +18,11 @@ import numpy as np
 import pytest
 from PIL import Image
 from selenium import webdriver
-from selenium.common.exceptions import ElementClickInterceptedException, StaleElementReferenceException
+from selenium.common.exceptions import (
+    ElementClickInterceptedException,
+    MoveTargetOutOfBoundsException,
+    StaleElementReferenceException,
+)
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.action_chains import ActionChains
@@ -105,7 +109,8 @@ class Tab:
 
     def wait(self, condition, why):
         """Waits until a condition is true, and returns its value; elements may be replaced meanwhile."""
-        passing = [StaleElementReferenceException, ElementClickInterceptedException]  # while the page is being drawn
+        # While the page is being drawn.
+        passing = [StaleElementReferenceException, ElementClickInterceptedException, MoveTargetOutOfBoundsException]
         waiting = WebDriverWait(self.chrome, PATIENCE_S, poll_frequency=0.1, ignored_exceptions=passing)
         return waiting.until(lambda _: condition(), why)
 
@@ -339,6 +344,7 @@ def test_strokes_that_follow_each_other_faster_than_the_server_answers_stay_even
         canvas = tab.within_component("canvas")  # the sentence above it may have become shorter
         stroke = ActionChains(tab.chrome).move_to_element_with_offset(canvas, left, height).click_and_hold()
         stroke.move_by_offset(-left, 0).pause(1.5 if height == -up else 0).move_by_offset(-left, 0).release().perform()
+    tab.says("only where masked")  # the answer, which moves the canvas
     tab.settle()
     painted = [(0.5, 0.25), (0.5, 0.5), (0.4, 0.75), (0.75, 0.75), (0.3, 0.9)]
     assert opacity(tab, painted) == [1, 1, 1, 1, 0]
@@ -349,8 +355,9 @@ def test_strokes_that_follow_each_other_faster_than_the_server_answers_stay_even
     tab.chrome.execute_script(fold)
     tab.wait(lambda: not tab.chrome.execute_script(IN_SHADOW, "canvas"), "the canvas stayed")
     tab.chrome.execute_script(fold)
-    tab.settle()
-    ActionChains(tab.chrome).move_to_element_with_offset(canvas_of(tab), -left, -up * 1.6).release().perform()
+    end = lambda: ActionChains(tab.chrome).move_to_element_with_offset(canvas_of(tab), -left, -up * 1.6)  # noqa: E731
+    tab.wait(lambda: end().perform() or True, "the end of the stroke never came into sight")
+    ActionChains(tab.chrome).release().perform()
     tab.settle()
     assert opacity(tab, painted) == [1, 1, 1, 1, 1]
     tab.says("only where masked")
@@ -387,15 +394,14 @@ def test_a_mask_is_painted_and_undone_by_keyboard_and_the_error_about_a_file_kee
 def open_masks(tab):
     """Opens the masks, and returns the canvas with the picture under it."""
     tab.wait(lambda: tab.expander("Masks").click() or True, "the masks cannot be opened")
-    canvas_of(tab)
-    tab.settle()
     return canvas_of(tab)
 
 
 def canvas_of(tab):
-    """Waits for the canvas with a picture under it, and scrolls to it."""
-    canvas = lambda: tab.within_component("canvas")  # noqa: E731
-    return tab.wait(lambda: (found := canvas()).size["height"] > 100 and found, "no picture under the canvas")
+    """Waits for the canvas with a picture under it, and scrolls to it once all has come to rest."""
+    tab.wait(lambda: tab.within_component("canvas").size["height"] > 100, "no picture under the canvas")
+    tab.settle()
+    return tab.within_component("canvas")
 
 
 def opacity(tab, places):
