@@ -71,7 +71,7 @@ def main() -> None:
         components.element("reveal")(key="reveal", data={"started": id(visit.work) if visit.work else 0}, height=1)
         with st.container():
             live.show(visit, stage)
-    gallery.show(visit)
+    gallery.show(visit, stage.results)  # those that `live` shows too, though a run may have ended meanwhile
     links.write(visit)
     visits.stay_with_tab()
 

@@ -1,5 +1,6 @@
 """The foot of the page: the visitor's results, with buttons to compare, enlarge, reuse, download and delete them."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -12,20 +13,20 @@ from ui.visits import GRACE_S, Result, Visit
 NARROWEST_PX = 150  # width of a result on the page
 
 
-def show(visit: Visit) -> None:
-    """Draws the results, if there are any."""
-    if not visit.results:
+def show(visit: Visit, results: Sequence[Result]) -> None:
+    """Draws the results of a visit, if there are any."""
+    if not results:
         return
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="bottom"):
         with st.container(width="content", gap="xsmall"):
             st.subheader("Your results", anchor=False)
             st.caption(f"They are deleted {wording.duration(GRACE_S)} after you leave: download those that you like.")
         st.download_button(
-            "Download all", partial(downloads.as_zip, visit.results, visit.names), file_name="pictures.zip",
+            "Download all", partial(downloads.as_zip, results, visit.names), file_name="pictures.zip",
             mime="application/zip", key="download_all", icon=":material/folder_zip:", on_click="ignore",
         )  # fmt: skip
     with st.grid(6, min_column_width=NARROWEST_PX):
-        for one in visit.results:
+        for one in results:
             _show_one(visit, one)
 
 

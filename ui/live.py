@@ -63,6 +63,7 @@ def _draw(visit: Visit, drawn: Stage) -> None:
             if place.open:
                 now = work.snapshot()
                 chart.show(now.losses, now.step, now.steps)
+    _keep_up(visit, drawn)  # it may have ended meanwhile
 
 
 def _keep_up(visit: Visit, drawn: Stage) -> None:

@@ -22,6 +22,7 @@ from selenium.common.exceptions import (
     ElementClickInterceptedException,
     MoveTargetOutOfBoundsException,
     StaleElementReferenceException,
+    TimeoutException,
 )
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
@@ -112,7 +113,11 @@ class Tab:
         # While the page is being drawn.
         passing = [StaleElementReferenceException, ElementClickInterceptedException, MoveTargetOutOfBoundsException]
         waiting = WebDriverWait(self.chrome, PATIENCE_S, poll_frequency=0.1, ignored_exceptions=passing)
-        return waiting.until(lambda _: condition(), why)
+        try:
+            return waiting.until(lambda _: condition(), why)
+        except TimeoutException:
+            self.shoot("failed")
+            pytest.fail(f"{why}; the page says:\n{self.text}")
 
     def visit(self, query=""):
         """Opens the page, checks that it shows no other tab's result, and waits until it is drawn."""
@@ -165,7 +170,7 @@ class Tab:
     def run(self):
         """Presses Start and waits for the result."""
         self.button("Start").click()
-        self.button("Download")
+        self.wait(lambda: self.all(".st-key-download button:enabled"), "no result")
         self.settle()
 
     def picture(self, selector=RESULT):
