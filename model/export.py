@@ -8,7 +8,7 @@ import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from model.errors import InvalidInput, StyleTransferError
 from model.layers import LAYERS, WIDTHS
@@ -17,8 +17,12 @@ from model.presets import DEEPEST_LAYER
 from model.versions import find_versions
 from model.weights import Weights, load
 
+if TYPE_CHECKING:
+    from model.signatures import ServedModel
+
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 MEASURABLE_S = 0.005  # far longer than it takes to start an operation
+MEASURED_S = 0.2  # how long is measured, so that what else the machine does has its pauses
 GAIN = 0.8  # of float32's time; smaller savings are within a busy machine's noise
 
 
@@ -31,45 +35,60 @@ def choose_precision() -> str:
     """
     import tensorflow as tf
 
-    side = 32
-    while (exact := _convolution_s(tf.float32, side)) < MEASURABLE_S:
-        side *= 2
+    side, exact = _measurable(tf.float32)
     short = [tf.bfloat16, tf.float16] if tf.config.list_physical_devices("GPU") else [tf.bfloat16]
     seconds, fastest = min((_convolution_s(dtype, side), dtype.name) for dtype in short)
     return fastest if seconds < GAIN * exact else "float32"
 
 
-def _convolution_s(dtype: Any, side: int) -> float:
-    """Returns the seconds that a block1 convolution and its gradient take at `side` x `side` pixels, best of three."""
+def build(weights: Weights, precision: str) -> "ServedModel":
+    """Returns the model that is exported, with the form of the gradients that this machine computes fastest."""
     import tensorflow as tf
+
+    from model.signatures import ServedModel
+    from model.vgg19 import VGG19
+
+    side, seconds = _measurable(dtype := tf.as_dtype(precision))
+    network = VGG19(weights.arrays, dtype, flips_kernels=_convolution_s(dtype, side, flipped=True) < seconds)
+    description = {
+        "digest": f"{weights.digest}-{precision}",
+        "weights": {key: getattr(weights, key) for key in ("name", "digest", "source", "credit", "notice")},
+        "layers": list(weights.layers),
+        "precision": precision,
+        "gradients_by": "Conv2D" if network.flips_kernels else "Conv2DBackpropInput",
+        "limits": {"size_px": MAX_SIZE_PX, "steps": MAX_STEPS, "styles": MAX_STYLES, "input_px": MAX_INPUT_PX},
+        "tensorflow": tf.__version__,
+    }
+    return ServedModel(network, description)
+
+
+def _measurable(dtype: Any) -> tuple[int, float]:
+    """Returns the pixels of a side that takes long enough, and the seconds that `_convolution_s` has for it."""
+    side = 32
+    while (seconds := _convolution_s(dtype, side)) < MEASURABLE_S:
+        side *= 2
+    return side, seconds
+
+
+def _convolution_s(dtype: Any, side: int, flipped: bool = False) -> float:
+    """Returns the seconds that a block1 convolution and its gradient take at `side` x `side` pixels, least of many."""
+    import tensorflow as tf
+
+    from model.vgg19 import gradient_at_padded
 
     x, kernel = tf.ones([1, side, side, WIDTHS[0]], dtype), tf.ones([3, 3, WIDTHS[0], WIDTHS[0]], dtype)
 
     def once() -> float:
         begin = time.perf_counter()
-        y = tf.nn.conv2d(x, kernel, 1, "SAME")
-        gradient = tf.raw_ops.Conv2DBackpropInput(
-            input_sizes=tf.shape(x), filter=kernel, out_backprop=y, strides=[1, 1, 1, 1], padding="SAME"
-        )
+        gradient = gradient_at_padded(tf.nn.conv2d(x, kernel, 1, "SAME"), kernel, flipped)
         gradient[0, 0, 0, 0].numpy()  # waits for a GPU
         return time.perf_counter() - begin
 
     once()  # chooses and loads kernels
-    return min(once() for _ in range(3))
-
-
-def describe(weights: Weights, precision: str) -> dict[str, Any]:
-    """Returns what the signature `describe` answers, except the settings and the device."""
-    import tensorflow as tf
-
-    return {
-        "digest": f"{weights.digest}-{precision}",
-        "weights": {key: getattr(weights, key) for key in ("name", "digest", "source", "credit", "notice")},
-        "layers": list(weights.layers),
-        "precision": precision,
-        "limits": {"size_px": MAX_SIZE_PX, "steps": MAX_STEPS, "styles": MAX_STYLES, "input_px": MAX_INPUT_PX},
-        "tensorflow": tf.__version__,
-    }
+    seconds = [once() for _ in range(3)]
+    while sum(seconds) < MEASURED_S:
+        seconds.append(once())
+    return min(seconds)
 
 
 def served_layers(weights: Weights) -> Weights:
@@ -89,12 +108,8 @@ def export(weights: Weights, output: Path, precision: str = "auto") -> Path:
     import tensorflow as tf
 
     from model import warmup
-    from model.signatures import ServedModel
-    from model.vgg19 import VGG19
 
-    precision = choose_precision() if precision == "auto" else precision
-    network = VGG19(weights.arrays, tf.as_dtype(precision))
-    served = ServedModel(network, describe(weights, precision))
+    served = build(weights, choose_precision() if precision == "auto" else precision)
     try:
         output.mkdir(parents=True, exist_ok=True)
         # tensorflow_model_server ignores the draft, whose name is not an integer.

@@ -77,6 +77,16 @@ def test_precision_is_what_the_machine_convolves_fastest_in(bfloat16_s, expected
     assert set(sides[2:]) == {64}
 
 
+@pytest.mark.parametrize(("flipped_s", "expected"), [(0.008, "Conv2D"), (0.012, "Conv2DBackpropInput")])
+def test_gradients_take_the_form_that_the_machine_computes_fastest(small_weights, flipped_s, expected, monkeypatch):
+    seconds = lambda _, side, flipped=False: (flipped_s if flipped else 0.01) * (side / 64) ** 2  # noqa: E731
+    monkeypatch.setattr(model.export, "_convolution_s", seconds)
+    built = model.export.build(small_weights, "float32")
+    assert (
+        json.loads(built.functions["describe"](tf.constant([""]))["description"][0].numpy())["gradients_by"] == expected
+    )
+
+
 def test_this_machine_has_a_precision():
     assert model.export.choose_precision() in model.export.PRECISIONS[1:]
 

@@ -63,8 +63,9 @@ def test_layers_after_the_last_are_not_computed(small_weights, last):
     "options", [NetworkOptions(), NetworkOptions(average_pooling=True), NetworkOptions(zero_padding=True)], ids=str
 )
 @pytest.mark.parametrize("weighed", [{0}, {1, 4}])
-def test_backward_pass_equals_automatic_differentiation(small_weights, weighed, options):
-    network, image, last = VGG19(small_weights.arrays), picture(), max(weighed)
+@pytest.mark.parametrize("flips_kernels", [False, True])
+def test_backward_pass_equals_automatic_differentiation(small_weights, flips_kernels, weighed, options):
+    network, image, last = VGG19(small_weights.arrays, flips_kernels=flips_kernels), picture(), max(weighed)
 
     def seed(features: tf.Tensor) -> tf.Tensor:
         return tf.cos(tf.reshape(tf.range(tf.size(features), dtype=tf.float32), tf.shape(features)))

@@ -9,11 +9,11 @@ import tensorflow as tf
 from PIL import Image
 
 from model.contract import SIGNATURES
-from model.export import describe
+from model.export import build
 from model.layers import BLOCK_STARTS
 from model.limits import MAX_SIZE_PX
 from model.signatures import ServedModel
-from model.vgg19 import AFTER_POOLING, VGG19
+from model.vgg19 import AFTER_POOLING
 from model.weights import Weights
 from tests.conftest import decoded, encode
 from ui.samples import CONTENTS, STYLES
@@ -41,7 +41,7 @@ class Model:
 
     @classmethod
     def of(cls, weights: Weights, dtype: tf.DType) -> Self:
-        return cls(ServedModel(VGG19(weights.arrays, dtype), describe(weights, dtype.name)), weights, dtype)
+        return cls(build(weights, dtype.name), weights, dtype)
 
     def advance(self, text: str, take: int, state: bytes = b"", **inputs: Any) -> dict[str, Any]:
         """Takes the next steps of a run in a call of its own."""

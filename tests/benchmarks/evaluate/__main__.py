@@ -22,12 +22,10 @@ from pathlib import Path
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-import tensorflow as tf
 from PIL import Image
 
 from model.errors import InvalidInput, StyleTransferError
-from model.export import PRECISIONS, choose_precision, describe, served_layers
-from model.signatures import ServedModel
+from model.export import PRECISIONS, build, choose_precision, served_layers
 from model.vgg19 import VGG19
 from model.weights import Weights, load
 from tests.benchmarks.evaluate.measures import CONTENT_LAYER, MEASURES, Judge, mean_over_scales
@@ -92,7 +90,7 @@ def evaluate(options: argparse.Namespace, judging: Weights) -> None:
         raise InvalidInput(f"`precision` must be one of {', '.join(PRECISIONS)}. Received: {options.precision}")
     precision = choose_precision() if options.precision == "auto" else options.precision
     weights = served_layers(judging)
-    model = ServedModel(VGG19(weights.arrays, tf.as_dtype(precision)), describe(weights, precision))
+    model = build(weights, precision)
     recipes, folders = labelled("settings", options.settings, "TEXT"), labelled("results", options.results, "DIR")
     presets = options.presets if options.presets is not None else [] if recipes or folders else USUAL_PRESETS
     chosen = candidates(model, options.size, [*((name, f"preset={name}") for name in presets), *recipes])
