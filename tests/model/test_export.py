@@ -77,8 +77,12 @@ def test_precision_is_what_the_machine_convolves_fastest_in(bfloat16_s, expected
     assert set(sides[2:]) == {64}
 
 
-@pytest.mark.parametrize(("flipped_s", "expected"), [(0.008, "Conv2D"), (0.012, "Conv2DBackpropInput")])
-def test_gradients_take_the_form_that_the_machine_computes_fastest(small_weights, flipped_s, expected, monkeypatch):
+@pytest.mark.parametrize(
+    ("flipped_s", "gpus", "expected"),
+    [(0.008, [], "Conv2D"), (0.012, [], "Conv2DBackpropInput"), (0.008, ["GPU:0"], "Conv2DBackpropInput")],
+)
+def test_gradients_take_the_form_that_a_cpu_computes_fastest(small_weights, flipped_s, gpus, expected, monkeypatch):
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda _: gpus)
     seconds = lambda _, side, flipped=False: (flipped_s if flipped else 0.01) * (side / 64) ** 2  # noqa: E731
     monkeypatch.setattr(model.export, "_convolution_s", seconds)
     built = model.export.build(small_weights, "float32")
