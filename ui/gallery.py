@@ -1,6 +1,5 @@
 """The foot of the page: the visitor's results, with buttons to compare, enlarge, reuse, download and delete them."""
 
-from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -13,7 +12,7 @@ from ui.visits import GRACE_S, Result, Visit
 NARROWEST_PX = 150  # width of a result on the page
 
 
-def show(visit: Visit, results: Sequence[Result]) -> None:
+def show(visit: Visit, results: tuple[Result, ...]) -> None:
     """Draws the results of a visit, if there are any."""
     if not results:
         return

@@ -57,9 +57,7 @@ def _draw(visit: Visit, drawn: Stage) -> None:
     else:
         _ended(visit, drawn, work)
     if isinstance(work, Job) and work.snapshot().step > 1:
-        with st.expander(
-            "How the loss falls", icon=":material/show_chart:", key="losses_open", on_change="rerun"
-        ) as place:
+        with st.expander("How the loss falls", icon=":material/show_chart:", key="curve", on_change="rerun") as place:
             if place.open:
                 now = work.snapshot()
                 chart.show(now.losses, now.step, now.steps)

@@ -200,7 +200,7 @@ def test_a_first_visit_gives_a_result_with_one_click(client, page):
     assert page.get("progress")[0].value == 25
     assert len(page.get("image")) == 3
     assert not page.get("vega_lite_chart")
-    page.session_state["losses_open"] = True
+    page.session_state["curve"] = True
     page.run()
     assert page.get("vega_lite_chart")
     client.gate.release(3)
